@@ -1,0 +1,1 @@
+"""diskless: build, boot, deploy and publish images for machines without disks."""

@@ -1,0 +1,1 @@
+"""A network of its own with DHCP, TFTP, NFS and QEMU: boots what was built."""

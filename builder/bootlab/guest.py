@@ -1,0 +1,141 @@
+"""A guest without any disk, in QEMU: from power-on to login, commands inside, power-off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.bootlab.accelerator import QEMU, accelerator_arguments
+from builder.bootlab.console import Log
+from builder.bootlab.diagnosis import Diagnosis, diagnose, find_fault
+from builder.bootlab.namespace import Completed, Namespace, Service
+from builder.bootlab.settings import Patience
+from builder.bootlab.shell import DebugShell, ShellSilent
+from builder.bootlab.timeline import Logs, Milestone, Timeline, leased_address
+from builder.errors import BootError
+
+_LAST_LINES = 15
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The guest's hardware. memory: MiB; nic: a network card of QEMU that has a PXE ROM."""
+
+    memory: int = 1024
+    processors: int = 2
+    nic: str = "e1000"
+    mac: str = "52:54:00:00:00:01"
+
+
+class GuestError(BootError):
+    """A guest failed; `diagnosis` says how."""
+
+    def __init__(self, diagnosis: Diagnosis, console: Log) -> None:
+        details = (*console.last_lines(_LAST_LINES), f"console log: {console.path}")
+        super().__init__(diagnosis.message, diagnosis.advice, details)
+        self.diagnosis = diagnosis
+
+
+def qemu_command(machine: Machine, tap: str, console: Path, shell: Path) -> list[str]:
+    """A machine with a network card, two serial ports and nothing else."""
+    return [
+        QEMU.name,
+        *accelerator_arguments(),
+        # without graphics the firmware and the loaders speak on the first serial port
+        *("-machine", "q35,graphics=off", "-display", "none", "-nodefaults", "-no-user-config"),
+        *("-monitor", "none", "-no-reboot"),
+        *("-m", str(machine.memory), "-smp", str(machine.processors)),
+        *("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"),
+        *("-device", f"{machine.nic},netdev=net,mac={machine.mac},bootindex=0"),
+        *("-device", "virtio-rng-pci"),
+        *("-chardev", f"file,id=console,path={console}", "-serial", "chardev:console"),
+        *("-chardev", f"socket,id=shell,path={shell},server=on,wait=off", "-serial", "chardev:shell"),
+    ]
+
+
+class Guest:
+    """A guest that was just powered on.
+
+    on_news: hears every milestone with its second, and None while nothing happens
+    server_logs: what the lab's servers logged so far
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        service: Service,
+        console: Path,
+        shell: Path,
+        patience: Patience,
+        server_logs: Callable[[], Logs],
+    ) -> None:
+        self._namespace = namespace
+        self._service = service
+        self._patience = patience
+        self._server_logs = server_logs
+        self._started = time.monotonic()
+        self._shell = DebugShell(shell)
+        self.console = Log(console)
+        self.timeline = Timeline()
+        self.on_news: Callable[[Guest], None] = lambda guest: None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since power-on."""
+        return time.monotonic() - self._started
+
+    @property
+    def logs(self) -> Logs:
+        """Everything known about this guest."""
+        servers = self._server_logs()
+        return Logs(self.console.text, servers.dhcp, servers.http, servers.nfs)
+
+    @property
+    def address(self) -> str | None:
+        """The address it got last."""
+        return leased_address(self.logs)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is still powered on."""
+        return self._service.status is None
+
+    def await_login(self) -> None:
+        """Waits for the login prompt; GuestError with a diagnosis when it fails or takes too long."""
+        while Milestone.LOGIN not in self.timeline.seconds:
+            self._observe()
+            fault = find_fault(self.logs)
+            if fault is not None:
+                raise GuestError(fault, self.console)
+            if not self.is_running or self.seconds > self._patience.login:
+                raise GuestError(diagnose(self.logs, self.timeline.last, running=self.is_running), self.console)
+
+    def run(self, command: str) -> Completed:
+        """Runs a shell command as root inside; GuestError when the guest does not answer in time."""
+        try:
+            return Completed(*self._shell.run(command, seconds=self._patience.check, while_waiting=self._observe))
+        except (ShellSilent, OSError) as error:
+            raise GuestError(diagnose(self.logs, self.timeline.last, running=self.is_running), self.console) from error
+
+    def power_off(self) -> None:
+        """Orders a clean shutdown and waits for the machine to switch itself off; GuestError when it hangs."""
+        try:
+            self._shell.send("\nsystemctl poweroff\n")
+        except OSError as error:
+            raise GuestError(diagnose(self.logs, self.timeline.last, running=self.is_running), self.console) from error
+        ordered = time.monotonic()
+        while self.is_running:
+            self._observe()
+            if time.monotonic() - ordered > self._patience.power_off:
+                raise GuestError(diagnose(self.logs, self.timeline.last, running=True, ordered_off=True), self.console)
+        self._observe()
+        self._shell.close()
+        self.timeline.seconds[Milestone.OFF] = self.seconds
+
+    def _observe(self) -> None:
+        self._namespace.poll(_POLL_SECONDS)
+        self.timeline.note(self.logs, self.seconds)
+        self.on_news(self)

@@ -1,0 +1,87 @@
+"""The lab: a server and its guests on a network that exists only here, and only as long as this process."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from builder.bootlab import accelerator, dhcp, network
+from builder.bootlab.console import Log
+from builder.bootlab.guest import Guest, Machine, qemu_command
+from builder.bootlab.namespace import Completed, Namespace
+from builder.bootlab.nfs import NfsServer, choose_nfs_server
+from builder.bootlab.settings import LabSettings
+from builder.bootlab.timeline import Logs
+from builder.render.server import Export
+from builder.system.run import require_tools
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a lab's server offers: a TFTP root, NFS exports and the root-path of DHCP option 17, SERVER:/path."""
+
+    tftp_root: Path
+    exports: tuple[Export, ...]
+    root_path: str | None = None
+
+
+class Lab:
+    """A server for diskless clients in namespaces of its own; `with` opens it and leaves nothing behind.
+
+    directory: for the servers' configuration, state and logs
+    """
+
+    def __init__(self, directory: Path, settings: LabSettings | None = None, nfs: NfsServer | None = None) -> None:
+        self.settings = settings or LabSettings()
+        self.nfs = nfs or choose_nfs_server()
+        self.namespace = Namespace(directory)
+        self._directory = directory
+        self._taps = itertools.count()
+
+    def __enter__(self) -> Lab:
+        require_tools((*accelerator.TOOLS, *network.TOOLS, *dhcp.TOOLS, *self.nfs.tools))
+        self.namespace.__enter__()
+        try:
+            network.set_up_network(self.namespace, self.settings.network)
+        except BaseException:
+            self.namespace.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.namespace.__exit__(kind, error, trace)
+
+    def serve(self, served: Served) -> None:
+        """Starts every server; CommandError with the last lines of the one that does not come up."""
+        settings = self.settings
+        service = dhcp.dhcp_service(
+            settings.network, served.tftp_root, http=settings.http, root_path=served.root_path
+        )
+        self.nfs.start(self.namespace, served.exports)
+        if settings.http:
+            dhcp.start_web_server(self.namespace, settings.network, served.tftp_root)
+        dhcp.start_dnsmasq(self.namespace, service)
+
+    def power_on(self, console: Path, machine: Machine | None = None) -> Guest:
+        """A guest that starts to boot now; what it says is written to `console` as it comes."""
+        name = f"tap{next(self._taps)}"
+        network.add_tap(self.namespace, self.settings.network, name)
+        shell = self._directory / f"{name}.shell"
+        console.write_bytes(b"")
+        command = qemu_command(machine or Machine(), name, console, shell)
+        service = self.namespace.start(f"qemu-{name}", command)
+        return Guest(self.namespace, service, console, shell, self.settings.patience, self.logs)
+
+    def run(self, argv: Sequence[str], *, timeout: float = 60) -> Completed:
+        """Runs a program on the lab's server, beside its servers: an ssh client, nfs-ls, ip."""
+        return self.namespace.run(argv, timeout=timeout)
+
+    def logs(self) -> Logs:
+        """What the servers logged so far."""
+        dnsmasq, http, nfs = (Log(self._directory / f"{name}.log").text for name in ("dnsmasq", "http", "nfs"))
+        return Logs("", dnsmasq, http, nfs)

@@ -1,0 +1,180 @@
+"""The lab's own network, mount and pid namespaces: programs started in them cannot outlive this process.
+
+Nothing in them reaches the host's network, and the host does not reach them; their mounts are private. unshare(1)
+with `--kill-child` under `setpriv --pdeathsig KILL` ends all of it even when this process gets SIGKILL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from builder.errors import CommandError, HostError
+from builder.system.run import CLEAN_ENVIRONMENT, LAST_LINES, describe_status
+from builder.system.sandbox import namespace_prefix
+
+_INIT = str(Path(__file__).with_name("init.py"))
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A program that ran inside the lab: its exit status and everything it printed."""
+
+    status: int
+    output: str
+
+
+@dataclass
+class Service:
+    """A program that runs inside the lab; `status` is None until it ends."""
+
+    name: str
+    pid: int
+    log: Path
+    status: int | None = None
+
+    def last_lines(self) -> tuple[str, ...]:
+        """The end of what it printed."""
+        return tuple(self.log.read_text("utf-8", "backslashreplace").splitlines()[-LAST_LINES:])
+
+
+class Namespace:
+    """Fresh namespaces with our process 1, from `with` to the end of the block.
+
+    Enter it in a thread that lives as long as the lab: the death signal is bound to it, prctl(2). `directory` holds
+    the output of what is started.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._numbers = itertools.count(1)
+        self._services: dict[str, Service] = {}
+        self._pending = b""
+
+    def __enter__(self) -> Namespace:
+        command = [*namespace_prefix(network=False), sys.executable, "-I", "-S", _INIT]
+        self._process = subprocess.Popen(
+            command,
+            env=CLEAN_ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._process.stdout, selectors.EVENT_READ)
+        first = self._next_event(time.monotonic() + 20)
+        if first is None or "started" not in first:
+            reason = first["reason"] if first else self._death()
+            self.__exit__(None, None, None)
+            raise HostError(
+                "the lab's namespaces cannot be made here", "run as root, outside a container without mounts", (reason,)
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._selector.close()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert stream is not None
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+    def run(self, argv: Sequence[str], *, timeout: float = 60) -> Completed:
+        """Runs `argv` inside and waits for its end; CommandError when it cannot start or takes too long."""
+        name = f"{Path(argv[0]).name}-{next(self._numbers)}"
+        service = self.start(name, argv)
+        deadline = time.monotonic() + timeout
+        while service.status is None:
+            if time.monotonic() > deadline:
+                self.stop(service, signal.SIGKILL)
+                raise CommandError(f"{argv[0]} took longer than {timeout:g} s in the lab", None, service.last_lines())
+            self.poll(0.2)
+        output = service.log.read_text("utf-8", "backslashreplace")
+        service.log.unlink()
+        return Completed(service.status, output)
+
+    def check(self, argv: Sequence[str], *, hint: str | None = None) -> str:
+        """What `argv` printed; CommandError on any exit status but 0."""
+        done = self.run(argv)
+        if done.status != 0:
+            message = f"{' '.join(argv)}: {describe_status(done.status)}"
+            raise CommandError(message, hint, tuple(done.output.splitlines()[-LAST_LINES:]), status=done.status)
+        return done.output
+
+    def start(self, name: str, argv: Sequence[str]) -> Service:
+        """Starts `argv` inside, its output in DIRECTORY/NAME.log; CommandError when it cannot start."""
+        log = self.directory / f"{name}.log"
+        self._send(start=name, argv=list(argv), output=str(log))
+        deadline = time.monotonic() + 20
+        while name not in self._services:
+            event = self._next_event(deadline)
+            if event is None:
+                raise CommandError("the lab ended unexpectedly", None, (self._death(),))
+            if event.get("failed") == name:
+                raise CommandError(f"cannot start {argv[0]} in the lab: {event['reason']}")
+            self._note(event, log)
+        return self._services[name]
+
+    def stop(self, service: Service, number: signal.Signals = signal.SIGTERM) -> None:
+        """Sends a signal to a started program."""
+        self._send(kill=service.pid, signal=int(number))
+
+    def poll(self, seconds: float) -> None:
+        """Waits up to `seconds` for news of the started programs and notes them."""
+        event = self._next_event(time.monotonic() + seconds)
+        if event is not None:
+            self._note(event, self.directory)
+
+    def _note(self, event: dict[str, Any], log: Path) -> None:
+        if "started" in event:
+            self._services[event["started"]] = Service(event["started"], event["pid"], log)
+        elif "ended" in event:
+            self._services[event["ended"]].status = event["status"]
+
+    def _send(self, **request: Any) -> None:  # noqa: ANN401 - any value that JSON can hold
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise CommandError("the lab ended unexpectedly", None, (self._death(),)) from error
+
+    def _next_event(self, deadline: float) -> dict[str, Any] | None:
+        """The next event, or None at the deadline or when the namespaces have ended."""
+        assert self._process.stdout is not None
+        while b"\n" not in self._pending:
+            if not self._selector.select(max(0, deadline - time.monotonic())):
+                return None
+            chunk = os.read(self._process.stdout.fileno(), 65536)
+            if not chunk:
+                return None
+            self._pending += chunk
+        line, _, self._pending = self._pending.partition(b"\n")
+        event: dict[str, Any] = json.loads(line)
+        return event
+
+    def _death(self) -> str:
+        """Why the namespaces ended, as far as unshare(1) said it."""
+        if self._process.poll() is None:
+            return "it does not answer"
+        assert self._process.stderr is not None
+        return self._process.stderr.read().decode("utf-8", "backslashreplace").strip() or describe_status(
+            self._process.returncode
+        )

@@ -1,0 +1,134 @@
+"""NFS servers for the lab behind one small contract: nfs-ganesha in user space, or the kernel's nfsd."""
+
+from __future__ import annotations
+
+import abc
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from builder.bootlab.namespace import Namespace, Service
+from builder.bootlab.ready import await_ready
+from builder.bootlab.settings import PRIVATE_DIRECTORIES
+from builder.errors import CommandError
+from builder.render.server import Export, exports, ganesha_config
+from builder.system.run import Tool
+
+_RPCBIND = Tool("rpcbind", "rpcbind", "rpcbind")
+
+
+class NfsServer(abc.ABC):
+    """Serves directories over NFSv3 and v4 inside a lab; `log` is where it complains."""
+
+    tools: ClassVar[tuple[Tool, ...]]
+
+    @staticmethod
+    @abc.abstractmethod
+    def runs_here() -> bool:
+        """Whether this host has what it needs."""
+
+    @abc.abstractmethod
+    def start(self, namespace: Namespace, exported: Sequence[Export]) -> Service:
+        """Serves the directories; CommandError with the log's last lines when one cannot be exported."""
+
+    @abc.abstractmethod
+    def client_path(self, export: Export) -> str:
+        """What clients call the exported directory."""
+
+
+class Ganesha(NfsServer):
+    """nfs-ganesha, ganesha(8): no kernel support needed, nothing outlives the lab."""
+
+    tools = (Tool("ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs", "nfs-ganesha"), _RPCBIND)
+
+    @staticmethod
+    def runs_here() -> bool:
+        """Whether it is installed."""
+        return all(tool.find() for tool in Ganesha.tools)
+
+    def start(self, namespace: Namespace, exported: Sequence[Export]) -> Service:
+        """Starts it and reads in its log whether every export came up: it listens even when none did."""
+        config = namespace.directory / "ganesha.conf"
+        config.write_text(ganesha_config(exported), "utf-8")
+        _start_rpcbind(namespace)
+        namespace.check(["mkdir", "-p", "/run/ganesha", "/var/lib/nfs/ganesha"])
+        arguments = ["-F", "-f", str(config), "-L", "STDOUT", "-p", "/run/ganesha.pid"]
+        service = namespace.start("nfs", ["ganesha.nfsd", *arguments])
+        await_ready(namespace, service, lambda: "NFS SERVER INITIALIZED" in _read(service.log))
+        faults = ganesha_export_faults(_read(service.log))
+        if faults:
+            raise CommandError("nfs-ganesha cannot export the image", _HANDLES, faults)
+        return service
+
+    def client_path(self, export: Export) -> str:
+        """Its pseudo path, for NFSv3 too."""
+        return export.path
+
+
+class KernelNfsd(NfsServer):
+    """The kernel's nfsd in the lab's network namespace; its threads are stopped when the lab ends in order."""
+
+    tools = (
+        _RPCBIND,
+        Tool("rpc.nfsd", "nfs-kernel-server", "nfs-utils"),
+        Tool("rpc.mountd", "nfs-kernel-server", "nfs-utils"),
+        Tool("exportfs", "nfs-kernel-server", "nfs-utils"),
+    )
+
+    @staticmethod
+    def runs_here() -> bool:
+        """Whether the kernel has nfsd and nfs-utils is installed."""
+        known = "\tnfsd\n" in Path("/proc/filesystems").read_text("ascii")
+        module = Path(f"/lib/modules/{os.uname().release}/kernel/fs/nfsd").is_dir()
+        return (known or module) and all(tool.find() for tool in KernelNfsd.tools)
+
+    def start(self, namespace: Namespace, exported: Sequence[Export]) -> Service:
+        """Exports with the rendered /etc/exports, bound over the host's in the lab's own view."""
+        config = namespace.directory / "exports"
+        config.write_text(exports(exported), "utf-8")
+        _start_rpcbind(namespace)
+        namespace.check(["mount", "--bind", str(config), "/etc/exports"])
+        namespace.check(["mount", "-t", "nfsd", "nfsd", "/proc/fs/nfsd"], hint="modprobe nfsd")
+        namespace.check(["mkdir", "-p", "/var/lib/nfs/v4recovery"])
+        namespace.check(["touch", "/var/lib/nfs/etab", "/var/lib/nfs/rmtab"])
+        namespace.check(["exportfs", "-ra"], hint=_HANDLES)
+        namespace.check(["rpc.nfsd", "--no-udp", "4"])
+        return namespace.start("nfs", ["rpc.mountd", "--foreground"])
+
+    def client_path(self, export: Export) -> str:
+        """The real directory: the kernel knows no other name."""
+        return export.directory
+
+
+_HANDLES = "the work directory must be on a file system with file handles (ext4, xfs, btrfs; not an overlay)"
+SERVERS: tuple[type[NfsServer], ...] = (Ganesha, KernelNfsd)
+
+
+def choose_nfs_server() -> NfsServer:
+    """The first server that runs here; nfs-ganesha, so that its tools are asked for, where none does."""
+    return next((server for server in SERVERS if server.runs_here()), Ganesha)()
+
+
+def ganesha_export_faults(log: str) -> tuple[str, ...]:
+    """The lines of ganesha's log that say that an export did not come up."""
+    fault = re.compile(r"resolve_posix_filesystem|Failed to create export|could not create export|Error while parsing", re.I)
+    return tuple(line for line in log.splitlines() if fault.search(line))
+
+
+def hide_host_state(namespace: Namespace) -> None:
+    """Puts empty private directories where the NFS servers keep their state."""
+    for directory in PRIVATE_DIRECTORIES:
+        if Path(directory).is_dir():
+            namespace.check(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", directory])
+
+
+def _start_rpcbind(namespace: Namespace) -> None:
+    hide_host_state(namespace)
+    service = namespace.start("rpcbind", ["rpcbind", "-f"])
+    await_ready(namespace, service, lambda: namespace.run(["test", "-S", "/run/rpcbind.sock"]).status == 0)
+
+
+def _read(path: Path) -> str:
+    return path.read_text("utf-8", "backslashreplace")

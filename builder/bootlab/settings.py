@@ -1,0 +1,73 @@
+"""Everything in which the lab differs from a real server and a real client, in one place.
+
+The rest is what the product renders for real servers, to the letter.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+
+from builder.render.server import Client
+
+# RecoveryRoot's default lies there: a private tmpfs hides the host's
+PRIVATE_DIRECTORIES = ("/run", "/var/lib/nfs")
+
+# beside dnsmasq's rendered configuration: stay in the foreground, say everything, write nothing outside the lab,
+# offer an address without first asking for three seconds whether somebody has it
+DNSMASQ_OPTIONS = ("--keep-in-foreground", "--user=root", "--log-facility=-", "--log-dhcp", "--no-ping")
+
+# added to the kernel's command line of an otherwise unchanged image: the console on the first serial port, even of
+# an image that asked for quiet, and systemd's root shell on the second
+KERNEL_ARGUMENTS = (
+    "console=ttyS0,115200",
+    "loglevel=7",
+    "systemd.show_status=true",
+    "systemd.debug_shell=ttyS1",
+)
+
+
+@dataclass(frozen=True)
+class LabNetwork:
+    """The lab's subnet. Labs may all use the same one: each has a network of its own."""
+
+    interface: str = "lab0"
+    server: str = "10.77.0.1"
+    netmask: str = "255.255.255.0"
+    first: str = "10.77.0.100"
+    last: str = "10.77.0.199"
+    clients: tuple[Client, ...] = ()
+
+    @property
+    def subnet(self) -> str:
+        """The subnet, e.g. 10.77.0.0/24."""
+        return str(ipaddress.ip_network(f"{self.server}/{self.netmask}", strict=False))
+
+    @property
+    def server_with_prefix(self) -> str:
+        """The server's address as ip-address(8) wants it, e.g. 10.77.0.1/24."""
+        return f"{self.server}/{ipaddress.ip_network(self.subnet).prefixlen}"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds that each part of a boot may take; a boot under emulation is slow, a hang is slower.
+
+    login: from power-on to the login prompt
+    check: each command inside
+    power_off: from the order to the guest's end
+    """
+
+    login: float = 300
+    check: float = 120
+    power_off: float = 120
+
+
+@dataclass(frozen=True)
+class LabSettings:
+    """What a lab can be asked to do otherwise; the defaults boot an image as a client would."""
+
+    network: LabNetwork = field(default_factory=LabNetwork)
+    patience: Patience = field(default_factory=Patience)
+    http: bool = True
+    kernel_arguments: tuple[str, ...] = KERNEL_ARGUMENTS

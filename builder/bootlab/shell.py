@@ -1,0 +1,85 @@
+"""Commands inside a guest through the root shell on its second serial port (systemd.debug_shell=, kernel cmdline).
+
+The shell may echo, prompt and edit lines as it likes: what was typed never contains the marks that frame an answer,
+for they are put together only by the guest's printf.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import re
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# a terminal in canonical mode takes lines of up to 4095 bytes
+_CHUNK = 1024
+
+
+class ShellSilent(Exception):
+    """The shell did not answer in time; holds what it said."""
+
+
+class DebugShell:
+    """The guest's root shell; one command at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket: socket.socket | None = None
+        self._numbers = itertools.count(1)
+        self._session = secrets.token_hex(4)
+
+    def run(self, command: str, *, seconds: float, while_waiting: Callable[[], None]) -> tuple[int, str]:
+        """Exit status and output of a shell command; ShellSilent after `seconds`. Calls `while_waiting` meanwhile."""
+        mark = f"{self._session}{next(self._numbers)}"
+        self.send(_typed(command, mark))
+        answer = re.compile(rf"<{mark}<\r?\n(?P<output>.*?)\r?\n>{mark}>(?P<status>\d+);".encode(), re.S)
+        heard = b""
+        deadline = time.monotonic() + seconds
+        while (found := answer.search(heard)) is None:
+            if time.monotonic() > deadline:
+                raise ShellSilent(heard.decode("utf-8", "replace"))
+            heard += self._receive()
+            while_waiting()
+        return int(found["status"]), found["output"].decode("utf-8", "replace").replace("\r\n", "\n")
+
+    def send(self, text: str) -> None:
+        """Types `text`; nothing is read."""
+        self._connect().sendall(text.encode())
+
+    def close(self) -> None:
+        """Unplugs the terminal."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _connect(self) -> socket.socket:
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._socket.settimeout(0.1)
+            self._socket.connect(str(self._path))
+        return self._socket
+
+    def _receive(self) -> bytes:
+        try:
+            return self._connect().recv(65536)
+        except TimeoutError:
+            return b""
+
+
+def _typed(command: str, mark: str) -> str:
+    """What to type: the command in pieces of base64, run by a shell of its own between two marks."""
+    encoded = base64.b64encode(command.encode()).decode("ascii")
+    pieces = [encoded[start : start + _CHUNK] for start in range(0, len(encoded), _CHUNK)]
+    return "".join(
+        [
+            "\nstty -echo -opost; c=\n",
+            *(f"c=$c{piece}\n" for piece in pieces),
+            f"printf '%s%s%s\\n' '<' {mark} '<'; "
+            "sh -c \"$(printf %s $c | base64 -d)\" </dev/null 2>&1; "
+            f"printf '\\n%s%s%s%d;\\n' '>' {mark} '>' $?\n",
+        ]
+    )

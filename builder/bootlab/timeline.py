@@ -1,0 +1,83 @@
+"""The milestones of a boot and how each shows in the logs. Pure text in, milestones out."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+
+
+class Milestone(enum.StrEnum):
+    """What every boot passes, in this order."""
+
+    LEASE = "lease"
+    LOADER = "loader"
+    KERNEL = "kernel"
+    INITRAMFS = "initramfs"
+    ROOT = "root mounted"
+    INIT = "init"
+    LOGIN = "login"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Everything there is to read about one guest, as text: its console and what the servers logged."""
+
+    console: str
+    dhcp: str = ""
+    http: str = ""
+    nfs: str = ""
+
+
+# DHCP's log has the lease and TFTP; later loaders and kernels announce themselves on the console
+_LEASE = re.compile(r"DHCPACK\(\S+\) (?P<address>\S+)")
+_LOADER = re.compile(r"sent \S+?/l?pxelinux\.0 to ")
+_CONSOLE = {
+    Milestone.KERNEL: re.compile(r"Linux version \d|Run /init as init process"),
+    Milestone.INITRAMFS: re.compile(r"Run /init as init process|Loading, please wait"),
+    # initramfs-tools runs its nfs-bottom scripts when the root is mounted
+    Milestone.ROOT: re.compile(r"Running /scripts/nfs-bottom|Running /scripts/init-bottom"),
+    Milestone.INIT: re.compile(r"systemd\[1\]: systemd \d|Welcome to |INIT: version"),
+    Milestone.LOGIN: re.compile(r"^\S+ login: ?", re.M),
+    Milestone.OFF: re.compile(r"reboot: Power down|reboot: System halted"),
+}
+
+
+def find_milestones(logs: Logs) -> set[Milestone]:
+    """The milestones that the logs prove; one that was passed unseen is proved by a later one."""
+    seen = {milestone for milestone, sign in _CONSOLE.items() if sign.search(logs.console)}
+    if _LEASE.search(logs.dhcp):
+        seen.add(Milestone.LEASE)
+    if _LOADER.search(logs.dhcp):
+        seen.add(Milestone.LOADER)
+    order = list(Milestone)
+    last = max((order.index(milestone) for milestone in seen), default=-1)
+    return set(order[: last + 1])
+
+
+def leased_address(logs: Logs) -> str | None:
+    """The address that the guest got last."""
+    found = None
+    for found in _LEASE.finditer(logs.dhcp):
+        pass
+    return found["address"] if found else None
+
+
+class Timeline:
+    """Seconds from power-on to each milestone passed so far."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[Milestone, float] = {}
+
+    @property
+    def last(self) -> Milestone | None:
+        """The latest milestone passed."""
+        return max(self.seconds, key=list(Milestone).index, default=None)
+
+    def note(self, logs: Logs, now: float) -> tuple[Milestone, ...]:
+        """Gives every newly proved milestone the time `now`; returns them in order."""
+        proved = find_milestones(logs)
+        new = tuple(milestone for milestone in Milestone if milestone in proved and milestone not in self.seconds)
+        self.seconds.update(dict.fromkeys(new, now))
+        return new

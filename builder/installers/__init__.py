@@ -1,0 +1,1 @@
+"""Adapters of package managers behind one contract."""

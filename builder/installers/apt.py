@@ -1,0 +1,277 @@
+"""Debian: apt resolves and fetches with a configuration of its own, mmdebstrap installs from exactly those files.
+
+The packages are resolved against an empty dpkg status, so that nothing of the host's apt matters; the locked files
+become a flat repository in the work directory, from which mmdebstrap(1) installs without network.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+import urllib.parse
+from pathlib import Path
+
+from filelock import FileLock
+
+from builder.errors import AuditError, CommandError, HostError, InputError
+from builder.installers.base import Job
+from builder.model.lock import Lock, LockedPackage
+from builder.model.recipe import Distribution, Recipe
+from builder.render.apt import ARCHITECTURES, packages_index, resolver_config, sources
+from builder.system.files import copy_verified
+from builder.system.run import Tool
+
+_HOOKS = Path("/usr/share/mmdebstrap/hooks")
+# loader package -> where the files of the bundle lie in it
+_LOADERS = {
+    "pxelinux": {"pxelinux.0": "usr/lib/PXELINUX/pxelinux.0", "lpxelinux.0": "usr/lib/PXELINUX/lpxelinux.0"},
+    "syslinux-common": {"ldlinux.c32": "usr/lib/syslinux/modules/bios/ldlinux.c32"},
+}
+# what an image needs to boot, as (provided by one of these, what it is for, what to write)
+_ROLES = (
+    (re.compile(r"linux-image-\d.*"), "kernel", "add linux-image-amd64 to packages"),
+    (re.compile(r"initramfs-tools"), "initramfs generator", "add initramfs-tools to packages"),
+    (re.compile(r"systemd-sysv|sysvinit-core|runit-init"), "init", "add systemd-sysv to packages"),
+)
+_AR_MAGIC = b"!<arch>\n"
+
+
+class AptInstaller:
+    """The installer of Debian and its like."""
+
+    @staticmethod
+    def tools() -> tuple[Tool, ...]:
+        """apt, dpkg and mmdebstrap, which Arch Linux packages too."""
+        return (
+            Tool("apt-get", "apt", "apt"),
+            Tool("apt-cache", "apt", "apt"),
+            Tool("dpkg-deb", "dpkg", "dpkg"),
+            Tool("mmdebstrap", "mmdebstrap", "mmdebstrap"),
+        )
+
+    @staticmethod
+    def readable(recipe: Recipe) -> tuple[Path, ...]:
+        """The keyring's directory and local mirrors."""
+        distribution = recipe.distribution
+        urls = [*distribution.mirrors, *distribution.security_mirrors]
+        local = [Path(urllib.parse.unquote(url.removeprefix("file://"))) for url in urls if url.startswith("file:/")]
+        return tuple(path for path in (Path(distribution.keyring).parent, *local) if path.is_dir())
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._distribution = job.recipe.distribution
+        self._state = job.cache / "apt" / _sources_key(self._distribution)
+        self._archives = job.cache / "apt" / "archives"
+        self._repository = job.work / "repository"
+        self._config = job.work / "apt.conf"
+
+    def resolve(self) -> Lock:
+        """The closure of the essential packages, the required ones, apt and the recipe's."""
+        self._prepare()
+        with self._locked():
+            self._update()
+            packages = self._closure(self._request(), self._job.recipe.packages)
+            loaders = self._closure(list(_LOADERS), ())
+        lock = Lock(packages, tuple(package for package in loaders if package.name in _LOADERS))
+        _check_roles(lock)
+        return lock
+
+    def fetch(self, lock: Lock) -> int:
+        """Downloads into the shared cache and links the files, each checked by SHA-256, into the repository."""
+        self._repository.mkdir()
+        with self._locked():
+            for group in (lock.packages, lock.loaders):
+                names = [f"{package.name}={package.version}" for package in group]
+                self._apt(["apt-get", "install", "--download-only", *names], hint=_mirror_hint(self._distribution))
+            for package in (*lock.packages, *lock.loaders):
+                self._take(package)
+        (self._repository / "Packages").write_text(packages_index(lock.packages), encoding="utf-8")
+        return max(_build_date(self._repository / package.filename) for package in lock.packages)
+
+    def install(self, lock: Lock) -> None:
+        """mmdebstrap from the repository. INITRD=No: the kernel's hook leaves the initramfs to its own stage."""
+        self._job.tree.mkdir(mode=0o755)
+        argv = ["mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase"]
+        argv += [f"--architectures={ARCHITECTURES[self._distribution.architecture]}", "--dpkgopt=force-unsafe-io"]
+        argv += [f"--hook-dir={_HOOKS / 'maybe-merged-usr'}", f"--hook-dir={_HOOKS / 'file-mirror-automount'}"]
+        argv += [f"--include={','.join(self._job.recipe.packages)}", "--skip=output/mknod", "", str(self._job.tree)]
+        argv.append(f"deb [trusted=yes] file://{self._repository} ./")
+        self._job.sandbox.run(argv, env={"INITRD": "No"}, hint="the first `E:` or `dpkg: error` above it in the log is the cause")
+        self._check_installed(lock)
+
+    def loader_files(self, lock: Lock) -> dict[str, bytes]:
+        """pxelinux.0, lpxelinux.0 and the ldlinux.c32 of the same syslinux build."""
+        versions = {package.version for package in lock.loaders}
+        if len(versions) != 1:
+            raise AuditError(f"pxelinux and syslinux-common differ in version: {', '.join(sorted(versions))}")
+        found: dict[str, bytes] = {}
+        for package in lock.loaders:
+            directory = self._job.work / package.name
+            self._job.sandbox.run(["dpkg-deb", "-x", str(self._repository / package.filename), str(directory)])
+            for name, path in _LOADERS[package.name].items():
+                found[name] = (directory / path).read_bytes()
+        return found
+
+    def _prepare(self) -> None:
+        for directory in ("state", "lists/partial", "cache"):
+            (self._state / directory).mkdir(parents=True, exist_ok=True)
+        (self._archives / "partial").mkdir(parents=True, exist_ok=True)
+        (self._state / "status").touch()
+        keyring = Path(self._distribution.keyring)
+        if not keyring.is_file():
+            raise HostError(
+                f"the archive's keyring {keyring} is not on this host",
+                "Debian: apt-get install debian-archive-keyring; Arch Linux: pacman -S debian-archive-keyring; "
+                "or set distribution.keyring",
+            )
+        config = resolver_config(self._distribution, str(self._state), str(self._archives), self._host_proxies())
+        self._config.write_text(config, encoding="utf-8")
+        (self._state / "sources.list").write_text(self._sources(), encoding="utf-8")
+
+    def _sources(self) -> str:
+        options = f"signed-by={self._distribution.keyring}"
+        mirror = self._mirror("mirrors", self._distribution.mirrors)
+        security = self._distribution.security_mirrors
+        return sources(self._distribution, mirror, self._mirror("security", security) if security else None, options)
+
+    def _mirror(self, name: str, urls: tuple[str, ...]) -> str:
+        """One URL for apt: several become a mirror list that apt tries in order, apt-transport-mirror(1)."""
+        if len(urls) == 1:
+            return urls[0]
+        path = self._state / f"{name}.list"
+        path.write_text("".join(f"{url}\tpriority:{rank}\n" for rank, url in enumerate(urls, 1)), encoding="utf-8")
+        return f"mirror+file:{path}"
+
+    def _host_proxies(self) -> list[str]:
+        dump = self._job.sandbox.run(["apt-config", "dump", "--no-empty"], capture=True, log_output=False)
+        return [line for line in dump.splitlines() if re.match(r"Acquire::https?::(.*::)?Proxy", line, re.IGNORECASE)]
+
+    def _locked(self) -> FileLock:
+        # one build at a time changes the shared lists and archives; installation needs neither
+        return FileLock(str(self._job.cache / "apt" / "lock"))
+
+    def _update(self) -> None:
+        try:
+            self._apt(["apt-get", "update", "--error-on=any"])
+        except CommandError as error:
+            raise _explain_update(error, self._distribution) from error
+
+    def _request(self) -> list[str]:
+        architecture = ARCHITECTURES[self._distribution.architecture]
+        wanted = [f"?narrow(?architecture({architecture}),{what})" for what in ("?essential", "?priority(^required$)")]
+        known = self._apt(["apt-cache", "pkgnames", "usr-is-merged"], capture=True).split()
+        return [*wanted, "apt", *(["usr-is-merged"] if "usr-is-merged" in known else []), *self._job.recipe.packages]
+
+    def _closure(self, request: list[str], named: tuple[str, ...]) -> tuple[LockedPackage, ...]:
+        try:
+            # an empty archive directory: --print-uris leaves out what is already there
+            argv = ["apt-get", "-o", f"Dir::Cache::archives={self._job.work}/none", "install", "--print-uris", *request]
+            (self._job.work / "none" / "partial").mkdir(parents=True, exist_ok=True)
+            printed = self._apt(argv, capture=True)
+        except CommandError as error:
+            raise self._explain_packages(error, named) from error
+        files = [line.split()[1] for line in printed.splitlines() if line.startswith("'")]
+        wanted = {tuple(urllib.parse.unquote(name.removesuffix(".deb")).split("_")): name for name in files}
+        shown = self._apt(["apt-cache", "show", *(f"{key[0]}={key[1]}" for key in wanted)], capture=True)
+        locked = {}
+        for stanza in shown.strip().split("\n\n"):
+            fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", stanza, re.MULTILINE))
+            key = (fields["Package"], fields["Version"], fields["Architecture"])
+            if key in wanted and key not in locked:
+                locked[key] = LockedPackage(*key, wanted[key], int(fields["Size"]), fields["SHA256"], stanza)
+        return tuple(sorted(locked.values()))
+
+    def _apt(self, argv: list[str], *, capture: bool = False, hint: str | None = None) -> str:
+        env = {"APT_CONFIG": str(self._config), "DEBIAN_FRONTEND": "noninteractive", **_proxy_variables()}
+        return self._job.sandbox.run(argv, network=True, env=env, capture=capture, hint=hint)
+
+    def _take(self, package: LockedPackage) -> None:
+        cached, target = self._archives / package.filename, self._repository / package.filename
+        if not copy_verified(cached, target, package.sha256):
+            cached.unlink(missing_ok=True)
+            raise AuditError(
+                f"{package.filename} in the package cache is not what the mirror's signed index says",
+                "the damaged file was removed: build again",
+            )
+
+    def _explain_packages(self, error: CommandError, named: tuple[str, ...]) -> CommandError | InputError:
+        text = "\n".join(error.details)
+        missing = re.findall(r"Unable to locate package (\S+)|Package '?(\S+?)'? has no installation candidate", text)
+        names = [next(filter(None, match)) for match in missing if set(match) & set(named)]
+        if not names:
+            error.message = "the packages of the recipe cannot be installed together"
+            error.hint = "the lines above name the packages in conflict; remove one of them from packages"
+            return error
+        known = self._apt(["apt-cache", "pkgnames"], capture=True).split()
+        near = {name: difflib.get_close_matches(name, known, n=3) for name in names}
+        hints = [f"{name}: did you mean {' or '.join(close)}?" for name, close in near.items() if close]
+        return InputError(
+            f"no such package in {self._distribution.suite}: {', '.join(names)}",
+            "; ".join(hints) or "is its component listed? non-free firmware needs components: [main, non-free-firmware]",
+        )
+
+    def _check_installed(self, lock: Lock) -> None:
+        # dpkg-query reads the tree's database from outside: no chroot, so a broken image is described, not executed
+        query = ["dpkg-query", f"--admindir={self._job.tree}/var/lib/dpkg", "-W", "-f=${Package} ${Version} ${db:Status-Status}\n"]
+        installed = set(self._job.sandbox.run(query, capture=True, log_output=False).splitlines())
+        wanted = {f"{package.name} {package.version} installed" for package in lock.packages}
+        if installed != wanted:
+            different = sorted(installed ^ wanted)
+            raise AuditError(
+                f"the tree does not hold exactly the locked packages: {', '.join(different[:10])}",
+                "this is a fault of diskless, or of a package that removes another one; please report it",
+            )
+
+
+def _sources_key(distribution: Distribution) -> str:
+    return hashlib.sha256(repr(distribution).encode()).hexdigest()[:16]
+
+
+def _proxy_variables() -> dict[str, str]:
+    names = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def _mirror_hint(distribution: Distribution) -> str:
+    return f"is {distribution.mirrors[0]} reachable from here? Set distribution.mirrors to one that is"
+
+
+def _explain_update(error: CommandError, distribution: Distribution) -> CommandError:
+    text = "\n".join(error.details)
+    error.message = f"the package lists of {distribution.suite} could not be fetched from {', '.join(distribution.mirrors)}"
+    if "NO_PUBKEY" in text or "is not signed" in text or "BADSIG" in text:
+        error.hint = f"{distribution.keyring} does not hold the archive's key: install a newer keyring or set distribution.keyring"
+    elif "404" in text or "does not have a Release file" in text:
+        error.hint = (
+            f"is there a suite {distribution.suite} (with {distribution.suite}-updates) on that mirror? "
+            "Without it set updates: false; without a security archive set security_mirrors: []"
+        )
+    elif "not valid yet" in text or "expired" in text:
+        error.hint = "the mirror is out of date, or this machine's clock is wrong: see `date`"
+    else:
+        error.hint = _mirror_hint(distribution)
+    return error
+
+
+def _check_roles(lock: Lock) -> None:
+    names = [package.name for package in lock.packages]
+    for pattern, role, remedy in _ROLES:
+        if not any(pattern.fullmatch(name) for name in names):
+            raise InputError(f"the packages bring no {role}, so the image could not boot", remedy)
+    kernels = [name for name in names if _ROLES[0][0].fullmatch(name)]
+    if len(kernels) > 1:
+        raise InputError(f"the packages bring {len(kernels)} kernels: {', '.join(kernels)}", "an image boots one: keep one linux-image")
+
+
+def _build_date(deb: Path) -> int:
+    """When a package was built, seconds: the time in the first member header of the .deb, ar(5), deb(5)."""
+    with deb.open("rb") as file:
+        header = file.read(len(_AR_MAGIC) + 60)
+    stamp = header[len(_AR_MAGIC) + 16 : len(_AR_MAGIC) + 28]
+    if not header.startswith(_AR_MAGIC) or not stamp.strip().isdigit():
+        raise AuditError(f"{deb.name} is not a Debian package")
+    return int(stamp)
+
+

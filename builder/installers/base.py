@@ -1,0 +1,60 @@
+"""What every installer can do: the contract between the stages and a package manager."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from builder.model.lock import Lock
+from builder.model.recipe import Recipe
+from builder.system.run import Tool
+from builder.system.sandbox import Sandbox
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an installer works on.
+
+    tree: the root directory to fill, empty at first
+    work: a directory of its own inside the build's work directory
+    cache: the package cache, shared between builds (an installer locks what it changes there)
+    """
+
+    recipe: Recipe
+    sandbox: Sandbox
+    tree: Path
+    work: Path
+    cache: Path
+
+
+class Installer(Protocol):
+    """A package manager. Methods run in this order; CommandError and HostError say what went wrong and what to do."""
+
+    @staticmethod
+    def tools() -> tuple[Tool, ...]:
+        """The programs it needs on the build host."""
+        ...
+
+    @staticmethod
+    def readable(recipe: Recipe) -> tuple[Path, ...]:
+        """Host directories it reads besides the system: local mirrors, keyrings."""
+        ...
+
+    def __init__(self, job: Job) -> None: ...
+
+    def resolve(self) -> Lock:
+        """Asks the mirrors for the exact packages; with network."""
+        ...
+
+    def fetch(self, lock: Lock) -> int:
+        """Puts the locked files, verified, where install finds them; returns the newest package's build date, seconds."""
+        ...
+
+    def install(self, lock: Lock) -> None:
+        """Installs exactly the locked packages into the tree, without network and without making an initramfs."""
+        ...
+
+    def loader_files(self, lock: Lock) -> dict[str, bytes]:
+        """The boot loaders' files by name in the bundle, from packages that are not installed."""
+        ...

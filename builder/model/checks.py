@@ -1,0 +1,171 @@
+"""Contradictions: recipes whose every value is well formed and that still cannot work."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from builder.model.recipe import Drivers, NetworkClient, Recipe
+
+Place = tuple[str | int, ...]
+_VOLATILE = ("/dev", "/proc", "/sys", "/run", "/tmp")
+_RESOLVER_LIMIT = 3  # MAXNS, resolv.conf(5)
+_CMDLINE_LIMIT = 1500  # of the kernel's 2047, leaving room for nfsroot= and what a lab or a loader adds
+_OURS = {"root": "the root is always /dev/nfs", "nfsroot": "the server writes it", "initrd": "the loader writes it"}
+_LOCALES_BUILT_IN = ("C", "POSIX", "C.UTF-8")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong at one place of a recipe: the keys and list positions that lead there."""
+
+    place: Place
+    message: str
+    hint: str
+
+
+def contradictions(recipe: Recipe) -> list[Fault]:
+    """All contradictions of a recipe; an empty list when it can work."""
+    found: list[Fault] = []
+    for check in (_repeated, _empty, _files, _filesystems, _network, _system, _initramfs, _boot):
+        found.extend(check(recipe))
+    return found
+
+
+def _repeated(recipe: Recipe) -> Iterator[Fault]:
+    lists: dict[Place, Sequence[str]] = {
+        ("packages",): recipe.packages,
+        ("system", "services"): recipe.system.services,
+        ("system", "masked"): recipe.system.masked,
+        ("initramfs", "modules"): recipe.initramfs.modules,
+        ("boot", "cmdline"): recipe.boot.cmdline,
+        ("network", "nameservers"): recipe.network.nameservers,
+    }
+    for place, values in lists.items():
+        for value, count in collections.Counter(values).items():
+            if count > 1:
+                position = len(values) - 1 - list(reversed(values)).index(value)
+                yield Fault((*place, position), f"'{value}' is listed {count} times", "keep one of them")
+
+
+def _empty(recipe: Recipe) -> Iterator[Fault]:
+    needed: dict[Place, Sequence[object]] = {
+        ("packages",): recipe.packages,
+        ("distribution", "mirrors"): recipe.distribution.mirrors,
+        ("distribution", "components"): recipe.distribution.components,
+        ("boot", "loaders"): recipe.boot.loaders,
+    }
+    for place, values in needed.items():
+        if not values:
+            yield Fault(place, f"'{place[-1]}' is empty", "list at least one, or leave the key out for its default")
+
+
+def _files(recipe: Recipe) -> Iterator[Fault]:
+    generated = {"/etc/fstab": "filesystems", "/etc/hostname": "system.hostname", "/etc/machine-id": "each client's first boot"}
+    if recipe.network.nameservers:
+        generated["/etc/resolv.conf"] = "network.nameservers"
+    paths = [file.path for file in recipe.files]
+    for position, file in enumerate(recipe.files):
+        place: Place = ("files", position, "path")
+        if (file.text is None) == (file.source is None):
+            yield Fault(("files", position), f"{file.path} needs either 'text' or 'source'", "write exactly one of the two")
+        if file.path.endswith("/") or "//" in file.path or "/./" in file.path:
+            yield Fault(place, f"'{file.path}' is not the plain name of a file", "write it like /etc/motd")
+        if file.path in paths[:position]:
+            yield Fault(place, f"{file.path} is written twice", "keep one of the two entries")
+        if any(other.startswith(file.path + "/") for other in paths):
+            yield Fault(place, f"{file.path} is a file and also the directory of another one", "rename one of them")
+        if file.path in generated:
+            yield Fault(place, f"{file.path} is written from {generated[file.path]}", "set it there instead")
+        if any(file.path.startswith(top + "/") for top in _VOLATILE):
+            yield Fault(place, f"{file.path} would be hidden at boot by a mount", "choose a path outside " + ", ".join(_VOLATILE))
+
+
+def _filesystems(recipe: Recipe) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for position, line in enumerate(recipe.filesystems):
+        if line.target in seen and line.target.startswith("/"):
+            yield Fault(("filesystems", position, "target"), f"{line.target} is mounted twice", "keep one of the two lines")
+        seen.add(line.target)
+        if line.target == "/" and (line.source, line.type) != ("none", "none"):
+            yield Fault(
+                ("filesystems", position, "source"),
+                "the root is mounted by the initramfs, from what the server says",
+                "the only line for / that makes sense is {source: none, target: /, type: none}",
+            )
+
+
+def _network(recipe: Recipe) -> Iterator[Fault]:
+    network = recipe.network
+    if network.inform and network.client is not NetworkClient.DHCPCD:
+        yield Fault(("network", "inform"), f"'inform' is dhcpcd's, the client is {network.client}", "remove it, or set client: dhcpcd")
+    if network.client is NetworkClient.NONE and not network.nameservers:
+        yield Fault(
+            ("network", "client"),
+            "with client: none nothing would ever fill /etc/resolv.conf",
+            "add nameservers: [ADDRESS]",
+        )
+    if network.client is NetworkClient.NETWORKD and not network.nameservers and "systemd-resolved" not in recipe.packages:
+        yield Fault(
+            ("network", "client"),
+            "systemd-networkd alone never fills /etc/resolv.conf",
+            "add systemd-resolved to packages, or nameservers: [ADDRESS]",
+        )
+    if network.search and not network.nameservers:
+        yield Fault(("network", "search"), "'search' belongs to a fixed resolv.conf", "add nameservers: [ADDRESS]")
+    if len(network.nameservers) > _RESOLVER_LIMIT:
+        yield Fault(
+            ("network", "nameservers"),
+            f"{len(network.nameservers)} name servers, but resolvers read only {_RESOLVER_LIMIT}",
+            f"keep the best {_RESOLVER_LIMIT}",
+        )
+    if (network.interface or "").startswith("eth") and "net.ifnames=1" in recipe.boot.cmdline:
+        yield Fault(("network", "interface"), f"{network.interface} does not exist with net.ifnames=1", "remove one of the two")
+
+
+def _system(recipe: Recipe) -> Iterator[Fault]:
+    system = recipe.system
+    masked = {_unit(name) for name in system.masked}
+    for position, name in enumerate(system.services):
+        if _unit(name) in masked:
+            yield Fault(("system", "services", position), f"'{name}' is both enabled and masked", "keep one of the two")
+    if system.locale not in _LOCALES_BUILT_IN and not {"locales", "locales-all"} & set(recipe.packages):
+        yield Fault(("system", "locale"), f"'{system.locale}' has to be generated", "add locales to packages, or use C.UTF-8")
+    if system.timezone not in ("UTC", "Etc/UTC") and "tzdata" not in recipe.packages:
+        yield Fault(("system", "timezone"), f"'{system.timezone}' needs the time zone files", "add tzdata to packages")
+
+
+def _initramfs(recipe: Recipe) -> Iterator[Fault]:
+    if recipe.initramfs.drivers is Drivers.LIST and not recipe.initramfs.modules:
+        yield Fault(
+            ("initramfs", "drivers"),
+            "drivers: list takes only 'modules', and there are none",
+            "list the clients' network drivers, nfsv3 and nfs, or use drivers: netboot",
+        )
+
+
+def _boot(recipe: Recipe) -> Iterator[Fault]:
+    for position, word in enumerate(recipe.boot.cmdline):
+        place: Place = ("boot", "cmdline", position)
+        name = word.partition("=")[0]
+        if name in _OURS and "=" in word:
+            yield Fault(place, f"'{word}' cannot be set here: {_OURS[name]}", "remove it")
+        if word == "ro" and recipe.root.mode == "rw":
+            yield Fault(place, "'ro' contradicts root.mode: rw", "remove one of the two")
+    if sum(len(word.encode()) + 1 for word in recipe.boot.cmdline) > _CMDLINE_LIMIT:
+        yield Fault(("boot", "cmdline"), f"more than {_CMDLINE_LIMIT} bytes of kernel arguments", "the kernel reads 2047 in all")
+    for position, option in enumerate(recipe.root.nfs.options):
+        name = option.partition("=")[0]
+        if name in ("vers", "nfsvers", "v3", "v4"):
+            yield Fault(("root", "nfs", "options", position), f"'{option}' is set by root.nfs.version", "remove it")
+        if option in ("udp", "proto=udp"):
+            yield Fault(
+                ("root", "nfs", "options", position),
+                f"'{option}': kernels no longer mount NFS over UDP (CONFIG_NFS_DISABLE_UDP_SUPPORT)",
+                "remove it; TCP is the default",
+            )
+
+
+def _unit(name: str) -> str:
+    return name if "." in name.rpartition("@")[2] else name + ".service"

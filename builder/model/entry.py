@@ -1,0 +1,27 @@
+"""Files and links that a build writes into a tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TreeFile:
+    """A file of the image: absolute path, content, permission bits, numeric owner."""
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True)
+class TreeLink:
+    """A symbolic link of the image."""
+
+    path: str
+    target: str
+
+
+TreeEntry = TreeFile | TreeLink

@@ -1,0 +1,96 @@
+"""The index: every file of the root file system and the frame of the archive that it lies in.
+
+index.json.zst is the one way to find it. Files are rows, not objects: 18,000 of them are read at every deploy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SCHEMA = 1
+# types as find(1) prints them; `h` is a further name of a file that came before
+DIRECTORY, FILE, SYMLINK, HARDLINK = "d", "f", "l", "h"
+_COLUMNS = ("path", "type", "mode", "uid", "gid", "mtime", "size", "sha256", "link", "xattrs", "frame")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One zstd frame: where it lies (bytes), its compressed and plain size, the SHA-256 of its compressed bytes."""
+
+    offset: int
+    size: int
+    plain_size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One member of the archive.
+
+    path: relative, UTF-8, no leading or trailing slash; the root itself is "."
+    mode: permission bits, 12; mtime: whole seconds; size and sha256: of a plain file, else 0 and ""
+    link: target of a symbolic link, or for HARDLINK the path of the file that came before
+    xattrs: name -> value in hexadecimal
+    frame: number of the frame in which the member begins
+    """
+
+    path: str
+    type: str
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    size: int
+    sha256: str
+    link: str
+    xattrs: Mapping[str, str]
+    frame: int
+
+    def row(self) -> list[Any]:
+        """The record as it stands in the index."""
+        return [getattr(self, column) for column in _COLUMNS]
+
+
+@dataclass(frozen=True)
+class Index:
+    """All frames and files of one archive, in archive order."""
+
+    frames: Sequence[Frame]
+    files: Sequence[FileRecord]
+
+    def to_json(self) -> bytes:
+        """The plain content of index.json.zst."""
+        frames = [[frame.offset, frame.size, frame.plain_size, frame.sha256] for frame in self.frames]
+        document = {"schema": SCHEMA, "columns": _COLUMNS, "frames": frames, "files": [file.row() for file in self.files]}
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Index:
+        """Reads an index; ValueError when it is not one of ours."""
+        try:
+            document = json.loads(data)
+            if document["schema"] != SCHEMA or tuple(document["columns"]) != _COLUMNS:
+                raise ValueError(f"index of schema {document['schema']!r}, this program reads {SCHEMA}")
+            frames = tuple(Frame(*row) for row in document["frames"])
+            return cls(frames, tuple(FileRecord(*row) for row in document["files"]))
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"not an index: {error}") from error
+
+
+def root_digest(files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:
+    """SHA-256 over the canonical file table and the bundle's plain digests (name -> SHA-256).
+
+    How things are compressed does not change it: a row leaves out the frame.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        row = [file.path, file.type, file.mode, file.uid, file.gid, file.mtime, file.size, file.sha256, file.link]
+        row.append(dict(sorted(file.xattrs.items())))
+        digest.update(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+    for name, sha256 in sorted(bundle.items()):
+        digest.update(json.dumps([name, sha256]).encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,209 @@
+"""The recipe: one image, described as nouns. Order of the keys = order of building."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from builder.model.syntax import (
+    Address,
+    ComponentName,
+    DomainName,
+    FilePath,
+    FstabWord,
+    HostName,
+    ImageName,
+    InterfaceName,
+    KernelArgument,
+    LocaleName,
+    Mode,
+    ModuleName,
+    MountOption,
+    MountTarget,
+    NfsOption,
+    Owner,
+    PackageName,
+    SourcePath,
+    SuiteName,
+    TimeZone,
+    UnitName,
+    Url,
+    key,
+)
+
+
+class DistributionName(enum.StrEnum):
+    """The distributions that an installer exists for."""
+
+    DEBIAN = "debian"
+
+
+class Architecture(enum.StrEnum):
+    """The machines that images are built for, by the kernel's name."""
+
+    X86_64 = "x86_64"
+
+
+class NetworkClient(enum.StrEnum):
+    """What configures the network after the kernel has done so to mount the root."""
+
+    DHCPCD = "dhcpcd"
+    NETWORKD = "systemd-networkd"
+    NONE = "none"
+
+
+class Generator(enum.StrEnum):
+    """What makes the initramfs."""
+
+    INITRAMFS_TOOLS = "initramfs-tools"
+
+
+class Drivers(enum.StrEnum):
+    """Which network drivers the initramfs carries (MODULES= of initramfs.conf(5))."""
+
+    NETBOOT = "netboot"
+    LIST = "list"
+
+
+class Compression(enum.StrEnum):
+    """How the initramfs is compressed; the image must have the program."""
+
+    GZIP = "gzip"
+    ZSTD = "zstd"
+    LZ4 = "lz4"
+    XZ = "xz"
+
+
+class RootMode(enum.StrEnum):
+    """How clients use their root."""
+
+    RW = "rw"
+
+
+class NfsVersion(enum.StrEnum):
+    """The NFS protocol that the root is mounted with."""
+
+    V3 = "3"
+
+
+class Loader(enum.StrEnum):
+    """The boot loaders that a bundle can hold."""
+
+    PXELINUX = "pxelinux"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """Where the packages come from."""
+
+    name: DistributionName = key("the distribution")
+    architecture: Architecture = key("the clients' architecture", Architecture.X86_64)
+    suite: SuiteName | None = key("the release to install; left out: this host's", None)
+    mirrors: tuple[Url, ...] = key("the archive, and others to try when it is down", ("http://deb.debian.org/debian",))
+    security_mirrors: tuple[Url, ...] = key(
+        "the archive of security updates; [] where the suite has none (sid, a local mirror)",
+        ("http://deb.debian.org/debian-security",),
+    )
+    updates: bool = key("also use SUITE-updates", True)
+    components: tuple[ComponentName, ...] = key("the parts of the archive", ("main",))
+    keyring: FilePath = key(
+        "the keys that sign the archive, on the build host", "/usr/share/keyrings/debian-archive-keyring.gpg"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What the machine is called and what it runs."""
+
+    hostname: HostName = key("the host name; with DHCP clients usually get their own", "diskless")
+    timezone: TimeZone = key("a name of the tz database", "UTC")
+    locale: LocaleName = key("the system's LANG", "C.UTF-8")
+    services: tuple[UnitName, ...] = key("units to enable; the distribution's defaults stay", ())
+    masked: tuple[UnitName, ...] = key("units that must never start", ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """One file of the image, from text or from a file beside the recipe."""
+
+    path: FilePath = key("where it lies in the image")
+    text: str | None = key("what it holds", None)
+    source: SourcePath | None = key("a file beside the recipe, instead of `text`", None)
+    mode: Mode = key("its permissions", "0644")
+    owner: Owner = key("its user and group, as numbers", "0:0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filesystem:
+    """One line of the image's /etc/fstab, fstab(5)."""
+
+    source: FstabWord = key("what is mounted, or none")
+    target: MountTarget = key("where, or none")
+    type: FstabWord = key("the file system type, or none")
+    options: tuple[MountOption, ...] | None = key(
+        "mount options; left out: `defaults`, and nothing at all for the `none / none` placeholder", None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """What the running system does with the interface that carries its root."""
+
+    client: NetworkClient = key("the DHCP client, or none")
+    inform: bool = key("dhcpcd only: keep the kernel's address and only ask for options (dhcpcd -s)", False)
+    interface: InterfaceName | None = key(
+        "the interface; eth0 and its like also set net.ifnames=0; left out: any Ethernet", None
+    )
+    nameservers: tuple[Address, ...] = key("a fixed resolv.conf; left out: what the DHCP client learns", ())
+    search: tuple[DomainName, ...] = key("search domains of a fixed resolv.conf", ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initramfs:
+    """The initial RAM file system, generated once with this configuration."""
+
+    generator: Generator = key("what makes it", Generator.INITRAMFS_TOOLS)
+    drivers: Drivers = key("netboot: every network driver; list: only `modules`, small and fast", Drivers.NETBOOT)
+    modules: tuple[ModuleName, ...] = key("further kernel modules", ())
+    compression: Compression = key("how it is compressed", Compression.GZIP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nfs:
+    """How the root is mounted."""
+
+    version: NfsVersion = key("the protocol version", NfsVersion.V3)
+    options: tuple[NfsOption, ...] = key("further mount options, nfs(5)", ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """The root file system as clients see it."""
+
+    mode: RootMode = key("rw: one root that clients write to", RootMode.RW)
+    nfs: Nfs = key("the mount", Nfs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boot:
+    """How clients get from their firmware to the kernel."""
+
+    loaders: tuple[Loader, ...] = key("the loaders in the bundle", (Loader.PXELINUX,))
+    cmdline: tuple[KernelArgument, ...] = key("kernel arguments; root= and nfsroot= are ours", ("ip=dhcp",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One image."""
+
+    schema: int = key("the version of this format: 1", allowed=(1,))
+    image: ImageName = key("the name the image is deployed under")
+    distribution: Distribution = key("where the packages come from")
+    packages: tuple[PackageName, ...] = key("the packages to install, besides the essential ones")
+    system: System = key("name, time, language, services", System)
+    files: tuple[File, ...] = key("files of your own, written last", ())
+    filesystems: tuple[Filesystem, ...] = key("the lines of /etc/fstab", ())
+    network: Network = key("who owns the boot interface once the system runs")
+    initramfs: Initramfs = key("the initial RAM file system", Initramfs)
+    root: Root = key("how the root is mounted", Root)
+    boot: Boot = key("loaders and kernel arguments", Boot)

@@ -1,0 +1,102 @@
+"""What a single value of a recipe may look like: each kind of value has a name, a pattern and an explanation.
+
+A dataclass field annotated `Annotated[str, Syntax(...)]` is checked by the loader, described in the reference and
+in error messages. A value that passes cannot break the file it is written into.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+
+@dataclass(frozen=True)
+class Syntax:
+    """A named kind of value: `pattern` must match it whole, `check` (if any) raises ValueError on the rest."""
+
+    name: str
+    pattern: str
+    example: str
+    check: Callable[[str], object] | None = None
+
+    def accepts(self, text: str) -> bool:
+        """Whether `text` is such a value."""
+        if re.fullmatch(self.pattern, text) is None:
+            return False
+        try:
+            if self.check is not None:
+                self.check(text)
+        except ValueError:
+            return False
+        return True
+
+
+def _stays_inside(path: str) -> None:
+    if ".." in path.split("/"):
+        raise ValueError(path)
+
+
+def key(doc: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:  # noqa: ANN401 - stands for a field of any type
+    """A dataclass field with its description; without `default` the key is required."""
+    metadata = {"doc": doc, **more}
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    if isinstance(default, type):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
+_WORD = r"[^\x00-\x20\x7f-\x9f\u2028\u2029]+"
+
+ImageName = Annotated[str, Syntax("image name", r"[a-z0-9][a-z0-9._-]{0,62}", "debian-nfs")]
+PackageName = Annotated[str, Syntax("package name", r"[a-z0-9@_+][a-z0-9@._+:-]*", "openssh-server")]
+SuiteName = Annotated[str, Syntax("suite", r"[a-z][a-z0-9-]*", "bookworm")]
+ComponentName = Annotated[str, Syntax("archive component", r"[a-z][a-z0-9-]*", "main")]
+Url = Annotated[
+    str,
+    Syntax("mirror URL without credentials", r"(https?|file)://[A-Za-z0-9._~/:%+\[\]-]*", "http://deb.debian.org/debian"),
+]
+HostName = Annotated[
+    str,
+    Syntax("host name", r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-)){0,3}", "diskless"),
+]
+TimeZone = Annotated[str, Syntax("time zone", r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}", "Europe/Berlin")]
+LocaleName = Annotated[str, Syntax("locale", r"[A-Za-z]{1,3}(_[A-Z]{2})?(\.[A-Za-z0-9-]+)?(@[a-z]+)?", "C.UTF-8")]
+UnitName = Annotated[
+    str,
+    Syntax(
+        "systemd unit", r"[A-Za-z0-9:_.@\\-]+", "ssh.service"
+    ),
+]
+FilePath = Annotated[
+    str, Syntax("absolute path below / without '..'", r"/" + _LINE.replace("*", "+"), "/etc/motd", _stays_inside)
+]
+SourcePath = Annotated[
+    str, Syntax("path of a file beside the recipe, without '..'", r"(?!/)" + _LINE.replace("*", "+"), "files/motd", _stays_inside)
+]
+Mode = Annotated[str, Syntax("octal file mode", r"[0-7]{3,4}", "0644")]
+Owner = Annotated[str, Syntax("numeric owner", r"(0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,8})", "0:0")]
+FstabWord = Annotated[str, Syntax("fstab field (no spaces)", r"[^\s\x00-\x1f\x7f-\x9f\u2028\u2029#][^\s\x00-\x1f\x7f-\x9f\u2028\u2029]*", "tmpfs")]
+MountTarget = Annotated[
+    str,
+    Syntax(
+        "mount point: an absolute path without spaces or '..', or none or swap",
+        r"none|swap|/([^\s\x00-\x1f\x7f-\x9f\u2028\u2029])*",
+        "/dev/pts",
+        _stays_inside,
+    ),
+]
+MountOption = Annotated[str, Syntax("mount option (no spaces, no comma)", r"[^\s,\x00-\x1f\x7f-\x9f\u2028\u2029]+", "mode=620")]
+NfsOption = Annotated[str, Syntax("NFS option", r"[a-z_]+(=[A-Za-z0-9.:_-]+)?", "rsize=16384")]
+Address = Annotated[str, Syntax("IP address", r"[0-9a-fA-F.:]+", "192.168.1.1", ipaddress.ip_address)]
+InterfaceName = Annotated[str, Syntax("network interface", r"[A-Za-z0-9_.-]{1,15}", "eth0")]
+DomainName = Annotated[str, Syntax("domain", r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", "lab.example.org")]
+ModuleName = Annotated[str, Syntax("kernel module", r"[A-Za-z0-9_-]+[?!]?", "nfsv3")]
+KernelArgument = Annotated[
+    str, Syntax("kernel argument (one word)", _WORD, "console=ttyS0,115200")
+]

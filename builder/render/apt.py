@@ -1,0 +1,83 @@
+"""apt's configuration and sources, pure text: for the build host's resolver and for the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from builder.model.lock import LockedPackage
+from builder.model.recipe import Architecture, Distribution
+
+ARCHITECTURES = {Architecture.X86_64: "amd64"}
+
+
+def sources(distribution: Distribution, mirror: str, security: str | None, options: str = "") -> str:
+    """sources.list(5) of a distribution; `options` go into the brackets of every line."""
+    suite, parts = distribution.suite, " ".join(distribution.components)
+    bracket = f"[{options}] " if options else ""
+    lines = [f"deb {bracket}{mirror} {suite} {parts}"]
+    if distribution.updates:
+        lines.append(f"deb {bracket}{mirror} {suite}-updates {parts}")
+    if security is not None:
+        lines.append(f"deb {bracket}{security} {suite}-security {parts}")
+    return "\n".join(lines) + "\n"
+
+
+def image_sources(distribution: Distribution) -> str:
+    """sources.list of the image: the first mirror of each kind, so that a client can install packages."""
+    security = distribution.security_mirrors[0] if distribution.security_mirrors else None
+    return sources(distribution, distribution.mirrors[0], security)
+
+
+def resolver_config(distribution: Distribution, state: str, archives: str, host: Sequence[str]) -> str:
+    """apt.conf(5) of the resolver: nothing of the host's configuration but the given lines (proxies)."""
+    architecture = ARCHITECTURES[distribution.architecture]
+    return "\n".join(
+        [
+            f'Dir::State "{state}/state";',
+            f'Dir::State::lists "{state}/lists";',
+            f'Dir::State::status "{state}/status";',
+            f'Dir::Cache "{state}/cache";',
+            f'Dir::Cache::archives "{archives}";',
+            f'Dir::Etc::sourcelist "{state}/sources.list";',
+            'Dir::Etc::main "/dev/null";',
+            'Dir::Etc::parts "/dev/null";',
+            'Dir::Etc::sourceparts "/dev/null";',
+            'Dir::Etc::preferences "/dev/null";',
+            'Dir::Etc::preferencesparts "/dev/null";',
+            'Dir::Etc::trusted "/dev/null";',
+            'Dir::Etc::trustedparts "/dev/null";',
+            'Dir::Log "/dev/null";',
+            f'APT::Architecture "{architecture}";',
+            f'APT::Architectures {{ "{architecture}"; }};',
+            'APT::Install-Recommends "false";',
+            'APT::Sandbox::User "root";',  # the state lies in directories that _apt cannot reach
+            'APT::Get::Assume-Yes "true";',
+            'Acquire::Languages "none";',
+            'Acquire::Retries "3";',
+            'Acquire::http::Timeout "30";',
+            'Acquire::https::Timeout "30";',
+            'Binary::apt-get::quiet "1";',
+            *host,
+            "",
+        ]
+    )
+
+
+def packages_index(packages: Sequence[LockedPackage]) -> str:
+    """The Packages file of a flat repository that holds exactly these files."""
+    stanzas = []
+    for package in packages:
+        kept = [line for line in _folded(package.record) if not line.startswith(("Filename:", "Size:", "MD5sum:", "SHA"))]
+        stanzas.append("\n".join([*kept, f"Filename: ./{package.filename}", f"Size: {package.size}", f"SHA256: {package.sha256}"]))
+    return "\n\n".join(stanzas) + "\n"
+
+
+def _folded(record: str) -> list[str]:
+    """The fields of a control stanza, each with its continuation lines."""
+    fields: list[str] = []
+    for line in record.splitlines():
+        if line[:1] in (" ", "\t") and fields:
+            fields[-1] += "\n" + line
+        else:
+            fields.append(line)
+    return fields

@@ -1,0 +1,1 @@
+"""Side effects, each in one place: processes, files, namespaces, archives, the terminal."""

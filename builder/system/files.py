@@ -1,0 +1,98 @@
+"""Files on the host, changed whole or not at all, and never across a mount point."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from builder.errors import HostError
+
+_PIECE = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_verified(source: Path, target: Path, sha256: str) -> bool:
+    """Links (or copies) `source` to `target` and checks the content of that; False where it is another or missing.
+
+    What is checked is the link itself, so that a cache entry replaced meanwhile makes no difference.
+    """
+    try:
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)
+    except FileNotFoundError:
+        return False
+    if sha256_of(target) == sha256:
+        return True
+    target.unlink()
+    return False
+
+
+def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Writes a file so that a reader sees the old content or the new, even after a power failure."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".tmp-{path.name}-")
+    temporary = Path(name)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def swap_symlink(link: Path, target: str) -> None:
+    """Makes `link` point at `target` by one rename(2)."""
+    temporary = link.with_name(f".tmp-{link.name}-{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    sync_directory(link.parent)
+    temporary.replace(link)
+    sync_directory(link.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """fsync(2) of a directory: the names in it are on disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def mounts_below(path: Path) -> list[str]:
+    """Mount points at or below `path` in this mount namespace, proc(5)."""
+    real = os.path.realpath(path)
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        point = line.split()[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
+        if point == real or point.startswith(real + "/"):
+            found.append(point)
+    return found
+
+
+def remove_tree(path: Path) -> None:
+    """Removes a directory and all in it; HostError, and nothing removed, when something is mounted below it."""
+    mounted = mounts_below(path)
+    if mounted:
+        raise HostError(f"{path} is not removed: {', '.join(mounted)} is mounted in it", f"umount {mounted[-1]} first")
+    shutil.rmtree(path)
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that root can still write to the file system of `path` (or of its nearest existing parent)."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free

@@ -1,0 +1,156 @@
+"""The one place that starts processes. Everything they print goes to the build log."""
+
+from __future__ import annotations
+
+import collections
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from builder.errors import CommandError, HostError
+
+LAST_LINES = 20
+CLEAN_ENVIRONMENT = {
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "TERM": "dumb",
+}
+
+
+class Tool:
+    """A program the host must have, and the package that has it on Debian and on Arch."""
+
+    def __init__(self, name: str, debian: str, arch: str) -> None:
+        self.name = name
+        self.debian = debian
+        self.arch = arch
+
+    def find(self) -> str | None:
+        """Its path, or None; sbin is searched whatever the user's PATH says."""
+        return shutil.which(self.name, path=CLEAN_ENVIRONMENT["PATH"])
+
+
+def require_tools(tools: Iterable[Tool]) -> None:
+    """Raises HostError that names every missing tool at once, with the command that installs them all."""
+    missing = [tool for tool in tools if tool.find() is None]
+    if missing:
+        debian = " ".join(sorted({tool.debian for tool in missing}))
+        arch = " ".join(sorted({tool.arch for tool in missing}))
+        raise HostError(
+            f"missing programs: {', '.join(sorted(tool.name for tool in missing))}",
+            f"Debian: apt-get install {debian}; Arch Linux: pacman -S {arch}",
+        )
+
+
+class Runner:
+    """Runs commands one at a time with a clean environment, writing each and its output to a log file.
+
+    `on_line` hears every line as it comes (for live progress). A command is killed when the caller is interrupted.
+    """
+
+    def __init__(self, log: Path, on_line: Callable[[str], None] = lambda line: None) -> None:
+        self.log_path = log
+        self._log: IO[str] = open(log, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - closed in __exit__
+        self._on_line = on_line
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._log.close()
+
+    def say(self, text: str) -> None:
+        """Writes one line of ours into the log."""
+        self._log.write(f"# {text}\n")
+        self._log.flush()
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        name: str | None = None,
+        capture: bool = False,
+        hint: str | None = None,
+        log_output: bool = True,
+    ) -> str:
+        """Runs `argv` and returns its standard output if `capture`, else everything it printed.
+
+        Raises CommandError (last lines, log path, `hint`) on any exit status but 0; HostError if it cannot start.
+        `name` is what errors call the command when `argv` is wrapped in something else.
+        """
+        label = name or argv[0]
+        self._log.write(f"$ {shlex.join(argv) if name is None else name}\n")
+        self._log.flush()
+        environment = {**CLEAN_ENVIRONMENT, **(env or {})}
+        with tempfile.TemporaryFile() as captured:
+            process = _start(argv, environment, captured if capture else None)
+            last = self._follow(process, log_output)
+            status = process.returncode
+            if status != 0:
+                self._log.write(f"# {label}: {describe_status(status)}\n")
+                raise CommandError(
+                    f"{label}: {describe_status(status)}", hint, tuple(last), status=status
+                )
+            if capture:
+                captured.seek(0)
+                return captured.read().decode("utf-8", "surrogateescape")
+        return "\n".join(last)
+
+    def _follow(self, process: subprocess.Popen[bytes], log_output: bool) -> collections.deque[str]:
+        last: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
+        stream = process.stderr if process.stdout is None else process.stdout
+        assert stream is not None
+        try:
+            for raw in stream:
+                line = raw.decode("utf-8", "backslashreplace").rstrip("\n").rpartition("\r")[2]
+                if log_output:
+                    self._log.write(line + "\n")
+                last.append(line)
+                self._on_line(line)
+            process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            stream.close()
+            self._log.flush()
+        return last
+
+
+def _start(
+    argv: Sequence[str], environment: Mapping[str, str], captured: IO[bytes] | None
+) -> subprocess.Popen[bytes]:
+    try:
+        # a session of its own: Ctrl-C reaches only us, and we end the command in order
+        return subprocess.Popen(
+            argv,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if captured is None else captured,
+            stderr=subprocess.STDOUT if captured is None else subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise HostError(f"cannot start {argv[0]}: {error.strerror}") from error
+
+
+def describe_status(status: int) -> str:
+    """Says an exit status in words: `exit status 3`, `killed by SIGKILL`."""
+    number = -status if status < 0 else status - 128
+    if status < 0 or status > 128:
+        try:
+            return f"killed by {signal.Signals(number).name}"
+        except ValueError:
+            pass
+    return f"exit status {status}"

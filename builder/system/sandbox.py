@@ -1,0 +1,90 @@
+"""Namespaces in which packages may run: the host read-only, nothing left behind, whatever is killed.
+
+What is used: unshare(1) for private mount, pid, ipc, uts and network namespaces; `--kill-child` and
+`setpriv --pdeathsig KILL` so that the end of this process, even by SIGKILL, ends all of it; sandbox_init.py inside.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builder.errors import CommandError, HostError
+from builder.system.run import Runner, Tool
+from builder.system.sandbox_init import FAILED
+
+TOOLS = (Tool("unshare", "util-linux", "util-linux"), Tool("setpriv", "util-linux", "util-linux"))
+MINIMUM_KERNEL = (5, 12)  # mount_setattr(2)
+_INIT = str(Path(__file__).with_name("sandbox_init.py"))
+
+
+def namespace_prefix(*, network: bool) -> list[str]:
+    """The command that runs what follows it in fresh namespaces which die with this process.
+
+    The death signal is bound to the *thread* that starts it, prctl(2): start it from one that lives long enough.
+    With `network` the host's network is shared, without it there is none.
+    """
+    prefix = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--ipc", "--uts"]
+    if not network:
+        prefix.append("--net")
+    return [*prefix, "--fork", "--kill-child", "--propagation", "private", "--"]
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A file system view for commands of a build; each `run` gets fresh namespaces.
+
+    directory: an empty directory of the work directory, where the view is put together
+    writable: the only host directories that can be written (the build's work and cache)
+    readable: host directories that stay visible although they lie below /tmp or /run
+    temporary: TMPDIR of the commands, inside a writable directory
+    """
+
+    runner: Runner
+    directory: Path
+    writable: tuple[Path, ...]
+    temporary: Path
+    readable: tuple[Path, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        chroot: Path | None = None,
+        network: bool = False,
+        env: Mapping[str, str] | None = None,
+        capture: bool = False,
+        hint: str | None = None,
+        log_output: bool = True,
+    ) -> str:
+        """Runs `argv` in the sandbox, inside `chroot` if given, and returns what Runner.run returns.
+
+        Raises CommandError as Runner.run does, and HostError when the sandbox itself cannot be made.
+        """
+        plan = {
+            "root": str(self.directory),
+            "writable": [str(path) for path in self.writable],
+            "readable": [str(path) for path in self.readable],
+            "chroot": None if chroot is None else str(chroot),
+            "argv": list(argv),
+        }
+        environment = {**self.environment, **(env or {})}
+        if chroot is None:
+            environment.setdefault("TMPDIR", str(self.temporary))
+        command = [*namespace_prefix(network=network), sys.executable, "-I", "-S", _INIT, json.dumps(plan)]
+        try:
+            return self.runner.run(
+                command, env=environment, name=" ".join(argv), capture=capture, hint=hint, log_output=log_output
+            )
+        except CommandError as error:
+            if error.status == FAILED and any(line.startswith("sandbox: ") for line in error.details):
+                raise HostError(
+                    "the build's sandbox cannot be made here",
+                    "run as root, outside a container that forbids mounts, on Linux 5.12 or newer",
+                    error.details,
+                ) from error
+            raise

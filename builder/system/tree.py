@@ -1,0 +1,156 @@
+"""Editing a root directory from outside: no path leads out of it, no link in it is followed out of it.
+
+Parents are resolved by openat2(2) with RESOLVE_IN_ROOT (Linux >= 5.6), so an absolute link inside the tree stays
+inside the tree, as it will for the machine that boots it; last components are never followed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fnmatch
+import os
+import posixpath
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from builder.errors import InputError
+from builder.model.entry import TreeEntry, TreeFile
+
+_SYS_OPENAT2 = 437  # the same number on every architecture
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Tree:
+    """A root directory; all paths given to it are absolute paths as the booted machine sees them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def write(self, entry: TreeEntry) -> None:
+        """Writes a file or link, whole or not at all, over what was there; missing directories are made 0755 root.
+
+        Raises InputError when the path is a directory, or leads through something that is none.
+        """
+        parent = self._make_parent(entry.path)
+        name = posixpath.basename(entry.path)
+        temporary = f".{name}.diskless"
+        try:
+            if isinstance(entry, TreeFile):
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                with open(os.open(temporary, flags, 0o600, dir_fd=parent), "wb") as file:
+                    file.write(entry.content)
+                    os.fchown(file.fileno(), entry.uid, entry.gid)
+                    os.fchmod(file.fileno(), entry.mode)
+            else:
+                os.symlink(entry.target, temporary, dir_fd=parent)
+            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except OSError as error:
+            if error.errno not in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG):
+                raise
+            raise InputError(f"{entry.path} cannot be written: {error.strerror}", "the packages made something else there") from error
+        finally:
+            os.close(parent)
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a regular file, or None where there is none."""
+        try:
+            fd = self._open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+                return None
+            raise
+        with open(fd, "rb") as file:
+            return file.read() if stat.S_ISREG(os.fstat(fd).st_mode) else None
+
+    def exists(self, path: str) -> bool:
+        """Whether `path` names something, following links as the booted machine would."""
+        try:
+            os.close(self._open(path, os.O_PATH))
+        except OSError:
+            return False
+        return True
+
+    def names(self, directory: str, pattern: str = "*") -> list[str]:
+        """Sorted names in a directory that match a shell pattern; none where it does not exist."""
+        try:
+            fd = self._open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return []
+        try:
+            return sorted(fnmatch.filter(os.listdir(fd), pattern))
+        finally:
+            os.close(fd)
+
+    def remove(self, path: str) -> None:
+        """Removes a file, link or directory with all in it; nothing where there is nothing."""
+        try:
+            parent = self._open(posixpath.dirname(path) or "/", os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return
+        name = posixpath.basename(path)
+        try:
+            if stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
+                shutil.rmtree(name, dir_fd=parent)
+            else:
+                os.unlink(name, dir_fd=parent)
+        except FileNotFoundError:
+            pass
+        finally:
+            os.close(parent)
+
+    def clear(self, directory: str) -> None:
+        """Removes everything in a directory, but not the directory."""
+        for name in self.names(directory):
+            self.remove(posixpath.join(directory, name))
+
+    def files(self, directory: str) -> Iterator[str]:
+        """Paths of all files below a directory that are not directories, sorted, links not followed."""
+        try:
+            fd = self._open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return
+        try:
+            for base, directories, names, _ in os.fwalk(".", dir_fd=fd):
+                directories.sort()
+                for name in sorted(names):
+                    yield posixpath.normpath(posixpath.join(directory, base, name))
+        finally:
+            os.close(fd)
+
+    def _make_parent(self, path: str) -> int:
+        directory = posixpath.dirname(path) or "/"
+        try:
+            return self._open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            pass
+        except NotADirectoryError as error:
+            raise InputError(f"{path} cannot be written: {directory} is no directory", "choose another path") from error
+        above = self._make_parent(directory)
+        try:
+            name = posixpath.basename(directory)
+            os.mkdir(name, 0o755, dir_fd=above)
+            os.chmod(name, 0o755, dir_fd=above)
+        except FileExistsError as error:  # a link whose target is missing
+            raise InputError(f"{path} cannot be written: {directory} is a dangling link", "choose another path") from error
+        finally:
+            os.close(above)
+        return self._open(directory, os.O_RDONLY | os.O_DIRECTORY)
+
+    def _open(self, path: str, flags: int) -> int:
+        """openat2(2) below the root; OSError as open(2)."""
+        how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+        root = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fd: int = _libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+        finally:
+            os.close(root)
+        if fd < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+        return fd
