@@ -87,7 +87,7 @@ def boot(version: Path, options: BootOptions, progress: Progress) -> BootResult:
     console = options.console_log
     result = BootResult(console)
     with open_bench(version, options, progress) as bench:
-        guest = bench.lab.power_on(console, options.machine)
+        guest = bench.lab.power_on(console, bench.tftp_root/KERNEL, options.machine)
         guest.on_news = lambda g: progress.tick(f"{g.seconds:.0f} s: {g.timeline.last}: {''.join(g.console.last_lines(1))}")
         try:
             with progress.step("boot"):

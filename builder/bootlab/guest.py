@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.bootlab.accelerator import QEMU, accelerator_arguments
+from builder.bootlab.accelerator import QEMU
 from builder.bootlab.console import Log
 from builder.bootlab.diagnosis import Diagnosis, diagnose, find_fault
 from builder.bootlab.namespace import Completed, Namespace, Service
@@ -39,11 +39,11 @@ class GuestError(BootError):
         self.diagnosis = diagnosis
 
 
-def qemu_command(machine: Machine, tap: str, console: Path, shell: Path) -> list[str]:
+def qemu_command(machine: Machine, accelerator: Sequence[str], tap: str, console: Path, shell: Path) -> list[str]:
     """A machine with a network card, two serial ports and nothing else."""
     return [
         QEMU.name,
-        *accelerator_arguments(),
+        *accelerator,
         # without graphics the firmware and the loaders speak on the first serial port
         *("-machine", "q35,graphics=off", "-display", "none", "-nodefaults", "-no-user-config"),
         *("-monitor", "none", "-no-reboot"),

@@ -39,6 +39,7 @@ class Lab:
         self.nfs = nfs or choose_nfs_server()
         self.namespace = Namespace(directory)
         self._directory = directory
+        self._accelerator: tuple[str, ...] | None = None
         self._taps = itertools.count()
 
     def __enter__(self) -> Lab:
@@ -67,13 +68,18 @@ class Lab:
             dhcp.start_web_server(self.namespace, settings.network, served.tftp_root)
         dhcp.start_dnsmasq(self.namespace, service)
 
-    def power_on(self, console: Path, machine: Machine | None = None) -> Guest:
-        """A guest that starts to boot now; what it says is written to `console` as it comes."""
+    def power_on(self, console: Path, kernel: Path, machine: Machine | None = None) -> Guest:
+        """A guest that starts to boot now; what it says is written to `console` as it comes.
+
+        `kernel` only tries out whether KVM works; the guest gets its own over the network.
+        """
+        if self._accelerator is None:
+            self._accelerator = accelerator.accelerator_arguments(kernel)
         name = f"tap{next(self._taps)}"
         network.add_tap(self.namespace, self.settings.network, name)
         shell = self._directory / f"{name}.shell"
         console.write_bytes(b"")
-        command = qemu_command(machine or Machine(), name, console, shell)
+        command = qemu_command(machine or Machine(), self._accelerator, name, console, shell)
         service = self.namespace.start(f"qemu-{name}", command)
         return Guest(self.namespace, service, console, shell, self.settings.patience, self.logs)
 

@@ -77,7 +77,7 @@ def _typed(command: str, mark: str) -> str:
     return "".join(
         [
             "\nstty -echo -opost; c=\n",
-            *(f"c=$c{piece}\n" for piece in pieces),
+            *(f"c=${{c}}{piece}\n" for piece in pieces),
             f"printf '%s%s%s\\n' '<' {mark} '<'; "
             "sh -c \"$(printf %s $c | base64 -d)\" </dev/null 2>&1; "
             f"printf '\\n%s%s%s%d;\\n' '>' {mark} '>' $?\n",

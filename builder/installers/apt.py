@@ -23,6 +23,8 @@ from builder.render.apt import ARCHITECTURES, packages_index, resolver_config, s
 from builder.system.files import copy_verified
 from builder.system.run import Tool
 
+# where mmdebstrap sees the repository, and mounts it in the tree: no path of the host gets into either
+_REPOSITORY = "/run/diskless/repository"
 _HOOKS = Path("/usr/share/mmdebstrap/hooks")
 # loader package -> where the files of the bundle lie in it
 _LOADERS = {
@@ -90,15 +92,17 @@ class AptInstaller:
         (self._repository / "Packages").write_text(packages_index(lock.packages), encoding="utf-8")
         return max(_build_date(self._repository / package.filename) for package in lock.packages)
 
-    def install(self, lock: Lock) -> None:
+    def install(self, lock: Lock, epoch: int) -> None:
         """mmdebstrap from the repository. INITRD=No: the kernel's hook leaves the initramfs to its own stage."""
         self._job.tree.mkdir(mode=0o755)
         argv = ["mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase"]
         argv += [f"--architectures={ARCHITECTURES[self._distribution.architecture]}", "--dpkgopt=force-unsafe-io"]
         argv += [f"--hook-dir={_HOOKS / 'maybe-merged-usr'}", f"--hook-dir={_HOOKS / 'file-mirror-automount'}"]
         argv += [f"--include={','.join(self._job.recipe.packages)}", "--skip=output/mknod", "", str(self._job.tree)]
-        argv.append(f"deb [trusted=yes] file://{self._repository} ./")
-        self._job.sandbox.run(argv, env={"INITRD": "No"}, hint="the first `E:` or `dpkg: error` above it in the log is the cause")
+        argv.append(f"deb [trusted=yes] file://{_REPOSITORY} ./")
+        env = {"INITRD": "No", "SOURCE_DATE_EPOCH": str(epoch)}
+        mounts = {_REPOSITORY: self._repository}
+        self._job.sandbox.run(argv, env=env, mounts=mounts, hint="the first `E:` or `dpkg: error` above it in the log is the cause")
         self._check_installed(lock)
 
     def loader_files(self, lock: Lock) -> dict[str, bytes]:

@@ -51,8 +51,11 @@ class Installer(Protocol):
         """Puts the locked files, verified, where install finds them; returns the newest package's build date, seconds."""
         ...
 
-    def install(self, lock: Lock) -> None:
-        """Installs exactly the locked packages into the tree, without network and without making an initramfs."""
+    def install(self, lock: Lock, epoch: int) -> None:
+        """Installs exactly the locked packages into the tree, without network and without making an initramfs.
+
+        `epoch` (seconds) is what scripts get as SOURCE_DATE_EPOCH.
+        """
         ...
 
     def loader_files(self, lock: Lock) -> dict[str, bytes]:

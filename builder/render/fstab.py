@@ -17,6 +17,6 @@ def fstab(filesystems: Sequence[Filesystem]) -> str:
 def _line(filesystem: Filesystem) -> str:
     fields = [filesystem.source, filesystem.target, filesystem.type]
     if filesystem.options is None and filesystem.type == "none":
-        return " ".join(fields) + " defaults 0 0\n"
+        return " ".join(fields) + "\n"
     options = ",".join(filesystem.options or ("defaults",))
     return "\t".join([*fields, options, "0", "0"]) + "\n"

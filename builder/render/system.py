@@ -7,6 +7,7 @@ from builder.model.recipe import System
 
 # units that a distribution may have for this already, openssh's packaging in Arch, Fedora and later Debian
 SSH_KEY_UNITS = ("sshdgenkeys.service", "sshd-keygen.service", "sshd-keygen@.service", "ssh-keygen.service")
+BUILT_IN_LOCALES = ("C", "POSIX", "C.UTF-8")
 SSH_KEYS_UNIT = "/etc/systemd/system/diskless-ssh-keys.service"
 _SSH_KEYS = """\
 # An image holds no ssh host keys: each root makes its own when it first boots.
@@ -32,8 +33,10 @@ def system_entries(system: System) -> list[TreeEntry]:
         TreeFile("/etc/timezone", f"{system.timezone}\n".encode()),
         TreeFile("/etc/machine-id", b"", mode=0o444),
     ]
-    locale = f"LANG={system.locale}\n".encode()
-    entries.append(TreeFile("/etc/default/locale", locale))
+    entries.append(TreeFile("/etc/default/locale", f"LANG={system.locale}\n".encode()))
+    if system.locale not in BUILT_IN_LOCALES:
+        charset = system.locale.partition(".")[2].partition("@")[0] or "ISO-8859-1"
+        entries.append(TreeFile("/etc/locale.gen", f"{system.locale} {charset}\n".encode()))
     return entries
 
 

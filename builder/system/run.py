@@ -112,7 +112,7 @@ class Runner:
         assert stream is not None
         try:
             for raw in stream:
-                line = raw.decode("utf-8", "backslashreplace").rstrip("\n").rpartition("\r")[2]
+                line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n").rpartition("\r")[2]
                 if log_output:
                     self._log.write(line + "\n")
                 last.append(line)

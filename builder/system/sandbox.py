@@ -60,15 +60,19 @@ class Sandbox:
         capture: bool = False,
         hint: str | None = None,
         log_output: bool = True,
+        mounts: Mapping[str, Path] | None = None,
     ) -> str:
         """Runs `argv` in the sandbox, inside `chroot` if given, and returns what Runner.run returns.
+
+        `mounts` are further host directories, read-only, by the path below /run or /tmp where `argv` finds them.
 
         Raises CommandError as Runner.run does, and HostError when the sandbox itself cannot be made.
         """
         plan = {
             "root": str(self.directory),
             "writable": [str(path) for path in self.writable],
-            "readable": [str(path) for path in self.readable],
+            "readable": [[str(path), str(path)] for path in self.readable]
+            + [[str(source), target] for target, source in (mounts or {}).items()],
             "chroot": None if chroot is None else str(chroot),
             "argv": list(argv),
         }

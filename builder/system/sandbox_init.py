@@ -74,9 +74,9 @@ def make_root(plan: dict[str, Any]) -> None:
     mount("tmpfs", f"{root}/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
     mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     make_dev(f"{root}/dev")
-    for path in plan["readable"]:
+    for source, path in plan["readable"]:
         os.makedirs(root + path, exist_ok=True)
-        mount(path, root + path, flags=MS_BIND)
+        mount(source, root + path, flags=MS_BIND)
         set_read_only(root + path)
     for path in plan["writable"]:
         os.makedirs(root + path, exist_ok=True)

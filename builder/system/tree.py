@@ -65,8 +65,11 @@ class Tree:
             if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
                 return None
             raise
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            return None
         with open(fd, "rb") as file:
-            return file.read() if stat.S_ISREG(os.fstat(fd).st_mode) else None
+            return file.read()
 
     def exists(self, path: str) -> bool:
         """Whether `path` names something, following links as the booted machine would."""

@@ -1,0 +1,37 @@
+"""`diskless check RECIPE`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from builder.cli.options import recipe_argument
+from builder.loader import load_recipe
+from builder.model.entry import TreeEntry, TreeFile
+from builder.render.image import enabled_services, image_cmdline, image_entries
+
+
+@click.command()
+@recipe_argument
+@click.option("--show", is_flag=True, help="Also print every file that a build would write.")
+def check(recipe: Path, show: bool) -> None:
+    """Check RECIPE without building it. Needs neither root nor network."""
+    recipe_file = load_recipe(recipe)
+    if show:
+        for entry in image_entries(recipe_file.recipe, recipe_file.sources):
+            click.echo(_describe(entry))
+        click.echo(f"# enabled: {' '.join(enabled_services(recipe_file.recipe))}")
+        click.echo(f"# cmdline: root=/dev/nfs nfsroot=... {' '.join(image_cmdline(recipe_file.recipe))}")
+    else:
+        click.echo(f"{recipe}: no fault found")
+
+
+def _describe(entry: TreeEntry) -> str:
+    if not isinstance(entry, TreeFile):
+        return f"==> {entry.path} -> {entry.target}\n"
+    head = f"==> {entry.path} {entry.mode:04o} {entry.uid}:{entry.gid}"
+    try:
+        return f"{head}\n{entry.content.decode()}"
+    except UnicodeDecodeError:
+        return f"{head}\n({len(entry.content)} bytes)\n"

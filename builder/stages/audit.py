@@ -1,0 +1,131 @@
+"""audit: looks at the finished tree as a suspicious stranger would; what it finds fails the build by name."""
+
+from __future__ import annotations
+
+import re
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from builder.errors import AuditError
+from builder.model.recipe import Recipe
+from builder.stages.context import Context
+from builder.system.tree import Tree
+
+_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:OPENSSH|RSA|EC|DSA) PRIVATE KEY-----")
+_CREDENTIALS = re.compile(rb"://[^/\s:@]+:[^/\s@]+@")
+_MUST_BE_EMPTY = ("/dev", "/proc", "/sys", "/run", "/tmp", "/var/tmp", "/var/lib/apt/lists", "/var/cache/apt/archives")
+_MUST_BE_ABSENT = (
+    "/var/lib/systemd/random-seed",
+    "/var/lib/systemd/credential.secret",
+    "/var/lib/dbus/machine-id",
+    "/root/.ssh/known_hosts",
+    "/etc/apt/auth.conf",
+    "/var/cache/apt/pkgcache.bin",
+    "/var/cache/ldconfig/aux-cache",
+)
+_MUST_EXIST = ("/sbin/init", "/etc/fstab", "/etc/passwd", "/boot")
+_NAMED_IN = ("/etc/hostname", "/etc/hosts", "/etc/mailname", "/etc/postfix/main.cf", "/etc/exim4/update-exim4.conf.conf")
+_SEARCHED = ("/etc", "/root", "/var/lib/dpkg/info")
+_LARGEST_SEARCHED = 1 << 20
+
+
+def run(context: Context) -> None:
+    """Raises AuditError that names everything unfit in the tree."""
+    with context.progress.step("audit"):
+        found = leftovers(context.tree, context.recipe, host_marks(str(context.workspace.path)))
+        if found:
+            raise AuditError(
+                f"{len(found)} things must not be in an image: {found[0]}" + (" ..." if len(found) > 1 else ""),
+                "remove the package or file that leaves them, or put the path into the recipe's files if it is meant",
+                tuple(found),
+            )
+
+
+def host_marks(work: str) -> dict[str, bytes]:
+    """What would betray the build host: description -> bytes to look for."""
+    marks = {"the work directory's path": work.encode()}
+    machine_id = _host_file("/etc/machine-id").strip()
+    if len(machine_id) == 32:
+        marks["the build host's machine-id"] = machine_id
+    return marks
+
+
+def _host_file(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return b""
+
+
+def leftovers(tree: Tree, recipe: Recipe, marks: dict[str, bytes]) -> list[str]:
+    """Everything in `tree` that must not be in an image, one line each; what the recipe itself writes is meant."""
+    kept = {file.path for file in recipe.files}
+    checks: list[Callable[[], Iterator[str]]] = [
+        lambda: _identity(tree, kept),
+        lambda: _host(tree, recipe),
+        lambda: _places(tree, kept),
+        lambda: _contents(tree, kept, marks),
+        lambda: _special_files(tree),
+    ]
+    return [line for check in checks for line in check()]
+
+
+def _identity(tree: Tree, kept: set[str]) -> Iterator[str]:
+    if tree.read("/etc/machine-id") not in (b"", b"uninitialized\n", None):
+        yield "/etc/machine-id: every client would have the same identity"
+    for name in tree.names("/etc/ssh", "ssh_host_*"):
+        if f"/etc/ssh/{name}" not in kept:
+            yield f"/etc/ssh/{name}: every client would have the same host key"
+
+
+def _host(tree: Tree, recipe: Recipe) -> Iterator[str]:
+    """The host's name where programs record one (it may be any word, so it cannot be looked for everywhere)."""
+    name = socket.gethostname()
+    pattern = re.compile(rb"(?<![\w.-])" + re.escape(name.encode()) + rb"(?![\w-])")
+    for path in _NAMED_IN:
+        if name not in ("", "localhost", recipe.system.hostname) and pattern.search(tree.read(path) or b""):
+            yield f"{path}: the build host's name, {name}"
+    resolver, own = _host_file("/etc/resolv.conf"), tree.read("/etc/resolv.conf")
+    if own and own == resolver and not recipe.network.nameservers:
+        yield "/etc/resolv.conf: the build host's"
+
+
+def _places(tree: Tree, kept: set[str]) -> Iterator[str]:
+    for directory in _MUST_BE_EMPTY:
+        for name in tree.names(directory):
+            yield f"{directory}/{name}: {directory} must be empty"
+    for path in tree.files("/var/log"):
+        if path not in kept:
+            yield f"{path}: a log of the build"
+    for path in _MUST_BE_ABSENT:
+        if path not in kept and tree.exists(path):
+            yield f"{path}: belongs to one machine"
+    for path in _MUST_EXIST:
+        if not tree.exists(path):
+            yield f"{path}: missing, the image could not boot"
+
+
+def _contents(tree: Tree, kept: set[str], marks: dict[str, bytes]) -> Iterator[str]:
+    patterns = {what: re.compile(rb"(?<![A-Za-z0-9-])" + re.escape(mark) + rb"(?![A-Za-z0-9-])") for what, mark in marks.items()}
+    for path in (path for directory in _SEARCHED for path in tree.files(directory)):
+        if path in kept:
+            continue
+        content = tree.read(path)
+        if content is None or len(content) > _LARGEST_SEARCHED:
+            continue
+        if _PRIVATE_KEY.search(content):
+            yield f"{path}: a private key"
+        if path.startswith("/etc/apt/") and _CREDENTIALS.search(content):
+            yield f"{path}: credentials of a mirror"
+        for what, pattern in patterns.items():
+            if pattern.search(content):
+                yield f"{path}: {what}"
+
+
+def _special_files(tree: Tree) -> Iterator[str]:
+    for path in tree.files("/"):
+        mode = (tree.root / path.lstrip("/")).lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            yield f"{path}: a device, socket or pipe"

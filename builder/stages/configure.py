@@ -1,0 +1,75 @@
+"""configure: the recipe's files and services."""
+
+from __future__ import annotations
+
+import difflib
+
+from builder.errors import InputError
+from builder.model.entry import TreeEntry, TreeLink
+from builder.render.image import enabled_services, image_entries
+from builder.render.system import BUILT_IN_LOCALES, SSH_KEY_UNITS, ssh_key_entries
+from builder.stages.context import Context
+
+_UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+
+
+def run(context: Context) -> None:
+    """Writes every generated and every own file, then enables and masks units."""
+    with context.progress.step("configure"):
+        _check_timezone(context)
+        for entry in _entries(context):
+            context.tree.write(entry)
+        _generate_locale(context)
+        _set_services(context)
+
+
+def _entries(context: Context) -> list[TreeEntry]:
+    entries = image_entries(context.recipe, context.recipe_file.sources)
+    names = {name for directory in _UNIT_DIRECTORIES for name in context.tree.names(directory, "*.service")}
+    if names & set(SSH_KEY_UNITS):
+        # the distribution makes the keys itself
+        ours = ssh_key_entries()
+        return [entry for entry in entries if entry not in ours]
+    return entries
+
+
+def _check_timezone(context: Context) -> None:
+    timezone = context.recipe.system.timezone
+    if timezone not in ("UTC", "Etc/UTC") and not context.tree.exists(f"/usr/share/zoneinfo/{timezone}"):
+        area = timezone.rpartition("/")[0]
+        known = [f"{area}/{name}" if area else name for name in context.tree.names(f"/usr/share/zoneinfo/{area}")]
+        raise InputError(f"system.timezone: there is no time zone {timezone!r}", _did_you_mean(timezone, known))
+
+
+def _generate_locale(context: Context) -> None:
+    if context.recipe.system.locale in BUILT_IN_LOCALES or not context.tree.exists("/usr/sbin/locale-gen"):
+        return
+    context.sandbox.run(["locale-gen"], chroot=context.workspace.tree, hint="see /usr/share/i18n/SUPPORTED for the names")
+
+
+def _set_services(context: Context) -> None:
+    services = enabled_services(context.recipe)
+    for name in services:
+        _check_unit(context, name)
+    if services:
+        context.sandbox.run(["systemctl", "enable", *services], chroot=context.workspace.tree)
+    for name in context.recipe.system.masked:
+        unit = name if "." in name else f"{name}.service"
+        context.tree.write(TreeLink(f"/etc/systemd/system/{unit}", "/dev/null"))
+
+
+def _check_unit(context: Context, name: str) -> None:
+    unit = name if "." in name.rpartition("@")[2] else f"{name}.service"
+    prefix, at, suffix = unit.partition("@")
+    file = f"{prefix}@.{suffix.rpartition('.')[2]}" if at else unit
+    known = sorted({known for directory in _UNIT_DIRECTORIES for known in context.tree.names(directory)})
+    if file not in known:
+        raise InputError(
+            f"system.services: no package brings the unit {unit}",
+            _did_you_mean(unit, [name for name in known if name.endswith(".service")]),
+        )
+
+
+def _did_you_mean(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=3)
+    return f"did you mean {' or '.join(near)}?" if near else "add the package that brings it to packages"

@@ -1,0 +1,34 @@
+"""What every stage of a build is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from builder.installers.base import Installer
+from builder.loader import RecipeFile
+from builder.model.recipe import Recipe
+from builder.system.progress import Progress
+from builder.system.sandbox import Sandbox
+from builder.system.tree import Tree
+from builder.system.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Context:
+    """One build; nothing in it changes, what a stage finds out it returns."""
+
+    recipe_file: RecipeFile
+    workspace: Workspace
+    sandbox: Sandbox
+    installer: Installer
+    progress: Progress
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that is built."""
+        return self.recipe_file.recipe
+
+    @property
+    def tree(self) -> Tree:
+        """The root directory being built."""
+        return Tree(self.workspace.tree)

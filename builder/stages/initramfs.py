@@ -1,0 +1,89 @@
+"""initramfs: generated once, with the final configuration, and checked against the kernel."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import AuditError, InputError
+from builder.model.recipe import Compression
+from builder.stages.context import Context
+from builder.system.cpio import initramfs_names
+
+_PROGRAMS = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz"}
+_PACKAGES = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz-utils"}
+_NEEDED_MODULES = ("nfs", "nfsv3")
+_X86_MAGIC, _X86_MAGIC_AT, _X86_VERSION_AT = b"HdrS", 0x202, 0x20E  # the kernel's boot.rst, "The Real-Mode Kernel Header"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The kernel that the image boots, on the build host."""
+
+    release: str
+    image: Path
+    initramfs: Path
+
+
+def run(context: Context, epoch: int) -> Kernel:
+    """Makes the initramfs and returns it with its kernel; AuditError when kernel, modules and initramfs disagree."""
+    with context.progress.step("initramfs"):
+        _check_compressor(context)
+        release = _module_release(context)
+        boot = context.workspace.tree / "boot"
+        kernel = Kernel(release, boot / f"vmlinuz-{release}", boot / f"initrd.img-{release}")
+        context.sandbox.run(
+            ["update-initramfs", "-c", "-k", release],
+            chroot=context.workspace.tree,
+            env={"SOURCE_DATE_EPOCH": str(epoch)},
+            hint="a missing module or compressor is named in the lines above",
+        )
+        check_agreement(kernel)
+        context.progress.note(f"Linux {release}, initramfs {kernel.initramfs.stat().st_size / 1e6:.1f} MB")
+        return kernel
+
+
+def check_agreement(kernel: Kernel) -> None:
+    """Raises AuditError unless the kernel image and the modules in the initramfs are of one release."""
+    found = kernel_release(kernel.image)
+    if found != kernel.release:
+        raise AuditError(f"/boot/{kernel.image.name} is Linux {found}, the modules are for {kernel.release}", _MIXED)
+    names = initramfs_names(kernel.initramfs)
+    releases = {match[1] for name in names if (match := re.match(r"(?:usr/)?lib/modules/([^/]+)/kernel/", name))}
+    if releases != {kernel.release}:
+        listed = ", ".join(sorted(releases)) or "none"
+        raise AuditError(f"the initramfs holds modules for {listed}, the kernel is {kernel.release}", _MIXED)
+    modules = {re.sub(r"\.ko(\.\w+)?$", "", name.rpartition("/")[2]) for name in names}
+    missing = [name for name in _NEEDED_MODULES if name not in modules]
+    if missing:
+        raise AuditError(f"the initramfs lacks {', '.join(missing)}, so it cannot mount its root", "check initramfs.modules")
+
+
+_MIXED = "this is a fault of the packages: a kernel and its modules must come from one build"
+
+
+def kernel_release(image: Path) -> str:
+    """The release that a bzImage says it is."""
+    data = image.read_bytes()
+    if data[_X86_MAGIC_AT : _X86_MAGIC_AT + 4] != _X86_MAGIC:
+        raise AuditError(f"{image.name} is no bootable x86 kernel", "only x86_64 images are built so far")
+    start = int.from_bytes(data[_X86_VERSION_AT : _X86_VERSION_AT + 2], "little") + 0x200
+    return data[start : data.index(b"\0", start)].decode("ascii", "replace").split(" ")[0]
+
+
+def _module_release(context: Context) -> str:
+    releases = context.tree.names("/usr/lib/modules") or context.tree.names("/lib/modules")
+    if len(releases) != 1:
+        listed = ", ".join(releases) or "none"
+        raise AuditError(f"the tree has modules of {len(releases)} kernels: {listed}", "an image boots exactly one kernel")
+    return releases[0]
+
+
+def _check_compressor(context: Context) -> None:
+    compression = context.recipe.initramfs.compression
+    if not any(context.tree.exists(f"{directory}/{_PROGRAMS[compression]}") for directory in ("/usr/bin", "/bin")):
+        raise InputError(
+            f"initramfs.compression: {compression} needs a program that the image lacks",
+            f"add {_PACKAGES[compression]} to packages",
+        )

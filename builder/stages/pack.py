@@ -1,0 +1,134 @@
+"""pack: the tree and the bundle become artifacts, and get their version from what they hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import importlib.metadata
+from pathlib import Path
+
+import libarchive.ffi
+import zstandard
+
+from builder.model.index import FileRecord, Index, root_digest
+from builder.model.lock import Lock
+from builder.model.manifest import (
+    BUNDLE,
+    CHECKSUMS,
+    INDEX,
+    MANIFEST,
+    ROOTFS,
+    Artifact,
+    Manifest,
+    NfsRoot,
+    Package,
+)
+from builder.render.image import image_cmdline
+from builder.render.pxe import INITRAMFS, KERNEL, bundle_config
+from builder.stages.context import Context
+from builder.stages.initramfs import Kernel
+from builder.system.archive import memory_members, scan_tree, write_archive
+from builder.system.files import sha256_of, write_atomic
+
+_INDEX_LEVEL = 10
+_CAPABILITIES = "security.capability"
+
+
+def run(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest:
+    """Writes every artifact but the log into the workspace's artifacts directory and returns the manifest."""
+    with context.progress.step("pack"):
+        directory = context.workspace.artifacts
+        draft = _draft(context, lock, kernel, epoch)
+        tree_index = write_archive(scan_tree(context.workspace.tree, epoch), directory / ROOTFS, context.progress.tick)
+        _write_index(tree_index, directory / INDEX)
+        bundle = _bundle(context, lock, kernel, draft)
+        write_archive(memory_members(bundle, epoch), directory / BUNDLE)
+        manifest = _finish(draft, tree_index, bundle, directory)
+        write_atomic(directory / MANIFEST, manifest.to_json().encode())
+        write_atomic(directory / CHECKSUMS, _checksums(directory).encode())
+        _warn_of_capabilities(context, manifest)
+        return manifest
+
+
+def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest:
+    """The manifest without what only the artifacts tell."""
+    recipe = context.recipe
+    nfs = recipe.root.nfs
+    return Manifest(
+        image=recipe.image,
+        version="",
+        root_digest="",
+        epoch=epoch,
+        distribution=recipe.distribution.name,
+        suite=recipe.distribution.suite or "",
+        architecture=recipe.distribution.architecture,
+        kernel=kernel.release,
+        initramfs=recipe.initramfs.generator,
+        root=NfsRoot(recipe.root.mode, nfs.version, nfs.options),
+        cmdline=image_cmdline(recipe),
+        recipe_sha256=context.recipe_file.sha256,
+        packages=tuple(Package(p.name, p.version, p.architecture, p.sha256) for p in lock.packages),
+        capabilities=(),
+        entries=0,
+        size=0,
+        artifacts={},
+        tools=_tools(),
+    )
+
+
+def _tools() -> dict[str, str]:
+    """Versions of what decides the bytes of the artifacts."""
+    number = libarchive.ffi.version_number()
+    return {
+        "diskless": importlib.metadata.version("diskless"),
+        "libarchive": f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}",
+        "zstandard": zstandard.__version__,
+        "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
+    }
+
+
+def _bundle(context: Context, lock: Lock, kernel: Kernel, draft: Manifest) -> dict[str, bytes]:
+    return {
+        **context.installer.loader_files(lock),
+        KERNEL: kernel.image.read_bytes(),
+        INITRAMFS: kernel.initramfs.read_bytes(),
+        "pxelinux.cfg/default": bundle_config(draft).encode(),
+    }
+
+
+def _write_index(index: Index, path: Path) -> None:
+    compressor = zstandard.ZstdCompressor(level=_INDEX_LEVEL, write_checksum=True, write_content_size=True)
+    write_atomic(path, compressor.compress(index.to_json()))
+
+
+def _finish(draft: Manifest, index: Index, bundle: dict[str, bytes], directory: Path) -> Manifest:
+    digest = root_digest(index.files, {name: hashlib.sha256(content).hexdigest() for name, content in bundle.items()})
+    day = datetime.datetime.fromtimestamp(draft.epoch, datetime.UTC).strftime("%Y%m%d")
+    artifacts = {name: Artifact((directory / name).stat().st_size, sha256_of(directory / name)) for name in (ROOTFS, BUNDLE, INDEX)}
+    return dataclasses.replace(
+        draft,
+        version=f"{day}-{digest[:8]}",
+        root_digest=digest,
+        capabilities=tuple(f"/{file.path}" for file in index.files if _has_capabilities(file)),
+        entries=len(index.files),
+        size=sum(file.size for file in index.files),
+        artifacts=artifacts,
+    )
+
+
+def _has_capabilities(file: FileRecord) -> bool:
+    return _CAPABILITIES in file.xattrs
+
+
+def _checksums(directory: Path) -> str:
+    """SHA256SUMS as sha256sum(1) checks it."""
+    return "".join(f"{sha256_of(directory / name)}  {name}\n" for name in sorted((BUNDLE, INDEX, MANIFEST, ROOTFS)))
+
+
+def _warn_of_capabilities(context: Context, manifest: Manifest) -> None:
+    if manifest.capabilities:
+        context.progress.warn(
+            f"NFS does not carry file capabilities to clients: {', '.join(manifest.capabilities)} "
+            "will run without theirs there"
+        )
