@@ -1,0 +1,51 @@
+# make help shows the targets; everything that a target needs it installs first.
+RECIPE ?= recipes/$(shell . /etc/os-release && echo $$ID)-nfs.yml
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help build test test-full lint format bench docs clean host-build host-test
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+build: host-build $(BIN)/diskless ## build RECIPE (this host's distribution) into output/
+	$(SUDO) $(BIN)/diskless build $(RECIPE)
+	@.ci/what-next $(RECIPE)
+
+test: host-test $(BIN)/pytest ## every test that a change should pass: at most 20 minutes, one boot
+	$(SUDO) $(BIN)/pytest -m "not full"
+
+test-full: host-test $(BIN)/pytest ## all tests
+	$(SUDO) $(BIN)/pytest
+
+lint: $(BIN)/pytest ## style, types and the floors of the house
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(BIN)/pytest ## put the code into its form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: host-test $(BIN)/pytest ## compare with peers in the same run
+	$(SUDO) $(BIN)/python -m tests.bench
+
+clean: ## remove what make made, but not output/
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+host-build:
+	@.ci/host-packages build
+
+host-test:
+	@.ci/host-packages build test
+
+$(BIN)/diskless: pyproject.toml | host-build
+	python3 -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(BIN)/pytest: pyproject.toml | host-build $(BIN)/diskless
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
