@@ -40,7 +40,11 @@ def build(recipe_file: RecipeFile, output: Path, cache: Path, progress: Progress
     """Builds `recipe_file` and publishes the version under `output`, whole or not at all."""
     preflight(recipe_file, output)
     image = output / recipe_file.recipe.image
-    with _workspace(output) as workspace, _keep_failed_log(workspace, image), Runner(workspace.path / LOG, progress.tick) as runner:
+    with (
+        _workspace(output) as workspace,
+        _keep_failed_log(workspace, image),
+        Runner(workspace.path / LOG, progress.tick) as runner,
+    ):
         context = _context(recipe_file, workspace, cache, runner, progress)
         lock = resolve.run(context)
         epoch = fetch.run(context, lock)
@@ -85,7 +89,7 @@ def _context(recipe_file: RecipeFile, workspace: Workspace, cache: Path, runner:
         temporary=workspace.temporary,
         readable=installer.readable(recipe),
     )
-    job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages)
+    job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages, progress.note)
     return Context(recipe_file, workspace, sandbox, installer(job), progress)
 
 
@@ -127,11 +131,11 @@ def _check_same(target: Path, manifest: Manifest) -> None:
     try:
         there = Manifest.from_json((target / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise AuditError(f"{target} is no version of an image: {error}", f"move {target} away and build again") from error
+        raise AuditError(
+            f"{target} is no version of an image: {error}", f"move {target} away and build again"
+        ) from error
     if there.root_digest != manifest.root_digest:
         raise AuditError(
             f"{target} is another version whose digest begins alike: {there.root_digest}, not {manifest.root_digest}",
             f"move {target} away and build again",
         )
-
-

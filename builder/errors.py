@@ -26,7 +26,7 @@ class InputError(DisklessError):
 
 
 class HostError(DisklessError):
-    """This machine lacks something: a tool, a privilege, disk space, a kernel feature."""
+    """The machine lacks something: a tool, a privilege, disk space, a kernel feature."""
 
     exit_code = 3
 

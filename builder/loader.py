@@ -20,10 +20,11 @@ import yaml
 
 from builder.errors import InputError
 from builder.model.checks import Fault, Place, contradictions
-from builder.model.recipe import DistributionName, Recipe
+from builder.model.recipe import Recipe
 from builder.model.syntax import Syntax
 
 _LARGEST_RECIPE = 1 << 20
+_LONGEST_NUMBER = 18  # fits into 64 bits
 _YAML_TAGS = "tag:yaml.org,2002:"
 T = TypeVar("T")
 
@@ -64,7 +65,9 @@ def _read(path: Path) -> str:
         hint = "it is a directory: name the .yml file in it" if path.is_dir() else _near_files(path)
         raise InputError(f"{path}: no such recipe", hint)
     if len(data) > _LARGEST_RECIPE:
-        raise InputError(f"{path}: larger than 1 MiB, so not a recipe", "put large content into files/ beside the recipe")
+        raise InputError(
+            f"{path}: larger than 1 MiB, so not a recipe", "put large content into files/ beside the recipe"
+        )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -75,7 +78,11 @@ def _read(path: Path) -> str:
 def _near_files(path: Path) -> str:
     candidates = [entry.name for entry in path.parent.glob("*.yml")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, candidates, n=1)
-    return f"did you mean {path.parent / near[0]}?" if near else "give the path of a .yml file, such as recipes/debian-nfs.yml"
+    return (
+        f"did you mean {path.parent / near[0]}?"
+        if near
+        else "give the path of a .yml file, such as recipes/debian-nfs.yml"
+    )
 
 
 def _parse(path: Path, text: str) -> yaml.Node:
@@ -84,7 +91,9 @@ def _parse(path: Path, text: str) -> yaml.Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise InputError(f"{path}{place}: not YAML: {error.problem}", "check indentation, brackets and quotes") from error
+        raise InputError(
+            f"{path}{place}: not YAML: {error.problem}", "check indentation, brackets and quotes"
+        ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {str(error).splitlines()[0]}", "remove control characters") from error
     except RecursionError as error:
@@ -103,9 +112,15 @@ def _read_sources(recipe: Recipe, directory: Path, faults: list[Fault]) -> dict[
         path = directory / file.source
         try:
             if not path.resolve().is_relative_to(directory.resolve()):
-                faults.append(Fault(place, f"'{file.source}' leads out of the recipe's directory", "copy the file beside the recipe"))
+                faults.append(
+                    Fault(
+                        place, f"'{file.source}' leads out of the recipe's directory", "copy the file beside the recipe"
+                    )
+                )
             elif not path.is_file():
-                faults.append(Fault(place, f"'{file.source}' is no file beside the recipe", f"create {path}, or correct the name"))
+                faults.append(
+                    Fault(place, f"'{file.source}' is no file beside the recipe", f"create {path}, or correct the name")
+                )
             else:
                 sources[file.source] = path.read_bytes()
         except (OSError, RuntimeError) as error:
@@ -117,7 +132,7 @@ def _with_host_suite(recipe: Recipe) -> Recipe:
     if recipe.distribution.suite is not None:
         return recipe
     host = _os_release()
-    if recipe.distribution.name is not DistributionName.DEBIAN or host.get("ID") != "debian" or "VERSION_CODENAME" not in host:
+    if host.get("ID") != "debian" or "VERSION_CODENAME" not in host:
         raise InputError(
             "the recipe names no distribution.suite, and this host is not a Debian release to take it from",
             "add `suite: bookworm` (or another) to distribution",
@@ -139,7 +154,9 @@ def _report(path: Path, reader: _Reader) -> InputError:
     lines = []
     for fault in reader.faults:
         mark = reader.mark(fault.place)
-        lines.append((mark.line, mark.column, f"{path}:{mark.line + 1}:{mark.column + 1}: {fault.message}\n    {fault.hint}"))
+        lines.append(
+            (mark.line, mark.column, f"{path}:{mark.line + 1}:{mark.column + 1}: {fault.message}\n    {fault.hint}")
+        )
     return InputError("\n".join(text for _, _, text in sorted(lines)))
 
 
@@ -182,7 +199,9 @@ class _Reader:
         fields = {field.name: field for field in dataclasses.fields(kind)}
         if not isinstance(node, yaml.MappingNode):
             wanted = ", ".join(fields)
-            return self._fault(place, f"expected keys ({wanted}), got {_describe(node)}", "write `key: value` lines, or {key: value}")
+            return self._fault(
+                place, f"expected keys ({wanted}), got {_describe(node)}", "write `key: value` lines, or {key: value}"
+            )
         hints = typing.get_type_hints(kind, include_extras=True)
         values: dict[str, Any] = {}
         before = len(self.faults)
@@ -195,7 +214,9 @@ class _Reader:
             elif name in values:
                 first = self._marks[inside].line + 1
                 self._marks[(*place, f"{name} again")] = key_node.start_mark
-                self._fault((*place, f"{name} again"), f"key '{name}' again, first on line {first}", "keep one of the two")
+                self._fault(
+                    (*place, f"{name} again"), f"key '{name}' again, first on line {first}", "keep one of the two"
+                )
             else:
                 values[name] = self._value(value_node, hints[name], inside)
                 self._check_allowed(fields[name], values[name], inside)
@@ -219,19 +240,27 @@ class _Reader:
         wanted, hint = _expectation(kind)
         if not isinstance(node, yaml.ScalarNode) or (node.tag == _YAML_TAGS + "null" and node.value == ""):
             return self._fault(place, f"expected {wanted}, got {_describe(node)}", hint)
-        text: str = node.value
-        if get_origin(kind) is Annotated:
-            syntax = kind.__metadata__[0]
-            return text if syntax.accepts(text) else self._fault(place, f"{text!r} is no {wanted}", hint)
-        if kind is str:
-            return text
-        if kind is bool:
-            return {"true": True, "false": False}[text] if text in ("true", "false") else self._fault(place, f"{text!r} is not {wanted}", hint)
-        if kind is int:
-            return int(text) if text.isascii() and text.isdigit() else self._fault(place, f"{text!r} is not {wanted}", hint)
-        if text in [member.value for member in kind]:
-            return kind(text)
-        return self._fault(place, f"{text!r} is not allowed here", _suggest(text, [member.value for member in kind]))
+        value = _convert(node.value, kind)
+        if value is not None:
+            return value
+        if isinstance(kind, type) and issubclass(kind, enum.Enum):
+            hint = _suggest(node.value, [member.value for member in kind])
+            return self._fault(place, f"{node.value!r} is not allowed here", hint)
+        verb = "is no" if get_origin(kind) is Annotated else "is not"
+        return self._fault(place, f"{node.value!r} {verb} {wanted}", hint)
+
+
+def _convert(text: str, kind: Any) -> Any:  # noqa: ANN401
+    """The value that was written, or None when it is no `kind`."""
+    if get_origin(kind) is Annotated:
+        return text if kind.__metadata__[0].accepts(text) else None
+    if kind is str:
+        return text
+    if kind is bool:
+        return {"true": True, "false": False}.get(text)
+    if kind is int:
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER else None
+    return next((member for member in kind if member.value == text), None)
 
 
 def _expectation(kind: Any) -> tuple[str, str]:  # noqa: ANN401

@@ -6,16 +6,24 @@ become a flat repository in the work directory, from which mmdebstrap(1) install
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import hashlib
 import os
 import re
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from builder.errors import AuditError, CommandError, HostError, InputError
+from builder.installers.apt_errors import (
+    explain_conflict,
+    explain_unknown,
+    explain_update,
+    unknown_packages,
+    unreachable_hint,
+)
 from builder.installers.base import Job
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import Distribution, Recipe
@@ -86,14 +94,14 @@ class AptInstaller:
         with self._locked():
             for group in (lock.packages, lock.loaders):
                 names = [f"{package.name}={package.version}" for package in group]
-                self._apt(["apt-get", "install", "--download-only", *names], hint=_mirror_hint(self._distribution))
+                self._apt(["apt-get", "install", "--download-only", *names], hint=unreachable_hint(self._distribution))
             for package in (*lock.packages, *lock.loaders):
                 self._take(package)
         (self._repository / "Packages").write_text(packages_index(lock.packages), encoding="utf-8")
         return max(_build_date(self._repository / package.filename) for package in lock.packages)
 
     def install(self, lock: Lock, epoch: int) -> None:
-        """mmdebstrap from the repository. INITRD=No: the kernel's hook leaves the initramfs to its own stage."""
+        """Mmdebstrap from the repository. INITRD=No: the kernel's hook leaves the initramfs to its own stage."""
         self._job.tree.mkdir(mode=0o755)
         argv = ["mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase"]
         argv += [f"--architectures={ARCHITECTURES[self._distribution.architecture]}", "--dpkgopt=force-unsafe-io"]
@@ -102,7 +110,9 @@ class AptInstaller:
         argv.append(f"deb [trusted=yes] file://{_REPOSITORY} ./")
         env = {"INITRD": "No", "SOURCE_DATE_EPOCH": str(epoch)}
         mounts = {_REPOSITORY: self._repository}
-        self._job.sandbox.run(argv, env=env, mounts=mounts, hint="the first `E:` or `dpkg: error` above it in the log is the cause")
+        self._job.sandbox.run(
+            argv, env=env, mounts=mounts, hint="the first `E:` or `dpkg: error` above it in the log is the cause"
+        )
         self._check_installed(lock)
 
     def loader_files(self, lock: Lock) -> dict[str, bytes]:
@@ -152,15 +162,25 @@ class AptInstaller:
         dump = self._job.sandbox.run(["apt-config", "dump", "--no-empty"], capture=True, log_output=False)
         return [line for line in dump.splitlines() if re.match(r"Acquire::https?::(.*::)?Proxy", line, re.IGNORECASE)]
 
-    def _locked(self) -> FileLock:
-        # one build at a time changes the shared lists and archives; installation needs neither
-        return FileLock(str(self._job.cache / "apt" / "lock"))
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One build at a time changes the shared lists and archives; installation needs neither."""
+        lock = FileLock(str(self._job.cache / "apt" / "lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            self._job.notify("waiting for another build to finish downloading")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _update(self) -> None:
         try:
             self._apt(["apt-get", "update", "--error-on=any"])
         except CommandError as error:
-            raise _explain_update(error, self._distribution) from error
+            raise explain_update(error, self._distribution) from error
 
     def _request(self) -> list[str]:
         architecture = ARCHITECTURES[self._distribution.architecture]
@@ -201,24 +221,19 @@ class AptInstaller:
             )
 
     def _explain_packages(self, error: CommandError, named: tuple[str, ...]) -> CommandError | InputError:
-        text = "\n".join(error.details)
-        missing = re.findall(r"Unable to locate package (\S+)|Package '?(\S+?)'? has no installation candidate", text)
-        names = [next(filter(None, match)) for match in missing if set(match) & set(named)]
+        names = unknown_packages(error, named)
         if not names:
-            error.message = "the packages of the recipe cannot be installed together"
-            error.hint = "the lines above name the packages in conflict; remove one of them from packages"
-            return error
-        known = self._apt(["apt-cache", "pkgnames"], capture=True).split()
-        near = {name: difflib.get_close_matches(name, known, n=3) for name in names}
-        hints = [f"{name}: did you mean {' or '.join(close)}?" for name, close in near.items() if close]
-        return InputError(
-            f"no such package in {self._distribution.suite}: {', '.join(names)}",
-            "; ".join(hints) or "is its component listed? non-free firmware needs components: [main, non-free-firmware]",
-        )
+            return explain_conflict(error)
+        return explain_unknown(names, self._apt(["apt-cache", "pkgnames"], capture=True).split(), self._distribution)
 
     def _check_installed(self, lock: Lock) -> None:
         # dpkg-query reads the tree's database from outside: no chroot, so a broken image is described, not executed
-        query = ["dpkg-query", f"--admindir={self._job.tree}/var/lib/dpkg", "-W", "-f=${Package} ${Version} ${db:Status-Status}\n"]
+        query = [
+            "dpkg-query",
+            f"--admindir={self._job.tree}/var/lib/dpkg",
+            "-W",
+            "-f=${Package} ${Version} ${db:Status-Status}\n",
+        ]
         installed = set(self._job.sandbox.run(query, capture=True, log_output=False).splitlines())
         wanted = {f"{package.name} {package.version} installed" for package in lock.packages}
         if installed != wanted:
@@ -238,27 +253,6 @@ def _proxy_variables() -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def _mirror_hint(distribution: Distribution) -> str:
-    return f"is {distribution.mirrors[0]} reachable from here? Set distribution.mirrors to one that is"
-
-
-def _explain_update(error: CommandError, distribution: Distribution) -> CommandError:
-    text = "\n".join(error.details)
-    error.message = f"the package lists of {distribution.suite} could not be fetched from {', '.join(distribution.mirrors)}"
-    if "NO_PUBKEY" in text or "is not signed" in text or "BADSIG" in text:
-        error.hint = f"{distribution.keyring} does not hold the archive's key: install a newer keyring or set distribution.keyring"
-    elif "404" in text or "does not have a Release file" in text:
-        error.hint = (
-            f"is there a suite {distribution.suite} (with {distribution.suite}-updates) on that mirror? "
-            "Without it set updates: false; without a security archive set security_mirrors: []"
-        )
-    elif "not valid yet" in text or "expired" in text:
-        error.hint = "the mirror is out of date, or this machine's clock is wrong: see `date`"
-    else:
-        error.hint = _mirror_hint(distribution)
-    return error
-
-
 def _check_roles(lock: Lock) -> None:
     names = [package.name for package in lock.packages]
     for pattern, role, remedy in _ROLES:
@@ -266,7 +260,10 @@ def _check_roles(lock: Lock) -> None:
             raise InputError(f"the packages bring no {role}, so the image could not boot", remedy)
     kernels = [name for name in names if _ROLES[0][0].fullmatch(name)]
     if len(kernels) > 1:
-        raise InputError(f"the packages bring {len(kernels)} kernels: {', '.join(kernels)}", "an image boots one: keep one linux-image")
+        raise InputError(
+            f"the packages bring {len(kernels)} kernels: {', '.join(kernels)}",
+            "an image boots one: keep one linux-image",
+        )
 
 
 def _build_date(deb: Path) -> int:
@@ -277,5 +274,3 @@ def _build_date(deb: Path) -> int:
     if not header.startswith(_AR_MAGIC) or not stamp.strip().isdigit():
         raise AuditError(f"{deb.name} is not a Debian package")
     return int(stamp)
-
-

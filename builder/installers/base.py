@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,7 @@ class Job:
     tree: the root directory to fill, empty at first
     work: a directory of its own inside the build's work directory
     cache: the package cache, shared between builds (an installer locks what it changes there)
+    notify: tells the user one line
     """
 
     recipe: Recipe
@@ -26,6 +28,7 @@ class Job:
     tree: Path
     work: Path
     cache: Path
+    notify: Callable[[str], None]
 
 
 class Installer(Protocol):
@@ -48,7 +51,7 @@ class Installer(Protocol):
         ...
 
     def fetch(self, lock: Lock) -> int:
-        """Puts the locked files, verified, where install finds them; returns the newest package's build date, seconds."""
+        """Puts the locked files, verified, where install finds them; returns when the newest was built, seconds."""
         ...
 
     def install(self, lock: Lock, epoch: int) -> None:

@@ -62,14 +62,20 @@ def _empty(recipe: Recipe) -> Iterator[Fault]:
 
 
 def _files(recipe: Recipe) -> Iterator[Fault]:
-    generated = {"/etc/fstab": "filesystems", "/etc/hostname": "system.hostname", "/etc/machine-id": "each client's first boot"}
+    generated = {
+        "/etc/fstab": "filesystems",
+        "/etc/hostname": "system.hostname",
+        "/etc/machine-id": "each client's first boot",
+    }
     if recipe.network.nameservers:
         generated["/etc/resolv.conf"] = "network.nameservers"
     paths = [file.path for file in recipe.files]
     for position, file in enumerate(recipe.files):
         place: Place = ("files", position, "path")
         if (file.text is None) == (file.source is None):
-            yield Fault(("files", position), f"{file.path} needs either 'text' or 'source'", "write exactly one of the two")
+            yield Fault(
+                ("files", position), f"{file.path} needs either 'text' or 'source'", "write exactly one of the two"
+            )
         if file.path.endswith("/") or "//" in file.path or "/./" in file.path:
             yield Fault(place, f"'{file.path}' is not the plain name of a file", "write it like /etc/motd")
         if file.path in paths[:position]:
@@ -79,14 +85,20 @@ def _files(recipe: Recipe) -> Iterator[Fault]:
         if file.path in generated:
             yield Fault(place, f"{file.path} is written from {generated[file.path]}", "set it there instead")
         if any(file.path.startswith(top + "/") for top in _VOLATILE):
-            yield Fault(place, f"{file.path} would be hidden at boot by a mount", "choose a path outside " + ", ".join(_VOLATILE))
+            yield Fault(
+                place,
+                f"{file.path} would be hidden at boot by a mount",
+                "choose a path outside " + ", ".join(_VOLATILE),
+            )
 
 
 def _filesystems(recipe: Recipe) -> Iterator[Fault]:
     seen: set[str] = set()
     for position, line in enumerate(recipe.filesystems):
         if line.target in seen and line.target.startswith("/"):
-            yield Fault(("filesystems", position, "target"), f"{line.target} is mounted twice", "keep one of the two lines")
+            yield Fault(
+                ("filesystems", position, "target"), f"{line.target} is mounted twice", "keep one of the two lines"
+            )
         seen.add(line.target)
         if line.target == "/" and (line.source, line.type) != ("none", "none"):
             yield Fault(
@@ -99,14 +111,22 @@ def _filesystems(recipe: Recipe) -> Iterator[Fault]:
 def _network(recipe: Recipe) -> Iterator[Fault]:
     network = recipe.network
     if network.inform and network.client is not NetworkClient.DHCPCD:
-        yield Fault(("network", "inform"), f"'inform' is dhcpcd's, the client is {network.client}", "remove it, or set client: dhcpcd")
+        yield Fault(
+            ("network", "inform"),
+            f"'inform' is dhcpcd's, the client is {network.client}",
+            "remove it, or set client: dhcpcd",
+        )
     if network.client is NetworkClient.NONE and not network.nameservers:
         yield Fault(
             ("network", "client"),
             "with client: none nothing would ever fill /etc/resolv.conf",
             "add nameservers: [ADDRESS]",
         )
-    if network.client is NetworkClient.NETWORKD and not network.nameservers and "systemd-resolved" not in recipe.packages:
+    if (
+        network.client is NetworkClient.NETWORKD
+        and not network.nameservers
+        and "systemd-resolved" not in recipe.packages
+    ):
         yield Fault(
             ("network", "client"),
             "systemd-networkd alone never fills /etc/resolv.conf",
@@ -121,7 +141,9 @@ def _network(recipe: Recipe) -> Iterator[Fault]:
             f"keep the best {_RESOLVER_LIMIT}",
         )
     if (network.interface or "").startswith("eth") and "net.ifnames=1" in recipe.boot.cmdline:
-        yield Fault(("network", "interface"), f"{network.interface} does not exist with net.ifnames=1", "remove one of the two")
+        yield Fault(
+            ("network", "interface"), f"{network.interface} does not exist with net.ifnames=1", "remove one of the two"
+        )
 
 
 def _system(recipe: Recipe) -> Iterator[Fault]:
@@ -131,7 +153,9 @@ def _system(recipe: Recipe) -> Iterator[Fault]:
         if _unit(name) in masked:
             yield Fault(("system", "services", position), f"'{name}' is both enabled and masked", "keep one of the two")
     if system.locale not in _LOCALES_BUILT_IN and not {"locales", "locales-all"} & set(recipe.packages):
-        yield Fault(("system", "locale"), f"'{system.locale}' has to be generated", "add locales to packages, or use C.UTF-8")
+        yield Fault(
+            ("system", "locale"), f"'{system.locale}' has to be generated", "add locales to packages, or use C.UTF-8"
+        )
     if system.timezone not in ("UTC", "Etc/UTC") and "tzdata" not in recipe.packages:
         yield Fault(("system", "timezone"), f"'{system.timezone}' needs the time zone files", "add tzdata to packages")
 
@@ -154,7 +178,9 @@ def _boot(recipe: Recipe) -> Iterator[Fault]:
         if word == "ro" and recipe.root.mode == "rw":
             yield Fault(place, "'ro' contradicts root.mode: rw", "remove one of the two")
     if sum(len(word.encode()) + 1 for word in recipe.boot.cmdline) > _CMDLINE_LIMIT:
-        yield Fault(("boot", "cmdline"), f"more than {_CMDLINE_LIMIT} bytes of kernel arguments", "the kernel reads 2047 in all")
+        yield Fault(
+            ("boot", "cmdline"), f"more than {_CMDLINE_LIMIT} bytes of kernel arguments", "the kernel reads 2047 in all"
+        )
     for position, option in enumerate(recipe.root.nfs.options):
         name = option.partition("=")[0]
         if name in ("vers", "nfsvers", "v3", "v4"):

@@ -65,7 +65,12 @@ class Index:
     def to_json(self) -> bytes:
         """The plain content of index.json.zst."""
         frames = [[frame.offset, frame.size, frame.plain_size, frame.sha256] for frame in self.frames]
-        document = {"schema": SCHEMA, "columns": _COLUMNS, "frames": frames, "files": [file.row() for file in self.files]}
+        document = {
+            "schema": SCHEMA,
+            "columns": _COLUMNS,
+            "frames": frames,
+            "files": [file.row() for file in self.files],
+        }
         return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod

@@ -7,8 +7,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-
-
 SCHEMA = 1
 MANIFEST, ROOTFS, BUNDLE, INDEX, CHECKSUMS, LOG = (
     "manifest.json",
@@ -96,5 +94,3 @@ class Manifest:
             return cls(**data)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a manifest: {error}") from error
-
-

@@ -59,7 +59,9 @@ SuiteName = Annotated[str, Syntax("suite", r"[a-z][a-z0-9-]*", "bookworm")]
 ComponentName = Annotated[str, Syntax("archive component", r"[a-z][a-z0-9-]*", "main")]
 Url = Annotated[
     str,
-    Syntax("mirror URL without credentials", r"(https?|file)://[A-Za-z0-9._~/:%+\[\]-]*", "http://deb.debian.org/debian"),
+    Syntax(
+        "mirror URL without credentials", r"(https?|file)://[A-Za-z0-9._~/:%+\[\]-]*", "http://deb.debian.org/debian"
+    ),
 ]
 HostName = Annotated[
     str,
@@ -69,19 +71,28 @@ TimeZone = Annotated[str, Syntax("time zone", r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+
 LocaleName = Annotated[str, Syntax("locale", r"[A-Za-z]{1,3}(_[A-Z]{2})?(\.[A-Za-z0-9-]+)?(@[a-z]+)?", "C.UTF-8")]
 UnitName = Annotated[
     str,
-    Syntax(
-        "systemd unit", r"[A-Za-z0-9:_.@\\-]+", "ssh.service"
-    ),
+    Syntax("systemd unit", r"[A-Za-z0-9:_.@\\-]+", "ssh.service"),
 ]
 FilePath = Annotated[
     str, Syntax("absolute path below / without '..'", r"/" + _LINE.replace("*", "+"), "/etc/motd", _stays_inside)
 ]
 SourcePath = Annotated[
-    str, Syntax("path of a file beside the recipe, without '..'", r"(?!/)" + _LINE.replace("*", "+"), "files/motd", _stays_inside)
+    str,
+    Syntax(
+        "path of a file beside the recipe, without '..'",
+        r"(?!/)" + _LINE.replace("*", "+"),
+        "files/motd",
+        _stays_inside,
+    ),
 ]
 Mode = Annotated[str, Syntax("octal file mode", r"[0-7]{3,4}", "0644")]
 Owner = Annotated[str, Syntax("numeric owner", r"(0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,8})", "0:0")]
-FstabWord = Annotated[str, Syntax("fstab field (no spaces)", r"[^\s\x00-\x1f\x7f-\x9f\u2028\u2029#][^\s\x00-\x1f\x7f-\x9f\u2028\u2029]*", "tmpfs")]
+FstabWord = Annotated[
+    str,
+    Syntax(
+        "fstab field (no spaces)", r"[^\s\x00-\x1f\x7f-\x9f\u2028\u2029#][^\s\x00-\x1f\x7f-\x9f\u2028\u2029]*", "tmpfs"
+    ),
+]
 MountTarget = Annotated[
     str,
     Syntax(
@@ -91,12 +102,12 @@ MountTarget = Annotated[
         _stays_inside,
     ),
 ]
-MountOption = Annotated[str, Syntax("mount option (no spaces, no comma)", r"[^\s,\x00-\x1f\x7f-\x9f\u2028\u2029]+", "mode=620")]
+MountOption = Annotated[
+    str, Syntax("mount option (no spaces, no comma)", r"[^\s,\x00-\x1f\x7f-\x9f\u2028\u2029]+", "mode=620")
+]
 NfsOption = Annotated[str, Syntax("NFS option", r"[a-z_]+(=[A-Za-z0-9.:_-]+)?", "rsize=16384")]
 Address = Annotated[str, Syntax("IP address", r"[0-9a-fA-F.:]+", "192.168.1.1", ipaddress.ip_address)]
 InterfaceName = Annotated[str, Syntax("network interface", r"[A-Za-z0-9_.-]{1,15}", "eth0")]
 DomainName = Annotated[str, Syntax("domain", r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", "lab.example.org")]
 ModuleName = Annotated[str, Syntax("kernel module", r"[A-Za-z0-9_-]+[?!]?", "nfsv3")]
-KernelArgument = Annotated[
-    str, Syntax("kernel argument (one word)", _WORD, "console=ttyS0,115200")
-]
+KernelArgument = Annotated[str, Syntax("kernel argument (one word)", _WORD, "console=ttyS0,115200")]

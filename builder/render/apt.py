@@ -67,8 +67,12 @@ def packages_index(packages: Sequence[LockedPackage]) -> str:
     """The Packages file of a flat repository that holds exactly these files."""
     stanzas = []
     for package in packages:
-        kept = [line for line in _folded(package.record) if not line.startswith(("Filename:", "Size:", "MD5sum:", "SHA"))]
-        stanzas.append("\n".join([*kept, f"Filename: ./{package.filename}", f"Size: {package.size}", f"SHA256: {package.sha256}"]))
+        kept = [
+            line for line in _folded(package.record) if not line.startswith(("Filename:", "Size:", "MD5sum:", "SHA"))
+        ]
+        stanzas.append(
+            "\n".join([*kept, f"Filename: ./{package.filename}", f"Size: {package.size}", f"SHA256: {package.sha256}"])
+        )
     return "\n\n".join(stanzas) + "\n"
 
 

@@ -26,7 +26,13 @@ _MUST_BE_ABSENT = (
     "/var/cache/ldconfig/aux-cache",
 )
 _MUST_EXIST = ("/sbin/init", "/etc/fstab", "/etc/passwd", "/boot")
-_NAMED_IN = ("/etc/hostname", "/etc/hosts", "/etc/mailname", "/etc/postfix/main.cf", "/etc/exim4/update-exim4.conf.conf")
+_NAMED_IN = (
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/mailname",
+    "/etc/postfix/main.cf",
+    "/etc/exim4/update-exim4.conf.conf",
+)
 _SEARCHED = ("/etc", "/root", "/var/lib/dpkg/info")
 _LARGEST_SEARCHED = 1 << 20
 
@@ -108,7 +114,9 @@ def _places(tree: Tree, kept: set[str]) -> Iterator[str]:
 
 
 def _contents(tree: Tree, kept: set[str], marks: dict[str, bytes]) -> Iterator[str]:
-    patterns = {what: re.compile(rb"(?<![A-Za-z0-9-])" + re.escape(mark) + rb"(?![A-Za-z0-9-])") for what, mark in marks.items()}
+    patterns = {
+        what: re.compile(rb"(?<![A-Za-z0-9-])" + re.escape(mark) + rb"(?![A-Za-z0-9-])") for what, mark in marks.items()
+    }
     for path in (path for directory in _SEARCHED for path in tree.files(directory)):
         if path in kept:
             continue

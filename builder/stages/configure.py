@@ -44,7 +44,9 @@ def _check_timezone(context: Context) -> None:
 def _generate_locale(context: Context) -> None:
     if context.recipe.system.locale in BUILT_IN_LOCALES or not context.tree.exists("/usr/sbin/locale-gen"):
         return
-    context.sandbox.run(["locale-gen"], chroot=context.workspace.tree, hint="see /usr/share/i18n/SUPPORTED for the names")
+    context.sandbox.run(
+        ["locale-gen"], chroot=context.workspace.tree, hint="see /usr/share/i18n/SUPPORTED for the names"
+    )
 
 
 def _set_services(context: Context) -> None:

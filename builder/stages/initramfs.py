@@ -14,7 +14,11 @@ from builder.system.cpio import initramfs_names
 _PROGRAMS = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz"}
 _PACKAGES = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz-utils"}
 _NEEDED_MODULES = ("nfs", "nfsv3")
-_X86_MAGIC, _X86_MAGIC_AT, _X86_VERSION_AT = b"HdrS", 0x202, 0x20E  # the kernel's boot.rst, "The Real-Mode Kernel Header"
+_X86_MAGIC, _X86_MAGIC_AT, _X86_VERSION_AT = (
+    b"HdrS",
+    0x202,
+    0x20E,
+)  # the kernel's boot.rst, "The Real-Mode Kernel Header"
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ def check_agreement(kernel: Kernel) -> None:
     modules = {re.sub(r"\.ko(\.\w+)?$", "", name.rpartition("/")[2]) for name in names}
     missing = [name for name in _NEEDED_MODULES if name not in modules]
     if missing:
-        raise AuditError(f"the initramfs lacks {', '.join(missing)}, so it cannot mount its root", "check initramfs.modules")
+        raise AuditError(
+            f"the initramfs lacks {', '.join(missing)}, so it cannot mount its root", "check initramfs.modules"
+        )
 
 
 _MIXED = "this is a fault of the packages: a kernel and its modules must come from one build"
@@ -76,7 +82,9 @@ def _module_release(context: Context) -> str:
     releases = context.tree.names("/usr/lib/modules") or context.tree.names("/lib/modules")
     if len(releases) != 1:
         listed = ", ".join(releases) or "none"
-        raise AuditError(f"the tree has modules of {len(releases)} kernels: {listed}", "an image boots exactly one kernel")
+        raise AuditError(
+            f"the tree has modules of {len(releases)} kernels: {listed}", "an image boots exactly one kernel"
+        )
     return releases[0]
 
 

@@ -105,7 +105,10 @@ def _write_index(index: Index, path: Path) -> None:
 def _finish(draft: Manifest, index: Index, bundle: dict[str, bytes], directory: Path) -> Manifest:
     digest = root_digest(index.files, {name: hashlib.sha256(content).hexdigest() for name, content in bundle.items()})
     day = datetime.datetime.fromtimestamp(draft.epoch, datetime.UTC).strftime("%Y%m%d")
-    artifacts = {name: Artifact((directory / name).stat().st_size, sha256_of(directory / name)) for name in (ROOTFS, BUNDLE, INDEX)}
+    artifacts = {
+        name: Artifact((directory / name).stat().st_size, sha256_of(directory / name))
+        for name in (ROOTFS, BUNDLE, INDEX)
+    }
     return dataclasses.replace(
         draft,
         version=f"{day}-{digest[:8]}",

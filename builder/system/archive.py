@@ -28,7 +28,9 @@ _BLOCK = 512
 _HEADER_ROOM = 4 * _BLOCK  # ustar header, and a pax header with a short record
 # of the build host, not of the image: labels of its policy, bookkeeping of its overlay file system
 _FOREIGN_XATTRS = ("security.selinux", "security.ima", "security.evm", "trusted.overlay.", "user.overlay.")
-_xattr_add = ffi.ffi("entry_xattr_add_entry", [ffi.c_archive_entry_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t], None)
+_xattr_add = ffi.ffi(
+    "entry_xattr_add_entry", [ffi.c_archive_entry_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t], None
+)
 _set_utf8 = {
     name: ffi.ffi(f"entry_set_{name}_utf8", [ffi.c_archive_entry_p, ctypes.c_char_p], None)
     for name in ("pathname", "symlink", "hardlink")
@@ -129,7 +131,12 @@ def write_archive(members: Iterator[Member], output: Path, on_file: Callable[[st
 def _write_member(archive: ctypes.c_void_p, frames: FrameWriter, member: Member) -> FileRecord:
     record = member.record
     name = record.path.encode()
-    room = _HEADER_ROOM + 2 * len(name) + 2 * len(record.link.encode()) + sum(len(key) + len(value) for key, value in record.xattrs.items())
+    room = (
+        _HEADER_ROOM
+        + 2 * len(name)
+        + 2 * len(record.link.encode())
+        + sum(len(key) + len(value) for key, value in record.xattrs.items())
+    )
     frames.begin(name, room + record.size + _BLOCK)
     number = frames.number
     entry = ffi.entry_new()
@@ -173,7 +180,9 @@ def _write_content(archive: ctypes.c_void_p, member: Member) -> str:
             digest.update(piece)
             ffi.write_data(archive, piece, len(piece))
     if left != 0:
-        raise AuditError(f"/{member.record.path} changed while it was packed", "nothing may write to the tree during a build")
+        raise AuditError(
+            f"/{member.record.path} changed while it was packed", "nothing may write to the tree during a build"
+        )
     return digest.hexdigest()
 
 
@@ -218,11 +227,10 @@ def _xattrs(path: bytes) -> dict[str, str]:
 
 def _opener(path: bytes) -> Opener:
     def open_file() -> BinaryIO:
-        return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", buffering=0)  # type: ignore[return-value]
+        return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", buffering=0)
 
     return open_file
 
 
 def _memory_opener(content: bytes) -> Opener:
     return lambda: io.BytesIO(content)
-

@@ -16,6 +16,7 @@ from typing import IO
 from builder.errors import CommandError, HostError
 
 LAST_LINES = 20
+_DISK_FULL = "No space left on device"  # strerror(ENOSPC) in the locale that commands get
 CLEAN_ENVIRONMENT = {
     "HOME": "/root",
     "LC_ALL": "C.UTF-8",
@@ -98,9 +99,9 @@ class Runner:
             status = process.returncode
             if status != 0:
                 self._log.write(f"# {label}: {describe_status(status)}\n")
-                raise CommandError(
-                    f"{label}: {describe_status(status)}", hint, tuple(last), status=status
-                )
+                if any(_DISK_FULL in line for line in last):
+                    raise HostError(f"{label}: the disk is full", "free some space, see `df -h`", tuple(last))
+                raise CommandError(f"{label}: {describe_status(status)}", hint, tuple(last), status=status)
             if capture:
                 captured.seek(0)
                 return captured.read().decode("utf-8", "surrogateescape")
@@ -128,9 +129,7 @@ class Runner:
         return last
 
 
-def _start(
-    argv: Sequence[str], environment: Mapping[str, str], captured: IO[bytes] | None
-) -> subprocess.Popen[bytes]:
+def _start(argv: Sequence[str], environment: Mapping[str, str], captured: IO[bytes] | None) -> subprocess.Popen[bytes]:
     try:
         # a session of its own: Ctrl-C reaches only us, and we end the command in order
         return subprocess.Popen(

@@ -51,7 +51,9 @@ class Tree:
         except OSError as error:
             if error.errno not in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG):
                 raise
-            raise InputError(f"{entry.path} cannot be written: {error.strerror}", "the packages made something else there") from error
+            raise InputError(
+                f"{entry.path} cannot be written: {error.strerror}", "the packages made something else there"
+            ) from error
         finally:
             os.close(parent)
 
@@ -140,7 +142,9 @@ class Tree:
             os.mkdir(name, 0o755, dir_fd=above)
             os.chmod(name, 0o755, dir_fd=above)
         except FileExistsError as error:  # a link whose target is missing
-            raise InputError(f"{path} cannot be written: {directory} is a dangling link", "choose another path") from error
+            raise InputError(
+                f"{path} cannot be written: {directory} is a dangling link", "choose another path"
+            ) from error
         finally:
             os.close(above)
         return self._open(directory, os.O_RDONLY | os.O_DIRECTORY)

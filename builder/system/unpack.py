@@ -25,7 +25,10 @@ _LARGEST_INDEX = 256 << 20
 def read_index(path: Path) -> Index:
     """Reads index.json.zst; AuditError when it is damaged."""
     try:
-        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader:
+        with (
+            path.open("rb") as file,
+            zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader,
+        ):
             data = reader.read(_LARGEST_INDEX + 1)
     except zstandard.ZstdError as error:
         raise AuditError(f"{path}: damaged: {error}", "build or fetch the version again") from error
@@ -49,7 +52,10 @@ def unpack(archive: Path, index: Path, destination: Path, on_file: Callable[[str
 
 def read_members(archive: Path) -> dict[str, bytes]:
     """The files of a small archive (a bundle) by name."""
-    with archive.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader:
+    with (
+        archive.open("rb") as file,
+        zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader,
+    ):
         plain = reader.read()
     with libarchive.memory_reader(plain, "tar") as members:
         return {member.pathname: b"".join(member.get_blocks()) for member in members if member.isfile}
@@ -105,7 +111,9 @@ def _write_members(stream: FrameReader, index: Index, destination: Path, on_file
             for member in members:
                 record = next(records, None)
                 if record is None or os.path.normpath(member.pathname) != record.path:
-                    raise AuditError(f"the archive holds {member.pathname!r} where the index says {record and record.path!r}")
+                    raise AuditError(
+                        f"the archive holds {member.pathname!r} where the index says {record and record.path!r}"
+                    )
                 on_file(record.path)
                 _write_member(root, record, member)
                 if record.type == DIRECTORY:
