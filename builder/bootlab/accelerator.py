@@ -36,6 +36,11 @@ def _starts_under_kvm(kernel: Path) -> bool:
         *("-kernel", str(kernel), "-append", "earlyprintk=serial console=ttyS0 panic=-1"),
     ]
     done = subprocess.run(
-        command, env=CLEAN_ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False, start_new_session=True
+        command,
+        env=CLEAN_ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        start_new_session=True,
     )
     return b"Linux version" in done.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from builder.bootlab.namespace import Namespace, Service
 from builder.bootlab.ready import await_ready
-from builder.bootlab.settings import DNSMASQ_OPTIONS, LabNetwork
+from builder.bootlab.settings import DNSMASQ_OPTIONS, FIRMWARE_OPTIONS, LabNetwork
 from builder.render.server import DhcpService, dnsmasq_config
 from builder.system.run import Tool
 
@@ -40,6 +40,7 @@ def start_dnsmasq(namespace: Namespace, service: DhcpService) -> Service:
         [
             "dnsmasq",
             *DNSMASQ_OPTIONS,
+            *(option.format(interface=service.interface) for option in FIRMWARE_OPTIONS),
             f"--conf-file={config}",
             f"--dhcp-leasefile={directory / 'dnsmasq.leases'}",
             f"--pid-file={directory / 'dnsmasq.pid'}",

@@ -1,10 +1,194 @@
-"""stub"""
+"""Names what went wrong from what the console and the servers said, and says what to do about it. Pure text.
+
+A *sign* is final: nothing good comes after it, the guest need not be waited for. What only time can tell (a mount
+that hangs) is judged by `diagnose` once the patience is over.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
 from dataclasses import dataclass
+
+from builder.bootlab.timeline import Logs, Milestone, find_milestones
+
+
+class Fault(enum.StrEnum):
+    """What can go wrong, in the order of a boot."""
+
+    NO_LEASE = "no lease"
+    NO_BOOT_FILE = "boot file not found"
+    NO_KERNEL = "kernel or initramfs not found"
+    PANIC = "kernel panic"
+    NO_NFS_SERVER = "NFS server not reached"
+    WRONG_EXPORT = "wrong export"
+    MOUNT_REFUSED = "mount refused"
+    NO_INIT = "init missing"
+    INIT_KILLED = "init killed"
+    MOUNT_HANGS = "hang while mounting"
+    ROOT_LOST = "the DHCP client dropped the root"
+    EMERGENCY = "emergency mode"
+    NO_SHELL = "no shell for checks"
+    SHUTDOWN_HANGS = "shutdown hang"
+    ENDED = "the guest ended by itself"
+    TOO_SLOW = "no login prompt in time"
+
+
+ADVICE = {
+    Fault.NO_LEASE: "is the network card first in the boot order, is an address left in dhcp-range for this client's"
+    " subnet, and do UDP ports 67, 68 and 4011 pass the server's firewall?",
+    Fault.NO_BOOT_FILE: "does dhcp-boot name a file below tftp-root that all may read, and does UDP port 69 pass the"
+    " server's firewall?",
+    Fault.NO_KERNEL: "compare KERNEL and INITRD in pxelinux.cfg/default with what lies below the TFTP root: their paths"
+    " are relative to it",
+    Fault.PANIC: "read the lines above the panic; without its initramfs the kernel cannot mount NFS",
+    Fault.NO_NFS_SERVER: "is the server's address in nfsroot= right, do rpcbind and the NFS server run, and do TCP"
+    " ports 111 and 2049 pass its firewall?",
+    Fault.WRONG_EXPORT: "does nfsroot=SERVER:/path in pxelinux.cfg/default name a directory exactly as it is exported?",
+    Fault.MOUNT_REFUSED: "may this client's subnet mount the directory nfsroot= names (exports(5)), with"
+    " no_root_squash, and does the server speak the NFS version asked for?",
+    Fault.NO_INIT: "the root was mounted but holds no init: is nfsroot= the root directory itself, and was the image"
+    " unpacked whole?",
+    Fault.INIT_KILLED: "init died, most often because it could not read its root file system: check the export, its"
+    " no_root_squash, and init= on the kernel command line",
+    Fault.MOUNT_HANGS: "check the image's /etc/fstab (`filesystems` in the recipe) and nfsroot= in"
+    " pxelinux.cfg/default",
+    Fault.ROOT_LOST: "nothing may give up the address that the root is mounted over; in the recipe's `network`:"
+    " dhcpcd with `inform: true`, or systemd-networkd, or `client: none` with fixed nameservers",
+    Fault.EMERGENCY: "a unit that the boot needs has failed: read its lines above, then the image's /etc/fstab"
+    " (`filesystems` in the recipe)",
+    Fault.NO_SHELL: "commands run in systemd's debug shell: does the image run systemd, and did the command end?",
+    Fault.SHUTDOWN_HANGS: "the network must stay up until / is unmounted: nothing may stop a DHCP client or an"
+    " interface before that",
+    Fault.ENDED: "it was reset, or QEMU failed: read the last lines",
+    Fault.TOO_SLOW: "the last lines show what it waits for; emulation is slow: --timeout gives it more time",
+}
+
+
 @dataclass(frozen=True)
 class Diagnosis:
-    fault: str
-    message: str
-    advice: str
+    """A named fault, and the line that gave it away (empty where only time did)."""
+
+    fault: Fault
     evidence: str = ""
-def diagnose(logs, last, *, running, ordered_off=False): return Diagnosis("x",f"failed after {last}","?")
-def find_fault(logs): return None
+
+    @property
+    def message(self) -> str:
+        """One line for an error message."""
+        return f"{self.fault}: {self.evidence}" if self.evidence else str(self.fault)
+
+    @property
+    def advice(self) -> str:
+        """What to look at first."""
+        return ADVICE[self.fault]
+
+
+def _line(pattern: str) -> re.Pattern[str]:
+    """Matches the whole line that holds the pattern."""
+    return re.compile(rf"^.*(?:{pattern}).*$", re.M | re.I)
+
+
+# final signs on the console; the first that matches names the fault, so the particular stand before the general
+_SIGNS = (
+    (Fault.NO_KERNEL, _line(r"Could not find kernel image|Loading \S+?\.\.\. ?failed|No DEFAULT or UI configuration")),
+    (Fault.NO_BOOT_FILE, _line(r"Failed to load ldlinux\.c32|PXE-T01|PXE-E3[268]|PXE-E53")),
+    (Fault.NO_INIT, _line(r"No init found\. Try passing|No working init found|run-init: .*(?:No such file|not found)")),
+    (Fault.INIT_KILLED, _line(r"Attempted to kill init")),
+    (Fault.PANIC, _line(r"Kernel panic - not syncing|VFS: Unable to mount root fs")),
+    (Fault.EMERGENCY, _line(r"You are in emergency mode|Cannot open access to console, the root account is locked")),
+)
+# what the mount of the root says, before the initramfs tries again or gives up
+_REFUSED = _line(r"access denied|Permission denied|not permitted|refused by server")
+_NO_SUCH_EXPORT = _line(r"mount call failed.*No such file|server replied: No such file|mount\S*: .*No such file")
+_UNREACHABLE = _line(
+    r"Connection refused|portmap query failed|No route to host|Network is unreachable|Connection timed out"
+    r"|can't (?:reach|connect)|RPC: (?:Unable|Timed out)"
+)
+_GAVE_UP = _line(r"^\(initramfs\)|Dropping to a shell|You are now being dropped into an emergency shell")
+_RETRIES = re.compile(r"Retrying nfs mount")
+_MOUNT_TRIES = 3
+_NOT_RESPONDING = _line(r"nfs: server \S+ not responding")
+_RESPONDING_AGAIN = re.compile(r"nfs: server \S+ OK")
+_FIRMWARE_GAVE_UP = _line(r"No bootable device|No more network devices|Boot failed: |Nothing to boot")
+# what dnsmasq says
+_BOOT_FILE_MISSING = _line(r"file \S*?/l?pxelinux\.0 not found")
+_NO_ADDRESS = _line(r"DHCPDISCOVER\(\S+\).* no address (?:available|range)")
+_RELEASED = _line(r"DHCP(?:RELEASE|DECLINE)\(")
+
+
+def find_fault(logs: Logs) -> Diagnosis | None:
+    """The fault that a final sign names; None while there is hope."""
+    if Milestone.LOGIN in find_milestones(logs):
+        return None
+    for fault, sign in _SIGNS:
+        found = sign.search(logs.console)
+        if found:
+            return Diagnosis(fault, found[0].strip())
+    if _FIRMWARE_GAVE_UP.search(logs.console):
+        return _diagnose_firmware(logs)
+    if _GAVE_UP.search(logs.console) or len(_RETRIES.findall(logs.console)) >= _MOUNT_TRIES:
+        return _diagnose_mount(logs)
+    return None
+
+
+def diagnose(logs: Logs, last: Milestone | None, *, running: bool, ordered_off: bool = False) -> Diagnosis:
+    """The likeliest fault of a guest that ended, or that did not get further than `last` in time."""
+    known = find_fault(logs)
+    if known is not None:
+        return known
+    lost = _lost_server(logs)
+    if lost and last is not None and list(Milestone).index(last) >= list(Milestone).index(Milestone.INIT):
+        return Diagnosis(Fault.SHUTDOWN_HANGS if ordered_off else Fault.ROOT_LOST, lost)
+    if ordered_off:
+        return Diagnosis(Fault.SHUTDOWN_HANGS)
+    if not running:
+        return Diagnosis(Fault.ENDED)
+    return _diagnose_standstill(logs, last)
+
+
+def _diagnose_standstill(logs: Logs, last: Milestone | None) -> Diagnosis:
+    """What a guest waits for that says nothing final, from how far it came."""
+    if last is None or last is Milestone.LEASE:
+        return _diagnose_firmware(logs)
+    if last is Milestone.LOADER:
+        return Diagnosis(Fault.NO_KERNEL)
+    if last in (Milestone.KERNEL, Milestone.INITRAMFS):
+        return _diagnose_mount(logs)
+    if last is Milestone.LOGIN:
+        return Diagnosis(Fault.NO_SHELL)
+    if last is Milestone.ROOT:
+        return Diagnosis(Fault.MOUNT_HANGS)
+    return Diagnosis(Fault.TOO_SLOW)
+
+
+def _diagnose_firmware(logs: Logs) -> Diagnosis:
+    refused = _NO_ADDRESS.search(logs.dhcp)
+    if Milestone.LEASE not in find_milestones(logs):
+        return Diagnosis(Fault.NO_LEASE, refused[0] if refused else "")
+    missing = _BOOT_FILE_MISSING.search(logs.dhcp)
+    return Diagnosis(Fault.NO_BOOT_FILE, missing[0] if missing else "")
+
+
+def _diagnose_mount(logs: Logs) -> Diagnosis:
+    """Why the root is not mounted, by what the mount said; a mount that says nothing hangs."""
+    for fault, said in (
+        (Fault.MOUNT_REFUSED, _REFUSED),
+        (Fault.WRONG_EXPORT, _NO_SUCH_EXPORT),
+        (Fault.NO_NFS_SERVER, _UNREACHABLE),
+    ):
+        found = said.search(logs.console)
+        if found:
+            return Diagnosis(fault, found[0].strip())
+    lost = _lost_server(logs)
+    return Diagnosis(Fault.NO_NFS_SERVER, lost) if lost else Diagnosis(Fault.MOUNT_HANGS)
+
+
+def _lost_server(logs: Logs) -> str:
+    """The line that says that a mounted root does not answer any more, or that its address was given up."""
+    released = _RELEASED.search(logs.dhcp)
+    if released:
+        return released[0].strip()
+    silent = list(_NOT_RESPONDING.finditer(logs.console))
+    if silent and not _RESPONDING_AGAIN.search(logs.console, silent[-1].end()):
+        return silent[-1][0].strip()
+    return ""

@@ -12,7 +12,7 @@ from builder.bootlab.console import Log
 from builder.bootlab.diagnosis import Diagnosis, diagnose, find_fault
 from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.settings import Patience
-from builder.bootlab.shell import DebugShell, ShellSilent
+from builder.bootlab.shell import DebugShell, ShellError
 from builder.bootlab.timeline import Logs, Milestone, Timeline, leased_address
 from builder.errors import BootError
 
@@ -117,7 +117,7 @@ class Guest:
         """Runs a shell command as root inside; GuestError when the guest does not answer in time."""
         try:
             return Completed(*self._shell.run(command, seconds=self._patience.check, while_waiting=self._observe))
-        except (ShellSilent, OSError) as error:
+        except (ShellError, OSError) as error:
             raise GuestError(diagnose(self.logs, self.timeline.last, running=self.is_running), self.console) from error
 
     def power_off(self) -> None:

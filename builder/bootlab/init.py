@@ -4,9 +4,9 @@ Started by path (`python -I -S init.py`) inside fresh namespaces, so it imports 
 and events are lines of JSON on standard input and output; namespace.py is the other end. The end of the input ends
 process 1, and with it everything in its namespaces.
 
-    {"start": NAME, "argv": [...], "output": PATH}   ->  {"started": NAME, "pid": N}  or  {"failed": NAME, "reason": ...}
-    {"kill": PID, "signal": N}                           (only what was started here)
-    when a started program ends                      ->  {"ended": NAME, "status": as subprocess.Popen.returncode}
+    {"start": NAME, "argv": [...], "output": PATH}  ->  {"started": NAME, "pid": N} or {"failed": NAME, "reason": ...}
+    {"kill": PID, "signal": N}                      (only what was started here)
+    when a started program ends                     ->  {"ended": NAME, "status": N as Popen.returncode has it}
 """
 
 from __future__ import annotations

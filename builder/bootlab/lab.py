@@ -60,9 +60,7 @@ class Lab:
     def serve(self, served: Served) -> None:
         """Starts every server; CommandError with the last lines of the one that does not come up."""
         settings = self.settings
-        service = dhcp.dhcp_service(
-            settings.network, served.tftp_root, http=settings.http, root_path=served.root_path
-        )
+        service = dhcp.dhcp_service(settings.network, served.tftp_root, http=settings.http, root_path=served.root_path)
         self.nfs.start(self.namespace, served.exports)
         if settings.http:
             dhcp.start_web_server(self.namespace, settings.network, served.tftp_root)

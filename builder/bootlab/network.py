@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from builder.bootlab.namespace import Namespace
-from builder.bootlab.settings import LabNetwork
+from builder.bootlab.settings import ROUTER_ADDRESS, LabNetwork
 from builder.system.run import Tool
 
 TOOLS = (Tool("ip", "iproute2", "iproute2"),)
@@ -18,6 +18,8 @@ def set_up_network(namespace: Namespace, network: LabNetwork) -> None:
         # without spanning tree a port forwards at once: a client's firmware does not wait 30 seconds
         ["ip", "link", "add", bridge, "type", "bridge", "stp_state", "0", "forward_delay", "0"],
         ["ip", "address", "add", network.server_with_prefix, "dev", bridge],
+        # nodad: usable at once
+        ["ip", "address", "add", ROUTER_ADDRESS, "dev", bridge, "nodad"],
         ["ip", "link", "set", bridge, "up"],
     ):
         namespace.check(command, hint=_HINT)

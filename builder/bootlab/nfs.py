@@ -103,6 +103,9 @@ class KernelNfsd(NfsServer):
 
 
 _HANDLES = "the work directory must be on a file system with file handles (ext4, xfs, btrfs; not an overlay)"
+_EXPORT_FAULT = re.compile(
+    r"resolve_posix_filesystem|Failed to create export|could not create export|Error while parsing", re.I
+)
 SERVERS: tuple[type[NfsServer], ...] = (Ganesha, KernelNfsd)
 
 
@@ -113,8 +116,7 @@ def choose_nfs_server() -> NfsServer:
 
 def ganesha_export_faults(log: str) -> tuple[str, ...]:
     """The lines of ganesha's log that say that an export did not come up."""
-    fault = re.compile(r"resolve_posix_filesystem|Failed to create export|could not create export|Error while parsing", re.I)
-    return tuple(line for line in log.splitlines() if fault.search(line))
+    return tuple(line for line in log.splitlines() if _EXPORT_FAULT.search(line))
 
 
 def hide_host_state(namespace: Namespace) -> None:

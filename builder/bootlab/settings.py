@@ -13,9 +13,19 @@ from builder.render.server import Client
 # RecoveryRoot's default lies there: a private tmpfs hides the host's
 PRIVATE_DIRECTORIES = ("/run", "/var/lib/nfs")
 
-# beside dnsmasq's rendered configuration: stay in the foreground, say everything, write nothing outside the lab,
+# beside dnsmasq's rendered configuration: stay in the foreground, say everything, write nothing outside the lab, and
 # offer an address without first asking for three seconds whether somebody has it
 DNSMASQ_OPTIONS = ("--keep-in-foreground", "--user=root", "--log-facility=-", "--log-dhcp", "--no-ping")
+
+# QEMU's PXE ROM is iPXE, which waits 13 seconds for an IPv6 router and 3 for a ProxyDHCP server. The lab has a router
+# that advertises no route and no name server, and tells iPXE (option 175, no-pxedhcp) that there is no proxy.
+ROUTER_ADDRESS = "fd77::1/64"
+FIRMWARE_OPTIONS = (
+    "--dhcp-range=fd77::,ra-only",
+    "--ra-param={interface},10,0",
+    "--dhcp-option=option6:dns-server",
+    "--dhcp-option=encap:175,176,1b",
+)
 
 # added to the kernel's command line of an otherwise unchanged image: the console on the first serial port, even of
 # an image that asked for quiet, and systemd's root shell on the second

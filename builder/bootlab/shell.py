@@ -19,7 +19,7 @@ from pathlib import Path
 _CHUNK = 1024
 
 
-class ShellSilent(Exception):
+class ShellError(Exception):
     """The shell did not answer in time; holds what it said."""
 
 
@@ -33,7 +33,7 @@ class DebugShell:
         self._session = secrets.token_hex(4)
 
     def run(self, command: str, *, seconds: float, while_waiting: Callable[[], None]) -> tuple[int, str]:
-        """Exit status and output of a shell command; ShellSilent after `seconds`. Calls `while_waiting` meanwhile."""
+        """Exit status and output of a shell command; ShellError after `seconds`. Calls `while_waiting` meanwhile."""
         mark = f"{self._session}{next(self._numbers)}"
         self.send(_typed(command, mark))
         answer = re.compile(rf"<{mark}<\r?\n(?P<output>.*?)\r?\n>{mark}>(?P<status>\d+);".encode(), re.S)
@@ -41,7 +41,7 @@ class DebugShell:
         deadline = time.monotonic() + seconds
         while (found := answer.search(heard)) is None:
             if time.monotonic() > deadline:
-                raise ShellSilent(heard.decode("utf-8", "replace"))
+                raise ShellError(heard.decode("utf-8", "replace"))
             heard += self._receive()
             while_waiting()
         return int(found["status"]), found["output"].decode("utf-8", "replace").replace("\r\n", "\n")
@@ -79,7 +79,7 @@ def _typed(command: str, mark: str) -> str:
             "\nstty -echo -opost; c=\n",
             *(f"c=${{c}}{piece}\n" for piece in pieces),
             f"printf '%s%s%s\\n' '<' {mark} '<'; "
-            "sh -c \"$(printf %s $c | base64 -d)\" </dev/null 2>&1; "
+            'sh -c "$(printf %s $c | base64 -d)" </dev/null 2>&1; '
             f"printf '\\n%s%s%s%d;\\n' '>' {mark} '>' $?\n",
         ]
     )

@@ -31,7 +31,7 @@ class Logs:
 
 
 # DHCP's log has the lease and TFTP; later loaders and kernels announce themselves on the console
-_LEASE = re.compile(r"DHCPACK\(\S+\) (?P<address>\S+)")
+_LEASE = re.compile(r"DHCPACK\(\S+\) (\S+)")
 _LOADER = re.compile(r"sent \S+?/l?pxelinux\.0 to ")
 _CONSOLE = {
     Milestone.KERNEL: re.compile(r"Linux version \d|Run /init as init process"),
@@ -58,10 +58,8 @@ def find_milestones(logs: Logs) -> set[Milestone]:
 
 def leased_address(logs: Logs) -> str | None:
     """The address that the guest got last."""
-    found = None
-    for found in _LEASE.finditer(logs.dhcp):
-        pass
-    return found["address"] if found else None
+    addresses: list[str] = _LEASE.findall(logs.dhcp)
+    return addresses[-1] if addresses else None
 
 
 class Timeline:

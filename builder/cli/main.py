@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import click
 
+from builder.cli.boot import boot
 from builder.cli.build import build
 from builder.cli.check import check
-from builder.errors import DisklessError
+from builder.errors import DisklessError, HostError
 
-_INTERNAL_ERROR = 70  # EX_SOFTWARE, sysexits.h
+_INTERNAL = 70  # EX_SOFTWARE, sysexits.h
+_INTERRUPTED, _PIPE_CLOSED = 130, 141  # as shells report SIGINT and SIGPIPE
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -21,46 +24,42 @@ def cli(debug: bool) -> None:
     """Builds, boots and deploys images for machines without disks."""
 
 
-for command in (build, check):
+for command in (check, build, boot):
     cli.add_command(command)
 
 
 def main() -> None:
     """Entry point of the console script; every failure ends with a message and an exit status of its kind."""
     os.umask(0o022)
-    debug = "--debug" in sys.argv[1:]
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # an orderly end, like Ctrl-C
     try:
         cli.main(prog_name="diskless", standalone_mode=False)
-    except click.exceptions.Abort:
-        _fail("interrupted", None, 130)
-    except KeyboardInterrupt:
-        _fail("interrupted", "nothing was changed but the package cache", 130)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _fail("interrupted", "nothing was changed but the package cache", _INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except DisklessError as error:
-        if debug:
-            raise
-        _report(error)
     except BrokenPipeError:
         # the reader of our output is gone: no one to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except OSError as error:
-        if debug:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}", "free space or mend permissions there; --debug shows where it came from", 3)
+        sys.exit(_PIPE_CLOSED)
     except Exception as error:
-        if debug:
+        if "--debug" in sys.argv[1:]:
             raise
-        _fail(f"internal error: {type(error).__name__}: {error}", "please report it with the output of --debug", _INTERNAL_ERROR)
+        _report(error)
 
 
-def _report(error: DisklessError) -> None:
-    for line in error.details:
-        click.echo(f"  {line}", err=True)
-    _fail(f"{error.phase}: {error.message}" if error.phase else error.message, error.hint, error.exit_code)
+def _report(error: Exception) -> None:
+    if isinstance(error, DisklessError):
+        for line in error.details:
+            click.echo(f"  {line}", err=True)
+        _fail(f"{error.phase}: {error.message}" if error.phase else error.message, error.hint, error.exit_code)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        hint = "free space or mend permissions there; --debug shows where it came from"
+        _fail(f"{where}{error.strerror or error}", hint, HostError.exit_code)
+    _fail(f"internal error: {type(error).__name__}: {error}", "please report it with the output of --debug", _INTERNAL)
 
 
 def _fail(message: str, hint: str | None, status: int) -> None:
@@ -68,4 +67,3 @@ def _fail(message: str, hint: str | None, status: int) -> None:
     if hint:
         click.echo(f"hint: {hint}", err=True)
     sys.exit(status)
-
