@@ -1,0 +1,1 @@
+"""Comparisons with peers, as ratios within one run."""

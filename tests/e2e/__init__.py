@@ -1,0 +1,1 @@
+"""Guests boot what was built."""

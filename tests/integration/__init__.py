@@ -1,0 +1,1 @@
+"""With root: namespaces, packages, archives."""

@@ -1,0 +1,248 @@
+"""A real image: its formats are plain, two builds are identical, nothing is left when it is killed or fails."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.model.manifest import ROOTFS, Manifest
+from builder.system.unpack import read_index, read_members
+from tests.images import debian_image, run_diskless, running_diskless, scratch, write_recipe
+from tests.require import needs_network, needs_root, needs_tool
+
+pytestmark = [needs_root, needs_network, needs_tool("mmdebstrap"), pytest.mark.root, pytest.mark.network]
+STAGES = ("resolve", "fetch", "install", "configure", "initramfs", "scrub", "audit", "pack")
+ARTIFACTS = ("SHA256SUMS", "boot.tar.zst", "index.json.zst", "manifest.json", "rootfs.tar.zst")
+
+
+@functools.cache
+def manifest() -> Manifest:
+    return Manifest.from_json((debian_image() / "manifest.json").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def unpacked() -> Path:
+    """The root file system as GNU tar unpacks it."""
+    target = scratch() / "gnu-tar"
+    target.mkdir()
+    subprocess.run(
+        [
+            "tar",
+            "--zstd",
+            "--xattrs",
+            "--xattrs-include=*",
+            "--numeric-owner",
+            "-xpf",
+            debian_image() / "rootfs.tar.zst",
+        ],
+        cwd=target,
+        check=True,
+    )
+    return target
+
+
+def test_artifacts_are_plain_files_with_checksums() -> None:
+    names = {path.name for path in debian_image().iterdir()}
+    assert names == {*ARTIFACTS, "build.log"}
+    subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=debian_image(), check=True)
+    for name in ("rootfs.tar.zst", "boot.tar.zst", "index.json.zst"):
+        subprocess.run(["zstd", "-tq", debian_image() / name], check=True)
+    assert (debian_image().parent / "latest").resolve() == debian_image().resolve()
+
+
+def test_other_programs_list_what_the_index_lists() -> None:
+    paths = {file.path for file in read_index(debian_image() / "index.json.zst").files}
+    for tar in (["tar", "--zstd"], ["bsdtar"]):
+        listed = subprocess.run(
+            [*tar, "-tf", str(debian_image() / ROOTFS)], check=True, capture_output=True, encoding="utf-8"
+        ).stdout.splitlines()
+        assert {os.path.normpath(name) for name in listed} == paths
+        assert len(listed) == len(paths)
+
+
+def test_the_unpacked_tree_runs() -> None:
+    command = ["chroot", str(unpacked()), "dpkg", "--audit"]
+    result = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
+    assert result.stdout == ""
+    status = subprocess.run(
+        ["chroot", unpacked(), "dpkg-query", "-W", "-f", "${Package} ${Version}\n"],
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    ).stdout
+    assert set(status.splitlines()) == {f"{package.name} {package.version}" for package in manifest().packages}
+
+
+def test_the_bundle_holds_what_a_tftp_server_needs() -> None:
+    members = read_members(debian_image() / "boot.tar.zst")
+    assert set(members) == {
+        "vmlinuz",
+        "initramfs.img",
+        "pxelinux.0",
+        "lpxelinux.0",
+        "ldlinux.c32",
+        "pxelinux.cfg/default",
+    }
+    config = members["pxelinux.cfg/default"].decode()
+    assert "nfsroot=auto" in config
+    assert manifest().version not in config
+    assert members["vmlinuz"] == (unpacked() / "boot" / f"vmlinuz-{manifest().kernel}").read_bytes()
+
+
+def test_nothing_of_the_host_is_in_the_image() -> None:
+    tree = unpacked()
+    assert (tree / "etc/machine-id").read_bytes() == b""
+    assert not list((tree / "etc/ssh").glob("ssh_host_*"))
+    assert (tree / "etc/hostname").read_text(encoding="ascii") == "diskless\n"
+    assert not list((tree / "dev").iterdir())
+    assert not [path for path in (tree / "var/log").rglob("*") if path.is_file()]
+    assert "mmdebstrap" not in " ".join(path.name for path in (tree / "etc/apt/apt.conf.d").iterdir())
+    assert (tree / "etc/apt/sources.list").read_text(encoding="ascii").startswith("deb http")
+
+
+def test_no_file_is_younger_than_the_epoch() -> None:
+    assert max(file.mtime for file in read_index(debian_image() / "index.json.zst").files) <= manifest().epoch
+
+
+def test_capabilities_are_kept_and_listed() -> None:
+    assert manifest().capabilities == ("/usr/bin/ping",)
+    result = subprocess.run(["getcap", unpacked() / "usr/bin/ping"], check=True, capture_output=True, encoding="utf-8")
+    assert "cap_net_raw" in result.stdout
+
+
+def test_another_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
+    recipe_directory = scratch() / "another place"
+    recipe_directory.mkdir()
+    recipe = shutil.copy(scratch() / "debian-nfs.yml", recipe_directory)
+    env = {"LC_ALL": "C", "TMPDIR": str(tmp_path), "TZ": "Asia/Tokyo", "LANG": "tr_TR.UTF-8"}
+    result = run_diskless("build", recipe, "--output", "out put", "--json", cwd=recipe_directory, env=env, umask=0o077)
+    assert result.returncode == 0, result.stderr
+    other = recipe_directory / json.loads(result.stdout)["directory"]
+    assert other.name == debian_image().name
+    for name in ARTIFACTS:
+        assert (other / name).read_bytes() == (debian_image() / name).read_bytes(), name
+    assert (other / "rootfs.tar.zst").stat().st_mode & 0o777 == 0o644
+    assert not list((recipe_directory / "out put/.work").glob("build-*"))
+
+
+def processes_naming(text: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in command:
+            found.append(command)
+    return found
+
+
+def wait_until_gone(text: str) -> list[str]:
+    for _ in range(50):
+        left = processes_naming(text)
+        if not left:
+            return []
+        time.sleep(0.1)
+    return left
+
+
+@pytest.mark.parametrize(
+    "stage", [pytest.param(stage, marks=() if stage == "install" else pytest.mark.full) for stage in STAGES]
+)
+def test_kill_leaves_no_process_and_no_mount(stage: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    output = scratch() / f"killed-{stage}"
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    with running_diskless("build", scratch_recipe(), "--output", output) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith(f"{stage} ..."):
+                break
+        time.sleep(1.0 if stage in ("install", "initramfs", "pack") else 0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert wait_until_gone(str(output)) == []
+    assert Path("/proc/self/mountinfo").read_text(encoding="utf-8") == mounts
+    assert len(list((output / ".work").glob("build-*"))) == 1
+    assert not list(output.glob("*/2*"))
+
+    # the next run, whatever becomes of it, removes what the killed one left
+    unreachable = write_recipe(
+        tmp_path_factory.mktemp("next"),
+        distribution={"name": "debian", "suite": "bookworm", "mirrors": ["http://127.0.0.1:9/"]},
+    )
+    assert run_diskless("build", unreachable, "--output", output).returncode == 4
+    assert not list((output / ".work").glob("build-*"))
+
+
+@functools.cache
+def scratch_recipe() -> Path:
+    directory = scratch() / "recipe"
+    directory.mkdir()
+    return write_recipe(directory)
+
+
+def test_an_interrupt_ends_everything_at_once() -> None:
+    output = scratch() / "interrupted"
+    with running_diskless("build", scratch_recipe(), "--output", output) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("install ..."):
+                break
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 130
+    assert wait_until_gone(str(output)) == []
+    assert not list((output / ".work").glob("build-*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        (
+            {"distribution": {"name": "debian", "suite": "bookworm", "mirrors": ["http://127.0.0.1:9/debian"]}},
+            4,
+            ("http://127.0.0.1:9/debian", "distribution.mirrors"),
+        ),
+        ({"distribution": {"name": "debian", "suite": "bookwurm"}}, 4, ("bookwurm", "updates: false")),
+        ({"packages": ["linux-image-amd64", "nginxx"]}, 2, ("nginxx", "did you mean nginx")),
+        ({"packages": ["systemd-sysv", "initramfs-tools", "dhcpcd"]}, 2, ("no kernel", "linux-image-amd64")),
+        (
+            {"distribution": {"name": "debian", "suite": "bookworm", "keyring": "/nonexistent/ring.gpg"}},
+            3,
+            ("/nonexistent/ring.gpg", "debian-archive-keyring"),
+        ),
+    ],
+    ids=["mirror-down", "no-such-suite", "no-such-package", "no-kernel", "no-keyring"],
+)
+def test_failures_name_cause_and_remedy(
+    changes: dict[str, Any], status: int, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    result = run_diskless("build", write_recipe(tmp_path, **changes), "--output", tmp_path / "output")
+    assert result.returncode == status, result.stderr
+    message = result.stderr.partition("error: ")[2]
+    assert message.startswith("resolve: "), result.stderr
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in message, result.stderr
+    assert not list((tmp_path / "output/.work").glob("build-*"))
+
+
+@pytest.mark.full
+def test_two_builds_at_once() -> None:
+    outputs = [scratch() / "at-once-1", scratch() / "at-once-2"]
+    with (
+        running_diskless("build", scratch_recipe(), "--output", outputs[0]) as one,
+        running_diskless("build", scratch_recipe(), "--output", outputs[1]) as two,
+    ):
+        results = [process.communicate()[0].strip() for process in (one, two)]
+        assert [one.returncode, two.returncode] == [0, 0]
+    assert Path(results[0]).name == Path(results[1]).name

@@ -1,0 +1,31 @@
+"""What a test needs; where it is missing the test is skipped with the reason, or fails: see conftest.py."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from builder.system.run import Tool
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def needs_tool(*names: str) -> pytest.MarkDecorator:
+    """Programs of other packages; `.ci/host-packages` installs them."""
+    missing = [name for name in names if Tool(name, name, name).find() is None]
+    return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}: run .ci/host-packages build test")
+
+
+def _resolves(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, 80)
+    except OSError:
+        return False
+    return True
+
+
+# behind a proxy the mirror's name may not resolve, and yet be reached
+_reachable = "http_proxy" in os.environ or _resolves("deb.debian.org")
+needs_network = pytest.mark.skipif(not _reachable, reason="needs a package mirror: deb.debian.org has no address here")

@@ -1,0 +1,1 @@
+"""No root, no network, seconds."""
