@@ -12,13 +12,14 @@ from builder.bootlab.diagnosis import Diagnosis
 from builder.bootlab.guest import Guest, GuestError, Machine
 from builder.bootlab.lab import Lab, Served
 from builder.bootlab.settings import LabSettings
-from builder.errors import BootError, HostError, InputError
-from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
+from builder.errors import BootError, HostError
+from builder.model.manifest import BUNDLE, INDEX, ROOTFS, Manifest
 from builder.render.pxe import INITRAMFS, KERNEL, Entry, kernel_cmdline, pxelinux_config
 from builder.render.server import Export
 from builder.system.progress import Progress
 from builder.system.run import describe_status
 from builder.system.unpack import read_members, unpack
+from builder.system.versions import read_manifest, verify_artifacts
 from builder.system.workspace import open_workspace
 
 STORE = "/disklessroot"
@@ -92,7 +93,8 @@ def boot(version: Path, options: BootOptions, progress: Progress) -> BootResult:
     with open_bench(version, options, progress) as bench:
         result = BootResult(bench.manifest.version, console.absolute())
         guest = bench.power_on(result.console_log, options.machine)
-        guest.on_news = lambda news: progress.tick(_describe(news))
+        guest.on_milestone = lambda milestone: progress.note(f"{guest.seconds:.0f} s: {milestone}")
+        guest.on_wait = lambda: progress.tick(_describe(guest))
         try:
             _exercise(guest, options, progress, result)
         except GuestError as error:
@@ -122,20 +124,11 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
         export = _export(work, options.settings.network.subnet)
         bench = Bench(lab, manifest, work / "writable" / manifest.image / manifest.version / "root", work / "boot")
         with progress.step("unpack"):
+            verify_artifacts(version, manifest)
             _unpack(version, bench, progress)
         with progress.step("serve"):
             _serve(bench, export)
         yield bench
-
-
-def read_manifest(version: Path) -> Manifest:
-    """The manifest of a version directory; InputError when it is none."""
-    path = version / MANIFEST
-    try:
-        return Manifest.from_json(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        hint = "give OUTPUT/IMAGE/VERSION or OUTPUT/IMAGE/latest"
-        raise InputError(f"{version} is no version of an image: {error}", hint) from error
 
 
 def _unpack(version: Path, bench: Bench, progress: Progress) -> None:
@@ -187,4 +180,4 @@ def _failed_check(checks: list[CheckResult]) -> BootError | None:
 
 def _describe(guest: Guest) -> str:
     last = guest.console.last_lines(1)
-    return f"{guest.seconds:.0f} s, {guest.timeline.last or 'power on'}: {last[0] if last else ''}"
+    return f"{guest.seconds:.0f} s: {last[0] if last else 'power on'}"

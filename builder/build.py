@@ -9,17 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.errors import AuditError, DisklessError, HostError
+from builder.errors import AuditError, DisklessError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.registry import INSTALLERS
 from builder.loader import RecipeFile
-from builder.model.manifest import LOG, MANIFEST, Manifest
+from builder.model.manifest import LOG, Manifest
 from builder.stages import audit, configure, fetch, initramfs, install, pack, resolve, scrub
 from builder.stages.context import Context
 from builder.system.files import free_bytes, swap_symlink, sync_directory
 from builder.system.progress import Progress
 from builder.system.run import Runner, require_tools
 from builder.system.sandbox import TOOLS, Sandbox
+from builder.system.versions import LATEST, read_manifest
 from builder.system.workspace import Workspace, open_workspace
 
 FAILED_LOG = "failed-build.log"
@@ -122,18 +123,16 @@ def _publish(workspace: Workspace, image: Path, manifest: Manifest) -> Built:
         sync_directory(workspace.artifacts)
         workspace.artifacts.rename(target)
         sync_directory(image)
-    swap_symlink(image / "latest", manifest.version)
+    swap_symlink(image / LATEST, manifest.version)
     (image / FAILED_LOG).unlink(missing_ok=True)
     return Built(target, manifest, unchanged)
 
 
 def _check_same(target: Path, manifest: Manifest) -> None:
     try:
-        there = Manifest.from_json((target / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AuditError(
-            f"{target} is no version of an image: {error}", f"move {target} away and build again"
-        ) from error
+        there = read_manifest(target)
+    except InputError as error:
+        raise AuditError(error.message, f"move {target} away and build again") from error
     if there.root_digest != manifest.root_digest:
         raise AuditError(
             f"{target} is another version whose digest begins alike: {there.root_digest}, not {manifest.root_digest}",

@@ -59,7 +59,7 @@ def qemu_command(machine: Machine, accelerator: Sequence[str], tap: str, console
 class Guest:
     """A guest that was just powered on.
 
-    on_news: hears every milestone with its second, and None while nothing happens
+    on_milestone: hears every milestone once, in order; on_wait: is called several times a second while waiting
     server_logs: what the lab's servers logged so far
     """
 
@@ -80,7 +80,8 @@ class Guest:
         self._shell = DebugShell(shell)
         self.console = Log(console)
         self.timeline = Timeline()
-        self.on_news: Callable[[Guest], None] = lambda guest: None
+        self.on_milestone: Callable[[Milestone], None] = lambda milestone: None
+        self.on_wait: Callable[[], None] = lambda: None
 
     @property
     def seconds(self) -> float:
@@ -137,5 +138,6 @@ class Guest:
 
     def _observe(self) -> None:
         self._namespace.poll(_POLL_SECONDS)
-        self.timeline.note(self.logs, self.seconds)
-        self.on_news(self)
+        for milestone in self.timeline.note(self.logs, self.seconds):
+            self.on_milestone(milestone)
+        self.on_wait()

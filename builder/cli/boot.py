@@ -1,4 +1,4 @@
-"""`diskless boot VERSION_DIR`"""
+"""`diskless boot [VERSION | RECIPE]`"""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from builder.boot import BootOptions, BootResult
 from builder.boot import boot as run_boot
 from builder.bootlab.guest import Machine
 from builder.bootlab.settings import LabSettings, Patience
-from builder.cli.options import cache_option, json_option, quiet_option
+from builder.build import build
+from builder.cli.options import cache_option, json_option, output_option, quiet_option
+from builder.loader import load_recipe
 from builder.system.progress import Progress
+from builder.system.versions import find_latest
 
 
 @click.command()
-@click.argument("version", type=click.Path(path_type=Path))
+@click.argument("target", metavar="[VERSION | RECIPE]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--check", "checks", multiple=True, metavar="COMMAND", help="Run COMMAND inside as root; can be repeated."
 )
@@ -32,24 +35,29 @@ from builder.system.progress import Progress
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where the console is written to; left out: beside the version, as VERSION.console.log.",
 )
+@output_option
 @cache_option
 @quiet_option
 @json_option
 def boot(
-    version: Path,
+    target: Path | None,
     checks: tuple[str, ...],
     timeout: float,
     memory: int,
     nic: str,
     console_log: Path | None,
+    output: Path,
     cache: Path,
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Boot VERSION in a virtual machine without a disk, from DHCP to the login prompt and off again.
+    """Boot an image in a virtual machine without a disk, from DHCP to the login prompt and off again.
 
-    VERSION is a directory such as output/IMAGE/latest. Needs root and QEMU; touches no network of this host.
+    VERSION is a directory such as output/IMAGE/latest; a RECIPE is built first; without either it is the newest
+    version of the only image under OUTPUT. Needs root and QEMU; touches no network of this host.
     """
+    progress = Progress(quiet=quiet)
+    version = _version(target, output, cache, progress)
     options = BootOptions(
         checks=checks,
         machine=Machine(memory=memory, nic=nic),
@@ -57,10 +65,18 @@ def boot(
         console_log=console_log,
         work=cache / "boot",
     )
-    result = run_boot(version, options, Progress(quiet=quiet))
+    result = run_boot(version, options, progress)
     click.echo(json.dumps(describe_json(result), indent=1) if as_json else describe_text(result))
     if result.error is not None:
         raise result.error
+
+
+def _version(target: Path | None, output: Path, cache: Path, progress: Progress) -> Path:
+    if target is None:
+        return find_latest(output)
+    if target.is_dir():
+        return target
+    return build(load_recipe(target), output, cache, progress).directory
 
 
 def describe_json(result: BootResult) -> dict[str, object]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from builder.model.typed import conforms
+
 SCHEMA = 1
 # types as find(1) prints them; `h` is a further name of a file that came before
 DIRECTORY, FILE, SYMLINK, HARDLINK = "d", "f", "l", "h"
@@ -81,9 +83,12 @@ class Index:
             if document["schema"] != SCHEMA or tuple(document["columns"]) != _COLUMNS:
                 raise ValueError(f"index of schema {document['schema']!r}, this program reads {SCHEMA}")
             frames = tuple(Frame(*row) for row in document["frames"])
-            return cls(frames, tuple(FileRecord(*row) for row in document["files"]))
+            index = cls(frames, tuple(FileRecord(*row) for row in document["files"]))
         except (TypeError, KeyError) as error:
             raise ValueError(f"not an index: {error}") from error
+        if not conforms(index, cls):
+            raise ValueError("not an index: a value of another type")
+        return index
 
 
 def root_digest(files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
+
+from builder.model.syntax import IMAGE_NAME
+from builder.model.typed import conforms
 
 SCHEMA = 1
 MANIFEST, ROOTFS, BUNDLE, INDEX, CHECKSUMS, LOG = (
@@ -16,6 +20,9 @@ MANIFEST, ROOTFS, BUNDLE, INDEX, CHECKSUMS, LOG = (
     "SHA256SUMS",
     "build.log",
 )
+
+
+_VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,12 @@ class Manifest:
             data["artifacts"] = {name: Artifact(**value) for name, value in data["artifacts"].items()}
             data["cmdline"] = tuple(data["cmdline"])
             data["capabilities"] = tuple(data["capabilities"])
-            return cls(**data)
+            manifest = cls(**data)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a manifest: {error}") from error
+        # both become names of directories
+        if not (
+            conforms(manifest, cls) and IMAGE_NAME.accepts(manifest.image) and _VERSION.fullmatch(manifest.version)
+        ):
+            raise ValueError(f"not a manifest: image {manifest.image!r}, version {manifest.version!r}")
+        return manifest

@@ -53,7 +53,8 @@ def key(doc: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:  # no
 _LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
 _WORD = r"[^\x00-\x20\x7f-\x9f\u2028\u2029]+"
 
-ImageName = Annotated[str, Syntax("image name", r"[a-z0-9][a-z0-9._-]{0,62}", "debian-nfs")]
+IMAGE_NAME = Syntax("image name", r"[a-z0-9][a-z0-9._-]{0,62}", "debian-nfs")
+ImageName = Annotated[str, IMAGE_NAME]
 PackageName = Annotated[str, Syntax("package name", r"[a-z0-9@_+][a-z0-9@._+:-]*", "openssh-server")]
 SuiteName = Annotated[str, Syntax("suite", r"[a-z][a-z0-9-]*", "bookworm")]
 ComponentName = Annotated[str, Syntax("archive component", r"[a-z][a-z0-9-]*", "main")]
