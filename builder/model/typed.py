@@ -11,7 +11,7 @@ from typing import Any
 
 
 def conforms(value: object, hint: Any) -> bool:  # noqa: ANN401 - hint is any annotation
-    """Whether `value` is a `hint`, all the way down: dataclasses, tuples and sequences, mappings from text, unions, plain types."""
+    """Whether `value` is a `hint`, all the way down."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (tuple, Sequence):
         return isinstance(value, tuple) and all(conforms(item, arguments[0]) for item in value)
