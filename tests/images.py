@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,6 @@ def write_recipe(directory: Path, base: str = "debian-nfs", **changes: Any) -> P
     return path
 
 
-def boot_recipe(directory: Path, public_key: str, **changes: Any) -> Path:
-    """The Debian recipe with a key for root, and a small initramfs: what the boot tests boot."""
-    key = {"path": "/root/.ssh/authorized_keys", "text": public_key, "mode": "0600"}
-    return write_recipe(directory, files=[key], **changes)
-
-
 @functools.cache
 def scratch() -> Path:
     """A directory of this test run on a real disk; images are too large for a tmpfs."""
@@ -55,20 +50,29 @@ def scratch() -> Path:
 
 
 @functools.cache
-def test_key() -> Path:
+def ssh_key() -> Path:
     """A private ssh key made for this test run; the public one beside it."""
     path = scratch() / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", path], check=True)
     return path
 
 
-@functools.cache
-def debian_image() -> Path:
-    """The version directory of the boot recipe, built once a test run."""
-    recipe = boot_recipe(scratch(), test_key().with_suffix(".pub").read_text(encoding="ascii"))
+def build_image(image: str, **changes: Any) -> Path:
+    """The version directory of the Debian recipe with other top-level keys."""
+    directory = scratch() / "recipes" / image
+    directory.mkdir(parents=True)
+    recipe = write_recipe(directory, image=image, **changes)
     result = run_diskless("build", recipe, "--output", scratch() / "output")
     assert result.returncode == 0, result.stderr
     return Path(result.stdout.strip())
+
+
+@functools.cache
+def debian_image() -> Path:
+    """The Debian recipe with a key for root, built once a test run."""
+    public_key = ssh_key().with_suffix(".pub").read_text(encoding="ascii")
+    key = {"path": "/root/.ssh/authorized_keys", "text": public_key, "mode": "0600"}
+    return build_image("debian-nfs", files=[key])
 
 
 @contextlib.contextmanager
@@ -86,3 +90,26 @@ def running_diskless(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.communicate()
+
+
+def processes_naming(text: str) -> list[str]:
+    """The command lines of this machine that hold `text`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in command:
+            found.append(command)
+    return found
+
+
+def wait_until_gone(text: str) -> list[str]:
+    """The processes naming `text` that are still there after a while."""
+    for _ in range(50):
+        left = processes_naming(text)
+        if not left:
+            return []
+        time.sleep(0.1)
+    return left

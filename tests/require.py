@@ -29,3 +29,13 @@ def _resolves(host: str) -> bool:
 # behind a proxy the mirror's name may not resolve, and yet be reached
 _reachable = "http_proxy" in os.environ or _resolves("deb.debian.org")
 needs_network = pytest.mark.skipif(not _reachable, reason="needs a package mirror: deb.debian.org has no address here")
+
+# what booting an image needs: it is built first
+needs_boot = (
+    needs_root,
+    needs_network,
+    needs_tool("mmdebstrap", "qemu-system-x86_64", "dnsmasq", "ganesha.nfsd", "rpcbind", "ip", "ssh-keygen", "ssh"),
+    pytest.mark.root,
+    pytest.mark.network,
+    pytest.mark.boot,
+)

@@ -92,7 +92,12 @@ def _line(pattern: str) -> re.Pattern[str]:
 _SIGNS = (
     (Fault.NO_KERNEL, _line(r"Could not find kernel image|Loading \S+?\.\.\. ?failed|No DEFAULT or UI configuration")),
     (Fault.NO_BOOT_FILE, _line(r"Failed to load ldlinux\.c32|PXE-T01|PXE-E3[268]|PXE-E53")),
-    (Fault.NO_INIT, _line(r"No init found\. Try passing|No working init found|run-init: .*(?:No such file|not found)")),
+    (
+        Fault.NO_INIT,
+        _line(
+            r"No init found\. Try passing|Target filesystem doesn't have|No working init found|run-init: .*No such file"
+        ),
+    ),
     (Fault.INIT_KILLED, _line(r"Attempted to kill init")),
     (Fault.PANIC, _line(r"Kernel panic - not syncing|VFS: Unable to mount root fs")),
     (Fault.EMERGENCY, _line(r"You are in emergency mode|Cannot open access to console, the root account is locked")),

@@ -16,7 +16,7 @@ import pytest
 
 from builder.model.manifest import ROOTFS, Manifest
 from builder.system.unpack import read_index, read_members
-from tests.images import debian_image, run_diskless, running_diskless, scratch, write_recipe
+from tests.images import debian_image, run_diskless, running_diskless, scratch, wait_until_gone, write_recipe
 from tests.require import needs_network, needs_root, needs_tool
 
 pytestmark = [needs_root, needs_network, needs_tool("mmdebstrap"), pytest.mark.root, pytest.mark.network]
@@ -122,7 +122,7 @@ def test_capabilities_are_kept_and_listed() -> None:
 def test_another_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
     recipe_directory = scratch() / "another place"
     recipe_directory.mkdir()
-    recipe = shutil.copy(scratch() / "debian-nfs.yml", recipe_directory)
+    recipe = shutil.copy(scratch() / "recipes/debian-nfs/debian-nfs.yml", recipe_directory)
     env = {"LC_ALL": "C", "TMPDIR": str(tmp_path), "TZ": "Asia/Tokyo", "LANG": "tr_TR.UTF-8"}
     result = run_diskless("build", recipe, "--output", "out put", "--json", cwd=recipe_directory, env=env, umask=0o077)
     assert result.returncode == 0, result.stderr
@@ -132,27 +132,6 @@ def test_another_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
         assert (other / name).read_bytes() == (debian_image() / name).read_bytes(), name
     assert (other / "rootfs.tar.zst").stat().st_mode & 0o777 == 0o644
     assert not list((recipe_directory / "out put/.work").glob("build-*"))
-
-
-def processes_naming(text: str) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if text in command:
-            found.append(command)
-    return found
-
-
-def wait_until_gone(text: str) -> list[str]:
-    for _ in range(50):
-        left = processes_naming(text)
-        if not left:
-            return []
-        time.sleep(0.1)
-    return left
 
 
 @pytest.mark.parametrize(

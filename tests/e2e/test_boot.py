@@ -1,0 +1,119 @@
+"""The Debian recipe, with a test key added, boots: BIOS PXE, DHCP, PXELINUX, NFSv3 read-write. Seen from inside."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from builder.boot import Bench, BootOptions, open_bench
+from builder.bootlab.guest import Guest
+from builder.bootlab.timeline import Milestone
+from builder.system.progress import Progress
+from tests.images import debian_image, scratch, ssh_key
+from tests.require import needs_boot
+
+pytestmark = [*needs_boot]
+
+
+@dataclass(frozen=True)
+class Booted:
+    bench: Bench
+    guest: Guest
+
+    def inside(self, command: str) -> str:
+        done = self.guest.run(command)
+        assert done.status == 0, f"{command}: {done.output}"
+        return done.output.strip()
+
+
+@contextlib.contextmanager
+def booted(version: Path) -> Iterator[Booted]:
+    """A guest at its login prompt, with every unit started."""
+    with open_bench(version, BootOptions(work=scratch() / "boot"), Progress()) as bench:
+        guest = bench.power_on(scratch() / f"{version.parent.name}.console.log")
+        guest.await_login()
+        machine = Booted(bench, guest)
+        guest.run("systemctl is-system-running --wait")
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Booted]:
+    with booted(debian_image()) as running:
+        yield running
+
+
+def address(machine: Booted) -> str:
+    return machine.inside("ip -4 -o address show scope global | awk '{print $4}'")
+
+
+def test_every_milestone_was_passed_in_order(machine: Booted) -> None:
+    order = [milestone for milestone in Milestone if milestone is not Milestone.OFF]
+    assert list(machine.guest.timeline.seconds) == order
+    assert list(machine.guest.timeline.seconds.values()) == sorted(machine.guest.timeline.seconds.values())
+
+
+def test_root_is_the_export_and_writable(machine: Booted) -> None:
+    source, kind, options = machine.inside("findmnt -nro SOURCE,FSTYPE,OPTIONS /").split()
+    path = f"/disklessroot/writable/{machine.bench.manifest.image}/{machine.bench.manifest.version}/root"
+    assert source == f"{machine.bench.lab.settings.network.server}:{path}"
+    assert kind == "nfs"
+    assert {"rw", "vers=3", "rsize=16384", "wsize=16384"} <= set(options.split(","))
+
+
+def test_what_a_guest_writes_is_on_the_server(machine: Booted) -> None:
+    machine.inside("echo proof > /srv/proof; sync")
+    assert (machine.bench.root / "srv/proof").read_text(encoding="ascii") == "proof\n"
+
+
+def test_no_unit_failed(machine: Booted) -> None:
+    assert machine.inside("systemctl --failed --no-legend --plain") == ""
+    assert machine.inside("systemctl is-active systemd-remount-fs") == "active"
+    assert machine.inside("systemctl is-system-running") == "running"
+
+
+def test_terminals_are_as_ssh_wants_them(machine: Booted) -> None:
+    assert {"gid=5", "mode=620"} <= set(machine.inside("findmnt -nro OPTIONS /dev/pts").split(","))
+
+
+def test_ssh_gets_a_terminal(machine: Booted) -> None:
+    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "LogLevel=ERROR"]
+    command = ["ssh", "-tt", "-i", str(ssh_key()), *(f"-o{option}" for option in options)]
+    done = machine.bench.lab.run([*command, f"root@{machine.guest.address}", 'tty; stat -c "%g %a" "$(tty)"'])
+    assert done.status == 0, done.output
+    assert done.output.split() == ["/dev/pts/0", "5", "620"]
+
+
+def test_host_keys_were_made_at_first_boot(machine: Booted) -> None:
+    keys = sorted(path.name for path in (machine.bench.root / "etc/ssh").glob("ssh_host_*_key"))
+    assert keys == ["ssh_host_ecdsa_key", "ssh_host_ed25519_key", "ssh_host_rsa_key"]
+    assert len((machine.bench.root / "etc/machine-id").read_text(encoding="ascii").strip()) == 32
+
+
+def test_the_name_service_is_the_leases(machine: Booted) -> None:
+    lines = machine.inside("cat /etc/resolv.conf").splitlines()
+    assert f"nameserver {machine.bench.lab.settings.network.server}" in lines
+
+
+def test_the_address_survives_a_restart_of_dhcpcd(machine: Booted) -> None:
+    before = address(machine)
+    assert before == f"{machine.guest.address}/24"
+    machine.inside("systemctl restart dhcpcd.service; sleep 5")
+    assert address(machine) == before
+    assert machine.inside("systemctl is-active dhcpcd.service") == "active"
+    machine.inside("echo 3 > /proc/sys/vm/drop_caches; ls -lR /etc/systemd | wc -l")
+
+
+def test_nothing_outside_is_reached(machine: Booted) -> None:
+    assert machine.inside("ip route show default") == ""
+    host = machine.bench.lab.run(["ip", "-o", "link"])
+    assert {line.split(": ")[1] for line in host.output.splitlines()} == {"lo", "lab0", "tap0"}
+
+
+def test_power_off_does_not_hang(machine: Booted) -> None:
+    machine.guest.power_off()
+    assert Milestone.OFF in machine.guest.timeline.seconds

@@ -1,0 +1,106 @@
+"""What goes wrong with a guest is named rightly."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from builder.boot import Bench, BootOptions, open_bench
+from builder.bootlab.diagnosis import Fault
+from builder.bootlab.guest import GuestError
+from builder.bootlab.settings import LabNetwork, LabSettings, Patience
+from builder.render.server import Client
+from builder.system.progress import Progress
+from tests.images import debian_image, scratch
+from tests.require import needs_boot
+
+pytestmark = [*needs_boot, pytest.mark.full]
+
+
+@contextlib.contextmanager
+def bench(settings: LabSettings | None = None) -> Iterator[Bench]:
+    options = BootOptions(work=scratch() / "boot", settings=settings or LabSettings())
+    with open_bench(debian_image(), options, Progress()) as opened:
+        yield opened
+
+
+def fault_of(opened: Bench, name: str) -> GuestError:
+    """How a guest fails to reach its login prompt."""
+    console = scratch() / f"fault-{name}.console.log"
+    with pytest.raises(GuestError) as raised:
+        opened.power_on(console).await_login()
+    assert str(console) in raised.value.details[-1]
+    assert raised.value.hint
+    return raised.value
+
+
+def edit_cmdline(opened: Bench, old: str, new: str) -> None:
+    config = opened.tftp_root / "pxelinux.cfg/default"
+    text = config.read_text(encoding="ascii")
+    assert old in text
+    config.write_text(text.replace(old, new), encoding="ascii")
+
+
+def test_wrong_nfsroot() -> None:
+    with bench() as opened:
+        edit_cmdline(opened, "/root,vers=3", "/rooot,vers=3")
+        assert fault_of(opened, "export").diagnosis.fault is Fault.WRONG_EXPORT
+
+
+def test_missing_initramfs() -> None:
+    with bench() as opened:
+        (opened.tftp_root / "initramfs.img").unlink()
+        assert fault_of(opened, "initramfs").diagnosis.fault is Fault.NO_KERNEL
+
+
+def test_missing_loader() -> None:
+    with bench(LabSettings(patience=Patience(login=60))) as opened:
+        for name in ("pxelinux.0", "lpxelinux.0"):
+            (opened.tftp_root / name).unlink()
+        assert fault_of(opened, "loader").diagnosis.fault is Fault.NO_BOOT_FILE
+
+
+def test_no_address_left() -> None:
+    network = LabNetwork()
+    taken = Client("52:54:00:00:00:99", network.first)
+    settings = LabSettings(replace(network, last=network.first, clients=(taken,)), Patience(login=120))
+    with bench(settings) as opened:
+        error = fault_of(opened, "lease")
+        assert error.diagnosis.fault is Fault.NO_LEASE
+        assert "no address available" in error.diagnosis.evidence
+
+
+def test_init_missing() -> None:
+    with bench() as opened:
+        (opened.root / "usr/sbin/init").unlink()
+        assert fault_of(opened, "init").diagnosis.fault is Fault.NO_INIT
+
+
+def test_root_that_is_no_root() -> None:
+    with bench() as opened:
+        edit_cmdline(opened, "/root,vers=3", ",vers=3")
+        assert fault_of(opened, "no-root").diagnosis.fault is Fault.NO_INIT
+
+
+def test_nfs_server_not_reached() -> None:
+    with bench() as opened:
+        edit_cmdline(opened, "nfsroot=10.77.0.1", "nfsroot=10.77.0.2")
+        assert fault_of(opened, "server").diagnosis.fault is Fault.NO_NFS_SERVER
+
+
+def test_dhcp_client_that_releases_the_lease() -> None:
+    with bench(LabSettings(patience=Patience(check=60))) as opened:
+        config = opened.root / "etc/dhcpcd.conf"
+        kept = [
+            line for line in config.read_text(encoding="ascii").splitlines() if line not in ("persistent", "inform")
+        ]
+        config.write_text("\n".join([*kept, "release", ""]), encoding="ascii")
+        guest = opened.power_on(scratch() / "fault-release.console.log")
+        with pytest.raises(GuestError) as raised:
+            guest.await_login()
+            guest.run("systemctl is-system-running --wait")
+            guest.run("systemctl restart dhcpcd; sleep 5; echo 3 > /proc/sys/vm/drop_caches; ls -lR /usr/share | wc -l")
+        assert raised.value.diagnosis.fault is Fault.ROOT_LOST
