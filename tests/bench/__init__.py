@@ -1,1 +1,1 @@
-"""Comparisons with peers, as ratios within one run."""
+"""Comparisons with peers in the same run; only the ratios mean something."""

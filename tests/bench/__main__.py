@@ -1,0 +1,98 @@
+"""`make bench`: ours and a peer by turns on the same input; prints the ratio of the shortest times, and of sizes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from builder.loader import load_recipe
+from builder.model.manifest import INDEX, ROOTFS
+from builder.system.archive import scan_tree, write_archive
+from builder.system.unpack import read_index, unpack
+from tests.images import build_image, run_diskless, scratch, write_recipe
+
+ROUNDS = 3
+CACHE = Path("/var/cache/diskless")
+
+
+def compare(name: str, ours: Callable[[], object], peer: Callable[[], object], rounds: int = ROUNDS) -> None:
+    """One line: how often our time goes into the peer's; above 1 we are faster."""
+    times: dict[str, list[float]] = {"ours": [], "peer": []}
+    for _ in range(rounds):
+        for who, run in (("ours", ours), ("peer", peer)):
+            started = time.monotonic()
+            run()
+            times[who].append(time.monotonic() - started)
+    ours_best, peer_best = min(times["ours"]), min(times["peer"])
+    sys.stdout.write(f"{name:44} {peer_best / ours_best:5.2f} x   ({ours_best:.1f} s against {peer_best:.1f} s)\n")
+    sys.stdout.flush()
+
+
+def sizes(name: str, ours: Path, peer: Path) -> None:
+    """One line: how large our file is, the peer's being 1."""
+    ratio = ours.stat().st_size / peer.stat().st_size
+    sys.stdout.write(f"{name:44} {ratio:5.2f} x the peer's size\n")
+
+
+def fresh(path: Path) -> Path:
+    """An empty directory in place of whatever was there."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
+def bench_archive(version: Path) -> None:
+    """Packing and unpacking against GNU tar with zstd on as many threads."""
+    tree, packed, peer = scratch() / "tree", scratch() / "ours.tar.zst", scratch() / "peer.tar.zst"
+    index = read_index(version / INDEX)
+    unpack(version / ROOTFS, version / INDEX, fresh(tree))
+    epoch = max(record.mtime for record in index.files)
+    tar = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner"]
+    compare(
+        "pack (index and digests) / tar + zstd -3 -T2",
+        lambda: write_archive(scan_tree(tree, epoch), packed),
+        lambda: subprocess.run([*tar, "-C", tree, "-I", "zstd -3 -T2", "-cf", peer, "."], check=True),
+    )
+    sizes("rootfs.tar.zst / tar + zstd -3", packed, peer)
+    compare(
+        "unpack (every digest checked) / tar + zstd",
+        lambda: unpack(version / ROOTFS, version / INDEX, fresh(tree)),
+        lambda: subprocess.run([*tar, "--zstd", "-xpf", peer, "-C", fresh(tree)], check=True),
+    )
+
+
+def bench_build() -> None:
+    """A whole build, packages cached, against mmdebstrap with the same packages, cached, and initramfs-tools' hooks."""
+    recipe_path = write_recipe(fresh(scratch() / "bench"))
+    recipe = load_recipe(recipe_path).recipe
+    archives = CACHE / "packages/apt/archives"
+    into = "$1/var/cache/apt/archives"
+    peer = [
+        *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(recipe.packages)}"),
+        *("--skip=essential/unlink", f"--setup-hook=mkdir -p {into} && cp -n {archives}/*.deb {into}/"),
+        *("--customize-hook=rm -rf $1/var/cache/apt/archives/*.deb",),
+        *(str(recipe.distribution.suite), str(scratch() / "peer-root.tar.zst")),
+    ]
+
+    def ours() -> None:
+        result = run_diskless("build", recipe_path, "--output", scratch() / "bench-output", "--cache", CACHE)
+        assert result.returncode == 0, result.stderr
+
+    compare("build / mmdebstrap", ours, lambda: subprocess.run(peer, check=True, capture_output=True), rounds=2)
+
+
+def main() -> None:
+    """Every comparison."""
+    try:
+        bench_archive(build_image("debian-nfs"))
+        bench_build()
+    finally:
+        shutil.rmtree(scratch(), ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
