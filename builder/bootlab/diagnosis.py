@@ -115,6 +115,8 @@ _MOUNT_TRIES = 3
 _NOT_RESPONDING = _line(r"nfs: server \S+ not responding")
 _RESPONDING_AGAIN = re.compile(r"nfs: server \S+ OK")
 _FIRMWARE_GAVE_UP = _line(r"No bootable device|No more network devices|Boot failed: |Nothing to boot")
+_NFSROOT = re.compile(r"^.*Kernel command line: .*\bnfsroot=[^\s:]+:([^\s,]+)", re.M)
+_ROOT_PATH = re.compile(r"\brootpath: (\S+)")
 # what dnsmasq says
 _BOOT_FILE_MISSING = _line(r"file \S*?/l?pxelinux\.0 not found")
 _NO_ADDRESS = _line(r"DHCPDISCOVER\(\S+\).* no address (?:available|range)")
@@ -176,6 +178,11 @@ def _diagnose_firmware(logs: Logs) -> Diagnosis:
 
 def _diagnose_mount(logs: Logs) -> Diagnosis:
     """Why the root is not mounted, by what the mount said; a mount that says nothing hangs."""
+    asked = _asked_root(logs.console)
+    refused = _REFUSED.search(logs.console)
+    if refused and not logs.serves(asked):
+        # nfs-ganesha refuses what it does not find; the kernel's server says that there is no such file
+        return Diagnosis(Fault.WRONG_EXPORT, f"{refused[0].strip()} (there is no {asked})")
     for fault, said in (
         (Fault.MOUNT_REFUSED, _REFUSED),
         (Fault.WRONG_EXPORT, _NO_SUCH_EXPORT),
@@ -186,6 +193,12 @@ def _diagnose_mount(logs: Logs) -> Diagnosis:
             return Diagnosis(fault, found[0].strip())
     lost = _lost_server(logs)
     return Diagnosis(Fault.NO_NFS_SERVER, lost) if lost else Diagnosis(Fault.MOUNT_HANGS)
+
+
+def _asked_root(console: str) -> str:
+    """The path that the guest wants to mount: its command line names it, or DHCP did."""
+    named = _NFSROOT.search(console) or _ROOT_PATH.search(console)
+    return named[1] if named else "/"
 
 
 def _lost_server(logs: Logs) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.bootlab.accelerator import QEMU
@@ -91,8 +91,7 @@ class Guest:
     @property
     def logs(self) -> Logs:
         """Everything known about this guest."""
-        servers = self._server_logs()
-        return Logs(self.console.text, servers.dhcp, servers.http, servers.nfs)
+        return replace(self._server_logs(), console=self.console.text)
 
     @property
     def address(self) -> str | None:
@@ -134,8 +133,11 @@ class Guest:
             if time.monotonic() - ordered > self._patience.power_off:
                 raise GuestError(diagnose(self.logs, self.timeline.last, running=True, ordered_off=True), self.console)
         self._observe()
-        self._shell.close()
         self.timeline.seconds[Milestone.OFF] = self.seconds
+
+    def close(self) -> None:
+        """Lets go of its serial port; the machine itself ends with the lab."""
+        self._shell.close()
 
     def _observe(self) -> None:
         self._namespace.poll(_POLL_SECONDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,8 @@ class Lab:
         self.namespace = Namespace(directory)
         self._directory = directory
         self._accelerator: tuple[str, ...] | None = None
-        self._taps = itertools.count()
+        self._guests: list[Guest] = []
+        self._exports: tuple[Export, ...] = ()
 
     def __enter__(self) -> Lab:
         require_tools((*accelerator.TOOLS, *network.TOOLS, *dhcp.TOOLS, *self.nfs.tools))
@@ -55,12 +55,15 @@ class Lab:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for guest in self._guests:
+            guest.close()
         self.namespace.__exit__(kind, error, trace)
 
     def serve(self, served: Served) -> None:
         """Starts every server; CommandError with the last lines of the one that does not come up."""
         settings = self.settings
         service = dhcp.dhcp_service(settings.network, served.tftp_root, http=settings.http, root_path=served.root_path)
+        self._exports = served.exports
         self.nfs.start(self.namespace, served.exports)
         if settings.http:
             dhcp.start_web_server(self.namespace, settings.network, served.tftp_root)
@@ -73,13 +76,15 @@ class Lab:
         """
         if self._accelerator is None:
             self._accelerator = accelerator.accelerator_arguments(kernel)
-        name = f"tap{next(self._taps)}"
+        name = f"tap{len(self._guests)}"
         network.add_tap(self.namespace, self.settings.network, name)
         shell = self._directory / f"{name}.shell"
         console.write_bytes(b"")
         command = qemu_command(machine or Machine(), self._accelerator, name, console, shell)
         service = self.namespace.start(f"qemu-{name}", command)
-        return Guest(self.namespace, service, console, shell, self.settings.patience, self.logs)
+        guest = Guest(self.namespace, service, console, shell, self.settings.patience, self.logs)
+        self._guests.append(guest)
+        return guest
 
     def run(self, argv: Sequence[str], *, timeout: float = 60) -> Completed:
         """Runs a program on the lab's server, beside its servers: an ssh client, nfs-ls, ip."""
@@ -88,4 +93,12 @@ class Lab:
     def logs(self) -> Logs:
         """What the servers logged so far."""
         dnsmasq, http, nfs = (Log(self._directory / f"{name}.log").text for name in ("dnsmasq", "http", "nfs"))
-        return Logs("", dnsmasq, http, nfs)
+        return Logs("", dnsmasq, http, nfs, self.serves)
+
+    def serves(self, path: str) -> bool:
+        """Whether clients find a directory at `path`."""
+        roots = [(Path(self.nfs.client_path(export)), Path(export.directory)) for export in self._exports]
+        return any(
+            Path(path).is_relative_to(root) and (directory / Path(path).relative_to(root)).is_dir()
+            for root, directory in roots
+        )

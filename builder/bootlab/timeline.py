@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -22,12 +23,16 @@ class Milestone(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Logs:
-    """Everything there is to read about one guest, as text: its console and what the servers logged."""
+    """Everything there is to read about one guest, as text: its console and what the servers logged.
+
+    serves: whether clients can find a directory of this path on the NFS server
+    """
 
     console: str
     dhcp: str = ""
     http: str = ""
     nfs: str = ""
+    serves: Callable[[str], bool] = lambda path: True
 
 
 # DHCP's log has the lease and TFTP; later loaders and kernels announce themselves on the console
