@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,24 +93,43 @@ def running_diskless(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def processes_naming(text: str) -> list[str]:
-    """The command lines of this machine that hold `text`."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if text in command:
-            found.append(command)
+@dataclass(frozen=True)
+class Process:
+    """A process that ran at some moment; `started` tells it from a later one with the same number."""
+
+    pid: int
+    started: str
+    command: str
+
+
+def descendants(pid: int) -> set[Process]:
+    """Everything that runs below `pid`, in whatever namespaces."""
+    found: set[Process] = set()
+    parents = {pid}
+    while parents:
+        children = {
+            process for process, parent in map(_process, Path("/proc").glob("[0-9]*/stat")) if parent in parents
+        }
+        found |= {process for process in children if process is not None}
+        parents = {process.pid for process in children if process is not None}
     return found
 
 
-def wait_until_gone(text: str) -> list[str]:
-    """The processes naming `text` that are still there after a while."""
+def wait_until_gone(processes: set[Process]) -> set[Process]:
+    """Those that are still there after a while."""
     for _ in range(50):
-        left = processes_naming(text)
+        left = {process for process in processes if _process(Path(f"/proc/{process.pid}/stat"))[0] == process}
         if not left:
-            return []
+            break
         time.sleep(0.1)
     return left
+
+
+def _process(path: Path) -> tuple[Process | None, int]:
+    """The process and its parent; None where it is gone."""
+    try:
+        head, _, tail = path.read_text(encoding="utf-8", errors="replace").rpartition(")")
+    except OSError:
+        return None, 0
+    fields = tail.split()
+    return Process(int(path.parent.name), fields[19], head.partition("(")[2]), int(fields[1])
