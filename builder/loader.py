@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import enum
 import hashlib
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -24,8 +25,13 @@ from builder.model.recipe import Recipe
 from builder.model.syntax import Syntax
 
 _LARGEST_RECIPE = 1 << 20
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _LONGEST_NUMBER = 18  # fits into 64 bits
+_MOST_VALUES = 50_000  # with every alias written out
 _YAML_TAGS = "tag:yaml.org,2002:"
+_KNOWN_TAGS = {
+    _YAML_TAGS + name for name in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")
+}
 T = TypeVar("T")
 
 
@@ -43,7 +49,10 @@ def load_recipe(path: Path) -> RecipeFile:
     """Reads and checks a recipe; raises InputError that lists every fault of the file, in order."""
     text = _read(path)
     reader = _Reader()
-    recipe = reader.read(_parse(path, text), Recipe)
+    try:
+        recipe = reader.read(_parse(path, text), Recipe)
+    except _TooManyValuesError:
+        raise InputError(f"{path}: more than {_MOST_VALUES} values", "write aliases (*name) out, or fewer") from None
     if recipe is not None and not reader.faults:
         reader.faults.extend(contradictions(recipe))
         sources = _read_sources(recipe, path.parent, reader.faults)
@@ -96,6 +105,8 @@ def _parse(path: Path, text: str) -> yaml.Node:
         ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {str(error).splitlines()[0]}", "remove control characters") from error
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{path}: not YAML: {error}", "correct the number or the escape sequence") from error
     except RecursionError as error:
         raise InputError(f"{path}: nested too deeply", "a recipe has at most four levels") from error
     if node is None:
@@ -160,12 +171,17 @@ def _report(path: Path, reader: _Reader) -> InputError:
     return InputError("\n".join(text for _, _, text in sorted(lines)))
 
 
+class _TooManyValuesError(Exception):
+    """Aliases within aliases grow without bound."""
+
+
 class _Reader:
     """Turns YAML nodes into dataclasses, remembering where each value stood."""
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
         self._marks: dict[Place, yaml.Mark] = {}
+        self._values = 0
 
     def mark(self, place: Place) -> yaml.Mark:
         """Where `place` was written, or the nearest thing around it."""
@@ -183,8 +199,11 @@ class _Reader:
 
     def _value(self, node: yaml.Node, kind: Any, place: Place) -> Any:  # noqa: ANN401 - kind is any annotation
         self._marks[place] = node.start_mark
-        if not node.tag.startswith(_YAML_TAGS):
-            return self._fault(place, f"unknown tag {node.tag}", "remove it")
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            raise _TooManyValuesError
+        if node.tag not in _KNOWN_TAGS:
+            return self._fault(place, f"unknown tag {node.tag!r}", "remove it")
         origin = get_origin(kind)
         if origin in (types.UnionType, typing.Union):
             kind = next(option for option in get_args(kind) if option is not type(None))
@@ -210,7 +229,7 @@ class _Reader:
             inside = (*place, name if name is not None else "?")
             if name not in fields:
                 self._marks[inside] = key_node.start_mark
-                self._fault(inside, f"unknown key '{name}'", _suggest(str(name), list(fields)))
+                self._fault(inside, f"unknown key {name!r}", _suggest(str(name), list(fields)))
             elif name in values:
                 first = self._marks[inside].line + 1
                 self._marks[(*place, f"{name} again")] = key_node.start_mark
@@ -240,6 +259,8 @@ class _Reader:
         wanted, hint = _expectation(kind)
         if not isinstance(node, yaml.ScalarNode) or (node.tag == _YAML_TAGS + "null" and node.value == ""):
             return self._fault(place, f"expected {wanted}, got {_describe(node)}", hint)
+        if _SURROGATES.search(node.value):
+            return self._fault(place, f"{node.value!r} is not Unicode text", "correct the escape sequence")
         value = _convert(node.value, kind)
         if value is not None:
             return value

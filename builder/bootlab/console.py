@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()][A-Z0-9]|[@-Z\\-_=>]|\][^\x07]*\x07)")
+_ESCAPES = re.compile(r"\x1b(?:\][^\x07]*\x07|\[[0-9;?=]*[A-Za-z]|[()][A-Z0-9]|[@-Z\\-_=>])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 # cursor movements of firmware and loaders, which paint their lines instead of ending them
 _MOVES = re.compile(r"\x1b\[\d+;\d+H|\x1b\[\d*[EJ]")

@@ -14,7 +14,7 @@ from builder.cli.check import check
 from builder.errors import DisklessError, HostError
 
 _INTERNAL = 70  # EX_SOFTWARE, sysexits.h
-_INTERRUPTED, _PIPE_CLOSED = 130, 141  # as shells report SIGINT and SIGPIPE
+_INTERRUPTED = 130  # as shells report SIGINT
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -40,10 +40,6 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # the reader of our output is gone: no one to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_PIPE_CLOSED)
     except Exception as error:
         if "--debug" in sys.argv[1:]:
             raise

@@ -76,15 +76,13 @@ def _files(recipe: Recipe) -> Iterator[Fault]:
             yield Fault(
                 ("files", position), f"{file.path} needs either 'text' or 'source'", "write exactly one of the two"
             )
-        if file.path.endswith("/") or "//" in file.path or "/./" in file.path:
-            yield Fault(place, f"'{file.path}' is not the plain name of a file", "write it like /etc/motd")
         if file.path in paths[:position]:
             yield Fault(place, f"{file.path} is written twice", "keep one of the two entries")
         if any(other.startswith(file.path + "/") for other in paths):
             yield Fault(place, f"{file.path} is a file and also the directory of another one", "rename one of them")
         if file.path in generated:
             yield Fault(place, f"{file.path} is written from {generated[file.path]}", "set it there instead")
-        if any(file.path.startswith(top + "/") for top in _VOLATILE):
+        if any(file.path == top or file.path.startswith(top + "/") for top in _VOLATILE):
             yield Fault(
                 place,
                 f"{file.path} would be hidden at boot by a mount",
@@ -185,6 +183,8 @@ def _boot(recipe: Recipe) -> Iterator[Fault]:
         name = option.partition("=")[0]
         if name in ("vers", "nfsvers", "v3", "v4"):
             yield Fault(("root", "nfs", "options", position), f"'{option}' is set by root.nfs.version", "remove it")
+        if name in ("ro", "rw"):
+            yield Fault(("root", "nfs", "options", position), f"'{option}' is set by root.mode", "remove it")
         if option in ("udp", "proto=udp"):
             yield Fault(
                 ("root", "nfs", "options", position),

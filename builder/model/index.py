@@ -84,7 +84,7 @@ class Index:
                 raise ValueError(f"index of schema {document['schema']!r}, this program reads {SCHEMA}")
             frames = tuple(Frame(*row) for row in document["frames"])
             index = cls(frames, tuple(FileRecord(*row) for row in document["files"]))
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"not an index: {error}") from error
         if not conforms(index, cls):
             raise ValueError("not an index: a value of another type")

@@ -99,7 +99,7 @@ class Manifest:
             data["cmdline"] = tuple(data["cmdline"])
             data["capabilities"] = tuple(data["capabilities"])
             manifest = cls(**data)
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a manifest: {error}") from error
         # both become names of directories
         if not (

@@ -12,6 +12,7 @@ from builder.model.syntax import (
     FilePath,
     FstabWord,
     HostName,
+    HostPath,
     ImageName,
     InterfaceName,
     KernelArgument,
@@ -106,7 +107,7 @@ class Distribution:
     )
     updates: bool = key("also use SUITE-updates", True)
     components: tuple[ComponentName, ...] = key("the parts of the archive", ("main",))
-    keyring: FilePath = key(
+    keyring: HostPath = key(
         "the keys that sign the archive, on the build host", "/usr/share/keyrings/debian-archive-keyring.gpg"
     )
 

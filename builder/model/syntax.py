@@ -40,6 +40,15 @@ def _stays_inside(path: str) -> None:
         raise ValueError(path)
 
 
+def _is_plain(path: str) -> None:
+    """One name for one file: `/`, or a path without empty parts, `.` and `..`, each part short enough."""
+    parts = path.split("/")[1:]
+    if path.startswith("/") and path != "/":
+        for part in parts:
+            if part in ("", ".", "..") or len(part.encode()) > _LONGEST_NAME:
+                raise ValueError(path)
+
+
 def key(doc: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:  # noqa: ANN401 - stands for a field of any type
     """A dataclass field with its description; without `default` the key is required."""
     metadata = {"doc": doc, **more}
@@ -50,32 +59,47 @@ def key(doc: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:  # no
     return dataclasses.field(default=default, metadata=metadata)
 
 
+_LONGEST_NAME = 255  # NAME_MAX, limits.h
 _LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
+_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 _WORD = r"[^\x00-\x20\x7f-\x9f\u2028\u2029]+"
 
 IMAGE_NAME = Syntax("image name", r"[a-z0-9][a-z0-9._-]{0,62}", "debian-nfs")
 ImageName = Annotated[str, IMAGE_NAME]
-PackageName = Annotated[str, Syntax("package name", r"[a-z0-9@_+][a-z0-9@._+:-]*", "openssh-server")]
+PackageName = Annotated[str, Syntax("package name", r"[a-z0-9@_+][a-z0-9@._+:-]*(?<!-)", "openssh-server")]
 SuiteName = Annotated[str, Syntax("suite", r"[a-z][a-z0-9-]*", "bookworm")]
 ComponentName = Annotated[str, Syntax("archive component", r"[a-z][a-z0-9-]*", "main")]
 Url = Annotated[
     str,
     Syntax(
-        "mirror URL without credentials", r"(https?|file)://[A-Za-z0-9._~/:%+\[\]-]*", "http://deb.debian.org/debian"
+        "mirror URL without credentials",
+        r"(https?://[A-Za-z0-9\[]|file:///)[A-Za-z0-9._~/:%+\[\]-]*",
+        "http://deb.debian.org/debian",
     ),
 ]
 HostName = Annotated[
     str,
-    Syntax("host name", r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-)){0,3}", "diskless"),
+    Syntax(
+        "host name", r"(?=.{1,64}\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-)){0,3}", "diskless"
+    ),
 ]
 TimeZone = Annotated[str, Syntax("time zone", r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}", "Europe/Berlin")]
 LocaleName = Annotated[str, Syntax("locale", r"[A-Za-z]{1,3}(_[A-Z]{2})?(\.[A-Za-z0-9-]+)?(@[a-z]+)?", "C.UTF-8")]
 UnitName = Annotated[
     str,
-    Syntax("systemd unit", r"[A-Za-z0-9:_.@\\-]+", "ssh.service"),
+    Syntax("systemd unit", r"[A-Za-z0-9_][A-Za-z0-9:_.@\\-]{0,254}", "ssh.service"),
 ]
 FilePath = Annotated[
-    str, Syntax("absolute path below / without '..'", r"/" + _LINE.replace("*", "+"), "/etc/motd", _stays_inside)
+    str, Syntax("plain absolute path (no '.', '..', '//')", r"/" + _LINE.replace("*", "+"), "/etc/motd", _is_plain)
+]
+HostPath = Annotated[
+    str,
+    Syntax(
+        "plain absolute path without spaces or brackets",
+        r"/[^\s\[\]\x00-\x1f\x7f-\x9f\u2028\u2029]+",
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+        _is_plain,
+    ),
 ]
 SourcePath = Annotated[
     str,
@@ -97,10 +121,10 @@ FstabWord = Annotated[
 MountTarget = Annotated[
     str,
     Syntax(
-        "mount point: an absolute path without spaces or '..', or none or swap",
+        "mount point: a plain absolute path without spaces, or none or swap",
         r"none|swap|/([^\s\x00-\x1f\x7f-\x9f\u2028\u2029])*",
         "/dev/pts",
-        _stays_inside,
+        _is_plain,
     ),
 ]
 MountOption = Annotated[
@@ -108,7 +132,11 @@ MountOption = Annotated[
 ]
 NfsOption = Annotated[str, Syntax("NFS option", r"[a-z_]+(=[A-Za-z0-9.:_-]+)?", "rsize=16384")]
 Address = Annotated[str, Syntax("IP address", r"[0-9a-fA-F.:]+", "192.168.1.1", ipaddress.ip_address)]
-InterfaceName = Annotated[str, Syntax("network interface", r"[A-Za-z0-9_.-]{1,15}", "eth0")]
+InterfaceName = Annotated[str, Syntax("network interface", r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,15}", "eth0")]
 DomainName = Annotated[str, Syntax("domain", r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", "lab.example.org")]
 ModuleName = Annotated[str, Syntax("kernel module", r"[A-Za-z0-9_-]+[?!]?", "nfsv3")]
-KernelArgument = Annotated[str, Syntax("kernel argument (one word)", _WORD, "console=ttyS0,115200")]
+KernelArgument = Annotated[
+    str,
+    # `--` ends the kernel's own arguments, a quotation mark reaches beyond its word
+    Syntax("kernel argument (one word, no quotes)", r"(?!--\Z)" + _WORD.replace("[^", '[^"'), "console=ttyS0,115200"),
+]

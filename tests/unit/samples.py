@@ -1,0 +1,36 @@
+"""Small whole values of the model."""
+
+from __future__ import annotations
+
+from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
+from builder.model.manifest import Artifact, Manifest, NfsRoot, Package
+
+MANIFEST = Manifest(
+    image="lab",
+    version="20260102-0123abcd",
+    root_digest="0123abcd" * 8,
+    epoch=1767312000,
+    distribution="debian",
+    suite="bookworm",
+    architecture="x86_64",
+    kernel="6.1.0-1-amd64",
+    initramfs="initramfs-tools",
+    root=NfsRoot("rw", "3", ("rsize=16384", "wsize=16384")),
+    cmdline=("ip=dhcp", "net.ifnames=0"),
+    recipe_sha256="ab" * 32,
+    packages=(Package("dhcpcd", "9.4.1-24", "all", "cd" * 32),),
+    capabilities=("/usr/bin/ping",),
+    entries=4,
+    size=5,
+    artifacts={"rootfs.tar.zst": Artifact(1000, "ef" * 32)},
+    tools={"diskless": "0.1.0"},
+)
+INDEX = Index(
+    (Frame(0, 100, 4096, "01" * 32), Frame(100, 50, 1024, "23" * 32)),
+    (
+        FileRecord(".", DIRECTORY, 0o755, 0, 0, 1767312000, 0, "", "", {}, 0),
+        FileRecord("größe", FILE, 0o4755, 1, 2, 1767312000, 5, "45" * 32, "", {"user.a": "00ff"}, 0),
+        FileRecord("link", SYMLINK, 0o777, 0, 0, 1767312000, 0, "", "größe", {}, 1),
+        FileRecord("name", HARDLINK, 0o4755, 1, 2, 1767312000, 0, "", "größe", {}, 1),
+    ),
+)

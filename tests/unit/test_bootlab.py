@@ -1,0 +1,218 @@
+"""What the logs of a boot say: milestones, faults and their advice, from short transcripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builder.bootlab.console import Log, clean
+from builder.bootlab.diagnosis import ADVICE, Diagnosis, Fault, diagnose, find_fault
+from builder.bootlab.timeline import Logs, Milestone, Timeline, find_milestones, leased_address
+
+LEASE = """\
+dnsmasq-dhcp: 2 available DHCP range: 10.77.0.100 -- 10.77.0.199
+dnsmasq-dhcp: 2 DHCPDISCOVER(lab0) 52:54:00:00:00:01
+dnsmasq-dhcp: 2 DHCPOFFER(lab0) 10.77.0.123 52:54:00:00:00:01
+dnsmasq-dhcp: 2 DHCPACK(lab0) 10.77.0.123 52:54:00:00:00:01
+"""
+LOADER = LEASE + "dnsmasq-tftp: sent /work/boot/lpxelinux.0 to 10.77.0.123\n"
+KERNEL = "[    0.000000] Linux version 6.1.0-1-amd64 (someone@somewhere)\n"
+INITRAMFS = KERNEL + "[    1.500000] Run /init as init process\nLoading, please wait...\n"
+ROOT = INITRAMFS + "Begin: Running /scripts/nfs-bottom ... done.\n"
+INIT = ROOT + "[    9.000000] systemd[1]: systemd 252 running in system mode (+PAM)\nWelcome to Debian GNU/Linux 12!\n"
+LOGIN = INIT + "\nDebian GNU/Linux 12 diskless ttyS0\n\ndiskless login: "
+OFF = LOGIN + "\n[   60.000000] reboot: Power down\n"
+IN_ORDER = list(Milestone)
+
+
+@pytest.mark.parametrize(
+    ("console", "dhcp", "last"),
+    [
+        ("", "", None),
+        ("", "dnsmasq-dhcp: DHCPOFFER(lab0) 10.77.0.123\n", None),
+        ("", LEASE, Milestone.LEASE),
+        ("", LOADER, Milestone.LOADER),
+        ("", LEASE + "dnsmasq-tftp: sent /work/boot/pxelinux.0 to 10.77.0.123\n", Milestone.LOADER),
+        (KERNEL, LOADER, Milestone.KERNEL),
+        (INITRAMFS, LOADER, Milestone.INITRAMFS),
+        (ROOT, LOADER, Milestone.ROOT),
+        (INIT, LOADER, Milestone.INIT),
+        (LOGIN, LOADER, Milestone.LOGIN),
+        (OFF, LOADER, Milestone.OFF),
+    ],
+)
+def test_milestones_come_in_order(console: str, dhcp: str, last: Milestone | None) -> None:
+    passed = IN_ORDER[: IN_ORDER.index(last) + 1] if last else []
+    assert find_milestones(Logs(console, dhcp)) == set(passed)
+
+
+def test_what_was_passed_unseen_is_proved_by_what_came_later() -> None:
+    assert find_milestones(Logs("diskless login: ")) == set(IN_ORDER[: IN_ORDER.index(Milestone.LOGIN) + 1])
+
+
+def test_a_login_prompt_stands_at_the_start_of_a_line() -> None:
+    assert Milestone.LOGIN not in find_milestones(Logs("Starting getty, see the diskless login: prompt\n"))
+
+
+def test_other_files_over_tftp_are_no_loader() -> None:
+    dhcp = LEASE + "dnsmasq-tftp: sent /work/boot/ldlinux.c32 to 10.77.0.123\nfile /work/boot/pxelinux.0 not found\n"
+    assert Milestone.LOADER not in find_milestones(Logs("", dhcp))
+
+
+def test_the_last_lease_counts() -> None:
+    assert leased_address(Logs("", LEASE)) == "10.77.0.123"
+    assert leased_address(Logs("", LEASE + "dnsmasq-dhcp: DHCPACK(lab0) 10.77.0.150 52:54:00:00:00:01 diskless\n")) == (
+        "10.77.0.150"
+    )
+    assert leased_address(Logs("", "dnsmasq-dhcp: DHCPDISCOVER(lab0) 52:54:00:00:00:01\n")) is None
+
+
+def test_a_timeline_gives_every_milestone_its_first_second() -> None:
+    assert Timeline().last is None
+    timeline = Timeline()
+    assert timeline.note(Logs(""), 0.5) == ()
+    assert timeline.note(Logs("", LEASE), 1.0) == (Milestone.LEASE,)
+    assert timeline.note(Logs("", LEASE), 2.0) == ()
+    assert timeline.note(Logs(INITRAMFS, LOADER), 3.0) == (Milestone.LOADER, Milestone.KERNEL, Milestone.INITRAMFS)
+    assert timeline.last is Milestone.INITRAMFS
+    assert timeline.seconds[Milestone.LEASE] == 1.0
+    assert timeline.seconds[Milestone.KERNEL] == 3.0
+    timeline.note(Logs(LOGIN, LOADER), 4.0)
+    assert list(timeline.seconds) == IN_ORDER[: IN_ORDER.index(Milestone.LOGIN) + 1]
+
+
+FINAL_SIGNS = [
+    (Fault.NO_KERNEL, "Loading lab/vmlinuz... failed: No such file or directory\nboot: "),
+    (Fault.NO_KERNEL, "Could not find kernel image: lab/vmlinuz\nboot: "),
+    (Fault.NO_BOOT_FILE, "Failed to load ldlinux.c32\nBoot failed: press a key to retry\n"),
+    (Fault.NO_BOOT_FILE, "PXE-E32: TFTP open timeout\n"),
+    (Fault.NO_INIT, ROOT + "No init found. Try passing init= bootarg.\n(initramfs) "),
+    (Fault.NO_INIT, ROOT + "run-init: can't execute '/sbin/init': No such file or directory\n"),
+    (Fault.INIT_KILLED, INIT + "[   10.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000200\n"),
+    (
+        Fault.PANIC,
+        KERNEL + "[    2.0] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,255)\n",
+    ),
+    (Fault.EMERGENCY, INIT + "You are in emergency mode. After logging in, type journalctl -xb\n"),
+    (Fault.EMERGENCY, INIT + "Cannot open access to console, the root account is locked.\n"),
+    (Fault.MOUNT_REFUSED, INITRAMFS + "nfsmount: access denied by server\n(initramfs) "),
+    (Fault.WRONG_EXPORT, INITRAMFS + "mount call failed - server replied: No such file or directory.\n(initramfs) "),
+    (Fault.NO_NFS_SERVER, INITRAMFS + "connect: Connection refused\n" + "Begin: Retrying nfs mount ... done.\n" * 3),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "console"), FINAL_SIGNS, ids=[f"{fault}-{n}" for n, (fault, _) in enumerate(FINAL_SIGNS)]
+)
+def test_a_final_sign_names_the_fault_with_the_line_that_says_so(fault: Fault, console: str) -> None:
+    found = find_fault(Logs(console, LOADER))
+    assert found is not None
+    assert found.fault is fault
+    assert found.evidence
+    assert found.evidence in console
+    assert "\n" not in found.evidence
+    assert found.message == f"{fault}: {found.evidence}"
+    # time changes nothing about it
+    assert diagnose(Logs(console, LOADER), Milestone.LOADER, running=True) == found
+
+
+@pytest.mark.parametrize(
+    "console",
+    ["", KERNEL, ROOT, INIT, INITRAMFS + "connect: Connection refused\nBegin: Retrying nfs mount ... done.\n"],
+    ids=["power-on", "kernel", "root", "init", "first-try"],
+)
+def test_there_is_hope_as_long_as_nothing_is_final(console: str) -> None:
+    assert find_fault(Logs(console, LOADER)) is None
+
+
+def test_a_guest_with_a_login_prompt_has_no_fault() -> None:
+    for _, console in FINAL_SIGNS:
+        assert find_fault(Logs(f"{console}\ndiskless login: ", LOADER)) is None
+
+
+@pytest.mark.parametrize(
+    ("logs", "last", "fault"),
+    [
+        (Logs(""), None, Fault.NO_LEASE),
+        (Logs("", "DHCPDISCOVER(lab0) 52:54:00:00:00:01 no address available\n"), None, Fault.NO_LEASE),
+        (Logs("", LEASE), Milestone.LEASE, Fault.NO_BOOT_FILE),
+        (Logs("", LEASE + "dnsmasq-tftp: file /work/boot/pxelinux.0 not found\n"), Milestone.LEASE, Fault.NO_BOOT_FILE),
+        (Logs("", LOADER), Milestone.LOADER, Fault.NO_KERNEL),
+        (Logs(INITRAMFS, LOADER), Milestone.INITRAMFS, Fault.MOUNT_HANGS),
+        (Logs(INITRAMFS + "nfs: server 10.77.0.1 not responding\n", LOADER), Milestone.INITRAMFS, Fault.NO_NFS_SERVER),
+        (Logs(ROOT, LOADER), Milestone.ROOT, Fault.MOUNT_HANGS),
+        (Logs(INIT, LOADER), Milestone.INIT, Fault.TOO_SLOW),
+        (Logs(INIT + "nfs: server 10.77.0.1 not responding, still trying\n", LOADER), Milestone.INIT, Fault.ROOT_LOST),
+        (Logs(INIT, LOADER + "DHCPRELEASE(lab0) 10.77.0.123 52:54:00:00:00:01\n"), Milestone.INIT, Fault.ROOT_LOST),
+        (Logs(LOGIN, LOADER), Milestone.LOGIN, Fault.NO_SHELL),
+    ],
+    ids=lambda value: str(value) if isinstance(value, Fault) else "",
+)
+def test_a_standstill_is_judged_by_how_far_it_came(logs: Logs, last: Milestone | None, fault: Fault) -> None:
+    assert diagnose(logs, last, running=True).fault is fault
+
+
+def test_a_server_that_answers_again_was_not_lost() -> None:
+    console = INIT + "nfs: server 10.77.0.1 not responding, still trying\nnfs: server 10.77.0.1 OK\n"
+    assert diagnose(Logs(console, LOADER), Milestone.INIT, running=True).fault is Fault.TOO_SLOW
+    again = console + "nfs: server 10.77.0.1 not responding, still trying\n"
+    assert diagnose(Logs(again, LOADER), Milestone.INIT, running=True).fault is Fault.ROOT_LOST
+
+
+def test_a_guest_that_was_ordered_off_hangs_in_its_shutdown() -> None:
+    lost = LOGIN + "\nnfs: server 10.77.0.1 not responding, still trying\n"
+    silent = diagnose(Logs(LOGIN, LOADER), Milestone.LOGIN, running=True, ordered_off=True)
+    assert silent == Diagnosis(Fault.SHUTDOWN_HANGS)
+    diagnosis = diagnose(Logs(lost, LOADER), Milestone.LOGIN, running=True, ordered_off=True)
+    assert diagnosis == Diagnosis(Fault.SHUTDOWN_HANGS, "nfs: server 10.77.0.1 not responding, still trying")
+
+
+def test_a_guest_that_ended_by_itself() -> None:
+    assert diagnose(Logs(INIT, LOADER), Milestone.INIT, running=False).fault is Fault.ENDED
+    # unless something says why
+    panic = INIT + "Kernel panic - not syncing: Attempted to kill init!\n"
+    assert diagnose(Logs(panic, LOADER), Milestone.INIT, running=False).fault is Fault.INIT_KILLED
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_every_fault_has_advice(fault: Fault) -> None:
+    assert Diagnosis(fault).advice == ADVICE[fault]
+    assert Diagnosis(fault).message == str(fault)
+    assert set(ADVICE) == set(Fault)
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("plain\r\nlines\r\n", "plain\nlines\n"),
+        ("progress\rprogress 2\n", "progress\nprogress 2\n"),
+        ("\x1b[0;32m  OK  \x1b[0m started\n", "  OK   started\n"),
+        ("\x1bc\x1b[?7l\x1b[2JSeaBIOS\n", "\nSeaBIOS\n"),
+        ("\x1b[1;1Hone\x1b[2;1Htwo", "\none\ntwo"),
+        ("bell\x07 and \x00nothing\n", "bell and nothing\n"),
+        ("a\n\n\n  \nb\n", "a\nb\n"),
+        ("\x1b]0;title\x07prompt", "prompt"),
+        ("tab\tstays\n", "tab\tstays\n"),
+        ("umlaut ü\n", "umlaut ü\n"),
+    ],
+)
+def test_a_console_is_cleaned_to_plain_lines(raw: str, text: str) -> None:
+    assert clean(raw) == text
+
+
+def test_a_sign_is_found_although_it_was_painted() -> None:
+    painted = "\x1b[0;1;31mYou are in emerg\x1b[0mency mode.\x1b[K\r\n"
+    found = find_fault(Logs(clean(painted)))
+    assert found == Diagnosis(Fault.EMERGENCY, "You are in emergency mode.")
+
+
+def test_a_log_is_read_while_it_grows(tmp_path: Path) -> None:
+    log = Log(tmp_path / "console")
+    assert (log.text, log.last_lines(3)) == ("", ())
+    with log.path.open("ab", buffering=0) as file:
+        file.write(b"one\r\ntwo \xff\r\nhalf of \xc3")
+        assert log.last_lines(2) == ("two \N{REPLACEMENT CHARACTER}", "half of \N{REPLACEMENT CHARACTER}")
+        file.write(b"\xbc\r\n")
+        assert log.last_lines(1) == ("half of ü",)
+    assert log.last_lines(10) == ("one", "two \N{REPLACEMENT CHARACTER}", "half of ü")

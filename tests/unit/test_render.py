@@ -1,0 +1,238 @@
+"""What is generated, compared with texts that a person has read: image files, boot menu, servers."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.errors import InputError
+from builder.loader import load_recipe
+from builder.model.recipe import File, Filesystem, Network, NetworkClient, System
+from builder.render.fstab import fstab
+from builder.render.image import enabled_services, image_cmdline, image_entries
+from builder.render.network import network_arguments, network_entries, network_services
+from builder.render.pxe import CMDLINE_BYTES, Entry, bundle_config, kernel_cmdline, nfsroot, pxelinux_config
+from builder.render.server import Client, DhcpService, Export, dnsmasq_config, exports, ganesha_config
+from builder.render.system import system_entries
+from tests.images import ROOT, write_recipe
+from tests.unit.command import run_command
+from tests.unit.golden import GOLDEN, check_golden
+from tests.unit.samples import MANIFEST
+
+SUITE = {"name": "debian", "suite": "bookworm"}
+RECIPES: dict[str, dict[str, Any]] = {
+    "dhcpcd-inform": {},
+    "none-with-nameservers": {
+        "network": {"client": "none", "nameservers": ["192.168.1.1", "2001:db8::1"], "search": ["lab.example.org"]},
+        "system": {"hostname": "lab.example.org", "timezone": "Europe/Berlin", "locale": "de_DE.UTF-8"},
+        "packages": ["linux-image-amd64", "tzdata", "locales"],
+    },
+    "systemd-networkd": {
+        "network": {"client": "systemd-networkd"},
+        "packages": ["linux-image-amd64", "systemd-resolved"],
+        "initramfs": {"drivers": "list", "modules": ["e1000", "virtio_net"], "compression": "zstd"},
+        "files": [{"path": "/etc/motd", "text": "Diskless.\n", "mode": "0600", "owner": "5:10"}],
+    },
+}
+SERVICE = DhcpService(
+    interface="eth1",
+    address="192.168.1.1",
+    netmask="255.255.255.0",
+    first="192.168.1.100",
+    last="192.168.1.199",
+    tftp_root="/disklessroot/boot",
+)
+FULL_SERVICE = dataclasses.replace(
+    SERVICE,
+    root_path="192.168.1.1:/disklessroot/current/lab",
+    router="192.168.1.254",
+    nameservers=("192.168.1.1", "192.168.1.2"),
+    clients=(
+        Client("52:54:00:00:00:01", "192.168.1.10"),
+        Client("52:54:00:00:00:02", "192.168.1.11", "second"),
+    ),
+    http="http://192.168.1.1/",
+)
+EXPORTS = (
+    Export("/disklessroot/versions", "/disklessroot/versions", "192.168.1.0/24", 1, writable=False),
+    Export("/srv/two words/writable", "/disklessroot/writable", "192.168.1.0/24", 2, writable=True),
+)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_file_of_an_image(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_recipe(tmp_path, distribution=SUITE, **RECIPES[name])
+    status, output, errors = run_command(capsys, "check", "--show", str(recipe))
+    assert (status, errors) == (0, "")
+    check_golden(GOLDEN / "show" / f"{name}.txt", output)
+    for entry in image_entries(load_recipe(recipe).recipe, {}):
+        assert f"==> {entry.path} " in output
+
+
+def test_the_recipe_of_the_project_is_the_first_variant() -> None:
+    """But for the suite, which is this host's."""
+    recipe = load_recipe(ROOT / "recipes/debian-nfs.yml").recipe
+    shown = (GOLDEN / "show/dhcpcd-inform.txt").read_text(encoding="utf-8")
+    for entry in image_entries(recipe, {}):
+        if entry.path != "/etc/apt/sources.list":
+            assert getattr(entry, "content", b"").decode() in shown
+
+
+def test_fstab_is_the_how_tos() -> None:
+    recipe = load_recipe(ROOT / "recipes/debian-nfs.yml").recipe
+    lines = [line for line in fstab(recipe.filesystems).splitlines() if not line.startswith("#")]
+    assert lines == ["none / none", "none\t/dev/pts\tdevpts\tgid=5,mode=620\t0\t0"]
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "line"),
+    [
+        (Filesystem(source="none", target="/", type="none"), "none / none\n"),
+        (Filesystem(source="tmpfs", target="/srv", type="tmpfs"), "tmpfs\t/srv\ttmpfs\tdefaults\t0\t0\n"),
+        (Filesystem(source="tmpfs", target="/srv", type="tmpfs", options=()), "tmpfs\t/srv\ttmpfs\tdefaults\t0\t0\n"),
+        (
+            Filesystem(source="a:/b", target="/c", type="nfs", options=("ro", "nolock")),
+            "a:/b\t/c\tnfs\tro,nolock\t0\t0\n",
+        ),
+        (Filesystem(source="none", target="/", type="none", options=("rw",)), "none\t/\tnone\trw\t0\t0\n"),
+    ],
+)
+def test_lines_of_fstab(filesystem: Filesystem, line: str) -> None:
+    assert fstab([filesystem]).splitlines(keepends=True)[1:] == [line]
+
+
+def test_own_files_come_last_and_win(tmp_path: Path) -> None:
+    files = [{"path": "/etc/hosts", "text": "127.0.0.1 localhost\n"}]
+    recipe = load_recipe(write_recipe(tmp_path, distribution=SUITE, files=files)).recipe
+    written = [entry for entry in image_entries(recipe, {}) if entry.path == "/etc/hosts"]
+    assert [getattr(entry, "content", None) for entry in written][-1] == b"127.0.0.1 localhost\n"
+    assert image_entries(recipe, {})[-1] is not written[0]
+
+
+def test_own_files_have_the_mode_and_owner_of_the_recipe(tmp_path: Path) -> None:
+    files = [{"path": "/usr/local/bin/x", "source": "x", "mode": "4755", "owner": "33:44"}]
+    (tmp_path / "x").write_bytes(b"\x7fELF")
+    loaded = load_recipe(write_recipe(tmp_path, distribution=SUITE, files=files))
+    last = image_entries(loaded.recipe, loaded.sources)[-1]
+    assert vars(last) == {"path": "/usr/local/bin/x", "content": b"\x7fELF", "mode": 0o4755, "uid": 33, "gid": 44}
+
+
+@pytest.mark.parametrize(
+    ("network", "services", "arguments"),
+    [
+        (Network(client=NetworkClient.DHCPCD, interface="eth0"), ["dhcpcd.service"], ["net.ifnames=0"]),
+        (Network(client=NetworkClient.DHCPCD, interface="enp1s0"), ["dhcpcd.service"], []),
+        (Network(client=NetworkClient.NETWORKD), ["systemd-networkd.service"], []),
+        (Network(client=NetworkClient.NONE, nameservers=("192.168.1.1",)), [], []),
+    ],
+)
+def test_services_and_arguments_of_a_network(network: Network, services: list[str], arguments: list[str]) -> None:
+    assert network_services(network) == services
+    assert network_arguments(network) == arguments
+
+
+@pytest.mark.parametrize("client", NetworkClient)
+def test_no_client_may_take_the_address_away(client: NetworkClient) -> None:
+    network = Network(client=client, interface="eth0", nameservers=("192.168.1.1",))
+    contents = {entry.path: getattr(entry, "content", b"").decode() for entry in network_entries(network)}
+    assert contents.pop("/etc/resolv.conf") == "nameserver 192.168.1.1\n"
+    text = "".join(contents.values())
+    assert ("persistent" in text.splitlines()) is (client is NetworkClient.DHCPCD)
+    assert ("KeepConfiguration=yes" in text.splitlines()) is (client is NetworkClient.NETWORKD)
+    assert ("nohook resolv.conf" in text.splitlines()) is (client is NetworkClient.DHCPCD)
+    assert ("UseDNS=no" in text.splitlines()) is (client is NetworkClient.NETWORKD)
+
+
+def test_services_and_arguments_are_named_once(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {
+        "system": {"services": ["dhcpcd.service", "ssh"]},
+        "boot": {"cmdline": ["net.ifnames=0", "ip=dhcp"]},
+    }
+    recipe = load_recipe(write_recipe(tmp_path, distribution=SUITE, **changes)).recipe
+    assert enabled_services(recipe) == ["dhcpcd.service", "ssh"]
+    assert image_cmdline(recipe) == ("net.ifnames=0", "ip=dhcp")
+
+
+def test_locales_have_their_character_set() -> None:
+    def written(locale: str) -> bytes | None:
+        entries = system_entries(System(locale=locale))
+        return next((getattr(entry, "content", None) for entry in entries if entry.path == "/etc/locale.gen"), None)
+
+    assert written("C.UTF-8") is None
+    assert written("de_DE.UTF-8") == b"de_DE.UTF-8 UTF-8\n"
+    assert written("de_DE") == b"de_DE ISO-8859-1\n"
+
+
+def test_boot_configurations() -> None:
+    entries = [Entry("lab", "Lab", "lab/1/vmlinuz", "lab/1/initramfs.img", kernel_cmdline(MANIFEST, "10.0.0.1:/r"))]
+    menu = [*entries, Entry("old", "Lab, before", "lab/0/vmlinuz", "lab/0/initramfs.img", "root=/dev/nfs rw")]
+    check_golden(GOLDEN / "pxe" / "bundle.txt", bundle_config(MANIFEST))
+    check_golden(GOLDEN / "pxe" / "one-entry.txt", pxelinux_config(entries))
+    check_golden(GOLDEN / "pxe" / "menu.txt", pxelinux_config(menu, timeout_seconds=5))
+
+
+def test_the_bundle_takes_its_root_from_dhcp_and_names_no_version() -> None:
+    assert nfsroot(MANIFEST, None) == "nfsroot=auto"
+    assert MANIFEST.version not in bundle_config(MANIFEST)
+
+
+def test_a_root_is_mounted_with_the_options_of_the_recipe() -> None:
+    assert nfsroot(MANIFEST, "10.0.0.1:/r") == "nfsroot=10.0.0.1:/r,vers=3,rsize=16384,wsize=16384"
+
+
+@pytest.mark.parametrize(("mode", "word"), [("rw", "rw"), ("overlay", "ro")])
+def test_the_mode_of_the_root_is_on_the_command_line_once(mode: str, word: str) -> None:
+    root = dataclasses.replace(MANIFEST.root, mode=mode)
+    for cmdline in (("ip=dhcp",), ("ip=dhcp", word)):
+        manifest = dataclasses.replace(MANIFEST, root=root, cmdline=cmdline)
+        words = kernel_cmdline(manifest, None).split()
+        assert words.count(word) == 1
+        assert len({"rw", "ro"} & set(words)) == 1
+
+
+def test_the_longest_command_line_of_a_recipe_fits(tmp_path: Path) -> None:
+    words = [f"driver.parameter{number:02}={'x' * 55}" for number in range(20)]
+    recipe = load_recipe(write_recipe(tmp_path, distribution=SUITE, boot={"cmdline": words})).recipe
+    manifest = dataclasses.replace(MANIFEST, cmdline=image_cmdline(recipe))
+    location = "192.168.100.100:/disklessroot/writable/" + "i" * 63 + "/20260101-01234567/root"
+    assert len(kernel_cmdline(manifest, location).encode()) < CMDLINE_BYTES
+    with pytest.raises(InputError, match="1500 bytes"):
+        load_recipe(write_recipe(tmp_path, distribution=SUITE, boot={"cmdline": [*words, "y" * 60]}))
+
+
+@pytest.mark.parametrize(("name", "service"), [("smallest", SERVICE), ("full", FULL_SERVICE)])
+def test_dnsmasq(name: str, service: DhcpService) -> None:
+    text = dnsmasq_config(service)
+    check_golden(GOLDEN / "server" / f"dnsmasq-{name}.conf", text)
+    lines = text.splitlines()
+    assert not [line for line in lines if "209" in line]
+    assert "tftp-secure" not in text
+    # DHCP must not reach other networks of the server
+    assert {"bind-interfaces", "port=0", f"interface={service.interface}"} <= set(lines)
+
+
+def test_exports() -> None:
+    check_golden(GOLDEN / "server" / "exports", exports(EXPORTS))
+    assert exports(()) == ""
+
+
+def test_ganesha() -> None:
+    check_golden(GOLDEN / "server" / "ganesha.conf", ganesha_config(EXPORTS))
+
+
+def test_exports_are_never_for_everybody_and_their_fsids_are_fixed() -> None:
+    for text in (exports(EXPORTS), ganesha_config(EXPORTS)):
+        assert "*" not in text
+        assert text.count("192.168.1.0/24") == len(EXPORTS)
+    for export, line in zip(EXPORTS, exports(EXPORTS).splitlines(), strict=True):
+        assert f"fsid={export.fsid}," in line
+
+
+def test_a_file_needs_no_source_when_it_has_text(tmp_path: Path) -> None:
+    own = File(path="/etc/motd", text="")
+    recipe = load_recipe(write_recipe(tmp_path, distribution=SUITE)).recipe
+    entry = image_entries(dataclasses.replace(recipe, files=(own,)), {})[-1]
+    assert (entry.path, getattr(entry, "content", None)) == ("/etc/motd", b"")
