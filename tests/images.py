@@ -61,7 +61,7 @@ def ssh_key() -> Path:
 def build_image(image: str, **changes: Any) -> Path:
     """The version directory of the Debian recipe with other top-level keys."""
     directory = scratch() / "recipes" / image
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     recipe = write_recipe(directory, image=image, **changes)
     result = run_diskless("build", recipe, "--output", scratch() / "output")
     assert result.returncode == 0, result.stderr

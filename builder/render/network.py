@@ -72,9 +72,6 @@ def _networkd(network: Network) -> str:
 [Match]
 {match}
 
-[Link]
-RequiredForOnline=no
-
 [Network]
 DHCP=ipv4
 KeepConfiguration=yes

@@ -154,10 +154,13 @@ class Tree:
         how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
         root = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fd: int = _libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+            while True:
+                fd: int = _libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+                number = ctypes.get_errno()
+                if fd >= 0:
+                    return fd
+                # EAGAIN: something, anywhere on this machine, was renamed or mounted while `..` was resolved
+                if number != errno.EAGAIN:
+                    raise OSError(number, os.strerror(number), path)
         finally:
             os.close(root)
-        if fd < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), path)
-        return fd
