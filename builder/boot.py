@@ -16,9 +16,10 @@ from builder.errors import BootError, HostError
 from builder.model.manifest import BUNDLE, INDEX, ROOTFS, Manifest
 from builder.render.pxe import INITRAMFS, KERNEL, Entry, kernel_cmdline, pxelinux_config
 from builder.render.server import Export
+from builder.system.members import read_members
 from builder.system.progress import Progress
 from builder.system.run import describe_status
-from builder.system.unpack import read_members, unpack
+from builder.system.unpack import unpack
 from builder.system.versions import read_manifest, verify_artifacts
 from builder.system.workspace import open_workspace
 

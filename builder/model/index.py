@@ -16,6 +16,9 @@ from builder.model.typed import conforms
 SCHEMA = 1
 # types as find(1) prints them; `h` is a further name of a file that came before
 DIRECTORY, FILE, SYMLINK, HARDLINK = "d", "f", "l", "h"
+_TYPES = (DIRECTORY, FILE, SYMLINK, HARDLINK)
+_XATTR_NAMESPACES = ("user.", "security.", "trusted.", "system.")  # xattr(7)
+LARGEST_FRAME = 1 << 20
 _COLUMNS = ("path", "type", "mode", "uid", "gid", "mtime", "size", "sha256", "link", "xattrs", "frame")
 
 
@@ -88,7 +91,45 @@ class Index:
             raise ValueError(f"not an index: {error}") from error
         if not conforms(index, cls):
             raise ValueError("not an index: a value of another type")
+        _check_frames(index.frames)
+        _check_files(index.files, len(index.frames))
         return index
+
+
+def _check_frames(frames: Sequence[Frame]) -> None:
+    offset = 0
+    for frame in frames:
+        if (
+            frame.offset != offset
+            or not 0 < frame.size <= 2 * LARGEST_FRAME
+            or not 0 < frame.plain_size <= LARGEST_FRAME
+        ):
+            raise ValueError(f"not an index: a frame of {frame.plain_size} bytes at {frame.offset}")
+        offset += frame.size
+
+
+def _check_files(files: Sequence[FileRecord], frames: int) -> None:
+    """Every value is one that a file can have, every path comes once, every hard link after its file."""
+    seen: set[str] = set()
+    for file in files:
+        known = file.path not in seen and file.type in _TYPES and bool(file.link) == (file.type in (SYMLINK, HARDLINK))
+        numbers = 0 <= file.mode <= 0o7777 and 0 <= file.uid < 2**32 - 1 and 0 <= file.gid < 2**32 - 1
+        sizes = abs(file.mtime) < 2**40 and 0 <= file.size < 2**62 and 0 <= file.frame < frames
+        if not (known and numbers and sizes and all(map(_is_xattr, file.xattrs.items()))):
+            raise ValueError(f"not an index: {file.path!r} comes twice or has an impossible value")
+        if file.type == HARDLINK and file.link not in seen:
+            raise ValueError(f"not an index: {file.path!r} is a hard link to {file.link!r}, which does not come before")
+        seen.add(file.path)
+
+
+def _is_xattr(item: tuple[str, str]) -> bool:
+    name, value = item
+    if not name.startswith(_XATTR_NAMESPACES) or "\0" in name:
+        return False
+    try:
+        return bytes.fromhex(value).hex() == value
+    except ValueError:
+        return False
 
 
 def root_digest(files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:

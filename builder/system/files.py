@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -77,7 +78,9 @@ def mounts_below(path: Path) -> list[str]:
     real = os.path.realpath(path)
     found = []
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        point = line.split()[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
+        # \040 and its like stand for bytes, of names in any encoding
+        octal = line.split()[4].encode("utf-8", "surrogateescape")
+        point = os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), octal))
         if point == real or point.startswith(real + "/"):
             found.append(point)
     return found

@@ -15,9 +15,9 @@ from typing import BinaryIO
 
 import zstandard
 
-from builder.model.index import Frame
+from builder.model.index import LARGEST_FRAME, Frame
 
-SMALLEST, MEAN, LARGEST = 64 << 10, 256 << 10, 1 << 20
+SMALLEST, MEAN, LARGEST = 64 << 10, 256 << 10, LARGEST_FRAME
 LEVEL = 3
 _THREADS = 2
 _local = threading.local()

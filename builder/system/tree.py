@@ -11,13 +11,13 @@ import errno
 import fnmatch
 import os
 import posixpath
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from builder.errors import InputError
 from builder.model.entry import TreeEntry, TreeFile
+from builder.system.files import remove_tree
 
 _SYS_OPENAT2 = 437  # the same number on every architecture
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
@@ -93,7 +93,10 @@ class Tree:
             os.close(fd)
 
     def remove(self, path: str) -> None:
-        """Removes a file, link or directory with all in it; nothing where there is nothing."""
+        """Removes a file, link or directory with all in it; nothing where there is nothing.
+
+        HostError, and nothing removed, when something is mounted in the directory.
+        """
         try:
             parent = self._open(posixpath.dirname(path) or "/", os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
@@ -101,7 +104,7 @@ class Tree:
         name = posixpath.basename(path)
         try:
             if stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
-                shutil.rmtree(name, dir_fd=parent)
+                remove_tree(Path(os.readlink(f"/proc/self/fd/{parent}"), name))
             else:
                 os.unlink(name, dir_fd=parent)
         except FileNotFoundError:

@@ -24,7 +24,8 @@ from builder.errors import AuditError, DisklessError
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
 from builder.system.archive import Member, memory_members, scan_tree, write_archive
 from builder.system.frames import LARGEST, FrameWriter
-from builder.system.unpack import read_index, read_members, unpack
+from builder.system.members import read_members
+from builder.system.unpack import read_index, unpack
 from tests.images import ROOT, scratch
 from tests.require import needs_root, needs_tool
 

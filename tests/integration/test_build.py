@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from builder.model.manifest import ROOTFS, Manifest
-from builder.system.unpack import read_index, read_members
+from builder.system.members import read_members
+from builder.system.unpack import read_index
 from tests.images import (
     debian_image,
     descendants,

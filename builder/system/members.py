@@ -1,0 +1,182 @@
+"""Reading our archives: every frame is checked before it is decompressed, every member compared with its record."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import libarchive
+import zstandard
+from libarchive import ffi
+from libarchive.exception import ArchiveError
+
+from builder.errors import AuditError, DisklessError
+from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
+
+AGAIN = "copy or build the version again"
+_LARGEST_BUNDLE = 1 << 30
+_xattr_reset = ffi.ffi("entry_xattr_reset", [ffi.c_archive_entry_p], ctypes.c_int)
+_xattr_next = ffi.ffi(
+    "entry_xattr_next",
+    [
+        ffi.c_archive_entry_p,
+        ctypes.POINTER(ctypes.c_char_p),
+        ctypes.POINTER(ctypes.c_void_p),
+        ctypes.POINTER(ctypes.c_size_t),
+    ],
+    ctypes.c_int,
+)
+
+
+def read_archive(archive: Path, index: Index) -> Iterator[tuple[FileRecord, Iterator[bytes]]]:
+    """Each record of the index with its member's content, in order; AuditError where the archive differs from it."""
+    with archive.open("rb") as file:
+        stream = FrameReader(file, index, str(archive))
+        records = iter(index.files)
+        try:
+            with libarchive.stream_reader(io.BufferedReader(stream, 1 << 20), "tar") as members:
+                for member in members:
+                    yield _matched(str(archive), next(records, None), member), _content(str(archive), stream, member)
+        except ArchiveError as error:
+            raise stream.error or AuditError(f"{archive}: no tar archive: {error}", AGAIN) from error
+        if stream.error is not None:
+            raise stream.error
+        missing = next(records, None)
+        if missing is not None:
+            raise AuditError(f"{archive} ends before {missing.path!r}, which the index says it holds", AGAIN)
+
+
+def _content(archive: str, stream: FrameReader, member: Any) -> Iterator[bytes]:  # noqa: ANN401 - no types
+    try:
+        yield from member.get_blocks()
+    except ArchiveError as error:
+        raise stream.error or AuditError(f"{archive}: {member.pathname!r} ends too early: {error}", AGAIN) from error
+
+
+def read_members(archive: Path) -> dict[str, bytes]:
+    """The files of a small archive (a bundle) by name; AuditError when it is none."""
+    try:
+        with (
+            archive.open("rb") as file,
+            zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader,
+        ):
+            plain = reader.read(_LARGEST_BUNDLE + 1)
+        if len(plain) > _LARGEST_BUNDLE:
+            raise AuditError(f"{archive} holds more than {_LARGEST_BUNDLE >> 30} GiB", "this is no bundle")
+        with libarchive.memory_reader(plain, "tar") as members:
+            return {_plain_name(archive, member): b"".join(member.get_blocks()) for member in members if member.isfile}
+    except (zstandard.ZstdError, ArchiveError) as error:
+        raise AuditError(f"{archive}: damaged: {error}", AGAIN) from error
+
+
+def _plain_name(archive: Path, member: Any) -> str:  # noqa: ANN401 - libarchive has no types
+    name: str = member.pathname
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise AuditError(f"{archive}: {name!r} is no plain name", AGAIN)
+    return name
+
+
+class FrameReader(io.RawIOBase):
+    """The plain tar of an archive as a stream, frame by frame.
+
+    libarchive calls it from C, where an exception would be lost, or worse: a fault ends the stream and is in `error`.
+    """
+
+    def __init__(self, file: BinaryIO, index: Index, name: str) -> None:
+        super().__init__()
+        self.error: DisklessError | None = None
+        self._file = file
+        self._frames = iter(index.frames)
+        self._name = name
+        self._plain = b""
+        self._position = 0
+        self._decompressor = zstandard.ZstdDecompressor()
+
+    def readable(self) -> bool:
+        """Always true."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - whatever io hands us
+        """Fills `buffer` from the current frame; 0 at the end, or at the first fault."""
+        if self._position == len(self._plain):
+            try:
+                self._plain, self._position = self._next(), 0
+            except AuditError as error:
+                self.error = error
+                self._plain, self._position = b"", 0
+        count = min(len(buffer), len(self._plain) - self._position)
+        buffer[:count] = self._plain[self._position : self._position + count]
+        self._position += count
+        return count
+
+    def _next(self) -> bytes:
+        frame = next(self._frames, None)
+        if frame is None or self.error is not None:
+            return b""
+        return self._decompress(frame)
+
+    def _decompress(self, frame: Frame) -> bytes:
+        try:
+            data = self._file.read(frame.size)
+        except OSError as error:
+            raise AuditError(f"{self._name}: {error.strerror}", "see dmesg: the disk may be failing") from error
+        if len(data) != frame.size or hashlib.sha256(data).hexdigest() != frame.sha256:
+            raise AuditError(f"{self._name}: damaged at byte {frame.offset}", AGAIN)
+        try:
+            plain = self._decompressor.decompress(data, max_output_size=frame.plain_size)
+        except zstandard.ZstdError as error:
+            raise AuditError(f"{self._name}: no zstd frame at byte {frame.offset}: {error}", AGAIN) from error
+        if len(plain) != frame.plain_size:
+            raise AuditError(f"{self._name}: the frame at byte {frame.offset} is not as long as the index says", AGAIN)
+        return plain
+
+
+def _matched(archive: str, record: FileRecord | None, member: Any) -> FileRecord:  # noqa: ANN401
+    """The record, if the member's header says the same."""
+    name = member.pathname
+    path = os.path.normpath(name) if name else None
+    if record is None or path != record.path or name.startswith(("/", "../")):
+        raise AuditError(f"{archive} holds {name!r} where the index says {record and record.path!r}", AGAIN)
+    found = _record(member, path)
+    for field in dataclasses.fields(FileRecord):
+        there, said = getattr(found, field.name), getattr(record, field.name)
+        if field.name not in ("sha256", "frame") and there != said:
+            message = f"{archive}: {path!r} has {field.name} {there!r} where the index says {said!r}"
+            raise AuditError(message, AGAIN)
+    return record
+
+
+def _record(member: Any, path: str) -> FileRecord:  # noqa: ANN401
+    """What a member's header says, as the index has it."""
+    kinds = ((member.islnk, HARDLINK), (member.issym, SYMLINK), (member.isdir, DIRECTORY), (member.isreg, FILE))
+    kind = next((name for holds, name in kinds if holds), "?")
+    return FileRecord(
+        path=path,
+        type=kind,
+        mode=member.mode & 0o7777,
+        uid=member.uid,
+        gid=member.gid,
+        mtime=member.mtime,
+        size=member.size or 0,
+        sha256="",
+        link=(member.linkpath or "") if kind in (HARDLINK, SYMLINK) else "",
+        xattrs=_xattrs(member),
+        frame=0,
+    )
+
+
+def _xattrs(member: Any) -> dict[str, str]:  # noqa: ANN401
+    entry = member._entry_p
+    name, value, size = ctypes.c_char_p(), ctypes.c_void_p(), ctypes.c_size_t()
+    found = {}
+    for _ in range(_xattr_reset(entry)):
+        _xattr_next(entry, ctypes.byref(name), ctypes.byref(value), ctypes.byref(size))
+        content = ctypes.string_at(value, size.value) if value.value else b""
+        found[(name.value or b"").decode("utf-8", "backslashreplace")] = content.hex()
+    return found
