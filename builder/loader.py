@@ -26,6 +26,7 @@ from builder.model.syntax import Syntax
 
 _LARGEST_RECIPE = 1 << 20
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_CREDENTIALS = re.compile(r"://[^/\s]*@")
 _LONGEST_NUMBER = 18  # fits into 64 bits
 _MOST_VALUES = 50_000  # with every alias written out
 _YAML_TAGS = "tag:yaml.org,2002:"
@@ -100,11 +101,14 @@ def _parse(path: Path, text: str) -> yaml.Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise InputError(
-            f"{path}{place}: not YAML: {error.problem}", "check indentation, brackets and quotes"
-        ) from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {str(error).splitlines()[0]}", "remove control characters") from error
+        began = f", {error.context}" if error.context else ""
+        if error.context_mark:
+            began += f" that begins on line {error.context_mark.line + 1}"
+        hint = "check indentation, brackets and quotes"
+        raise InputError(f"{path}{place}: not YAML{began}: {error.problem}", hint) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise InputError(f"{path}:{line}: not YAML: {error.reason}", "remove control characters") from error
     except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: not YAML: {error}", "correct the number or the escape sequence") from error
     except RecursionError as error:
@@ -229,7 +233,8 @@ class _Reader:
             inside = (*place, name if name is not None else "?")
             if name not in fields:
                 self._marks[inside] = key_node.start_mark
-                self._fault(inside, f"unknown key {name!r}", _suggest(str(name), list(fields)))
+                message = f"unknown key {name!r}" if name is not None else "a key must be text"
+                self._fault(inside, message, _suggest(str(name), list(fields)))
             elif name in values:
                 first = self._marks[inside].line + 1
                 self._marks[(*place, f"{name} again")] = key_node.start_mark
@@ -268,7 +273,8 @@ class _Reader:
             hint = _suggest(node.value, [member.value for member in kind])
             return self._fault(place, f"{node.value!r} is not allowed here", hint)
         verb = "is no" if get_origin(kind) is Annotated else "is not"
-        return self._fault(place, f"{node.value!r} {verb} {wanted}", hint)
+        shown = _CREDENTIALS.sub("://***@", node.value)
+        return self._fault(place, f"{shown!r} {verb} {wanted}", hint)
 
 
 def _convert(text: str, kind: Any) -> Any:  # noqa: ANN401
@@ -292,7 +298,7 @@ def _expectation(kind: Any) -> tuple[str, str]:  # noqa: ANN401
     if kind is bool:
         return "true or false", "write true or false"
     if kind is int:
-        return "a whole number", "write digits only"
+        return f"a whole number of at most {_LONGEST_NUMBER} digits", "write digits only"
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return "one of " + ", ".join(member.value for member in kind), "write one of them"
     return "text", "write text, in quotes if it has special characters"

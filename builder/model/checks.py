@@ -13,6 +13,8 @@ _VOLATILE = ("/dev", "/proc", "/sys", "/run", "/tmp")
 _RESOLVER_LIMIT = 3  # MAXNS, resolv.conf(5)
 _CMDLINE_LIMIT = 1500  # of the kernel's 2047, leaving room for nfsroot= and what a lab or a loader adds
 _OURS = {"root": "the root is always /dev/nfs", "nfsroot": "the server writes it", "initrd": "the loader writes it"}
+# names beside the images' own in a server's directories
+_RESERVED = {"boot", "current", "generations", "grub", "ipxe", "latest", "pxelinux.cfg", "versions", "writable"}
 _LOCALES_BUILT_IN = ("C", "POSIX", "C.UTF-8")
 
 
@@ -28,7 +30,7 @@ class Fault:
 def contradictions(recipe: Recipe) -> list[Fault]:
     """All contradictions of a recipe; an empty list when it can work."""
     found: list[Fault] = []
-    for check in (_repeated, _empty, _files, _filesystems, _network, _system, _initramfs, _boot):
+    for check in (_names, _repeated, _empty, _files, _filesystems, _network, _system, _initramfs, _boot):
         found.extend(check(recipe))
     return found
 
@@ -47,6 +49,12 @@ def _repeated(recipe: Recipe) -> Iterator[Fault]:
             if count > 1:
                 position = len(values) - 1 - list(reversed(values)).index(value)
                 yield Fault((*place, position), f"'{value}' is listed {count} times", "keep one of them")
+
+
+def _names(recipe: Recipe) -> Iterator[Fault]:
+    if recipe.image in _RESERVED:
+        hint = f"choose another name than {', '.join(sorted(_RESERVED))}"
+        yield Fault(("image",), f"'{recipe.image}' has a meaning of its own on a server", hint)
 
 
 def _empty(recipe: Recipe) -> Iterator[Fault]:
@@ -69,16 +77,17 @@ def _files(recipe: Recipe) -> Iterator[Fault]:
     }
     if recipe.network.nameservers:
         generated["/etc/resolv.conf"] = "network.nameservers"
-    paths = [file.path for file in recipe.files]
+    directories = {parent for file in recipe.files for parent in _parents(file.path)}
+    seen: set[str] = set()
     for position, file in enumerate(recipe.files):
         place: Place = ("files", position, "path")
         if (file.text is None) == (file.source is None):
-            yield Fault(
-                ("files", position), f"{file.path} needs either 'text' or 'source'", "write exactly one of the two"
-            )
-        if file.path in paths[:position]:
+            has = "neither 'text' nor" if file.text is None else "both 'text' and"
+            yield Fault(("files", position), f"{file.path} has {has} 'source'", "write exactly one of the two")
+        if file.path in seen:
             yield Fault(place, f"{file.path} is written twice", "keep one of the two entries")
-        if any(other.startswith(file.path + "/") for other in paths):
+        seen.add(file.path)
+        if file.path in directories:
             yield Fault(place, f"{file.path} is a file and also the directory of another one", "rename one of them")
         if file.path in generated:
             yield Fault(place, f"{file.path} is written from {generated[file.path]}", "set it there instead")
@@ -88,6 +97,12 @@ def _files(recipe: Recipe) -> Iterator[Fault]:
                 f"{file.path} would be hidden at boot by a mount",
                 "choose a path outside " + ", ".join(_VOLATILE),
             )
+
+
+def _parents(path: str) -> list[str]:
+    """Every directory above a plain absolute path."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(2, len(parts))]
 
 
 def _filesystems(recipe: Recipe) -> Iterator[Fault]:
@@ -177,7 +192,9 @@ def _boot(recipe: Recipe) -> Iterator[Fault]:
             yield Fault(place, "'ro' contradicts root.mode: rw", "remove one of the two")
     if sum(len(word.encode()) + 1 for word in recipe.boot.cmdline) > _CMDLINE_LIMIT:
         yield Fault(
-            ("boot", "cmdline"), f"more than {_CMDLINE_LIMIT} bytes of kernel arguments", "the kernel reads 2047 in all"
+            ("boot", "cmdline"),
+            f"more than {_CMDLINE_LIMIT} bytes of kernel arguments",
+            "remove some: the kernel reads 2047 in all",
         )
     for position, option in enumerate(recipe.root.nfs.options):
         name = option.partition("=")[0]

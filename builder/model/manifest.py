@@ -106,4 +106,6 @@ class Manifest:
             conforms(manifest, cls) and IMAGE_NAME.accepts(manifest.image) and _VERSION.fullmatch(manifest.version)
         ):
             raise ValueError(f"not a manifest: image {manifest.image!r}, version {manifest.version!r}")
+        if set(manifest.artifacts) != {ROOTFS, BUNDLE, INDEX}:
+            raise ValueError(f"not a manifest: it names {', '.join(manifest.artifacts) or 'no artifact'}")
         return manifest

@@ -84,7 +84,9 @@ HostName = Annotated[
     ),
 ]
 TimeZone = Annotated[str, Syntax("time zone", r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}", "Europe/Berlin")]
-LocaleName = Annotated[str, Syntax("locale", r"[A-Za-z]{1,3}(_[A-Z]{2})?(\.[A-Za-z0-9-]+)?(@[a-z]+)?", "C.UTF-8")]
+LocaleName = Annotated[
+    str, Syntax("locale in UTF-8", r"C(\.UTF-8)?|POSIX|[a-z]{2,3}(_[A-Z]{2})?\.UTF-8(@[a-z]+)?", "en_US.UTF-8")
+]
 UnitName = Annotated[
     str,
     Syntax("systemd unit", r"[A-Za-z0-9_][A-Za-z0-9:_.@\\-]{0,254}", "ssh.service"),

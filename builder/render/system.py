@@ -35,8 +35,7 @@ def system_entries(system: System) -> list[TreeEntry]:
     ]
     entries.append(TreeFile("/etc/default/locale", f"LANG={system.locale}\n".encode()))
     if system.locale not in BUILT_IN_LOCALES:
-        charset = system.locale.partition(".")[2].partition("@")[0] or "ISO-8859-1"
-        entries.append(TreeFile("/etc/locale.gen", f"{system.locale} {charset}\n".encode()))
+        entries.append(TreeFile("/etc/locale.gen", f"{system.locale} UTF-8\n".encode()))
     return entries
 
 
