@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
-from builder.model.manifest import BUNDLE, INDEX, ROOTFS, Artifact, Manifest, NfsRoot, Package
+from builder.model.manifest import Artifact, Manifest, NfsRoot, Package
 
 MANIFEST = Manifest(
     image="lab",
@@ -22,7 +22,7 @@ MANIFEST = Manifest(
     capabilities=("/usr/bin/ping",),
     entries=4,
     size=5,
-    artifacts={name: Artifact(4096, "0" * 64) for name in (ROOTFS, BUNDLE, INDEX)},
+    artifacts={name: Artifact(4096, "0" * 64) for name in ("boot.tar.zst", "index.json.zst", "rootfs.tar.zst")},
     tools={"diskless": "0.1.0"},
 )
 INDEX = Index(

@@ -163,7 +163,6 @@ def test_locales_have_their_character_set() -> None:
 
     assert written("C.UTF-8") is None
     assert written("de_DE.UTF-8") == b"de_DE.UTF-8 UTF-8\n"
-    assert written("de_DE") == b"de_DE ISO-8859-1\n"
 
 
 def test_boot_configurations() -> None:
