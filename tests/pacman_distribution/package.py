@@ -126,7 +126,8 @@ class Package:
 
 
 def _digest(content: bytes) -> str:
-    return f"size={len(content)} sha256digest={hashlib.sha256(content).hexdigest()}"
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()  # pacman -Qkk compares it
+    return f"size={len(content)} md5digest={md5} sha256digest={hashlib.sha256(content).hexdigest()}"
 
 
 def _escape(name: str) -> str:
