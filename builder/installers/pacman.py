@@ -16,6 +16,7 @@ from pathlib import Path
 
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.installers.base import Job
+from builder.installers.pacman_checks import boot_packages, check_ignored, check_roles
 from builder.installers.pacman_database import Database, Entry, read_databases
 from builder.installers.pacman_errors import (
     check_hidden,
@@ -104,8 +105,8 @@ class PacmanInstaller:
             raise InputError(
                 f"no repository has {', '.join(_LOADERS)}, which brings pxelinux.0", "add extra to repositories"
             )
-        _check_roles(packages, database)
-        _check_ignored(packages, database, self._distribution)
+        check_roles(packages, database)
+        check_ignored(packages, self._distribution)
         return Lock(tuple(sorted(entry.package for entry in packages)), loaders)
 
     def fetch(self, lock: Lock) -> int:
@@ -141,7 +142,7 @@ class PacmanInstaller:
         )
         take_back(tree, epoch)
         check_installed(tree, lock)
-        fatal = [entry.package.name for entry in database.entries if _is_kernel(entry) or _makes_initramfs(entry)]
+        fatal = boot_packages(database)
         described = fatal_descriptions([path.read_text("utf-8") for path in (tree / _SYSTEM_HOOKS).glob("*.hook")])
         check_hidden(hidden_failures(output), [*fatal, *described], self._job.warn)
 
@@ -322,39 +323,3 @@ def _key(text: str) -> str:
 
 def _entry_of(database: Database, package: LockedPackage) -> Entry:
     return next(entry for entry in database.entries if entry.package == package)
-
-
-def _is_kernel(entry: Entry) -> bool:
-    """Every kernel of Arch depends on something that makes its initramfs, and nothing else does."""
-    return "initramfs" in entry.depends
-
-
-def _makes_initramfs(entry: Entry) -> bool:
-    return entry.package.name == "mkinitcpio" or "mkinitcpio" in entry.provides
-
-
-def _check_roles(packages: Sequence[Entry], database: Database) -> None:
-    kernels = [entry.package.name for entry in packages if _is_kernel(entry)]
-    if not kernels:
-        known = sorted({entry.package.name for entry in database.entries if _is_kernel(entry)})
-        raise InputError(
-            "the packages bring no kernel, so the image could not boot",
-            f"add one of {', '.join(known)} to packages" if known else "add linux to packages",
-        )
-    if len(kernels) > 1:
-        raise InputError(
-            f"the packages bring {len(kernels)} kernels: {', '.join(kernels)}", "an image boots one: keep one of them"
-        )
-    if not any(_makes_initramfs(entry) for entry in packages):
-        raise InputError("the packages bring no mkinitcpio, so the image could not boot", "add mkinitcpio to packages")
-
-
-def _check_ignored(packages: Sequence[Entry], database: Database, distribution: ArchDistribution) -> None:
-    names = {entry.package.name for entry in packages}
-    for name in distribution.ignore:
-        if name in names:
-            users = [entry.package.name for entry in packages if name in entry.depends]
-            raise InputError(
-                f"{name} is in ignore, but {', '.join(users) or 'another package'} depends on it",
-                f"remove it from ignore, or take it as fulfilled: assume_installed: [{name}]",
-            )
