@@ -57,11 +57,11 @@ def ssh_key() -> Path:
     return path
 
 
-def build_image(image: str, **changes: Any) -> Path:
-    """The version directory of the Debian recipe with other top-level keys."""
+def build_image(image: str, base: str = "debian-nfs", **changes: Any) -> Path:
+    """The version directory of a recipe of the project with other top-level keys."""
     directory = scratch() / "recipes" / image
     directory.mkdir(parents=True)
-    recipe = write_recipe(directory, image=image, **changes)
+    recipe = write_recipe(directory, base, image=image, **changes)
     result = run_diskless("build", recipe, "--output", scratch() / "output")
     assert result.returncode == 0, result.stderr
     return Path(result.stdout.strip())

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
+from builder.errors import AuditError, CommandError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.pacman_checks import boot_packages, check_ignored, check_roles
 from builder.installers.pacman_database import Database, Entry, read_databases
@@ -24,7 +24,6 @@ from builder.installers.pacman_errors import (
     explain_unknown,
     fatal_descriptions,
     hidden_failures,
-    unknown_targets,
 )
 from builder.installers.pacman_keyring import find_keyring, prepare_keyring
 from builder.installers.pacman_tree import check_installed, give_databases, prepare_tree, take_back
@@ -230,15 +229,11 @@ class PacmanInstaller:
 
     def _closure(self, database: Database) -> list[Entry]:
         targets = self._targets(database)
-        try:
-            lines = self._pacman(
-                ["-Sp", "--print-format", "@%r|%n|%v", *targets], self._packages, self._databases, capture=True
-            )
-        except CommandError as error:
-            names = unknown_targets("\n".join(error.details))
-            if names:
-                raise explain_unknown(names, database.names(), self._distribution) from error
-            raise
+        unknown = [name for name in targets if not database.provides(name)]
+        if unknown:
+            raise explain_unknown(unknown, database.names(), self._distribution)
+        arguments = ["-Sp", "--print-format", "@%r|%n|%v", *targets]
+        lines = self._pacman(arguments, self._packages, self._databases)
         found = []
         for line in lines:
             if line.startswith("@"):
@@ -256,16 +251,13 @@ class PacmanInstaller:
         dbpath: Path,
         *,
         network: bool = False,
-        capture: bool = False,
         env: dict[str, str] | None = None,
     ) -> list[str]:
         """Runs pacman with every path given, and returns all that it printed; what it complains of is explained."""
         operation, *rest = arguments
         argv = ["pacman", operation, "--config", str(self._config), "--dbpath", str(dbpath)]
         argv += ["--cachedir", str(cachedir), "--gpgdir", str(self._gpgdir), "--arch", self._distribution.architecture]
-        argv += ["--logfile", str(self._job.work / "pacman.log"), "--noconfirm"]
-        if not capture:
-            argv.append("--noprogressbar")
+        argv += ["--logfile", str(self._job.work / "pacman.log"), "--noconfirm", "--noprogressbar"]
         if "--root" not in rest:
             argv += ["--root", str(self._job.work)]
         for name in self._distribution.assume_installed:
@@ -275,13 +267,10 @@ class PacmanInstaller:
         before = runner.position()
         environment = {**(env or {}), **(proxy_variables() if network else {})}
         try:
-            printed = sandbox.run([*argv, *rest], network=network, env=environment, capture=capture)
+            sandbox.run([*argv, *rest], network=network, env=environment)
         except CommandError as error:
-            raise self._explained(runner.since(before), error) from error
-        return printed.splitlines() if capture else runner.since(before)
-
-    def _explained(self, output: list[str], error: CommandError) -> DisklessError:
-        return explain("\n".join(output), error, self._distribution)
+            raise explain("\n".join(runner.since(before)), error, self._distribution) from error
+        return runner.since(before)
 
     def _forget_damaged(self, entries: Sequence[Entry]) -> None:
         """Removes cached files that are not what the database says, so that they are fetched again."""

@@ -14,11 +14,10 @@ from builder.errors import AuditError, CommandError, DisklessError, HostError, I
 from builder.model.recipe import ArchDistribution
 from builder.render.pacman import servers
 
-_UNKNOWN = re.compile(r"^error: target not found: (\S+)", re.MULTILINE)
 _CONFLICT = re.compile(r"^(?:\S+: )?(?:\S+ exists in .*|.* exists in both .*)$", re.MULTILINE)
 _BAD_PACKAGE = re.compile(
-    r"^error: (?:\S+: )?(?:signature from .*|.*missing required signature.*|.*key \"?\w+\"? (?:could not|is unknown).*"
-    r"|required key missing.*)$",
+    r"(?:^|\[Y/n\] )error: ((?:\S+: )?(?:signature from .*|.*missing required signature.*"
+    r"|.*key \"?\w+\"? (?:could not|is unknown).*|required key missing.*))$",
     re.MULTILINE,
 )
 _DEPENDENCY = re.compile(r"^(?:warning: cannot resolve .*|:: unable to satisfy dependency .*)$", re.MULTILINE)
@@ -27,6 +26,8 @@ _FAILED_FILE = re.compile(r"failed retrieving file '([^']+)' from (\S+) : (.*)")
 _STEP = re.compile(r"^(?:(?:\(\s*\d+/\d+\) )?(?:installing|upgrading|reinstalling) (?P<package>\S+?)(?:\.\.\.)?"
                    r"|\(\s*\d+/\d+\) (?P<hook>.+))$")  # fmt: skip
 _HIDDEN = re.compile(r"error: command failed to execute correctly|call to execv failed|error: scriptlet failed")
+_OTHER_FILE = "a package is not the file that the repository's database describes"
+_STALE = "the mirror's database is stale, or being updated right now: build again, or set another mirror first"
 # the initramfs is no image if one of these failed
 _FATAL_COMMANDS = ("depmod", "mkinitcpio")
 
@@ -38,13 +39,11 @@ def explain(output: str, error: CommandError, distribution: ArchDistribution) ->
         if found is not None:
             found.details = found.details or error.details
             return found
-    error.hint = "the first line that begins with `error:` is the cause"
+    first = re.search(r"^error: (.*)$", output, re.MULTILINE)
+    if first:
+        error.message = f"pacman: {first[1]}"
+    error.hint = "the lines above it in the log say more"
     return error
-
-
-def unknown_targets(output: str) -> list[str]:
-    """Names that no repository has."""
-    return _UNKNOWN.findall(output)
 
 
 def explain_unknown(names: Sequence[str], known: list[str], distribution: ArchDistribution) -> InputError:
@@ -77,29 +76,29 @@ def _space(output: str, distribution: ArchDistribution) -> DisklessError | None:
 
 def _mirror(output: str, distribution: ArchDistribution) -> DisklessError | None:
     failed = _FAILED_FILE.findall(output)
-    lists = "failed to synchronize all databases" in output or "failed to update" in output
-    if not failed and not lists:
-        return None
     lines = tuple(f"{name} from {host}: {reason}" for name, host, reason in failed)
+    if "failed to synchronize all databases" in output or "failed to update" in output:
+        urls = (url for item in distribution.repositories for url in servers(distribution, item))
+        message = f"the package databases could not be fetched from {', '.join(dict.fromkeys(urls))}"
+        return CommandError(message, mirror_hint(distribution), lines)
     missing = [name for name, _, reason in failed if "404" in reason or "Couldn't open file" in reason]
-    urls = ", ".join(dict.fromkeys(url for item in distribution.repositories for url in servers(distribution, item)))
-    if not lists and missing:
-        return CommandError(
-            f"the mirror's database names {missing[0]}, and the mirror does not have it",
-            "its database is stale, or it is being updated right now: build again, or set another mirror first",
+    if any("size exceeded" in reason for _, _, reason in failed):
+        return AuditError(_OTHER_FILE, _STALE, lines)
+    if missing and missing[0].endswith(".sig"):
+        return AuditError(
+            f"a package is not signed: there is no {missing[0]}",
+            "sign the repository's packages (makepkg --sign); signatures: never is for local repositories",
             lines,
         )
-    return CommandError(f"the package databases could not be fetched from {urls}", mirror_hint(distribution), lines)
+    if missing:
+        return CommandError(f"the mirror's database names {missing[0]}, and the mirror does not have it", _STALE, lines)
+    return CommandError("packages could not be fetched", mirror_hint(distribution), lines) if failed else None
 
 
 def _trust(output: str, distribution: ArchDistribution) -> DisklessError | None:
-    lines = tuple(dict.fromkeys(match[0] for match in _BAD_PACKAGE.finditer(output)))
+    lines = tuple(dict.fromkeys(match[1] for match in _BAD_PACKAGE.finditer(output)))
     if "(checksum)" in output or "is corrupted (invalid or corrupted package)" in output:
-        return AuditError(
-            "a package is not the file that the repository's database describes",
-            "the mirror's database is stale or a package was replaced: build again, or set another mirror first",
-            lines,
-        )
+        return AuditError(_OTHER_FILE, _STALE, lines)
     if "PGP signature" not in output and "required signature" not in output and not lines:
         return None
     keyring = distribution.keyring or "archlinux-keyring on this host"
@@ -110,9 +109,7 @@ def _trust(output: str, distribution: ArchDistribution) -> DisklessError | None:
         hint = f"is {keyring} newer than the package, and its signer in NAME-trusted? Install a newer keyring, " + (
             "or set distribution.keyring to the repository's own"
         )
-    return AuditError(
-        f"a package {reason}: {lines[0].removeprefix('error: ') if lines else 'see the log'}", hint, lines
-    )
+    return AuditError(f"a package {reason}: {lines[0] if lines else 'see the log'}", hint, lines)
 
 
 def _conflict(output: str, distribution: ArchDistribution) -> DisklessError | None:
