@@ -60,7 +60,7 @@ def ssh_key() -> Path:
 def build_image(image: str, base: str = "debian-nfs", **changes: Any) -> Path:
     """The version directory of a recipe of the project with other top-level keys."""
     directory = scratch() / "recipes" / image
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     recipe = write_recipe(directory, base, image=image, **changes)
     result = run_diskless("build", recipe, "--output", scratch() / "output")
     assert result.returncode == 0, result.stderr

@@ -61,8 +61,8 @@ class PacmanInstaller:
         """pacman, which Debian packages too, and the tools of libarchive and GnuPG."""
         return (
             Tool("pacman", "pacman-package-manager", "pacman"),
-            Tool("pacman-key", "pacman-package-manager", "pacman"),
             Tool("gpg", "gpg", "gnupg"),
+            Tool("gpg-agent", "gpg-agent", "gnupg"),
             Tool("bsdtar", "libarchive-tools", "libarchive"),
         )
 
@@ -96,7 +96,7 @@ class PacmanInstaller:
         if keyring is None:
             self._gpgdir.mkdir(mode=0o700)
         else:
-            prepare_keyring(self._job, keyring, self._gpgdir, self._config)
+            prepare_keyring(self._job, keyring, self._gpgdir)
         database = self._read()
         packages = self._closure(database)
         loaders = tuple(entry.package for name in _LOADERS if (entry := database.first(name)) is not None)

@@ -1,7 +1,8 @@
 """The keys that packages must be signed by: populated once into the cache, copied for each build, never into an image.
 
-The steps are those of `pacman-key --populate`, whose directory of keyrings is fixed and differs between
-distributions; gpg-agent, which gpg starts, ends with the sandbox's process namespace.
+The steps are those of `pacman-key --init` and `--populate`, whose directory of keyrings is fixed and differs between
+distributions. The key that signs them is thrown away with the sandbox's /tmp, and gpg-agent, which gpg starts, ends
+with the sandbox's process namespace.
 """
 
 from __future__ import annotations
@@ -21,9 +22,30 @@ from builder.model.recipe import ArchDistribution, Architecture
 _DIRECTORIES = ("/usr/share/pacman/keyrings", "/usr/share/keyrings")
 _NAMES = {Architecture.X86_64: "archlinux", Architecture.I686: "archlinux32"}
 _FINGERPRINT = re.compile(r"^[0-9A-F]{40}(?=:|\s*$)", re.MULTILINE)
-# gpg: commands after the key's name are what it would ask for
-_DISABLE = 'for key; do gpg --homedir "$0" --batch --quiet --no-tty --edit-key "$key" disable quit; done'
-_FORMAT = "1"  # of the cached directory
+_FORMAT = "3"  # of the cached directory
+_NO_KEYS = 65  # EX_DATAERR, sysexits.h
+# KEYRING OWNERTRUST TARGET, then +KEY for one to sign and -KEY for one to disable. It works in /tmp: gpg-agent does not
+# start in a directory with a space in its name, and the path of its socket has at most 107 bytes, unix(7).
+_SCRIPT = f"""\
+set -eu
+keyring=$1 ownertrust=$2 target=$3
+shift 3
+gpg() {{ command gpg --homedir /tmp/home --batch --quiet --no-tty --yes "$@"; }}
+mkdir -m 0700 /tmp/home
+touch /tmp/home/pubring.gpg # libalpm asks for this old name, and gpg uses it where it finds it
+printf 'lock-never\\nno-greeting\\nno-permission-warning\\n' >/tmp/home/gpg.conf
+gpg --passphrase '' --quick-generate-key 'diskless build host' ed25519 sign never
+gpg --import "$keyring" || exit {_NO_KEYS}
+for key; do
+    case $key in
+    +*) gpg --quick-lsign-key "${{key#+}}" ;;
+    -*) gpg --edit-key "${{key#-}}" disable quit ;;
+    esac
+done
+[ ! -s "$ownertrust" ] || gpg --import-ownertrust "$ownertrust"
+gpg --check-trustdb
+cp /tmp/home/pubring.gpg /tmp/home/trustdb.gpg /tmp/home/gpg.conf "$target"
+"""
 
 
 def find_keyring(distribution: ArchDistribution) -> Path:
@@ -49,11 +71,8 @@ def find_keyring(distribution: ArchDistribution) -> Path:
     )
 
 
-def prepare_keyring(job: Job, keyring: Path, target: Path, config: Path) -> None:
-    """Makes `target` a GnuPG home for pacman that trusts what `keyring` says; `config` is any pacman.conf.
-
-    InputError when the file holds no key.
-    """
+def prepare_keyring(job: Job, keyring: Path, target: Path) -> None:
+    """Makes `target` a GnuPG home for pacman that trusts what `keyring` says; InputError when it holds no key."""
     parts = [_read(keyring), _read(_beside(keyring, "trusted")), _read(_beside(keyring, "revoked"))]
     digest = hashlib.sha256(b"\0".join([_FORMAT.encode(), *parts])).hexdigest()[:16]
     store = job.cache / "pacman" / "keyrings"
@@ -62,36 +81,25 @@ def prepare_keyring(job: Job, keyring: Path, target: Path, config: Path) -> None
     with locked(store / "lock", job.notify):
         if not cached.is_dir():
             job.notify(f"preparing the keyring {keyring}: once, about a minute for Arch Linux's")
-            _populate(job, keyring, cached, config)
+            _populate(job, keyring, cached)
     shutil.copytree(cached, target)
     target.chmod(0o700)
 
 
-def _populate(job: Job, keyring: Path, cached: Path, config: Path) -> None:
+def _populate(job: Job, keyring: Path, cached: Path) -> None:
     home = Path(tempfile.mkdtemp(prefix=".tmp-", dir=cached.parent))
+    trusted, revoked = _beside(keyring, "trusted"), _beside(keyring, "revoked")
+    keys = [f"+{key}" for key in _fingerprints(trusted)] + [f"-{key}" for key in _fingerprints(revoked)]
     try:
-        # the agent's socket elsewhere: the path of one has at most 107 bytes, unix(7)
-        (home / "S.gpg-agent").write_text("%Assuan%\nsocket=/tmp/agent\n", "ascii")
-        key = ["pacman-key", "--config", str(config), "--gpgdir", str(home)]
-        gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--no-tty", "--no-permission-warning"]
-        job.sandbox.run([*key, "--init"])
-        try:
-            job.sandbox.run([*gpg, "--import", str(keyring)])
-        except CommandError as error:
-            raise InputError(
-                f"{keyring} holds no keys that gpg can read", "give the NAME.gpg of a keyring package"
-            ) from error
-        trusted = _fingerprints(_beside(keyring, "trusted"))
-        if trusted:
-            job.sandbox.run([*key, "--lsign-key", *trusted])
-            job.sandbox.run([*gpg, "--import-ownertrust", str(_beside(keyring, "trusted"))])
-        revoked = _fingerprints(_beside(keyring, "revoked"))
-        if revoked:
-            job.sandbox.run(["sh", "-c", _DISABLE, str(home), *revoked])
-        job.sandbox.run([*gpg, "--check-trustdb"])
-        for leftover in home.glob("S.*"):
-            leftover.unlink()
+        job.sandbox.run(["sh", "-c", _SCRIPT, "sh", str(keyring), str(trusted), str(home), *keys])
         home.rename(cached)
+    except CommandError as error:
+        if error.status != _NO_KEYS:
+            error.message = f"the keyring {keyring} could not be prepared"
+            error.hint = "gpg says why above; are gpg and gpg-agent of one version?"
+            raise
+        hint = "give the NAME.gpg of a keyring package"
+        raise InputError(f"{keyring} holds no keys that gpg can read", hint, error.details) from error
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -76,7 +76,8 @@ def image_entries(distribution: ArchDistribution) -> list[TreeEntry]:
     """
     entries: list[TreeEntry] = [TreeFile(_IMAGE_MIRRORLIST, _mirrorlist(distribution).encode())]
     reachable = [item for item in distribution.repositories if _remote(servers(distribution, item))]
-    if [item.name for item in reachable if not item.mirrors] != list(_SHIPPED) or len(reachable) > len(_SHIPPED):
+    shipped = [item.name for item in reachable] == list(_SHIPPED) and not any(item.mirrors for item in reachable)
+    if reachable and not shipped:
         entries.append(TreeFile("/etc/pacman.conf", _image_config(distribution, reachable).encode()))
     return entries
 

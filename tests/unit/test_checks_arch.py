@@ -9,7 +9,7 @@ import pytest
 
 from builder.errors import InputError
 from builder.loader import load_recipe
-from tests.images import write_recipe
+from tests.images import ROOT, write_recipe
 
 MKINITCPIO = {"generator": "mkinitcpio"}
 ARCH = {"name": "arch"}
@@ -122,8 +122,6 @@ def test_an_empty_or_wrong_mirrorlist_is_named(tmp_path: Path) -> None:
         assert words in faults(tmp_path, distribution={**ARCH, "mirrorlist": str(mirrorlist)})
 
 
-@pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[2] / "recipes").glob("arch-*.yml")), ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("arch-*.yml")), ids=lambda path: path.stem)
 def test_every_recipe_that_is_shipped_is_sound(path: Path) -> None:
     assert load_recipe(path).recipe.image == path.stem

@@ -231,12 +231,11 @@ def test_repositories_and_package_files(tmp_path: Path) -> None:
         "mirrors": ["https://a.example.org/$repo"],
         "repositories": [
             {"name": "own", "mirrors": ["https://own.example.org/$arch"]},
-            {"name": "local", "mirrors": ["file:///srv/repo"], "signatures": "never"},
+            {"name": "lab", "mirrors": ["file:///srv/repo"], "signatures": "never"},
             {"name": "core"},
         ],
         "package_files": [package.name],
     }
-    distribution["repositories"][1]["name"] = "lab"  # type: ignore[index]
     recipe = changed(tmp_path, distribution=distribution)
     assert arch(recipe).package_files == (str(package),)
     text = resolver_config(arch(recipe), (6, 0), "/work/files")
