@@ -14,7 +14,7 @@ from builder.bootlab.lab import Lab, Served
 from builder.bootlab.settings import LabSettings
 from builder.errors import BootError, HostError
 from builder.model.manifest import BUNDLE, INDEX, ROOTFS, Manifest
-from builder.render.pxe import INITRAMFS, KERNEL, Entry, kernel_cmdline, pxelinux_config
+from builder.render.pxe import KERNEL, image_entry, pxelinux_config
 from builder.render.server import Export
 from builder.system.members import read_members
 from builder.system.progress import Progress
@@ -151,8 +151,7 @@ def _serve(bench: Bench, export: Export) -> None:
     lab, manifest = bench.lab, bench.manifest
     path = f"{lab.nfs.client_path(export)}/{bench.root.relative_to(export.directory)}"
     location = f"{lab.settings.network.server}:{path}"
-    cmdline = " ".join([kernel_cmdline(manifest, location), *lab.settings.kernel_arguments])
-    entry = Entry(manifest.image, manifest.image, KERNEL, INITRAMFS, cmdline)
+    entry = image_entry(manifest, location, more=lab.settings.kernel_arguments)
     (bench.tftp_root / "pxelinux.cfg/default").write_text(pxelinux_config([entry]), "utf-8")
     lab.serve(Served(bench.tftp_root, (export,), location))
 

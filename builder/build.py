@@ -90,7 +90,7 @@ def _context(recipe_file: RecipeFile, workspace: Workspace, cache: Path, runner:
         temporary=workspace.temporary,
         readable=installer.readable(recipe),
     )
-    job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages, progress.note)
+    job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages, progress.note, progress.warn)
     return Context(recipe_file, workspace, sandbox, installer(job), progress)
 
 

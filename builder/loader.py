@@ -20,9 +20,12 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 import yaml
 
 from builder.errors import InputError
-from builder.model.checks import Fault, Place, contradictions
-from builder.model.recipe import Recipe
-from builder.model.syntax import Syntax
+from builder.model.checks import contradictions
+from builder.model.fault import Fault, Place
+from builder.model.recipe import ArchDistribution, DebianDistribution, Recipe
+from builder.model.syntax import MirrorUrl, Syntax
+from builder.system.files import sha256_of
+from builder.system.host import os_release, read_mirrorlist
 
 _LARGEST_RECIPE = 1 << 20
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -57,12 +60,14 @@ def load_recipe(path: Path) -> RecipeFile:
     if recipe is not None and not reader.faults:
         reader.faults.extend(contradictions(recipe))
         sources = _read_sources(recipe, path.parent, reader.faults)
+        recipe = _with_host(recipe, path.parent, reader.faults)
     if recipe is None or reader.faults:
         raise _report(path, reader)
-    recipe = _with_host_suite(recipe)
     digest = hashlib.sha256(text.encode())
     for name, content in sorted(sources.items()):
         digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
+    for name in _host_inputs(recipe):
+        digest.update(f"\0{name}".encode())
     return RecipeFile(path, recipe, sources, digest.hexdigest())
 
 
@@ -143,26 +148,65 @@ def _read_sources(recipe: Recipe, directory: Path, faults: list[Fault]) -> dict[
     return sources
 
 
-def _with_host_suite(recipe: Recipe) -> Recipe:
-    if recipe.distribution.suite is not None:
-        return recipe
-    host = _os_release()
+def _with_host(recipe: Recipe, directory: Path, faults: list[Fault]) -> Recipe:
+    """The recipe with what it takes from this host filled in: Debian's suite, Arch's mirrors and package files."""
+    distribution = recipe.distribution
+    if isinstance(distribution, DebianDistribution):
+        if distribution.suite is not None:
+            return recipe
+        distribution = dataclasses.replace(distribution, suite=_host_suite())
+    else:
+        distribution = _with_host_files(distribution, directory, faults)
+    return dataclasses.replace(recipe, distribution=distribution)
+
+
+def _host_suite() -> str:
+    host = os_release()
     if host.get("ID") != "debian" or "VERSION_CODENAME" not in host:
         raise InputError(
             "the recipe names no distribution.suite, and this host is not a Debian release to take it from",
             "add `suite: bookworm` (or another) to distribution",
         )
-    distribution = dataclasses.replace(recipe.distribution, suite=host["VERSION_CODENAME"])
-    return dataclasses.replace(recipe, distribution=distribution)
+    return host["VERSION_CODENAME"]
 
 
-def _os_release() -> dict[str, str]:
-    """os-release(5) of this host, empty where there is none."""
+def _with_host_files(distribution: ArchDistribution, directory: Path, faults: list[Fault]) -> ArchDistribution:
+    files = tuple(str((directory / name).absolute()) for name in distribution.package_files)
+    for position, name in enumerate(files):
+        place: Place = ("distribution", "package_files", position)
+        if not Path(name).is_file():
+            faults.append(Fault(place, f"there is no file {name}", "create it, or correct the name"))
+        elif ".pkg.tar" not in Path(name).name:
+            faults.append(Fault(place, f"{name} is no package file", "give a file such as NAME-1.0-1-any.pkg.tar.zst"))
+    mirrors = distribution.mirrors
+    if distribution.mirrorlist is not None:
+        mirrors = _mirrors_of_host(Path(distribution.mirrorlist), faults)
+    return dataclasses.replace(distribution, package_files=files, mirrors=mirrors)
+
+
+def _mirrors_of_host(path: Path, faults: list[Fault]) -> tuple[str, ...]:
+    place: Place = ("distribution", "mirrorlist")
     try:
-        lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    return {name: value.strip("\"'") for name, _, value in (line.partition("=") for line in lines)}
+        servers = read_mirrorlist(path)
+    except OSError as error:
+        faults.append(Fault(place, f"{path}: {error.strerror}", "correct the path, or list mirrors: [URL]"))
+        return ()
+    syntax: Syntax = get_args(MirrorUrl)[1]
+    wrong = [server for server in servers if not syntax.accepts(server)]
+    if wrong:
+        faults.append(Fault(place, f"{path} names {wrong[0]!r}, no {syntax.name}", f"write it like {syntax.example}"))
+    if not servers:
+        faults.append(Fault(place, f"{path} has no line `Server = URL`", "uncomment a mirror in it"))
+    return servers
+
+
+def _host_inputs(recipe: Recipe) -> list[str]:
+    """What the recipe's own text does not show of what was read on this host."""
+    distribution = recipe.distribution
+    if isinstance(distribution, DebianDistribution):
+        return []
+    files = [f"{Path(name).name} {sha256_of(Path(name))}" for name in distribution.package_files]
+    return [*files, *(distribution.mirrors if distribution.mirrorlist else ())]
 
 
 def _report(path: Path, reader: _Reader) -> InputError:
@@ -210,7 +254,7 @@ class _Reader:
             return self._fault(place, f"unknown tag {node.tag!r}", "remove it")
         origin = get_origin(kind)
         if origin in (types.UnionType, typing.Union):
-            kind = next(option for option in get_args(kind) if option is not type(None))
+            kind = _choose(node, [option for option in get_args(kind) if option is not type(None)])
             origin = get_origin(kind)
         if dataclasses.is_dataclass(kind):
             return self._mapping(node, typing.cast("type", kind), place)
@@ -275,6 +319,22 @@ class _Reader:
         verb = "is no" if get_origin(kind) is Annotated else "is not"
         shown = _CREDENTIALS.sub("://***@", node.value)
         return self._fault(place, f"{shown!r} {verb} {wanted}", hint)
+
+
+def _choose(node: yaml.Node, kinds: list[Any]) -> Any:  # noqa: ANN401
+    """Of several dataclasses the one whose first field allows what is written there, or is written nowhere."""
+    if len(kinds) == 1:
+        return kinds[0]
+    firsts = {kind: dataclasses.fields(kind)[0] for kind in kinds}
+    name = firsts[kinds[0]].name
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    written = next((value.value for key, value in pairs if key.value == name), None)
+    fitting = [
+        kind
+        for kind, field in firsts.items()
+        if (field.default if written is None else written) in field.metadata["allowed"]
+    ]
+    return (fitting or kinds)[0]
 
 
 def _convert(text: str, kind: Any) -> Any:  # noqa: ANN401

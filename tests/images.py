@@ -58,11 +58,11 @@ def ssh_key() -> Path:
     return path
 
 
-def build_image(image: str, **changes: Any) -> Path:
-    """The version directory of the Debian recipe with other top-level keys."""
+def build_image(image: str, base: str = "debian-nfs", **changes: Any) -> Path:
+    """The version directory of a recipe of the project with other top-level keys."""
     directory = scratch() / "recipes" / image
     directory.mkdir(parents=True, exist_ok=True)
-    recipe = write_recipe(directory, image=image, **changes)
+    recipe = write_recipe(directory, base, image=image, **changes)
     result = run_diskless("build", recipe, "--output", scratch() / "output")
     assert result.returncode == 0, result.stderr
     return Path(result.stdout.strip())
@@ -133,3 +133,14 @@ def _process(path: Path) -> tuple[Process | None, int]:
         return None, 0
     fields = tail.split()
     return Process(int(path.parent.name), fields[19], head.partition("(")[2]), int(fields[1])
+
+
+def processes_naming(*words: str) -> list[str]:
+    """The command lines of this machine that hold all of `words`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if all(word in command for word in words):
+                found.append(command)
+    return found

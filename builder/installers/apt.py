@@ -6,15 +6,10 @@ become a flat repository in the work directory, from which mmdebstrap(1) install
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import re
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from builder.errors import AuditError, CommandError, HostError, InputError
 from builder.installers.apt_errors import (
@@ -25,8 +20,9 @@ from builder.installers.apt_errors import (
     unreachable_hint,
 )
 from builder.installers.base import Job
+from builder.installers.shared import locked, proxy_variables
 from builder.model.lock import Lock, LockedPackage
-from builder.model.recipe import Distribution, Recipe
+from builder.model.recipe import DebianDistribution, Recipe
 from builder.render.apt import ARCHITECTURES, packages_index, resolver_config, sources
 from builder.system.files import copy_verified
 from builder.system.run import Tool
@@ -64,14 +60,14 @@ class AptInstaller:
     @staticmethod
     def readable(recipe: Recipe) -> tuple[Path, ...]:
         """The keyring's directory and local mirrors."""
-        distribution = recipe.distribution
+        distribution = _debian(recipe)
         urls = [*distribution.mirrors, *distribution.security_mirrors]
         local = [Path(urllib.parse.unquote(url.removeprefix("file://"))) for url in urls if url.startswith("file:/")]
         return tuple(path for path in (Path(distribution.keyring).parent, *local) if path.is_dir())
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._distribution = job.recipe.distribution
+        self._distribution = _debian(job.recipe)
         self._state = job.cache / "apt" / _sources_key(self._distribution)
         self._archives = job.cache / "apt" / "archives"
         self._repository = job.work / "repository"
@@ -80,7 +76,7 @@ class AptInstaller:
     def resolve(self) -> Lock:
         """The closure of the essential packages, the required ones, apt and the recipe's."""
         self._prepare()
-        with self._locked():
+        with locked(self._job.cache / "apt" / "lock", self._job.notify):
             self._update()
             packages = self._closure(self._request(), self._job.recipe.packages)
             loaders = self._closure(list(_LOADERS), ())
@@ -91,7 +87,7 @@ class AptInstaller:
     def fetch(self, lock: Lock) -> int:
         """Downloads into the shared cache and links the files, each checked by SHA-256, into the repository."""
         self._repository.mkdir()
-        with self._locked():
+        with locked(self._job.cache / "apt" / "lock", self._job.notify):
             for group in (lock.packages, lock.loaders):
                 names = [f"{package.name}={package.version}" for package in group]
                 self._apt(["apt-get", "install", "--download-only", *names], hint=unreachable_hint(self._distribution))
@@ -162,20 +158,6 @@ class AptInstaller:
         dump = self._job.sandbox.run(["apt-config", "dump", "--no-empty"], capture=True, log_output=False)
         return [line for line in dump.splitlines() if re.match(r"Acquire::https?::(.*::)?Proxy", line, re.IGNORECASE)]
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One build at a time changes the shared lists and archives; installation needs neither."""
-        lock = FileLock(str(self._job.cache / "apt" / "lock"))
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            self._job.notify("waiting for another build to finish downloading")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-
     def _update(self) -> None:
         try:
             self._apt(["apt-get", "update", "--error-on=any"])
@@ -208,7 +190,7 @@ class AptInstaller:
         return tuple(sorted(locked.values()))
 
     def _apt(self, argv: list[str], *, capture: bool = False, hint: str | None = None) -> str:
-        env = {"APT_CONFIG": str(self._config), "DEBIAN_FRONTEND": "noninteractive", **_proxy_variables()}
+        env = {"APT_CONFIG": str(self._config), "DEBIAN_FRONTEND": "noninteractive", **proxy_variables()}
         return self._job.sandbox.run(argv, network=True, env=env, capture=capture, hint=hint)
 
     def _take(self, package: LockedPackage) -> None:
@@ -244,13 +226,13 @@ class AptInstaller:
             )
 
 
-def _sources_key(distribution: Distribution) -> str:
+def _sources_key(distribution: DebianDistribution) -> str:
     return hashlib.sha256(repr(distribution).encode()).hexdigest()[:16]
 
 
-def _proxy_variables() -> dict[str, str]:
-    names = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-    return {name: os.environ[name] for name in names if name in os.environ}
+def _debian(recipe: Recipe) -> DebianDistribution:
+    assert isinstance(recipe.distribution, DebianDistribution)
+    return recipe.distribution
 
 
 def _check_roles(lock: Lock) -> None:

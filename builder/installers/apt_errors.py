@@ -6,13 +6,13 @@ import difflib
 import re
 
 from builder.errors import CommandError, InputError
-from builder.model.recipe import Distribution
+from builder.model.recipe import DebianDistribution
 
 _UNKNOWN = re.compile(r"Unable to locate package (\S+)|Package '?([^\s']+)'? has no installation candidate")
 _KEY_TROUBLE = ("NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG")
 
 
-def explain_update(error: CommandError, distribution: Distribution) -> CommandError:
+def explain_update(error: CommandError, distribution: DebianDistribution) -> CommandError:
     """The same error of `apt-get update`, saying which mirror could not be used and why."""
     text = "\n".join(error.details)
     suite, mirrors = distribution.suite, ", ".join(distribution.mirrors)
@@ -32,7 +32,7 @@ def explain_update(error: CommandError, distribution: Distribution) -> CommandEr
     return error
 
 
-def unreachable_hint(distribution: Distribution) -> str:
+def unreachable_hint(distribution: DebianDistribution) -> str:
     """What to do when a mirror does not answer."""
     return f"is {distribution.mirrors[0]} reachable from here? Set distribution.mirrors to one that is"
 
@@ -43,7 +43,7 @@ def unknown_packages(error: CommandError, named: tuple[str, ...]) -> list[str]:
     return [name for match in matches for name in match if name in named]
 
 
-def explain_unknown(names: list[str], known: list[str], distribution: Distribution) -> InputError:
+def explain_unknown(names: list[str], known: list[str], distribution: DebianDistribution) -> InputError:
     """The error for packages that do not exist, with names that come near."""
     near = {name: difflib.get_close_matches(name, known, n=3) for name in names}
     hints = [f"{name}: did you mean {' or '.join(close)}?" for name, close in near.items() if close]

@@ -20,7 +20,7 @@ class Job:
     tree: the root directory to fill, empty at first
     work: a directory of its own inside the build's work directory
     cache: the package cache, shared between builds (an installer locks what it changes there)
-    notify: tells the user one line
+    notify: tells the user one line; warn: one that is seen also when quiet
     """
 
     recipe: Recipe
@@ -29,6 +29,7 @@ class Job:
     work: Path
     cache: Path
     notify: Callable[[str], None]
+    warn: Callable[[str], None]
 
 
 class Installer(Protocol):

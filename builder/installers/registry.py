@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from builder.installers.apt import AptInstaller
 from builder.installers.base import Installer
+from builder.installers.pacman import PacmanInstaller
 from builder.model.recipe import DistributionName
 
 INSTALLERS: dict[DistributionName, type[Installer]] = {
     DistributionName.DEBIAN: AptInstaller,
+    DistributionName.ARCH: PacmanInstaller,
 }

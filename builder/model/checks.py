@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from builder.model.recipe import Drivers, NetworkClient, Recipe
+from builder.model.checks_arch import arch_contradictions
+from builder.model.fault import Fault, Place
+from builder.model.recipe import (
+    ArchDistribution,
+    DebianDistribution,
+    Drivers,
+    Init,
+    InitramfsTools,
+    NetworkClient,
+    Recipe,
+)
 
-Place = tuple[str | int, ...]
 _VOLATILE = ("/dev", "/proc", "/sys", "/run", "/tmp")
 _RESOLVER_LIMIT = 3  # MAXNS, resolv.conf(5)
 _CMDLINE_LIMIT = 1500  # of the kernel's 2047, leaving room for nfsroot= and what a lab or a loader adds
 _OURS = {"root": "the root is always /dev/nfs", "nfsroot": "the server writes it", "initrd": "the loader writes it"}
 # names beside the images' own in a server's directories
 _RESERVED = {"boot", "current", "generations", "grub", "ipxe", "latest", "pxelinux.cfg", "versions", "writable"}
+_RESOLVED = {"systemd-resolved", "systemd-resolved.service"}
 _LOCALES_BUILT_IN = ("C", "POSIX", "C.UTF-8")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something wrong at one place of a recipe: the keys and list positions that lead there."""
-
-    place: Place
-    message: str
-    hint: str
 
 
 def contradictions(recipe: Recipe) -> list[Fault]:
     """All contradictions of a recipe; an empty list when it can work."""
     found: list[Fault] = []
-    for check in (_names, _repeated, _empty, _files, _filesystems, _network, _system, _initramfs, _boot):
+    for check in (_names, _repeated, _empty, _files, _filesystems, _network, _system, _distribution, _boot):
         found.extend(check(recipe))
     return found
 
@@ -60,10 +60,11 @@ def _names(recipe: Recipe) -> Iterator[Fault]:
 def _empty(recipe: Recipe) -> Iterator[Fault]:
     needed: dict[Place, Sequence[object]] = {
         ("packages",): recipe.packages,
-        ("distribution", "mirrors"): recipe.distribution.mirrors,
-        ("distribution", "components"): recipe.distribution.components,
         ("boot", "loaders"): recipe.boot.loaders,
     }
+    if isinstance(recipe.distribution, DebianDistribution):
+        needed[("distribution", "mirrors")] = recipe.distribution.mirrors
+        needed[("distribution", "components")] = recipe.distribution.components
     for place, values in needed.items():
         if not values:
             yield Fault(place, f"'{place[-1]}' is empty", "list at least one, or leave the key out for its default")
@@ -135,15 +136,17 @@ def _network(recipe: Recipe) -> Iterator[Fault]:
             "with client: none nothing would ever fill /etc/resolv.conf",
             "add nameservers: [ADDRESS]",
         )
-    if (
-        network.client is NetworkClient.NETWORKD
-        and not network.nameservers
-        and "systemd-resolved" not in recipe.packages
-    ):
+    # on Arch it is in systemd's package, and only has to be enabled
+    where, names = (
+        ("system.services", recipe.system.services)
+        if isinstance(recipe.distribution, ArchDistribution)
+        else ("packages", recipe.packages)
+    )
+    if network.client is NetworkClient.NETWORKD and not network.nameservers and not _RESOLVED & set(names):
         yield Fault(
             ("network", "client"),
             "systemd-networkd alone never fills /etc/resolv.conf",
-            "add systemd-resolved to packages, or nameservers: [ADDRESS]",
+            f"add systemd-resolved to {where}, or nameservers: [ADDRESS]",
         )
     if network.search and not network.nameservers:
         yield Fault(("network", "search"), "'search' belongs to a fixed resolv.conf", "add nameservers: [ADDRESS]")
@@ -165,6 +168,8 @@ def _system(recipe: Recipe) -> Iterator[Fault]:
     for position, name in enumerate(system.services):
         if _unit(name) in masked:
             yield Fault(("system", "services", position), f"'{name}' is both enabled and masked", "keep one of the two")
+    if isinstance(recipe.distribution, ArchDistribution):
+        return  # glibc brings locale-gen and the time zone files
     if system.locale not in _LOCALES_BUILT_IN and not {"locales", "locales-all"} & set(recipe.packages):
         yield Fault(
             ("system", "locale"), f"'{system.locale}' has to be generated", "add locales to packages, or use C.UTF-8"
@@ -173,8 +178,19 @@ def _system(recipe: Recipe) -> Iterator[Fault]:
         yield Fault(("system", "timezone"), f"'{system.timezone}' needs the time zone files", "add tzdata to packages")
 
 
-def _initramfs(recipe: Recipe) -> Iterator[Fault]:
-    if recipe.initramfs.drivers is Drivers.LIST and not recipe.initramfs.modules:
+def _distribution(recipe: Recipe) -> Iterator[Fault]:
+    if isinstance(recipe.distribution, ArchDistribution):
+        yield from arch_contradictions(recipe, recipe.distribution)
+        return
+    if recipe.system.init is not Init.SYSTEMD:
+        yield Fault(("system", "init"), f"{recipe.system.init} is for Arch Linux's derivatives", "remove it")
+    if not isinstance(recipe.initramfs, InitramfsTools):
+        yield Fault(
+            ("initramfs", "generator"),
+            "images of Debian are made with initramfs-tools",
+            "write initramfs: {generator: initramfs-tools}",
+        )
+    elif recipe.initramfs.drivers is Drivers.LIST and not recipe.initramfs.modules:
         yield Fault(
             ("initramfs", "drivers"),
             "drivers: list takes only 'modules', and there are none",

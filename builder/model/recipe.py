@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 from builder.model.syntax import (
     Address,
+    AssumedPackage,
     ComponentName,
     DomainName,
     FilePath,
     FstabWord,
+    HookName,
     HostName,
     HostPath,
     ImageName,
     InterfaceName,
     KernelArgument,
+    KeyringPath,
     LocaleName,
+    MirrorUrl,
     Mode,
     ModuleName,
     MountOption,
@@ -24,6 +28,9 @@ from builder.model.syntax import (
     NfsOption,
     Owner,
     PackageName,
+    ProgramPath,
+    RepositoryName,
+    SnapshotDate,
     SourcePath,
     SuiteName,
     TimeZone,
@@ -37,12 +44,14 @@ class DistributionName(enum.StrEnum):
     """The distributions that an installer exists for."""
 
     DEBIAN = "debian"
+    ARCH = "arch"
 
 
 class Architecture(enum.StrEnum):
     """The machines that images are built for, by the kernel's name."""
 
     X86_64 = "x86_64"
+    I686 = "i686"
 
 
 class NetworkClient(enum.StrEnum):
@@ -57,6 +66,21 @@ class Generator(enum.StrEnum):
     """What makes the initramfs."""
 
     INITRAMFS_TOOLS = "initramfs-tools"
+    MKINITCPIO = "mkinitcpio"
+
+
+class Signatures(enum.StrEnum):
+    """Whether packages must be signed by a trusted key (SigLevel of pacman.conf(5))."""
+
+    REQUIRED = "required"
+    NEVER = "never"
+
+
+class Init(enum.StrEnum):
+    """What starts the system's services."""
+
+    SYSTEMD = "systemd"
+    INITSCRIPTS = "initscripts"
 
 
 class Drivers(enum.StrEnum):
@@ -94,11 +118,11 @@ class Loader(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distribution:
-    """Where the packages come from."""
+class DebianDistribution:
+    """Where Debian's packages come from."""
 
-    name: DistributionName = key("the distribution")
-    architecture: Architecture = key("the clients' architecture", Architecture.X86_64)
+    name: DistributionName = key("the distribution: debian or arch", allowed=(DistributionName.DEBIAN,))
+    architecture: Architecture = key("the clients' architecture", Architecture.X86_64, allowed=(Architecture.X86_64,))
     suite: SuiteName | None = key("the release to install; left out: this host's", None)
     mirrors: tuple[Url, ...] = key("the archive, and others to try when it is down", ("http://deb.debian.org/debian",))
     security_mirrors: tuple[Url, ...] = key(
@@ -107,9 +131,59 @@ class Distribution:
     )
     updates: bool = key("also use SUITE-updates", True)
     components: tuple[ComponentName, ...] = key("the parts of the archive", ("main",))
-    keyring: HostPath = key(
+    keyring: KeyringPath = key(
         "the keys that sign the archive, on the build host", "/usr/share/keyrings/debian-archive-keyring.gpg"
     )
+
+    @property
+    def release(self) -> str:
+        """What was installed, for the manifest."""
+        return self.suite or ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """One repository of pacman.conf(5)."""
+
+    name: RepositoryName = key("its name, which is also its database's")
+    mirrors: tuple[MirrorUrl, ...] = key("where it lies, if not on the distribution's mirrors", ())
+    signatures: Signatures | None = key("if not as distribution.signatures says", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchDistribution:
+    """Where Arch Linux's packages come from; i686 is Arch Linux 32."""
+
+    name: DistributionName = key("the distribution: debian or arch", allowed=(DistributionName.ARCH,))
+    architecture: Architecture = key("the clients' architecture", Architecture.X86_64)
+    mirrors: tuple[MirrorUrl, ...] = key(
+        "servers, tried in this order, with $repo and $arch; left out: the distribution's own", ()
+    )
+    mirrorlist: FilePath | None = key(
+        "a file of `Server =` lines on the build host, such as /etc/pacman.d/mirrorlist, instead of `mirrors`", None
+    )
+    snapshot: SnapshotDate | None = key("a day of the Arch Linux Archive, instead of `mirrors`", None)
+    repositories: tuple[Repository, ...] = key(
+        "the repositories, the first wins", (Repository(name="core"), Repository(name="extra"))
+    )
+    signatures: Signatures = key("never: for local repositories (file://) only", Signatures.REQUIRED)
+    keyring: FilePath | None = key(
+        "the keys to trust, NAME.gpg with NAME-trusted and NAME-revoked beside it, on the build host; "
+        "left out: archlinux-keyring's",
+        None,
+    )
+    package_files: tuple[HostPath, ...] = key("package files to install besides, from this host", ())
+    ignore: tuple[PackageName, ...] = key("members of groups that are not wanted", ())
+    assume_installed: tuple[AssumedPackage, ...] = key("dependencies to take as fulfilled", ())
+    parallel_downloads: int = key("how many packages are fetched at once", 5)
+
+    @property
+    def release(self) -> str:
+        """What was installed, for the manifest: the snapshot's day, if it is one."""
+        return self.snapshot or "rolling"
+
+
+Distribution = DebianDistribution | ArchDistribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +193,7 @@ class System:
     hostname: HostName = key("the host name; with DHCP clients usually get their own", "diskless")
     timezone: TimeZone = key("a name of the tz database", "UTC")
     locale: LocaleName = key("the system's LANG", "C.UTF-8")
+    init: Init = key("what starts the services; initscripts: rc.conf, for derivatives that keep it", Init.SYSTEMD)
     services: tuple[UnitName, ...] = key("units to enable; the distribution's defaults stay", ())
     masked: tuple[UnitName, ...] = key("units that must never start", ())
 
@@ -160,13 +235,31 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Initramfs:
+class InitramfsTools:
     """The initial RAM file system, generated once with this configuration."""
 
-    generator: Generator = key("what makes it", Generator.INITRAMFS_TOOLS)
+    generator: Generator = key(
+        "what makes it: initramfs-tools or mkinitcpio", Generator.INITRAMFS_TOOLS, allowed=(Generator.INITRAMFS_TOOLS,)
+    )
     drivers: Drivers = key("netboot: every network driver; list: only `modules`, small and fast", Drivers.NETBOOT)
     modules: tuple[ModuleName, ...] = key("further kernel modules", ())
     compression: Compression = key("how it is compressed", Compression.GZIP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mkinitcpio:
+    """The initial RAM file system of mkinitcpio.conf(5), generated once with this configuration."""
+
+    generator: Generator = key("what makes it: initramfs-tools or mkinitcpio", allowed=(Generator.MKINITCPIO,))
+    modules: tuple[ModuleName, ...] = key("further kernel modules; those of NFS are always in it", ())
+    binaries: tuple[ProgramPath, ...] = key("programs, with the libraries they need", ())
+    files: tuple[ProgramPath, ...] = key("files of the image that it also needs", ())
+    hooks: tuple[HookName, ...] = key("all hooks in their order", ("base", "udev", "modconf", "net"))
+    autodetect: bool = key("allow the hook autodetect, which knows the build host's hardware only", False)
+    compression: Compression = key("how it is compressed", Compression.ZSTD)
+
+
+Initramfs = InitramfsTools | Mkinitcpio
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,12 +292,12 @@ class Recipe:
 
     schema: int = key("the version of this format: 1", allowed=(1,))
     image: ImageName = key("the name the image is deployed under")
-    distribution: Distribution = key("where the packages come from")
-    packages: tuple[PackageName, ...] = key("the packages to install, besides the essential ones")
+    distribution: DebianDistribution | ArchDistribution = key("where the packages come from")
+    packages: tuple[PackageName, ...] = key("the packages (Arch: also groups) to install, besides the essential ones")
     system: System = key("name, time, language, services", System)
     files: tuple[File, ...] = key("files of your own, written last", ())
     filesystems: tuple[Filesystem, ...] = key("the lines of /etc/fstab", ())
     network: Network = key("who owns the boot interface once the system runs")
-    initramfs: Initramfs = key("the initial RAM file system", Initramfs)
+    initramfs: InitramfsTools | Mkinitcpio = key("the initial RAM file system", InitramfsTools)
     root: Root = key("how the root is mounted", Root)
     boot: Boot = key("loaders and kernel arguments", Boot)

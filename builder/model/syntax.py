@@ -7,6 +7,7 @@ in error messages. A value that passes cannot break the file it is written into.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import ipaddress
 import re
 from collections.abc import Callable
@@ -77,6 +78,22 @@ Url = Annotated[
         "http://deb.debian.org/debian",
     ),
 ]
+MirrorUrl = Annotated[
+    str,
+    Syntax(
+        "pacman mirror URL without credentials",
+        r"(https?|file)://[A-Za-z0-9._~/:%+\[\]$-]*",
+        "https://geo.mirror.pkgbuild.com/$repo/os/$arch",
+    ),
+]
+RepositoryName = Annotated[
+    str, Syntax("repository (not local or options)", r"(?!(local|options)$)[a-z0-9][a-z0-9._+-]*", "extra")
+]
+AssumedPackage = Annotated[
+    str,
+    Syntax("package or package=version", r"[a-z0-9@_+][a-z0-9@._+-]*(=[A-Za-z0-9.:_+~-]+)?", "initramfs=1"),
+]
+SnapshotDate = Annotated[str, Syntax("date", r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "2026-11-01", datetime.date.fromisoformat)]
 HostName = Annotated[
     str,
     Syntax(
@@ -94,7 +111,7 @@ UnitName = Annotated[
 FilePath = Annotated[
     str, Syntax("plain absolute path (no '.', '..', '//')", r"/" + _LINE.replace("*", "+"), "/etc/motd", _is_plain)
 ]
-HostPath = Annotated[
+KeyringPath = Annotated[
     str,
     Syntax(
         "plain absolute path without spaces or brackets",
@@ -112,6 +129,20 @@ SourcePath = Annotated[
         _stays_inside,
     ),
 ]
+HostPath = Annotated[
+    str,
+    Syntax(
+        "path of a file on this host, absolute or beside the recipe, without '..'",
+        _LINE.replace("*", "+"),
+        "packages/tool-1.0-1-x86_64.pkg.tar.zst",
+        _stays_inside,
+    ),
+]
+ProgramPath = Annotated[
+    str,
+    Syntax("absolute path of plain characters", r"/[A-Za-z0-9._/+@:-]+", "/usr/bin/mount.nfs4", _stays_inside),
+]
+HookName = Annotated[str, Syntax("mkinitcpio hook", r"[A-Za-z0-9][A-Za-z0-9._+-]*", "modconf")]
 Mode = Annotated[str, Syntax("octal file mode", r"[0-7]{3,4}", "0644")]
 Owner = Annotated[str, Syntax("numeric owner", r"(0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,8})", "0:0")]
 FstabWord = Annotated[

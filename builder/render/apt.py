@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from builder.model.lock import LockedPackage
-from builder.model.recipe import Architecture, Distribution
+from builder.model.recipe import Architecture, DebianDistribution
 
 ARCHITECTURES = {Architecture.X86_64: "amd64"}
 
 
-def sources(distribution: Distribution, mirror: str, security: str | None, options: str = "") -> str:
+def sources(distribution: DebianDistribution, mirror: str, security: str | None, options: str = "") -> str:
     """sources.list(5) of a distribution; `options` go into the brackets of every line."""
     suite, parts = distribution.suite, " ".join(distribution.components)
     bracket = f"[{options}] " if options else ""
@@ -22,13 +22,13 @@ def sources(distribution: Distribution, mirror: str, security: str | None, optio
     return "\n".join(lines) + "\n"
 
 
-def image_sources(distribution: Distribution) -> str:
+def image_sources(distribution: DebianDistribution) -> str:
     """sources.list of the image: the first mirror of each kind, so that a client can install packages."""
     security = distribution.security_mirrors[0] if distribution.security_mirrors else None
     return sources(distribution, distribution.mirrors[0], security)
 
 
-def resolver_config(distribution: Distribution, state: str, archives: str, host: Sequence[str]) -> str:
+def resolver_config(distribution: DebianDistribution, state: str, archives: str, host: Sequence[str]) -> str:
     """apt.conf(5) of the resolver: nothing of the host's configuration but the given lines (proxies)."""
     architecture = ARCHITECTURES[distribution.architecture]
     return "\n".join(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from builder.model.entry import TreeEntry, TreeFile
-from builder.model.recipe import File, Recipe
+from builder.model.recipe import ArchDistribution, Distribution, File, Init, Mkinitcpio, Recipe
+from builder.render import pacman
 from builder.render.apt import image_sources
 from builder.render.fstab import fstab
 from builder.render.initramfs import initramfs_entries
+from builder.render.initscripts import initscripts_entries
 from builder.render.network import network_arguments, network_entries, network_services
 from builder.render.system import ssh_key_entries, system_entries
 
@@ -16,24 +18,49 @@ from builder.render.system import ssh_key_entries, system_entries
 def image_entries(recipe: Recipe, sources: Mapping[str, bytes]) -> list[TreeEntry]:
     """All files and links in the order of writing; the recipe's own files come last and win."""
     return [
-        TreeFile("/etc/apt/sources.list", image_sources(recipe.distribution).encode()),
-        *system_entries(recipe.system),
+        *_source_entries(recipe.distribution),
+        *system_entries(recipe.system, locale_file=_locale_file(recipe.distribution)),
         TreeFile("/etc/fstab", fstab(recipe.filesystems).encode()),
         *network_entries(recipe.network),
         *initramfs_entries(recipe.initramfs),
-        *ssh_key_entries(),
+        *_init_entries(recipe),
         *(_own(file, sources) for file in recipe.files),
     ]
 
 
 def enabled_services(recipe: Recipe) -> list[str]:
-    """Units to enable, without repetition."""
+    """Units to enable, without repetition; none where systemd does not run."""
+    if recipe.system.init is not Init.SYSTEMD:
+        return []
     return list(dict.fromkeys([*network_services(recipe.network), *recipe.system.services]))
 
 
 def image_cmdline(recipe: Recipe) -> tuple[str, ...]:
     """The kernel arguments of the image, besides those that name its root."""
-    return tuple(dict.fromkeys([*recipe.boot.cmdline, *network_arguments(recipe.network)]))
+    # mkinitcpio's init would wait ten seconds for a device named /dev/nfs
+    delay = ["rootdelay=0"] if isinstance(recipe.initramfs, Mkinitcpio) and not _has_delay(recipe) else []
+    return tuple(dict.fromkeys([*recipe.boot.cmdline, *delay, *network_arguments(recipe.network)]))
+
+
+def _has_delay(recipe: Recipe) -> bool:
+    return any(word.startswith("rootdelay=") for word in recipe.boot.cmdline)
+
+
+def _source_entries(distribution: Distribution) -> list[TreeEntry]:
+    """Where a client gets packages from."""
+    if isinstance(distribution, ArchDistribution):
+        return pacman.image_entries(distribution)
+    return [TreeFile("/etc/apt/sources.list", image_sources(distribution).encode())]
+
+
+def _locale_file(distribution: Distribution) -> str:
+    return "/etc/locale.conf" if isinstance(distribution, ArchDistribution) else "/etc/default/locale"
+
+
+def _init_entries(recipe: Recipe) -> list[TreeEntry]:
+    if recipe.system.init is Init.INITSCRIPTS:
+        return initscripts_entries(recipe.system, recipe.network)
+    return ssh_key_entries()
 
 
 def _own(file: File, sources: Mapping[str, bytes]) -> TreeFile:

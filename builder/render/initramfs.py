@@ -1,19 +1,26 @@
-"""Configuration of the initramfs generators, initramfs.conf(5), initramfs-tools(7)."""
+"""Configuration of the initramfs generators: initramfs.conf(5), initramfs-tools(7), mkinitcpio.conf(5).
+
+mkinitcpio reads drop-ins since release 36, in order of their names and after /etc/mkinitcpio.conf, unless it is
+told a file with -c; a preset without *_config leaves it at that, so that `mkinitcpio -p` in a client works too.
+"""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable
+
 from builder.model.entry import TreeEntry, TreeFile
-from builder.model.recipe import Initramfs
+from builder.model.recipe import Initramfs, InitramfsTools, Mkinitcpio
 
 # what a root on NFSv3 needs, whatever the network driver; the driver of most virtual machines costs nothing
 _NFS_MODULES = ("nfs", "nfsv3")
+_HEAD = "# written by diskless from the recipe's initramfs\n"
+_LINK_HOOK = "diskless-link"
+_NET_HOOK = "net"
 
 # A link negotiates for seconds after it is switched on. ipconfig sends its first request at once and the next one ten
 # seconds later (klibc 2.0.12), so that without this every boot waits those ten seconds.
-_AWAIT_LINK = """\
-#!/bin/sh
-# written by diskless: switches the network on and waits, at most five seconds, until one link is up
-case $1 in prereqs) exit 0 ;; esac
+_WAIT = """\
 waited=0
 while [ $waited -lt 50 ]; do
 	for device in /sys/class/net/*; do
@@ -22,21 +29,90 @@ while [ $waited -lt 50 ]; do
 		[ $((flags & 1)) = 1 ] || echo $((flags | 1)) > "$device/flags"
 		carrier=0
 		read -r carrier < "$device/carrier"
-		[ "$carrier" = 1 ] && exit 0
+		[ "$carrier" = 1 ] && %s
 	done 2>/dev/null
 	sleep 0.1
 	waited=$((waited + 1))
 done
 """
+_AWAIT_LINK = f"""\
+#!/bin/sh
+# written by diskless: switches the network on and waits, at most five seconds, until one link is up
+case $1 in prereqs) exit 0 ;; esac
+{_WAIT % "exit 0"}"""
+_LINK_RUNTIME = f"""\
+#!/usr/bin/ash
+# written by diskless: switches the network on and waits, at most five seconds, until one link is up
+run_hook() {{
+{textwrap.indent(_WAIT % "return 0", chr(9))}}}
+"""
+_LINK_INSTALL = """\
+#!/usr/bin/bash
+# written by diskless: waits for the network's link before the hook net asks for an address
+build() {
+	add_runscript
+}
+"""
 
 
 def initramfs_entries(initramfs: Initramfs) -> list[TreeEntry]:
-    """A drop-in that wins over initramfs.conf, and the list of modules."""
+    """The files that configure the recipe's generator."""
+    return _mkinitcpio(initramfs) if isinstance(initramfs, Mkinitcpio) else _initramfs_tools(initramfs)
+
+
+def preset(pkgbase: str) -> str:
+    """The preset of a kernel for mkinitcpio: exactly one image, no fallback that nobody without a disk could choose."""
+    return f"""\
+{_HEAD}ALL_kver="{kernel_path(pkgbase)}"
+
+PRESETS=('default')
+
+default_image="{image_path(pkgbase)}"
+"""
+
+
+def preset_path(pkgbase: str) -> str:
+    """Where mkinitcpio -p PKGBASE reads it."""
+    return f"/etc/mkinitcpio.d/{pkgbase}.preset"
+
+
+def kernel_path(pkgbase: str) -> str:
+    """Where Arch's hook copies a kernel to."""
+    return f"/boot/vmlinuz-{pkgbase}"
+
+
+def image_path(pkgbase: str) -> str:
+    """Where the initramfs of a kernel lies."""
+    return f"/boot/initramfs-{pkgbase}.img"
+
+
+def _initramfs_tools(initramfs: InitramfsTools) -> list[TreeEntry]:
+    """A drop-in that wins over initramfs.conf, the list of modules, and a script."""
     config = f"BOOT=nfs\nMODULES={initramfs.drivers}\nCOMPRESS={initramfs.compression}\n"
     modules = "".join(f"{name}\n" for name in dict.fromkeys((*_NFS_MODULES, *initramfs.modules)))
-    head = "# written by diskless from the recipe's initramfs\n"
     return [
-        TreeFile("/etc/initramfs-tools/conf.d/diskless.conf", (head + config).encode()),
-        TreeFile("/etc/initramfs-tools/modules", (head + modules).encode()),
+        TreeFile("/etc/initramfs-tools/conf.d/diskless.conf", (_HEAD + config).encode()),
+        TreeFile("/etc/initramfs-tools/modules", (_HEAD + modules).encode()),
         TreeFile("/etc/initramfs-tools/scripts/nfs-premount/diskless-link", _AWAIT_LINK.encode(), 0o755),
     ]
+
+
+def _mkinitcpio(initramfs: Mkinitcpio) -> list[TreeEntry]:
+    """A drop-in with all of HOOKS: the shipped line, which it replaces, has autodetect and no network."""
+    hooks = [word for name in initramfs.hooks for word in ([_LINK_HOOK, name] if name == _NET_HOOK else [name])]
+    config = (
+        f"MODULES={_array(dict.fromkeys((*_NFS_MODULES, *initramfs.modules)))}\n"
+        f"BINARIES={_array(initramfs.binaries)}\n"
+        f"FILES={_array(initramfs.files)}\n"
+        f"HOOKS={_array(hooks)}\n"
+        f'COMPRESSION="{initramfs.compression}"\n'
+    )
+    entries: list[TreeEntry] = [TreeFile("/etc/mkinitcpio.conf.d/diskless.conf", (_HEAD + config).encode())]
+    if _LINK_HOOK in hooks:
+        entries.append(TreeFile(f"/etc/initcpio/install/{_LINK_HOOK}", _LINK_INSTALL.encode(), 0o755))
+        entries.append(TreeFile(f"/etc/initcpio/hooks/{_LINK_HOOK}", _LINK_RUNTIME.encode(), 0o755))
+    return entries
+
+
+def _array(words: Iterable[str]) -> str:
+    return "(" + " ".join(words) + ")"

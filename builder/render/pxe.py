@@ -1,7 +1,8 @@
 """PXELINUX configuration and the kernel command line, pure text.
 
 Sources: nfsroot= and ip= as initramfs-tools(7) documents them and scripts/nfs reads them (`nfsroot=auto` takes server
-and path from DHCP option 17, root-path); PXELINUX's file format from the syslinux wiki, CONFIGURATION FILE.
+and path from DHCP option 17, root-path); the same as the `net` hook of Arch's mkinitcpio-nfs-utils reads them;
+PXELINUX's file format from the syslinux wiki, CONFIGURATION FILE.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from builder.model.checks_arch import BOOTIF_FORM
 from builder.model.manifest import Manifest
+from builder.model.recipe import Generator
 
+_MKINITCPIO = Generator.MKINITCPIO.value
 KERNEL, INITRAMFS = "vmlinuz", "initramfs.img"
 # where PXELINUX stops reading a kernel command line (COMMAND_LINE_SIZE of x86 is 2048 with the final NUL)
 CMDLINE_BYTES = 2047
@@ -18,22 +22,37 @@ CMDLINE_BYTES = 2047
 
 @dataclass(frozen=True)
 class Entry:
-    """One choice of the boot menu; paths are relative to the TFTP root."""
+    """One choice of the boot menu; paths are relative to the TFTP root.
+
+    bootif: PXELINUX adds BOOTIF=, the network card that it came through (SYSAPPEND 2)
+    """
 
     label: str
     title: str
     kernel: str
     initramfs: str
     cmdline: str
+    bootif: bool = False
 
 
-def nfsroot(manifest: Manifest, location: str | None) -> str:
-    """The argument that names the root: `location` is SERVER:/path, None leaves both to DHCP option 17.
+def root_arguments(manifest: Manifest, location: str | None) -> list[str]:
+    """The arguments that name the root: `location` is SERVER:/path, None leaves both to DHCP option 17.
 
-    With None no mount options can be given: scripts/nfs of initramfs-tools takes `auto` literally.
+    With None no mount options can be given: scripts/nfs of initramfs-tools takes `auto` literally, and the net hook
+    reads them from nfsroot= only.
     """
-    if location is None:
-        return "nfsroot=auto"
+    if manifest.initramfs == _MKINITCPIO:
+        named = [] if location is None else [_mkinitcpio_nfsroot(manifest, location)]
+        return ["rootfstype=nfs", "root=/dev/nfs", *named]
+    return ["root=/dev/nfs", "nfsroot=auto" if location is None else _nfsroot(manifest, location)]
+
+
+def _mkinitcpio_nfsroot(manifest: Manifest, location: str) -> str:
+    """Of nfsmount in mkinitcpio-nfs-utils, whose word for the version is v3."""
+    return ",".join([f"nfsroot={location}", f"v{manifest.root.version}", *manifest.root.options])
+
+
+def _nfsroot(manifest: Manifest, location: str) -> str:
     # klibc's nfsmount: v3 is its default and its last; the kernel's own list form `,v3,` is not understood by all
     options = [f"vers={manifest.root.version}", *manifest.root.options]
     return ",".join([f"nfsroot={location}", *options])
@@ -42,10 +61,26 @@ def nfsroot(manifest: Manifest, location: str | None) -> str:
 def kernel_cmdline(manifest: Manifest, location: str | None) -> str:
     """The whole command line of an image whose root is at `location`."""
     mode = "rw" if manifest.root.mode == "rw" else "ro"
-    words = ["root=/dev/nfs", nfsroot(manifest, location), *manifest.cmdline]
+    words = [*root_arguments(manifest, location), *manifest.cmdline]
     if mode not in words:
         words.append(mode)
     return " ".join(words)
+
+
+def image_entry(manifest: Manifest, location: str | None, directory: str = "", more: Sequence[str] = ()) -> Entry:
+    """The choice that boots an image whose files lie in `directory` (ending in /) of the TFTP root.
+
+    `more` are further kernel arguments.
+    """
+    cmdline = " ".join([kernel_cmdline(manifest, location), *more])
+    return Entry(
+        manifest.image,
+        manifest.image,
+        directory + KERNEL,
+        directory + INITRAMFS,
+        cmdline,
+        bootif=wants_bootif(manifest),
+    )
 
 
 def pxelinux_config(entries: Sequence[Entry], *, timeout_seconds: int = 0) -> str:
@@ -59,8 +94,17 @@ def pxelinux_config(entries: Sequence[Entry], *, timeout_seconds: int = 0) -> st
             f"  KERNEL {entry.kernel}",
             f"  INITRD {entry.initramfs}",
             f"  APPEND {entry.cmdline}",
+            *(["  SYSAPPEND 2"] if entry.bootif else []),
         ]
     return "\n".join(lines) + "\n"
+
+
+def wants_bootif(manifest: Manifest) -> bool:
+    """Whether PXELINUX should say which card it came through: the net hook appends it to `ip=:::` as the device.
+
+    With any other ip= the pair makes no sense to ipconfig (`dhcp::eth0`), and the root is not mounted.
+    """
+    return manifest.initramfs == _MKINITCPIO and BOOTIF_FORM in manifest.cmdline
 
 
 def bundle_config(manifest: Manifest) -> str:
@@ -68,5 +112,4 @@ def bundle_config(manifest: Manifest) -> str:
 
     It must not name the version, which is derived from it.
     """
-    entry = Entry(manifest.image, manifest.image, KERNEL, INITRAMFS, kernel_cmdline(manifest, None))
-    return pxelinux_config([entry])
+    return pxelinux_config([image_entry(manifest, None)])

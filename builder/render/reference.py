@@ -31,7 +31,7 @@ def recipe_reference() -> str:
         pending += [
             (_nested_title(title, field.name), nested)
             for field in dataclasses.fields(kind)
-            if (nested := _nested(hints[field.name])) is not None
+            for nested in _nested(hints[field.name])
         ]
     return "\n".join(sections)
 
@@ -40,13 +40,24 @@ def _section(title: str, kind: type) -> str:
     hints = typing.get_type_hints(kind, include_extras=True)
     rows = [_row(field, hints[field.name]) for field in dataclasses.fields(kind)]
     head = ["| key | value | left out | meaning |", "|---|---|---|---|"]
-    heading = title if kind is Recipe else f"`{title}`"
+    choice = _choice(kind)
+    heading = title if kind is Recipe else f"`{title}`" + (f" with `{choice}`" if choice else "")
     return "\n".join([f"## {heading}", "", (kind.__doc__ or "").strip(), "", *head, *rows, ""])
 
 
 def _row(field: dataclasses.Field[Any], hint: Any) -> str:  # noqa: ANN401 - hint is any annotation
     meaning = field.metadata["doc"].replace("|", "\\|")
-    return f"| `{field.name}` | {_value(_required(hint))} | {_left_out(field)} | {meaning} |"
+    allowed = field.metadata.get("allowed")
+    value = ", ".join(f"`{_plain(member)}`" for member in allowed) if allowed else _value(_options(hint)[0])
+    return f"| `{field.name}` | {value} | {_left_out(field)} | {meaning} |"
+
+
+def _choice(kind: type) -> str | None:
+    """What is written for the first key where it chooses between several kinds of keys: `name: arch`."""
+    first = dataclasses.fields(kind)[0]
+    if not isinstance(next(iter(first.metadata.get("allowed", ())), None), enum.Enum):
+        return None
+    return f"{first.name}: {_plain(first.metadata['allowed'][0])}"
 
 
 def _left_out(field: dataclasses.Field[Any]) -> str:
@@ -65,6 +76,9 @@ def _written(default: object) -> str:
 
 
 def _plain(value: object) -> str:
+    if dataclasses.is_dataclass(value):
+        pairs = ((field.name, getattr(value, field.name), field.default) for field in dataclasses.fields(value))
+        return "{" + ", ".join(f"{name}: {_plain(item)}" for name, item, default in pairs if item != default) + "}"
     if isinstance(value, bool):
         return str(value).lower()
     return str(value.value if isinstance(value, enum.Enum) else value)
@@ -84,18 +98,17 @@ def _value(kind: Any) -> str:  # noqa: ANN401
     return {bool: "`true`, `false`", int: "number", str: "text"}[kind]
 
 
-def _nested(hint: Any) -> type | None:  # noqa: ANN401
-    """The dataclass that the values of a key are."""
-    kind = _required(hint)
-    if get_origin(kind) is tuple:
-        kind = get_args(kind)[0]
-    return typing.cast("type", kind) if dataclasses.is_dataclass(kind) else None
+def _nested(hint: Any) -> list[type]:  # noqa: ANN401
+    """The dataclasses that the values of a key can be."""
+    kinds = [get_args(kind)[0] if get_origin(kind) is tuple else kind for kind in _options(hint)]
+    return [typing.cast("type", kind) for kind in kinds if dataclasses.is_dataclass(kind)]
 
 
-def _required(hint: Any) -> Any:  # noqa: ANN401
+def _options(hint: Any) -> list[Any]:  # noqa: ANN401
+    """What a key may be, besides left out."""
     if get_origin(hint) in (types.UnionType, typing.Union):
-        return next(option for option in get_args(hint) if option is not type(None))
-    return hint
+        return [option for option in get_args(hint) if option is not type(None)]
+    return [hint]
 
 
 def _nested_title(title: str, name: str) -> str:

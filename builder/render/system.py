@@ -24,7 +24,7 @@ ExecStart=/usr/bin/ssh-keygen -A
 """
 
 
-def system_entries(system: System) -> list[TreeEntry]:
+def system_entries(system: System, *, locale_file: str = "/etc/default/locale") -> list[TreeEntry]:
     """Host name, hosts, time zone, locale and an empty machine-id, machine-id(5): filled in at first boot."""
     entries: list[TreeEntry] = [
         TreeFile("/etc/hostname", f"{system.hostname}\n".encode()),
@@ -33,7 +33,7 @@ def system_entries(system: System) -> list[TreeEntry]:
         TreeFile("/etc/timezone", f"{system.timezone}\n".encode()),
         TreeFile("/etc/machine-id", b"", mode=0o444),
     ]
-    entries.append(TreeFile("/etc/default/locale", f"LANG={system.locale}\n".encode()))
+    entries.append(TreeFile(locale_file, f"LANG={system.locale}\n".encode()))
     if system.locale not in BUILT_IN_LOCALES:
         entries.append(TreeFile("/etc/locale.gen", f"{system.locale} UTF-8\n".encode()))
     return entries

@@ -15,13 +15,25 @@ from builder.system.tree import Tree
 
 _PRIVATE_KEY = re.compile(rb"-----BEGIN (?:OPENSSH|RSA|EC|DSA) PRIVATE KEY-----")
 _CREDENTIALS = re.compile(rb"://[^/\s:@]+:[^/\s@]+@")
-_MUST_BE_EMPTY = ("/dev", "/proc", "/sys", "/run", "/tmp", "/var/tmp", "/var/lib/apt/lists", "/var/cache/apt/archives")
+_MUST_BE_EMPTY = (
+    "/dev",
+    "/proc",
+    "/sys",
+    "/run",
+    "/tmp",
+    "/var/tmp",
+    "/var/lib/apt/lists",
+    "/var/cache/apt/archives",
+    "/var/cache/pacman/pkg",
+)
 _MUST_BE_ABSENT = (
     "/var/lib/systemd/random-seed",
     "/var/lib/systemd/credential.secret",
     "/var/lib/dbus/machine-id",
     "/root/.ssh/known_hosts",
     "/etc/apt/auth.conf",
+    "/etc/pacman.d/gnupg",
+    "/var/lib/pacman/sync",
     "/var/cache/apt/pkgcache.bin",
     "/var/cache/ldconfig/aux-cache",
 )
@@ -33,7 +45,7 @@ _NAMED_IN = (
     "/etc/postfix/main.cf",
     "/etc/exim4/update-exim4.conf.conf",
 )
-_SEARCHED = ("/etc", "/root", "/var/lib/dpkg/info")
+_SEARCHED = ("/etc", "/root", "/var/lib/dpkg/info", "/var/lib/pacman/local")
 _LARGEST_SEARCHED = 1 << 20
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import AuditError, InputError
-from builder.model.recipe import Compression
+from builder.model.recipe import ArchDistribution, Compression, Mkinitcpio
+from builder.stages import mkinitcpio
 from builder.stages.context import Context
 from builder.system.cpio import initramfs_names
 
@@ -35,17 +36,26 @@ def run(context: Context, epoch: int) -> Kernel:
     with context.progress.step("initramfs"):
         _check_compressor(context)
         release = _module_release(context)
-        boot = context.workspace.tree / "boot"
-        kernel = Kernel(release, boot / f"vmlinuz-{release}", boot / f"initrd.img-{release}")
-        context.sandbox.run(
-            ["update-initramfs", "-c", "-k", release],
-            chroot=context.workspace.tree,
-            env={"SOURCE_DATE_EPOCH": str(epoch)},
-            hint="a missing module or compressor is named in the lines above",
-        )
+        if isinstance(context.recipe.initramfs, Mkinitcpio):
+            image, initramfs = mkinitcpio.make_image(context, release, epoch)
+        else:
+            image, initramfs = _update_initramfs(context, release, epoch)
+        tree = context.workspace.tree
+        kernel = Kernel(release, tree / image.lstrip("/"), tree / initramfs.lstrip("/"))
         check_agreement(kernel)
         context.progress.note(f"Linux {release}, initramfs {kernel.initramfs.stat().st_size / 1e6:.1f} MB")
         return kernel
+
+
+def _update_initramfs(context: Context, release: str, epoch: int) -> tuple[str, str]:
+    """Runs initramfs-tools and returns the paths of kernel and image in the tree."""
+    context.sandbox.run(
+        ["update-initramfs", "-c", "-k", release],
+        chroot=context.workspace.tree,
+        env={"SOURCE_DATE_EPOCH": str(epoch)},
+        hint="a missing module or compressor is named in the lines above",
+    )
+    return f"/boot/vmlinuz-{release}", f"/boot/initrd.img-{release}"
 
 
 def check_agreement(kernel: Kernel) -> None:
@@ -73,7 +83,7 @@ def kernel_release(image: Path) -> str:
     """The release that a bzImage says it is."""
     data = image.read_bytes()
     if data[_X86_MAGIC_AT : _X86_MAGIC_AT + 4] != _X86_MAGIC:
-        raise AuditError(f"{image.name} is no bootable x86 kernel", "only x86_64 images are built so far")
+        raise AuditError(f"{image.name} is no bootable x86 kernel", "only x86 images are built so far")
     start = int.from_bytes(data[_X86_VERSION_AT : _X86_VERSION_AT + 2], "little") + 0x200
     return data[start : data.index(b"\0", start)].decode("ascii", "replace").split(" ")[0]
 
@@ -90,8 +100,9 @@ def _module_release(context: Context) -> str:
 
 def _check_compressor(context: Context) -> None:
     compression = context.recipe.initramfs.compression
+    is_arch = isinstance(context.recipe.distribution, ArchDistribution)  # whose packages are called as the programs
     if not any(context.tree.exists(f"{directory}/{_PROGRAMS[compression]}") for directory in ("/usr/bin", "/bin")):
         raise InputError(
             f"initramfs.compression: {compression} needs a program that the image lacks",
-            f"add {_PACKAGES[compression]} to packages",
+            f"add {_PROGRAMS[compression] if is_arch else _PACKAGES[compression]} to packages",
         )

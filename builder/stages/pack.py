@@ -61,7 +61,7 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
         root_digest="",
         epoch=epoch,
         distribution=recipe.distribution.name,
-        suite=recipe.distribution.suite or "",
+        suite=recipe.distribution.release,
         architecture=recipe.distribution.architecture,
         kernel=kernel.release,
         initramfs=recipe.initramfs.generator,

@@ -15,6 +15,11 @@ _PATTERNS = (
     ("/etc", "resolv.conf.*"),
     ("/etc/apt/apt.conf.d", "*mmdebstrap*"),
     ("/etc/dpkg/dpkg.cfg.d", "*mmdebstrap*"),
+    ("/etc", "*.pacnew"),
+    ("/etc", "*.pacsave"),
+    ("/etc/pacman.d", "gnupg"),  # with its secret key anybody could sign packages for every client
+    ("/var/lib/pacman", "sync"),
+    ("/var/lib/pacman", "db.lck"),
     ("/var/lib/dpkg", "*-old"),
     ("/var/lib/dpkg", "lock*"),
     ("/var/cache/debconf", "*-old"),
@@ -30,7 +35,7 @@ _PATTERNS = (
 )
 _EMPTIED = (
     "/dev", "/proc", "/sys", "/run", "/tmp", "/var/tmp",
-    "/var/lib/apt/lists", "/var/cache/apt/archives", "/var/cache/man",
+    "/var/lib/apt/lists", "/var/cache/apt/archives", "/var/cache/pacman/pkg", "/var/cache/man",
 )  # fmt: skip
 _LOGS = "/var/log"
 

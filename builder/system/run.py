@@ -69,6 +69,18 @@ class Runner:
     ) -> None:
         self._log.close()
 
+    def position(self) -> int:
+        """Where the log ends now, for `since`."""
+        self._log.flush()
+        return self.log_path.stat().st_size
+
+    def since(self, position: int) -> list[str]:
+        """The lines of the log from a position on: all that commands printed, not only their last lines."""
+        self._log.flush()
+        with self.log_path.open("rb") as log:
+            log.seek(position)
+            return log.read().decode("utf-8", "replace").splitlines()
+
     def say(self, text: str) -> None:
         """Writes one line of ours into the log."""
         self._log.write(f"# {text}\n")

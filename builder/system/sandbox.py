@@ -40,6 +40,7 @@ class Sandbox:
     directory: an empty directory of the work directory, where the view is put together
     writable: the only host directories that can be written (the build's work and cache)
     readable: host directories that stay visible although they lie below /tmp or /run
+    prepared: a tree that gets its mounts (/proc, /dev, ...) without being entered, for programs that do so themselves
     temporary: TMPDIR of the commands, inside a writable directory
     """
 
@@ -49,6 +50,7 @@ class Sandbox:
     temporary: Path
     readable: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    prepared: Path | None = None
 
     def run(
         self,
@@ -73,11 +75,12 @@ class Sandbox:
             "writable": [str(path) for path in self.writable],
             "readable": [[str(path), str(path)] for path in self.readable]
             + [[str(source), target] for target, source in (mounts or {}).items()],
+            "prepared": None if self.prepared is None else str(self.prepared),
             "chroot": None if chroot is None else str(chroot),
             "argv": list(argv),
         }
         environment = {**self.environment, **(env or {})}
-        if chroot is None:
+        if chroot is None and self.prepared is None:  # no path of the host is one in the tree
             environment.setdefault("TMPDIR", str(self.temporary))
         command = [*namespace_prefix(network=network), sys.executable, "-I", "-S", _INIT, json.dumps(plan)]
         try:

@@ -111,8 +111,8 @@ def _resolver() -> tuple[str, bytes] | None:
         return None
 
 
-def enter_tree(tree: str) -> None:
-    """Changes root into `tree`, which gets its own /proc, /dev, /run, /tmp and a read-only /sys.
+def mount_tree(tree: str) -> None:
+    """Gives `tree` its own /proc, /dev, /run, /tmp and a read-only /sys.
 
     The tree is bound onto itself: pacman's CheckSpace wants its root to be a mount point.
     """
@@ -125,6 +125,11 @@ def enter_tree(tree: str) -> None:
     make_dev(f"{tree}/dev")
     mount("tmpfs", f"{tree}/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
     mount("tmpfs", f"{tree}/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+
+
+def enter_tree(tree: str) -> None:
+    """Changes root into `tree`, mounted like that."""
+    mount_tree(tree)
     os.chroot(tree)
     os.chdir("/")
 
@@ -154,6 +159,8 @@ def main() -> int:
         make_root(plan)
         if plan["chroot"] is not None:
             enter_tree(plan["chroot"])
+        elif plan["prepared"] is not None:
+            mount_tree(plan["prepared"])
     except Exception:
         os.write(2, f"sandbox: {traceback.format_exc(limit=1)}".encode())
         return FAILED

@@ -75,7 +75,7 @@ def bench_build() -> None:
         *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(recipe.packages)}"),
         *("--skip=essential/unlink", f"--setup-hook=mkdir -p {into} && cp -n {archives}/*.deb {into}/"),
         *("--customize-hook=rm -rf $1/var/cache/apt/archives/*.deb",),
-        *(str(recipe.distribution.suite), str(scratch() / "peer-root.tar.zst")),
+        *(recipe.distribution.release, str(scratch() / "peer-root.tar.zst")),
     ]
 
     def ours() -> None:

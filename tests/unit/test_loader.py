@@ -76,7 +76,7 @@ def test_defaults_are_those_of_the_reference(tmp_path: Path) -> None:
     assert recipe.system.hostname == "diskless"
     assert recipe.network.client is NetworkClient.DHCPCD
     assert recipe.boot.cmdline == ("ip=dhcp",)
-    assert recipe.distribution.suite == "bookworm"
+    assert recipe.distribution.release == "bookworm"
     assert recipe.filesystems == ()
 
 
@@ -134,7 +134,7 @@ def test_without_a_suite_it_is_the_one_of_this_host(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"names no distribution\.suite"):
             load_with(tmp_path, distribution="{name: debian}")
     else:
-        assert load_with(tmp_path, distribution="{name: debian}").recipe.distribution.suite == codename[1]
+        assert load_with(tmp_path, distribution="{name: debian}").recipe.distribution.release == codename[1]
 
 
 # well-formed YAML, and values that would break what is generated from them: each must be an error of the recipe

@@ -14,7 +14,7 @@ from builder.model.recipe import File, Filesystem, Network, NetworkClient, Syste
 from builder.render.fstab import fstab
 from builder.render.image import enabled_services, image_cmdline, image_entries
 from builder.render.network import network_arguments, network_entries, network_services
-from builder.render.pxe import CMDLINE_BYTES, Entry, bundle_config, kernel_cmdline, nfsroot, pxelinux_config
+from builder.render.pxe import CMDLINE_BYTES, Entry, bundle_config, kernel_cmdline, pxelinux_config, root_arguments
 from builder.render.server import Client, DhcpService, Export, dnsmasq_config, exports, ganesha_config
 from builder.render.system import system_entries
 from tests.images import ROOT, write_recipe
@@ -174,12 +174,13 @@ def test_boot_configurations() -> None:
 
 
 def test_the_bundle_takes_its_root_from_dhcp_and_names_no_version() -> None:
-    assert nfsroot(MANIFEST, None) == "nfsroot=auto"
+    assert root_arguments(MANIFEST, None) == ["root=/dev/nfs", "nfsroot=auto"]
     assert MANIFEST.version not in bundle_config(MANIFEST)
 
 
 def test_a_root_is_mounted_with_the_options_of_the_recipe() -> None:
-    assert nfsroot(MANIFEST, "10.0.0.1:/r") == "nfsroot=10.0.0.1:/r,vers=3,rsize=16384,wsize=16384"
+    nfsroot = "nfsroot=10.0.0.1:/r,vers=3,rsize=16384,wsize=16384"
+    assert root_arguments(MANIFEST, "10.0.0.1:/r") == ["root=/dev/nfs", nfsroot]
 
 
 @pytest.mark.parametrize(("mode", "word"), [("rw", "rw"), ("overlay", "ro")])

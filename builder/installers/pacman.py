@@ -1,0 +1,314 @@
+"""Arch Linux and its like: pacman resolves and fetches with a configuration of its own, then installs offline.
+
+The databases are fetched once and copied into the work directory: what was resolved is what is downloaded and
+installed, whatever the mirror does meanwhile. Every path is given explicitly: of the host's pacman neither
+configuration nor cache, keyring nor hooks are used. Run for real with pacman 6.0.2; see render/pacman.py for 7.x.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import urllib.parse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from builder.errors import AuditError, CommandError, HostError, InputError
+from builder.installers.base import Job
+from builder.installers.pacman_checks import boot_packages, check_ignored, check_roles
+from builder.installers.pacman_database import Database, Entry, read_databases
+from builder.installers.pacman_errors import (
+    check_hidden,
+    explain,
+    explain_unknown,
+    fatal_descriptions,
+    hidden_failures,
+)
+from builder.installers.pacman_keyring import find_keyring, prepare_keyring
+from builder.installers.pacman_tree import check_installed, give_databases, prepare_tree, take_back
+from builder.installers.shared import locked, proxy_variables
+from builder.model.lock import Lock, LockedPackage
+from builder.model.recipe import ArchDistribution, Recipe, Signatures
+from builder.render.initramfs import initramfs_entries
+from builder.render.pacman import (
+    OLDEST,
+    RECIPE_REPOSITORY,
+    Version,
+    parse_version,
+    resolver_config,
+    servers,
+    signatures,
+)
+from builder.system.files import copy_verified
+from builder.system.run import Tool, require_tools
+from builder.system.tree import Tree
+
+_LOADERS = ("syslinux",)
+_LOADER_FILES = ("pxelinux.0", "lpxelinux.0", "ldlinux.c32")
+_LOADER_DIRECTORY = "usr/lib/syslinux/bios"
+# the initramfs stage makes the image, once, and sees whether that worked
+_MASKED_HOOKS = ("90-mkinitcpio-install.hook",)
+_SYSTEM_HOOKS = "usr/share/libalpm/hooks"
+_REPO_ADD = Tool("repo-add", "makepkg", "pacman")
+
+
+class PacmanInstaller:
+    """The installer of Arch Linux."""
+
+    @staticmethod
+    def tools() -> tuple[Tool, ...]:
+        """pacman, which Debian packages too, and the tools of libarchive and GnuPG."""
+        return (
+            Tool("pacman", "pacman-package-manager", "pacman"),
+            Tool("gpg", "gpg", "gnupg"),
+            Tool("gpg-agent", "gpg-agent", "gnupg"),
+            Tool("bsdtar", "libarchive-tools", "libarchive"),
+        )
+
+    @staticmethod
+    def readable(recipe: Recipe) -> tuple[Path, ...]:
+        """Local mirrors, the keyring's directory and those of package files."""
+        distribution = _arch(recipe)
+        urls = [url for repository in distribution.repositories for url in servers(distribution, repository)]
+        local = [url.removeprefix("file://").partition("$")[0] for url in urls if url.startswith("file://")]
+        paths = [Path(urllib.parse.unquote(path)) for path in local]
+        if distribution.keyring is not None:
+            paths.append(Path(distribution.keyring).parent)
+        paths += [Path(path).parent for path in distribution.package_files]
+        return tuple(dict.fromkeys(path for path in paths if path.is_dir()))
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._distribution = _arch(job.recipe)
+        self._cache = job.cache / "pacman"
+        self._packages = self._cache / "packages"
+        self._config = job.work / "pacman.conf"
+        self._gpgdir = job.work / "gnupg"
+        self._databases = job.work / "db"
+        self._repository = job.work / "repository"
+
+    def resolve(self) -> Lock:
+        """The closure of the recipe's packages and groups."""
+        self._prepare()
+        keyring = self._find_keyring()
+        self._refresh()
+        if keyring is None:
+            self._gpgdir.mkdir(mode=0o700)
+        else:
+            prepare_keyring(self._job, keyring, self._gpgdir)
+        database = self._read()
+        packages = self._closure(database)
+        loaders = tuple(entry.package for name in _LOADERS if (entry := database.first(name)) is not None)
+        if len(loaders) != len(_LOADERS):
+            raise InputError(
+                f"no repository has {', '.join(_LOADERS)}, which brings pxelinux.0", "add extra to repositories"
+            )
+        check_roles(packages, database)
+        check_ignored(packages, self._distribution)
+        return Lock(tuple(sorted(entry.package for entry in packages)), loaders)
+
+    def fetch(self, lock: Lock) -> int:
+        """Downloads into the shared cache, where pacman checks signatures, and links the verified files."""
+        database = self._read()
+        entries = [_entry_of(database, package) for package in (*lock.packages, *lock.loaders)]
+        entries = list(dict.fromkeys(entries))
+        self._repository.mkdir()
+        with locked(self._cache / "lock", self._job.notify):
+            self._forget_damaged(entries)
+            targets = [f"{entry.repository}/{entry.package.name}" for entry in entries]
+            # the closure is complete: -dd only keeps pacman from resolving it again
+            self._pacman(["-Swdd", *targets], self._packages, self._databases, network=True)
+            for entry in entries:
+                self._take(entry.package)
+        return max(entry.built for entry in entries)
+
+    def install(self, lock: Lock, epoch: int) -> None:
+        """Installs offline. The initramfs' configuration goes first, mkinitcpio's own hook is left for its stage."""
+        tree = self._job.tree
+        prepare_tree(tree)
+        for entry in initramfs_entries(self._job.recipe.initramfs):
+            Tree(tree).write(entry)
+        dbpath = give_databases(self._databases / "sync", tree)
+        hooks = self._mask_hooks()
+        options = ["--root", str(tree), "--hookdir", str(tree / "etc/pacman.d/hooks"), "--hookdir", str(hooks)]
+        database = self._read()
+        output = self._pacman(
+            ["-S", *options, *self._targets(database)],
+            self._repository,
+            dbpath,
+            env={"SOURCE_DATE_EPOCH": str(epoch)},
+        )
+        take_back(tree, epoch)
+        check_installed(tree, lock)
+        fatal = boot_packages(database)
+        described = fatal_descriptions([path.read_text("utf-8") for path in (tree / _SYSTEM_HOOKS).glob("*.hook")])
+        check_hidden(hidden_failures(output), [*fatal, *described], self._job.warn)
+
+    def loader_files(self, lock: Lock) -> dict[str, bytes]:
+        """pxelinux.0, lpxelinux.0 and ldlinux.c32, all of one package."""
+        directory = self._job.work / "loaders"
+        directory.mkdir()
+        for package in lock.loaders:
+            archive = str(self._repository / package.filename)
+            members = [f"{_LOADER_DIRECTORY}/{name}" for name in _LOADER_FILES]
+            self._job.sandbox.run(["bsdtar", "-xf", archive, "-C", str(directory), *members])
+        return {name: (directory / _LOADER_DIRECTORY / name).read_bytes() for name in _LOADER_FILES}
+
+    def _prepare(self) -> None:
+        for directory in (self._packages, self._databases / "local", self._databases / "sync"):
+            directory.mkdir(parents=True, exist_ok=True)
+        version = self._version()
+        package_files = self._make_repository() if self._distribution.package_files else None
+        config = resolver_config(self._distribution, version, str(package_files) if package_files else None)
+        self._config.write_text(config, encoding="utf-8")
+
+    def _find_keyring(self) -> Path | None:
+        """The keyring, if any repository is signed; repositories that are not are named loudly."""
+        unsigned = [
+            repository.name
+            for repository in self._distribution.repositories
+            if signatures(self._distribution, repository) is Signatures.NEVER
+        ]
+        if unsigned:
+            self._job.warn(f"signatures: never: packages of {', '.join(unsigned)} are installed whoever made them")
+        return find_keyring(self._distribution) if len(unsigned) < len(self._distribution.repositories) else None
+
+    def _version(self) -> Version:
+        text = self._job.sandbox.run(["pacman", "--version"], capture=True, log_output=False)
+        version = parse_version(text)
+        if version is None or version < OLDEST:
+            said = (text.strip() or "no output").splitlines()[0]
+            raise HostError(
+                f"this host's pacman is not understood: {said}",
+                f"install pacman {OLDEST[0]}.{OLDEST[1]} or newer",
+            )
+        return version
+
+    def _make_repository(self) -> Path:
+        """A repository of the recipe's package files, so that they are resolved together with all others."""
+        require_tools((_REPO_ADD,))
+        directory = self._job.work / "package-files"
+        directory.mkdir()
+        copies = [shutil.copy(path, directory) for path in self._distribution.package_files]
+        database = directory / f"{RECIPE_REPOSITORY}.db.tar.gz"
+        self._job.sandbox.run(
+            ["repo-add", "--quiet", str(database), *map(str, copies)], hint="are all package_files pacman packages?"
+        )
+        return directory
+
+    def _repositories(self) -> tuple[str, ...]:
+        own = (RECIPE_REPOSITORY,) if self._distribution.package_files else ()
+        return (*own, *(repository.name for repository in self._distribution.repositories))
+
+    def _refresh(self) -> None:
+        """Fetches the databases; those of one set of mirrors are kept, so that only changed ones are transferred."""
+        kept = self._cache / f"databases-{_key(self._config.read_text(encoding='utf-8'))}"
+        with locked(self._cache / "lock", self._job.notify):
+            (kept / "local").mkdir(parents=True, exist_ok=True)
+            # local files: two databases of one second would look alike
+            local = all(url.startswith("file:") for url in self._urls()) or self._distribution.package_files
+            self._pacman(["-Syy" if local else "-Sy"], self._packages, kept, network=True)
+            for path in (kept / "sync").iterdir():
+                shutil.copy2(path, self._databases / "sync")
+
+    def _urls(self) -> list[str]:
+        return [url for item in self._distribution.repositories for url in servers(self._distribution, item)]
+
+    def _read(self) -> Database:
+        return read_databases(self._databases / "sync", self._repositories())
+
+    def _targets(self, database: Database) -> list[str]:
+        """The recipe's packages, with groups replaced by their members but the ignored ones."""
+        found: list[str] = []
+        for name in self._job.recipe.packages:
+            members = [] if database.provides(name) else database.group(name)
+            found += [member for member in members if member not in self._distribution.ignore] or [name]
+        files = [entry.package.name for entry in database.entries if entry.repository == RECIPE_REPOSITORY]
+        return list(dict.fromkeys([*found, *files]))
+
+    def _closure(self, database: Database) -> list[Entry]:
+        targets = self._targets(database)
+        unknown = [name for name in targets if not database.provides(name)]
+        if unknown:
+            raise explain_unknown(unknown, database.names(), self._distribution)
+        arguments = ["-Sp", "--print-format", "@%r|%n|%v", *targets]
+        lines = self._pacman(arguments, self._packages, self._databases)
+        found = []
+        for line in lines:
+            if line.startswith("@"):
+                repository, name, version = line[1:].split("|")
+                entry = database.find(repository, name)
+                if entry is None or entry.package.version != version:
+                    raise AuditError(f"pacman resolved {line[1:]}, which is in no database", "please report this")
+                found.append(entry)
+        return found
+
+    def _pacman(
+        self,
+        arguments: Sequence[str],
+        cachedir: Path,
+        dbpath: Path,
+        *,
+        network: bool = False,
+        env: dict[str, str] | None = None,
+    ) -> list[str]:
+        """Runs pacman with every path given, and returns all that it printed; what it complains of is explained."""
+        operation, *rest = arguments
+        argv = ["pacman", operation, "--config", str(self._config), "--dbpath", str(dbpath)]
+        argv += ["--cachedir", str(cachedir), "--gpgdir", str(self._gpgdir), "--arch", self._distribution.architecture]
+        argv += ["--logfile", str(self._job.work / "pacman.log"), "--noconfirm", "--noprogressbar"]
+        if "--root" not in rest:
+            argv += ["--root", str(self._job.work)]
+        for name in self._distribution.assume_installed:
+            argv += ["--assume-installed", name]
+        sandbox = replace(self._job.sandbox, prepared=self._job.tree) if "--root" in rest else self._job.sandbox
+        runner = sandbox.runner
+        before = runner.position()
+        environment = {**(env or {}), **(proxy_variables() if network else {})}
+        try:
+            sandbox.run([*argv, *rest], network=network, env=environment)
+        except CommandError as error:
+            raise explain("\n".join(runner.since(before)), error, self._distribution) from error
+        return runner.since(before)
+
+    def _forget_damaged(self, entries: Sequence[Entry]) -> None:
+        """Removes cached files that are not what the database says, so that they are fetched again."""
+        probe = self._job.work / "probe"
+        for entry in entries:
+            cached = self._packages / entry.package.filename
+            if copy_verified(cached, probe, entry.package.sha256):
+                probe.unlink()
+            else:
+                cached.unlink(missing_ok=True)
+                cached.with_name(f"{cached.name}.sig").unlink(missing_ok=True)
+
+    def _take(self, package: LockedPackage) -> None:
+        cached = self._packages / package.filename
+        if not copy_verified(cached, self._repository / package.filename, package.sha256):
+            raise AuditError(
+                f"{package.filename} in the package cache is not what the repository's database says", "build again"
+            )
+        signature = cached.with_name(f"{cached.name}.sig")
+        if signature.exists():
+            shutil.copyfile(signature, self._repository / signature.name)
+
+    def _mask_hooks(self) -> Path:
+        directory = self._job.work / "hooks"
+        directory.mkdir()
+        for name in _MASKED_HOOKS:
+            (directory / name).symlink_to("/dev/null")
+        return directory
+
+
+def _arch(recipe: Recipe) -> ArchDistribution:
+    assert isinstance(recipe.distribution, ArchDistribution)
+    return recipe.distribution
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _entry_of(database: Database, package: LockedPackage) -> Entry:
+    return next(entry for entry in database.entries if entry.package == package)

@@ -1,0 +1,119 @@
+"""The keys that packages must be signed by: populated once into the cache, copied for each build, never into an image.
+
+The steps are those of `pacman-key --init` and `--populate`, whose directory of keyrings is fixed and differs between
+distributions. The key that signs them is thrown away with the sandbox's /tmp, and gpg-agent, which gpg starts, ends
+with the sandbox's process namespace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from builder.errors import CommandError, HostError, InputError
+from builder.installers.base import Job
+from builder.installers.shared import locked
+from builder.model.recipe import ArchDistribution, Architecture
+
+# where Arch and where Debian install archlinux-keyring
+_DIRECTORIES = ("/usr/share/pacman/keyrings", "/usr/share/keyrings")
+_NAMES = {Architecture.X86_64: "archlinux", Architecture.I686: "archlinux32"}
+_FINGERPRINT = re.compile(r"^[0-9A-F]{40}(?=:|\s*$)", re.MULTILINE)
+_FORMAT = "3"  # of the cached directory
+_NO_KEYS = 65  # EX_DATAERR, sysexits.h
+# KEYRING OWNERTRUST TARGET, then +KEY for one to sign and -KEY for one to disable. It works in /tmp: gpg-agent does not
+# start in a directory with a space in its name, and the path of its socket has at most 107 bytes, unix(7).
+_SCRIPT = f"""\
+set -eu
+keyring=$1 ownertrust=$2 target=$3
+shift 3
+gpg() {{ command gpg --homedir /tmp/home --batch --quiet --no-tty --yes "$@"; }}
+mkdir -m 0700 /tmp/home
+touch /tmp/home/pubring.gpg # libalpm asks for this old name, and gpg uses it where it finds it
+printf 'lock-never\\nno-greeting\\nno-permission-warning\\n' >/tmp/home/gpg.conf
+gpg --passphrase '' --quick-generate-key 'diskless build host' ed25519 sign never
+gpg --import "$keyring" || exit {_NO_KEYS}
+for key; do
+    case $key in
+    +*) gpg --quick-lsign-key "${{key#+}}" ;;
+    -*) gpg --edit-key "${{key#-}}" disable quit ;;
+    esac
+done
+[ ! -s "$ownertrust" ] || gpg --import-ownertrust "$ownertrust"
+gpg --check-trustdb
+cp /tmp/home/pubring.gpg /tmp/home/trustdb.gpg /tmp/home/gpg.conf "$target"
+"""
+
+
+def find_keyring(distribution: ArchDistribution) -> Path:
+    """The keyring file on this host; HostError that says how to get one."""
+    name = _NAMES[distribution.architecture]
+    if distribution.keyring is not None:
+        candidates = [Path(distribution.keyring)]
+    else:
+        candidates = [Path(directory) / f"{name}.gpg" for directory in _DIRECTORIES]
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is not None:
+        return found
+    if distribution.keyring is not None:
+        raise HostError(
+            f"the keyring {distribution.keyring} is not on this host",
+            "correct distribution.keyring: NAME.gpg, with NAME-trusted and NAME-revoked beside it",
+        )
+    package = f"{name}-keyring"
+    raise HostError(
+        f"the keyring of {package} is not on this host",
+        f"Debian: apt-get install {package}; Arch Linux: pacman -S {package}; or unpack the package anywhere and set "
+        f"distribution.keyring to its {name}.gpg",
+    )
+
+
+def prepare_keyring(job: Job, keyring: Path, target: Path) -> None:
+    """Makes `target` a GnuPG home for pacman that trusts what `keyring` says; InputError when it holds no key."""
+    parts = [_read(keyring), _read(_beside(keyring, "trusted")), _read(_beside(keyring, "revoked"))]
+    digest = hashlib.sha256(b"\0".join([_FORMAT.encode(), *parts])).hexdigest()[:16]
+    store = job.cache / "pacman" / "keyrings"
+    store.mkdir(mode=0o700, parents=True, exist_ok=True)
+    cached = store / digest
+    with locked(store / "lock", job.notify):
+        if not cached.is_dir():
+            job.notify(f"preparing the keyring {keyring}: once, about a minute for Arch Linux's")
+            _populate(job, keyring, cached)
+    shutil.copytree(cached, target)
+    target.chmod(0o700)
+
+
+def _populate(job: Job, keyring: Path, cached: Path) -> None:
+    home = Path(tempfile.mkdtemp(prefix=".tmp-", dir=cached.parent))
+    trusted, revoked = _beside(keyring, "trusted"), _beside(keyring, "revoked")
+    keys = [f"+{key}" for key in _fingerprints(trusted)] + [f"-{key}" for key in _fingerprints(revoked)]
+    try:
+        job.sandbox.run(["sh", "-c", _SCRIPT, "sh", str(keyring), str(trusted), str(home), *keys])
+        home.rename(cached)
+    except CommandError as error:
+        if error.status != _NO_KEYS:
+            error.message = f"the keyring {keyring} could not be prepared"
+            error.hint = "gpg says why above; are gpg and gpg-agent of one version?"
+            raise
+        hint = "give the NAME.gpg of a keyring package"
+        raise InputError(f"{keyring} holds no keys that gpg can read", hint, error.details) from error
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _beside(keyring: Path, kind: str) -> Path:
+    return keyring.with_name(f"{keyring.stem}-{kind}")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _fingerprints(path: Path) -> list[str]:
+    return _FINGERPRINT.findall(_read(path).decode("ascii", "replace"))

@@ -1,0 +1,66 @@
+"""The root that pacman installs into: before, what pacman expects to be there; after, what no image should hold."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from builder.errors import AuditError
+from builder.model.lock import Lock
+
+# pacman repairs no directory that is there: a root of mode 0700 would stay so
+_DIRECTORIES = {
+    "dev": 0o755,
+    "proc": 0o555,
+    "sys": 0o555,
+    "run": 0o755,
+    "tmp": 0o1777,
+    "etc": 0o755,
+    "etc/pacman.d": 0o755,
+    "var": 0o755,
+    "var/cache": 0o755,
+    "var/cache/pacman": 0o755,
+    "var/cache/pacman/pkg": 0o755,
+    "var/lib": 0o755,
+    "var/lib/pacman": 0o755,
+    "var/log": 0o755,
+}
+_INSTALL_DATE = re.compile(r"(?<=^%INSTALLDATE%\n)\d+$", re.MULTILINE)
+
+
+def prepare_tree(tree: Path) -> None:
+    """An empty root with the directories that must exist first, whatever the umask."""
+    tree.mkdir()
+    tree.chmod(0o755)
+    for name, mode in _DIRECTORIES.items():
+        (tree / name).mkdir()
+        (tree / name).chmod(mode)
+
+
+def give_databases(databases: Path, tree: Path) -> Path:
+    """Copies the `sync` directory into the root's database directory, which is returned."""
+    target = tree / "var/lib/pacman"
+    shutil.copytree(databases, target / "sync")
+    return target
+
+
+def take_back(tree: Path, epoch: int) -> None:
+    """Removes the databases, and sets the date of installation to `epoch`: the same packages give the same bytes."""
+    pacman = tree / "var/lib/pacman"
+    shutil.rmtree(pacman / "sync")
+    for desc in sorted((pacman / "local").glob("*/desc")):
+        text = desc.read_bytes().decode("utf-8", "surrogateescape")
+        desc.write_bytes(_INSTALL_DATE.sub(str(epoch), text).encode("utf-8", "surrogateescape"))
+
+
+def check_installed(tree: Path, lock: Lock) -> None:
+    """AuditError unless the root's database names exactly the locked packages."""
+    local = tree / "var/lib/pacman/local"
+    installed = {path.name for path in local.iterdir() if path.is_dir()}
+    wanted = {f"{package.name}-{package.version}" for package in lock.packages}
+    if installed != wanted:
+        raise AuditError(
+            f"the tree does not hold exactly the locked packages: {', '.join(sorted(installed ^ wanted)[:10])}",
+            "this is a fault of diskless, or of a package that replaces another one; please report it",
+        )

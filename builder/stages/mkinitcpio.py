@@ -1,0 +1,114 @@
+"""mkinitcpio: what Arch's own hook does after a kernel is installed, with an exit status that somebody looks at.
+
+The installer keeps pacman from running that hook, so that there is one image, made when everything that it holds is
+in its final state; here its command runs with the kernel as its target: copy, preset, image.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+
+from builder.errors import AuditError, CommandError, DisklessError, InputError
+from builder.model.entry import TreeFile
+from builder.model.recipe import Mkinitcpio
+from builder.render.initramfs import image_path, kernel_path, preset, preset_path
+from builder.stages.context import Context
+
+_HOOK = "/usr/share/libalpm/hooks/90-mkinitcpio-install.hook"
+_INSTALL_HOOKS = ("/etc/initcpio/install", "/usr/lib/initcpio/install")
+_FEED = 'printf "%s\\n" "$0" | "$@"'  # the hook's command reads its targets from standard input, alpm-hooks(5)
+_ERROR = re.compile(r"^==> ERROR: (.*)$")
+_NO_HOOK = re.compile(r"Hook '([^']+)' cannot be found")
+_NO_MODULE = re.compile(r"module not found: '([^']+)'")
+_NO_FILE = re.compile(r"(?:file|binary) not found: '([^']+)'")
+
+
+def make_image(context: Context, release: str, epoch: int) -> tuple[str, str]:
+    """Makes the one image of the kernel and returns the paths of kernel and image in the tree.
+
+    Raises InputError for what the recipe's initramfs names and the image lacks, CommandError for any other ERROR of
+    mkinitcpio, which writes an image all the same.
+    """
+    pkgbase = _pkgbase(context, release)
+    _check_programs(context)
+    context.tree.write(TreeFile(preset_path(pkgbase), preset(pkgbase).encode()))
+    runner = context.sandbox.runner
+    before = runner.position()
+    try:
+        context.sandbox.run(
+            _command(context, release),
+            chroot=context.workspace.tree,
+            env={"SOURCE_DATE_EPOCH": str(epoch)},
+            hint="the lines that begin with ==> ERROR name the cause",
+        )
+    except CommandError as error:
+        raise _explain(context, _errors(runner.since(before)), error) from error
+    found = _errors(runner.since(before))
+    if found:
+        raise CommandError(
+            f"mkinitcpio: {found[0]}", "no image is used that mkinitcpio had an error with", tuple(found)
+        )
+    images = context.tree.names("/boot", "initramfs-*.img")
+    if images != [image_path(pkgbase).rpartition("/")[2]]:
+        raise AuditError(f"/boot holds {', '.join(images) or 'no image'}", "exactly one initramfs was to be made")
+    return kernel_path(pkgbase), image_path(pkgbase)
+
+
+def _pkgbase(context: Context, release: str) -> str:
+    """What the kernel's package is called; Arch's kernels say it in a file beside their modules."""
+    content = context.tree.read(f"/usr/lib/modules/{release}/pkgbase")
+    if content is None:
+        raise AuditError(
+            f"/usr/lib/modules/{release} has no pkgbase, so mkinitcpio's hook would not know the kernel",
+            "use a kernel that is packaged as Arch's are",
+        )
+    return content.decode("ascii", "replace").strip()
+
+
+def _command(context: Context, release: str) -> list[str]:
+    text = (context.tree.read(_HOOK) or b"").decode("utf-8", "replace")
+    command = re.search(r"^Exec\s*=\s*(.+?)\s*$", text, re.MULTILINE)
+    if command is None:
+        raise AuditError(f"{_HOOK} is missing or runs nothing", "is it mkinitcpio that the packages bring?")
+    return ["sh", "-c", _FEED, f"usr/lib/modules/{release}/vmlinuz", *shlex.split(command[1])]
+
+
+def _errors(output: list[str]) -> list[str]:
+    return [found[1] for line in output if (found := _ERROR.match(line))]
+
+
+def _explain(context: Context, errors: list[str], error: CommandError) -> DisklessError:
+    for text in errors:
+        hook, module, file = (pattern.search(text) for pattern in (_NO_HOOK, _NO_MODULE, _NO_FILE))
+        if hook:
+            known = sorted({name for directory in _INSTALL_HOOKS for name in context.tree.names(directory)})
+            near = difflib.get_close_matches(hook[1], known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            return InputError(
+                f"initramfs.hooks: no package brings the hook {hook[1]}", f"{hint}known: {', '.join(known)}"
+            )
+        if module:
+            return InputError(
+                f"initramfs.modules: the kernel has no module {module[1]}",
+                f"correct it, or write {module[1]}? if it may lack",
+            )
+        if file:
+            return InputError(
+                f"initramfs: no package brings {file[1]}",
+                "correct binaries or files, or add the package that brings it",
+            )
+    if errors:
+        error.message, error.details = f"mkinitcpio: {errors[0]}", tuple(errors)
+    return error
+
+
+def _check_programs(context: Context) -> None:
+    """Refuses what the build would only find out after minutes: programs of `binaries` that are not there."""
+    initramfs = context.recipe.initramfs
+    assert isinstance(initramfs, Mkinitcpio)
+    for name, paths in (("binaries", initramfs.binaries), ("files", initramfs.files)):
+        for path in paths:
+            if not context.tree.exists(path):
+                raise InputError(f"initramfs.{name}: the image has no {path}", "add the package that brings it")

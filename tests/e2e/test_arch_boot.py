@@ -1,0 +1,115 @@
+"""The how-to's recipes on the tests' own pacman distribution boot: BIOS PXE, PXELINUX, the net hook, NFSv3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from builder.bootlab.guest import Machine
+from builder.bootlab.timeline import Milestone
+from tests.arch_images import arch_image
+from tests.e2e.test_boot import Booted, address, booted
+from tests.images import ssh_key
+from tests.require import needs_boot, needs_tool
+
+pytestmark = [*needs_boot, needs_tool("pacman", "repo-add", "gpg", "bsdtar", "apt-get", "dpkg-deb")]
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Booted]:
+    with booted(arch_image()) as running:
+        yield running
+
+
+def test_root_is_the_export_and_writable(machine: Booted) -> None:
+    source, kind, options = machine.inside("findmnt -nro SOURCE,FSTYPE,OPTIONS /").split()
+    path = f"/disklessroot/writable/{machine.bench.manifest.image}/{machine.bench.manifest.version}/root"
+    assert source == f"{machine.bench.lab.settings.network.server}:{path}"
+    assert kind == "nfs"
+    assert {"rw", "vers=3", "rsize=16384", "wsize=16384"} <= set(options.split(","))
+    machine.inside("echo proof > /srv/proof; sync")
+    assert (machine.bench.root / "srv/proof").read_text(encoding="ascii") == "proof\n"
+
+
+def test_the_kernel_was_told_what_the_how_to_says(machine: Booted) -> None:
+    words = machine.inside("cat /proc/cmdline").split()
+    assert {"rootfstype=nfs", "root=/dev/nfs", "ip=::::::dhcp", "rw", "rootdelay=0"} <= set(words)
+    (nfsroot,) = [word for word in words if word.startswith("nfsroot=")]
+    assert nfsroot.endswith("/root,v3,rsize=16384,wsize=16384")
+    assert "Waiting 10 seconds for device" not in machine.guest.console.text
+
+
+def test_no_unit_failed(machine: Booted) -> None:
+    assert machine.inside("systemctl --failed --no-legend --plain") == ""
+    assert machine.inside("systemctl is-system-running") == "running"
+
+
+def test_ssh_gets_a_terminal(machine: Booted) -> None:
+    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "LogLevel=ERROR"]
+    command = ["ssh", "-tt", "-i", str(ssh_key()), *(f"-o{option}" for option in options)]
+    done = machine.bench.lab.run([*command, f"root@{machine.guest.address}", 'tty; stat -c "%g %a" "$(tty)"'])
+    assert done.status == 0, done.output
+    assert done.output.split() == ["/dev/pts/0", "5", "620"]
+
+
+def test_the_image_knows_its_packages(machine: Booted) -> None:
+    listed = machine.inside("pacman -Q 2>/dev/null").splitlines()
+    assert len(listed) == len(machine.bench.manifest.packages)
+    altered = machine.inside("pacman -Qkk 2>&1 | grep -E '^(warning|backup file): [^ ]+: /usr' || true")
+    assert altered == ""
+
+
+def test_a_client_installs_a_package(machine: Booted) -> None:
+    machine.inside("pacman --noconfirm -U /root/hello.pkg.tar.zst")
+    assert machine.inside("hello") == "hello from diskless"
+    assert (machine.bench.root / "usr/bin/hello").exists()
+
+
+def test_the_address_survives_a_restart_of_dhcpcd(machine: Booted) -> None:
+    before = address(machine)
+    assert before == f"{machine.guest.address}/24"
+    machine.inside("systemctl restart dhcpcd.service; sleep 5")
+    assert address(machine) == before
+    lines = machine.inside("cat /etc/resolv.conf").splitlines()
+    assert f"nameserver {machine.bench.lab.settings.network.server}" in lines
+
+
+@pytest.mark.full
+def test_a_client_makes_its_own_initramfs(machine: Booted) -> None:
+    before = (machine.bench.root / "boot/initramfs-linux.img").read_bytes()
+    machine.inside("SOURCE_DATE_EPOCH=1 timeout 110 mkinitcpio -p linux")
+    assert machine.inside("ls /boot") == "initramfs-linux.img\nvmlinuz-linux"
+    assert abs((machine.bench.root / "boot/initramfs-linux.img").stat().st_size - len(before)) < 1 << 20
+
+
+def test_power_off_does_not_hang(machine: Booted) -> None:
+    machine.guest.power_off()
+    assert Milestone.OFF in machine.guest.timeline.seconds
+
+
+@pytest.mark.full
+def test_network_disabled_with_a_fixed_resolv_conf() -> None:
+    with booted(arch_image("arch-nfs-resolv")) as machine:
+        words = machine.inside("cat /proc/cmdline").split()
+        assert f"BOOTIF=01-{Machine().mac.replace(':', '-')}" in words
+        assert "ip=:::" in words
+        assert machine.inside("cat /etc/resolv.conf") == "nameserver 192.168.1.1"
+        before = address(machine)
+        assert before == f"{machine.guest.address}/24"
+        machine.inside("systemctl try-restart systemd-networkd.service dhcpcd.service; sleep 3")
+        assert address(machine) == before
+        assert machine.inside("systemctl --failed --no-legend --plain") == ""
+        machine.guest.power_off()
+
+
+@pytest.mark.full
+def test_systemd_networkd_keeps_the_address() -> None:
+    with booted(arch_image("arch-nfs")) as machine:
+        before = address(machine)
+        assert before == f"{machine.guest.address}/24"
+        machine.inside("systemctl restart systemd-networkd.service; sleep 5")
+        assert address(machine) == before
+        assert machine.bench.lab.settings.network.server in machine.inside("resolvectl dns")
+        assert machine.inside("systemctl --failed --no-legend --plain") == ""
+        machine.guest.power_off()

@@ -1,0 +1,145 @@
+"""An Arch-shaped image from the tests' own distribution: what is in it, what is not, and the same bytes twice."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from builder.model.manifest import ROOTFS, Manifest
+from builder.system.cpio import initramfs_names
+from builder.system.members import read_members
+from builder.system.unpack import read_index
+from tests.arch_images import arch_image
+from tests.images import processes_naming, run_diskless, scratch
+from tests.pacman_distribution.distribution import EXTRA, pacman_distribution
+from tests.require import needs_network, needs_root, needs_tool
+
+pytestmark = [
+    needs_root,
+    needs_network,
+    needs_tool("pacman", "repo-add", "gpg", "bsdtar", "apt-get", "dpkg-deb"),
+    pytest.mark.root,
+    pytest.mark.network,
+]
+ARTIFACTS = ("SHA256SUMS", "boot.tar.zst", "index.json.zst", "manifest.json", "rootfs.tar.zst")
+
+
+@functools.cache
+def manifest() -> Manifest:
+    return Manifest.from_json((arch_image() / "manifest.json").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def unpacked() -> Path:
+    """The root file system as GNU tar unpacks it."""
+    target = scratch() / "arch-gnu-tar"
+    target.mkdir()
+    options = ["--zstd", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf"]
+    subprocess.run(["tar", *options, arch_image() / ROOTFS], cwd=target, check=True)
+    return target
+
+
+def inside(*command: str) -> str:
+    result = subprocess.run(["chroot", unpacked(), *command], capture_output=True, encoding="utf-8", check=False)
+    return result.stdout + result.stderr
+
+
+def test_the_bundle_holds_what_a_tftp_server_needs() -> None:
+    members = read_members(arch_image() / "boot.tar.zst")
+    loaders = {"pxelinux.0", "lpxelinux.0", "ldlinux.c32", "pxelinux.cfg/default"}
+    assert set(members) == {"vmlinuz", "initramfs.img", *loaders}
+    assert members["vmlinuz"] == (unpacked() / "boot/vmlinuz-linux").read_bytes()
+    assert members["initramfs.img"] == (unpacked() / "boot/initramfs-linux.img").read_bytes()
+    assert not (unpacked() / "usr/lib/syslinux").exists()
+
+
+def test_there_is_one_initramfs_made_with_the_recipes_configuration() -> None:
+    assert sorted(path.name for path in (unpacked() / "boot").iterdir()) == ["initramfs-linux.img", "vmlinuz-linux"]
+    log = (arch_image() / "build.log").read_text(encoding="utf-8")
+    assert log.count("==> Starting build") == 1
+    assert "PRESETS=('default')\n" in (unpacked() / "etc/mkinitcpio.d/linux.preset").read_text(encoding="ascii")
+    assert not list((unpacked() / "etc").rglob("*.pacnew"))
+    names = {
+        name.rpartition("/")[2].partition(".ko")[0] for name in initramfs_names(unpacked() / "boot/initramfs-linux.img")
+    }
+    # drivers of cards that this machine does not have: no autodetect
+    assert {"nfs", "nfsv3", "e1000", "e1000e", "r8169", "virtio_net", "igb", "tg3"} <= names
+
+
+def test_the_local_database_names_what_the_manifest_names() -> None:
+    # the warnings are about databases, which no image has
+    lines = [line for line in inside("pacman", "-Q").splitlines() if not line.startswith("warning: database file")]
+    listed = {tuple(line.split()) for line in lines}
+    assert listed == {(package.name, package.version) for package in manifest().packages}
+    explicit = set(inside("pacman", "-Qqe").split())
+    assert {"base", "linux", "openssh"} <= explicit
+    assert "glibc" not in explicit
+
+
+def test_no_file_of_a_package_was_changed_but_accounts_and_ours() -> None:
+    found = set(re.findall(r"^(?:warning|backup file): \S+: (/\S+)", inside("pacman", "-Qkk"), re.MULTILINE))
+    accounts = {"/etc/passwd", "/etc/group", "/etc/shadow"}
+    ours = {"/etc/fstab", "/etc/hosts", "/etc/locale.gen", "/etc/dhcpcd.conf", "/etc/pacman.d/mirrorlist"}
+    # not in the image, or made anew by every boot
+    volatile = {"/run", "/tmp", "/proc", "/sys", "/dev", "/var/tmp"}
+    assert found <= accounts | ours | volatile
+
+
+def test_modes_do_not_depend_on_who_builds() -> None:
+    wanted = {"": 0o755, "var": 0o755, "var/lib": 0o755, "tmp": 0o1777, "proc": 0o555, "sys": 0o555, "root": 0o750}
+    assert {name: stat.S_IMODE((unpacked() / name).stat().st_mode) for name in wanted} == wanted
+
+
+def test_nothing_of_the_build_is_in_the_image() -> None:
+    tree = unpacked()
+    for path in ("etc/pacman.d/gnupg", "var/lib/pacman/sync", "var/lib/pacman/db.lck", "var/log/pacman.log"):
+        assert not (tree / path).exists(), path
+    for path in ("dev", "run", "tmp", "var/cache/pacman/pkg"):
+        assert not list((tree / path).iterdir()), path
+    assert (tree / "etc/machine-id").read_bytes() == b""
+    assert not list((tree / "etc/ssh").glob("ssh_host_*"))
+    assert str(pacman_distribution().directory) not in (tree / "etc/pacman.d/mirrorlist").read_text(encoding="utf-8")
+    dates = {date for path in (tree / "var/lib/pacman/local").glob("*/desc") for date in install_dates(path)}
+    assert dates == {str(manifest().epoch)}
+
+
+def install_dates(path: Path) -> list[str]:
+    return re.findall(r"%INSTALLDATE%\n(\d+)", path.read_text(encoding="utf-8"))
+
+
+def test_no_agent_is_left() -> None:
+    arch_image()
+    assert processes_naming("gpg-agent", str(scratch())) == []
+
+
+def test_the_locale_was_generated() -> None:
+    assert "en_US.utf8" in inside("locale", "-a")
+
+
+def test_no_file_is_younger_than_the_epoch() -> None:
+    assert max(file.mtime for file in read_index(arch_image() / "index.json.zst").files) <= manifest().epoch
+
+
+def test_another_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Without any cache, elsewhere, with another umask, time zone and language."""
+    directory = scratch() / "another arch"
+    shutil.copytree(scratch() / "recipes/arch-nfs-classic", directory)
+    env = {"LC_ALL": "C", "TMPDIR": str(tmp_path), "TZ": "Asia/Tokyo", "DISKLESS_CACHE": str(directory / "cache")}
+    recipe = directory / "arch-nfs-classic.yml"
+    result = run_diskless("build", recipe, "--output", "out put", "--json", cwd=directory, env=env, umask=0o077)
+    assert result.returncode == 0, result.stderr
+    other = directory / json.loads(result.stdout)["directory"]
+    for name in ARTIFACTS:
+        assert (other / name).read_bytes() == (arch_image() / name).read_bytes(), name
+
+
+@pytest.mark.skipif(EXTRA is not None, reason="DISKLESS_TEST_PACKAGES brings another mkinitcpio")
+def test_the_stand_in_says_what_it_is() -> None:
+    assert "stand-in" in inside("mkinitcpio", "--version")
