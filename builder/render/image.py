@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from builder.model.entry import TreeEntry, TreeFile
-from builder.model.recipe import ArchDistribution, Distribution, File, Init, Mkinitcpio, Recipe
+from builder.model.recipe import ArchDistribution, Distribution, File, Init, Recipe
 from builder.render import pacman
 from builder.render.apt import image_sources
 from builder.render.fstab import fstab
-from builder.render.initramfs import initramfs_entries
+from builder.render.initramfs import initramfs_arguments, initramfs_entries
 from builder.render.initscripts import initscripts_entries
 from builder.render.network import network_arguments, network_entries, network_services
 from builder.render.system import ssh_key_entries, system_entries
@@ -37,13 +37,9 @@ def enabled_services(recipe: Recipe) -> list[str]:
 
 def image_cmdline(recipe: Recipe) -> tuple[str, ...]:
     """The kernel arguments of the image, besides those that name its root."""
-    # mkinitcpio's init would wait ten seconds for a device named /dev/nfs
-    delay = ["rootdelay=0"] if isinstance(recipe.initramfs, Mkinitcpio) and not _has_delay(recipe) else []
-    return tuple(dict.fromkeys([*recipe.boot.cmdline, *delay, *network_arguments(recipe.network)]))
-
-
-def _has_delay(recipe: Recipe) -> bool:
-    return any(word.startswith("rootdelay=") for word in recipe.boot.cmdline)
+    given = {word.partition("=")[0] for word in recipe.boot.cmdline}
+    more = [*initramfs_arguments(recipe.initramfs), *network_arguments(recipe.network)]
+    return tuple(dict.fromkeys([*recipe.boot.cmdline, *(word for word in more if word.partition("=")[0] not in given)]))
 
 
 def _source_entries(distribution: Distribution) -> list[TreeEntry]:

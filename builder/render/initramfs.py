@@ -60,6 +60,18 @@ def initramfs_entries(initramfs: Initramfs) -> list[TreeEntry]:
     return _mkinitcpio(initramfs) if isinstance(initramfs, Mkinitcpio) else _initramfs_tools(initramfs)
 
 
+def initramfs_arguments(initramfs: Initramfs) -> list[str]:
+    """Kernel arguments that an image needs, where the recipe does not give others.
+
+    mkinitcpio's init waits ten seconds for a device named /dev/nfs. Its udev hook does not rename interfaces, and
+    before Linux 6.2 one that is up, as the root's is, cannot be renamed later: networkd then waits for the name for
+    ever and never renews the lease (systemd 252, Linux 6.1).
+    """
+    if not isinstance(initramfs, Mkinitcpio):
+        return []
+    return ["rootdelay=0", *(["net.ifnames=0"] if _NET_HOOK in initramfs.hooks else [])]
+
+
 def preset(pkgbase: str) -> str:
     """The preset of a kernel for mkinitcpio: exactly one image, no fallback that nobody without a disk could choose."""
     return f"""\

@@ -107,6 +107,16 @@ def _systemd(package: Package) -> None:
     command = "/bin/sh -c 'systemd-tmpfiles --create || :'"
     _add_hook(package, "31-tmpfiles", "Creating temporary files...", command, "usr/lib/tmpfiles.d/*.conf")
 
+    # Arch's systemd puts /tmp into memory; Debian's leaves that to the administrator
+    unit = package.members.pop("usr/share/systemd/tmp.mount")
+    package.add_file("usr/lib/systemd/system/tmp.mount", unit[1])
+    package.add_link("usr/lib/systemd/system/local-fs.target.wants/tmp.mount", "../tmp.mount")
+
+
+def _resolved(package: Package) -> None:
+    # systemd-resolvconf is a package of its own on Arch, and not in base: without it dhcpcd writes the file itself
+    package.members.pop("usr/bin/resolvconf")
+
 
 def _udev(package: Package) -> None:
     # the database is an input of mkinitcpio's udev hook under either name
@@ -179,6 +189,7 @@ _SHAPES: dict[str, Callable[[Package], None]] = {
     "bash": _bash,
     "gawk": _gawk,
     "systemd": _systemd,
+    "systemd-resolved": _resolved,
     "udev": _udev,
     "kmod": _kmod,
     "libkmod2": _libkmod,
