@@ -96,6 +96,7 @@ _SIGNS = (
         Fault.NO_INIT,
         _line(
             r"No init found\. Try passing|Target filesystem doesn't have|No working init found|run-init: .*No such file"
+            r"|Root device mounted successfully, but \S+ does not exist"
         ),
     ),
     (Fault.INIT_KILLED, _line(r"Attempted to kill init")),
@@ -109,7 +110,10 @@ _UNREACHABLE = _line(
     r"Connection refused|portmap query failed|No route to host|Network is unreachable|Connection timed out"
     r"|can't (?:reach|connect)|RPC: (?:Unable|Timed out)"
 )
-_GAVE_UP = _line(r"^\(initramfs\)|Dropping to a shell|You are now being dropped into an emergency shell")
+_GAVE_UP = _line(
+    r"^\(initramfs\)|Dropping to a shell|You are now being dropped into an emergency shell"
+    r"|Bailing out, you are on your own"
+)
 _RETRIES = re.compile(r"Retrying nfs mount")
 _MOUNT_TRIES = 3
 _NOT_RESPONDING = _line(r"nfs: server \S+ not responding")

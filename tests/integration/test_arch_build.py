@@ -114,6 +114,17 @@ def install_dates(path: Path) -> list[str]:
     return re.findall(r"%INSTALLDATE%\n(\d+)", path.read_text(encoding="utf-8"))
 
 
+def test_pacman_is_told_every_path() -> None:
+    """What is not given is the host's: its cache, its hooks, its keyring."""
+    log = (arch_image() / "build.log").read_text(encoding="utf-8")
+    calls = [line.split() for line in log.splitlines() if re.match(r"\$ pacman -S", line)]
+    assert len(calls) == 4
+    for call in calls:
+        assert {"--config", "--root", "--dbpath", "--cachedir", "--gpgdir", "--logfile", "--arch"} <= set(call)
+    assert calls[-1].count("--hookdir") == 2
+    assert "/etc/pacman.d/hooks" not in calls[-1]
+
+
 def test_no_agent_is_left() -> None:
     arch_image()
     assert processes_naming("gpg-agent", str(scratch())) == []

@@ -89,6 +89,7 @@ FINAL_SIGNS = [
     (Fault.NO_BOOT_FILE, "PXE-E32: TFTP open timeout\n"),
     (Fault.NO_INIT, ROOT + "No init found. Try passing init= bootarg.\n(initramfs) "),
     (Fault.NO_INIT, ROOT + "run-init: can't execute '/sbin/init': No such file or directory\n"),
+    (Fault.NO_INIT, INITRAMFS + "ERROR: Root device mounted successfully, but /sbin/init does not exist.\n"),
     (Fault.INIT_KILLED, INIT + "[   10.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000200\n"),
     (
         Fault.PANIC,
@@ -98,6 +99,7 @@ FINAL_SIGNS = [
     (Fault.EMERGENCY, INIT + "Cannot open access to console, the root account is locked.\n"),
     (Fault.MOUNT_REFUSED, INITRAMFS + "nfsmount: access denied by server\n(initramfs) "),
     (Fault.WRONG_EXPORT, INITRAMFS + "mount call failed - server replied: No such file or directory.\n(initramfs) "),
+    (Fault.NO_NFS_SERVER, INITRAMFS + "connect: Connection refused\nBailing out, you are on your own. Good luck.\n"),
     (Fault.NO_NFS_SERVER, INITRAMFS + "connect: Connection refused\n" + "Begin: Retrying nfs mount ... done.\n" * 3),
 ]
 
