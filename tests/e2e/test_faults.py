@@ -86,7 +86,7 @@ def test_root_that_is_no_root() -> None:
 
 
 def test_nfs_server_not_reached() -> None:
-    with bench() as opened:
+    with bench(LabSettings(patience=Patience(login=150))) as opened:
         edit_cmdline(opened, "nfsroot=10.77.0.1", "nfsroot=10.77.0.2")
         assert fault_of(opened, "server").diagnosis.fault is Fault.NO_NFS_SERVER
 
