@@ -29,6 +29,7 @@ from builder.system.host import os_release, read_mirrorlist
 
 _LARGEST_RECIPE = 1 << 20
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_LONGEST_SHOWN = 80
 _CREDENTIALS = re.compile(r"://[^/\s]*@")
 _LONGEST_NUMBER = 18  # fits into 64 bits
 _MOST_VALUES = 50_000  # with every alias written out
@@ -277,7 +278,7 @@ class _Reader:
             inside = (*place, name if name is not None else "?")
             if name not in fields:
                 self._marks[inside] = key_node.start_mark
-                message = f"unknown key {name!r}" if name is not None else "a key must be text"
+                message = f"unknown key {_shown(name)}" if name is not None else "a key must be text"
                 self._fault(inside, message, _suggest(str(name), list(fields)))
             elif name in values:
                 first = self._marks[inside].line + 1
@@ -309,16 +310,15 @@ class _Reader:
         if not isinstance(node, yaml.ScalarNode) or (node.tag == _YAML_TAGS + "null" and node.value == ""):
             return self._fault(place, f"expected {wanted}, got {_describe(node)}", hint)
         if _SURROGATES.search(node.value):
-            return self._fault(place, f"{node.value!r} is not Unicode text", "correct the escape sequence")
+            return self._fault(place, f"{_shown(node.value)} is not Unicode text", "correct the escape sequence")
         value = _convert(node.value, kind)
         if value is not None:
             return value
         if isinstance(kind, type) and issubclass(kind, enum.Enum):
             hint = _suggest(node.value, [member.value for member in kind])
-            return self._fault(place, f"{node.value!r} is not allowed here", hint)
+            return self._fault(place, f"{_shown(node.value)} is not allowed here", hint)
         verb = "is no" if get_origin(kind) is Annotated else "is not"
-        shown = _CREDENTIALS.sub("://***@", node.value)
-        return self._fault(place, f"{shown!r} {verb} {wanted}", hint)
+        return self._fault(place, f"{_shown(node.value)} {verb} {wanted}", hint)
 
 
 def _choose(node: yaml.Node, kinds: list[Any]) -> Any:  # noqa: ANN401
@@ -369,7 +369,13 @@ def _describe(node: yaml.Node) -> str:
         return "keys"
     if isinstance(node, yaml.SequenceNode):
         return "a list"
-    return f"{node.value!r}" if node.value else "nothing"
+    return _shown(node.value) if node.value else "nothing"
+
+
+def _shown(text: str) -> str:
+    """A value for a message: quoted, cut short, without a password."""
+    plain = _CREDENTIALS.sub("://***@", text)
+    return repr(plain if len(plain) <= _LONGEST_SHOWN else plain[:_LONGEST_SHOWN] + "...")
 
 
 def _suggest(word: str, allowed: list[str]) -> str:

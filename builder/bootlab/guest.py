@@ -14,7 +14,7 @@ from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.settings import Patience
 from builder.bootlab.shell import DebugShell, ShellError
 from builder.bootlab.timeline import Logs, Milestone, Timeline, leased_address
-from builder.errors import BootError
+from builder.errors import BootError, HostError
 
 _LAST_LINES = 15
 _POLL_SECONDS = 0.1
@@ -33,8 +33,10 @@ class Machine:
 class GuestError(BootError):
     """A guest failed; `diagnosis` says how."""
 
-    def __init__(self, diagnosis: Diagnosis, console: Log) -> None:
+    def __init__(self, diagnosis: Diagnosis, console: Log, waited: float | None = None) -> None:
         details = (*console.last_lines(_LAST_LINES), f"console log: {console.path}")
+        if waited is not None:
+            details = (*details, f"given up after {waited:.0f} s")
         super().__init__(diagnosis.message, diagnosis.advice, details)
         self.diagnosis = diagnosis
 
@@ -104,14 +106,20 @@ class Guest:
         return self._service.status is None
 
     def await_login(self) -> None:
-        """Waits for the login prompt; GuestError with a diagnosis when it fails or takes too long."""
+        """Waits for the login prompt; GuestError with a diagnosis when it fails or takes too long.
+
+        HostError when QEMU itself fails.
+        """
         while Milestone.LOGIN not in self.timeline.seconds:
             self._observe()
             fault = find_fault(self.logs)
             if fault is not None:
                 raise GuestError(fault, self.console)
-            if not self.is_running or self.seconds > self._patience.login:
-                raise GuestError(diagnose(self.logs, self.timeline.last, running=self.is_running), self.console)
+            if not self.is_running:
+                self._check_machine()
+                raise GuestError(diagnose(self.logs, self.timeline.last, running=False), self.console)
+            if self.seconds > self._patience.login:
+                raise GuestError(diagnose(self.logs, self.timeline.last, running=True), self.console, self.seconds)
 
     def run(self, command: str) -> Completed:
         """Runs a shell command as root inside; GuestError when the guest does not answer in time."""
@@ -138,6 +146,11 @@ class Guest:
     def close(self) -> None:
         """Lets go of its serial port; the machine itself ends with the lab."""
         self._shell.close()
+
+    def _check_machine(self) -> None:
+        if self._service.status:
+            hint = f"`{QEMU.name} -device help` lists network cards; is there memory left?"
+            raise HostError("QEMU could not run the guest", hint, self._service.last_lines())
 
     def _observe(self) -> None:
         self._namespace.poll(_POLL_SECONDS)

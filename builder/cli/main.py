@@ -21,7 +21,7 @@ _INTERRUPTED = 130  # as shells report SIGINT
 @click.version_option(package_name="diskless", prog_name="diskless")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def cli(debug: bool) -> None:
-    """Builds, boots and deploys images for machines without disks."""
+    """Builds images for machines without disks, and boots them."""
 
 
 for command in (check, build, boot):

@@ -55,3 +55,9 @@ def test_two_labs_at_once() -> None:
         results = [json.loads(process.communicate()[0]) for process in (one, two)]
         assert [one.returncode, two.returncode] == [0, 0]
     assert results[0]["address"] == results[1]["address"]
+
+
+def test_a_machine_that_qemu_cannot_make_is_its_error() -> None:
+    result = run_diskless("boot", debian_image(), "--cache", scratch() / "no-machine", "--nic", "nosuch")
+    assert result.returncode == 3
+    assert "'nosuch' is not a valid device model name" in result.stderr
