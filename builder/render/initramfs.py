@@ -16,6 +16,7 @@ from builder.model.recipe import Initramfs, InitramfsTools, Mkinitcpio
 _NFS_MODULES = ("nfs", "nfsv3")
 _HEAD = "# written by diskless from the recipe's initramfs\n"
 _LINK_HOOK = "diskless-link"
+MKINITCPIO_DROP_IN = "/etc/mkinitcpio.conf.d/diskless.conf"
 _NET_HOOK = "net"
 
 # A link negotiates for seconds after it is switched on. ipconfig sends its first request at once and the next one ten
@@ -119,7 +120,7 @@ def _mkinitcpio(initramfs: Mkinitcpio) -> list[TreeEntry]:
         f"HOOKS={_array(hooks)}\n"
         f'COMPRESSION="{initramfs.compression}"\n'
     )
-    entries: list[TreeEntry] = [TreeFile("/etc/mkinitcpio.conf.d/diskless.conf", (_HEAD + config).encode())]
+    entries: list[TreeEntry] = [TreeFile(MKINITCPIO_DROP_IN, (_HEAD + config).encode())]
     if _LINK_HOOK in hooks:
         entries.append(TreeFile(f"/etc/initcpio/install/{_LINK_HOOK}", _LINK_INSTALL.encode(), 0o755))
         entries.append(TreeFile(f"/etc/initcpio/hooks/{_LINK_HOOK}", _LINK_RUNTIME.encode(), 0o755))

@@ -13,12 +13,13 @@ import shlex
 from builder.errors import AuditError, CommandError, DisklessError, InputError
 from builder.model.entry import TreeFile
 from builder.model.recipe import Mkinitcpio
-from builder.render.initramfs import image_path, kernel_path, preset, preset_path
+from builder.render.initramfs import MKINITCPIO_DROP_IN, image_path, kernel_path, preset, preset_path
 from builder.stages.context import Context
 
 _HOOK = "/usr/share/libalpm/hooks/90-mkinitcpio-install.hook"
 _INSTALL_HOOKS = ("/etc/initcpio/install", "/usr/lib/initcpio/install")
 _FEED = 'printf "%s\\n" "$0" | "$@"'  # the hook's command reads its targets from standard input, alpm-hooks(5)
+_FIRST_WITH_DROP_INS = 36
 _ERROR = re.compile(r"^==> ERROR: (.*)$")
 _NO_HOOK = re.compile(r"Hook '([^']+)' cannot be found")
 _NO_MODULE = re.compile(r"module not found: '([^']+)'")
@@ -33,6 +34,7 @@ def make_image(context: Context, release: str, epoch: int) -> tuple[str, str]:
     """
     pkgbase = _pkgbase(context, release)
     _check_programs(context)
+    _include_drop_in(context)
     context.tree.write(TreeFile(preset_path(pkgbase), preset(pkgbase).encode()))
     runner = context.sandbox.runner
     before = runner.position()
@@ -65,6 +67,17 @@ def _pkgbase(context: Context, release: str) -> str:
             "use a kernel that is packaged as Arch's are",
         )
     return content.decode("ascii", "replace").strip()
+
+
+def _include_drop_in(context: Context) -> None:
+    """Lets a mkinitcpio of before 2023, which knows no drop-ins, read ours at the end of its own configuration."""
+    said = context.sandbox.run(["mkinitcpio", "--version"], chroot=context.workspace.tree, capture=True)
+    release = re.search(r"mkinitcpio\D*(\d+)", said)
+    if release is None or int(release[1]) >= _FIRST_WITH_DROP_INS:
+        return
+    config = context.tree.read("/etc/mkinitcpio.conf") or b""
+    include = f"\n# written by diskless: this mkinitcpio reads no drop-ins\n. {MKINITCPIO_DROP_IN}\n"
+    context.tree.write(TreeFile("/etc/mkinitcpio.conf", config.rstrip(b"\n") + include.encode()))
 
 
 def _command(context: Context, release: str) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.arch_images import extra_repository, hello, stranger, write_arch_recipe
 from tests.images import run_diskless, scratch
-from tests.pacman_distribution.distribution import pacman_distribution
+from tests.pacman_distribution.distribution import HERE, pacman_distribution
 from tests.pacman_distribution.package import Package
 from tests.pacman_distribution.repository import make_repository
 from tests.require import needs_network, needs_root, needs_tool
@@ -178,6 +178,20 @@ def test_a_hook_that_the_boot_needs_is_fatal(tmp_path: Path) -> None:
 )
 def test_what_the_initramfs_lacks_is_named(initramfs: dict[str, Any], words: tuple[str, ...], tmp_path: Path) -> None:
     fails(tmp_path, 2, *words, phase="initramfs", initramfs={"generator": "mkinitcpio", **initramfs})
+
+
+@pytest.mark.full
+def test_a_mkinitcpio_that_knows_no_drop_ins_reads_ours(tmp_path: Path) -> None:
+    old = Package("mkinitcpio", "99:35-1", provides=["initramfs"], depends=["mkinitcpio-busybox", "bash", "libarchive"])
+    old.add_tree(HERE / "standin/mkinitcpio")
+    program = old.members["usr/bin/mkinitcpio"][1].decode()
+    assert "mkinitcpio 41 (" in program
+    program = program.replace("mkinitcpio 41 (", "mkinitcpio 35 (").replace("dropins=1", "dropins=0")
+    old.add_file("usr/bin/mkinitcpio", program, 0o755)
+    distribution = {"package_files": [str(old.write(tmp_path))]}
+    recipe = write_arch_recipe(tmp_path, distribution=distribution)
+    result = run_diskless("build", recipe, "--output", tmp_path / "output", "--cache", scratch() / "cache")
+    assert result.returncode == 0, result.stderr
 
 
 def test_everything_that_a_recipe_can_ask_for(tmp_path: Path) -> None:

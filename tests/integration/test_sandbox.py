@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import CommandError, HostError
+from builder.system.files import mounts_below
 from builder.system.run import CLEAN_ENVIRONMENT, Runner
 from builder.system.sandbox import Sandbox
 from builder.system.sandbox_init import DEVICES
@@ -220,6 +221,16 @@ def test_a_tree_sees_nothing_of_the_host(box: Box) -> None:
     assert box.run("cat", "/etc/mark", chroot=box.tree) == "tree"
     assert "No such file" in box.fails(f"ls '{box.work}'", chroot=box.tree)
     assert "No such file" in box.fails("ls /usr/share", chroot=box.tree)
+
+
+def test_a_prepared_tree_is_mounted_and_not_entered(box: Box) -> None:
+    """For pacman, which enters the tree itself and wants it to be a mount point."""
+    sandbox = replace(box.sandbox, prepared=box.tree)
+    listed = sandbox.run(["cat", "/proc/self/mountinfo"], capture=True)
+    points = {line.split()[4].replace("\\040", " ") for line in listed.splitlines()}
+    assert {f"{box.tree}{name}" for name in ("", "/proc", "/sys", "/dev", "/run", "/tmp")} <= points
+    assert sandbox.run(["sh", "-c", "echo ${TMPDIR-none}"], capture=True) == "none\n"
+    assert not mounts_below(box.tree)
 
 
 def test_processes_of_the_host_are_not_seen(box: Box) -> None:

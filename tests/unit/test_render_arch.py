@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from builder.installers.pacman_errors import fatal_descriptions, hidden_failures
+from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
+from builder.installers.pacman_errors import explain, fatal_descriptions, hidden_failures
 from builder.loader import load_recipe
 from builder.model.entry import TreeFile
 from builder.model.manifest import Manifest, NfsRoot
@@ -289,3 +290,52 @@ def test_failures_that_pacman_hides_are_found_with_their_place() -> None:
     ]
     hook = "[Action]\nDescription = Updating module dependencies...\nExec = /usr/share/libalpm/scripts/depmod\n"
     assert fatal_descriptions([hook, "[Action]\nExec = /usr/bin/true\n"]) == ["Updating module dependencies..."]
+
+
+@pytest.mark.parametrize(
+    ("output", "kind", "words"),
+    [
+        (
+            "error: Partition /work too full: 145773 blocks needed, 15346 blocks free\n"
+            "error: not enough free disk space\n",
+            HostError,
+            "the disk is full: Partition /work too full: 145773 blocks needed",
+        ),
+        (
+            "error: failed retrieving file 'core.db' from a.example.org : Could not resolve host: a.example.org\n"
+            "error: failed to synchronize all databases (download library error)\n",
+            CommandError,
+            "could not be fetched from https://geo.mirror.pkgbuild.com/$repo/os/$arch",
+        ),
+        (
+            "error: failed retrieving file 'a-1-1-any.pkg.tar.zst' from a.example.org : The requested URL returned "
+            "error: 404\nerror: failed to commit transaction (failed to retrieve some files)\n",
+            CommandError,
+            "the mirror's database names a-1-1-any.pkg.tar.zst, and the mirror does not have it",
+        ),
+        (
+            'error: a: signature from "A Packager <a@example.org>" is unknown trust\n'
+            "error: failed to commit transaction (invalid or corrupted package (PGP signature))\n",
+            AuditError,
+            'not signed by a key that the build trusts: a: signature from "A Packager <a@example.org>" is unknown',
+        ),
+        (
+            ":: File /cache/a.pkg.tar.zst is corrupted (invalid or corrupted package (checksum)).\n"
+            "Do you want to delete it? [Y/n] error: failed to commit transaction (invalid or corrupted package)\n",
+            AuditError,
+            "not the file that the repository's database describes",
+        ),
+        (
+            "error: failed to commit transaction (conflicting files)\n/usr/bin/x exists in both 'a' and 'b'\n",
+            InputError,
+            "/usr/bin/x exists in both 'a' and 'b'",
+        ),
+        ("error: something new\n", CommandError, "pacman: something new"),
+    ],
+    ids=["disk", "mirror", "stale", "trust", "checksum", "files", "unknown"],
+)
+def test_what_pacman_complains_of(output: str, kind: type[DisklessError], words: str) -> None:
+    error = explain(output, CommandError("pacman ...: exit status 1"), arch(shipped("arch-nfs-classic")))
+    assert type(error) is kind
+    assert words in error.message
+    assert error.hint
