@@ -16,7 +16,7 @@ dnsmasq-dhcp: 2 DHCPDISCOVER(lab0) 52:54:00:00:00:01
 dnsmasq-dhcp: 2 DHCPOFFER(lab0) 10.77.0.123 52:54:00:00:00:01
 dnsmasq-dhcp: 2 DHCPACK(lab0) 10.77.0.123 52:54:00:00:00:01
 """
-LOADER = LEASE + "dnsmasq-tftp: sent /work/boot/lpxelinux.0 to 10.77.0.123\n"
+LOADER = LEASE + "dnsmasq-tftp: sent /srv/boot/lpxelinux.0 to 10.77.0.123\n"
 KERNEL = "[    0.000000] Linux version 6.1.0-1-amd64 (someone@somewhere)\n"
 INITRAMFS = KERNEL + "[    1.500000] Run /init as init process\nLoading, please wait...\n"
 ROOT = INITRAMFS + "Begin: Running /scripts/nfs-bottom ... done.\n"
@@ -33,7 +33,7 @@ IN_ORDER = list(Milestone)
         ("", "dnsmasq-dhcp: DHCPOFFER(lab0) 10.77.0.123\n", None),
         ("", LEASE, Milestone.LEASE),
         ("", LOADER, Milestone.LOADER),
-        ("", LEASE + "dnsmasq-tftp: sent /work/boot/pxelinux.0 to 10.77.0.123\n", Milestone.LOADER),
+        ("", LEASE + "dnsmasq-tftp: sent /srv/boot/pxelinux.0 to 10.77.0.123\n", Milestone.LOADER),
         (KERNEL, LOADER, Milestone.KERNEL),
         (INITRAMFS, LOADER, Milestone.INITRAMFS),
         (ROOT, LOADER, Milestone.ROOT),
@@ -56,7 +56,7 @@ def test_a_login_prompt_stands_at_the_start_of_a_line() -> None:
 
 
 def test_other_files_over_tftp_are_no_loader() -> None:
-    dhcp = LEASE + "dnsmasq-tftp: sent /work/boot/ldlinux.c32 to 10.77.0.123\nfile /work/boot/pxelinux.0 not found\n"
+    dhcp = LEASE + "dnsmasq-tftp: sent /srv/boot/ldlinux.c32 to 10.77.0.123\nfile /srv/boot/pxelinux.0 not found\n"
     assert Milestone.LOADER not in find_milestones(Logs("", dhcp))
 
 
@@ -139,7 +139,7 @@ def test_a_guest_with_a_login_prompt_has_no_fault() -> None:
         (Logs(""), None, Fault.NO_LEASE),
         (Logs("", "DHCPDISCOVER(lab0) 52:54:00:00:00:01 no address available\n"), None, Fault.NO_LEASE),
         (Logs("", LEASE), Milestone.LEASE, Fault.NO_BOOT_FILE),
-        (Logs("", LEASE + "dnsmasq-tftp: file /work/boot/pxelinux.0 not found\n"), Milestone.LEASE, Fault.NO_BOOT_FILE),
+        (Logs("", LEASE + "dnsmasq-tftp: file /srv/boot/pxelinux.0 not found\n"), Milestone.LEASE, Fault.NO_BOOT_FILE),
         (Logs("", LOADER), Milestone.LOADER, Fault.NO_KERNEL),
         (Logs(INITRAMFS, LOADER), Milestone.INITRAMFS, Fault.MOUNT_HANGS),
         (Logs(INITRAMFS + "nfs: server 10.77.0.1 not responding\n", LOADER), Milestone.INITRAMFS, Fault.NO_NFS_SERVER),

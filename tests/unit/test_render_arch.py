@@ -239,7 +239,7 @@ def test_repositories_and_package_files(tmp_path: Path) -> None:
     }
     recipe = changed(tmp_path, distribution=distribution)
     assert arch(recipe).package_files == (str(package),)
-    text = resolver_config(arch(recipe), (6, 0), "/work/files")
+    text = resolver_config(arch(recipe), (6, 0), "/srv/files")
     sections = [section.splitlines() for section in text.split("\n\n")[1:]]
     assert [section[0] for section in sections] == ["[recipe]", "[own]", "[lab]", "[core]"]
     assert [section[1] for section in sections] == [
