@@ -116,9 +116,7 @@ class PacmanInstaller:
         self._repository.mkdir()
         with locked(self._cache / "lock", self._job.notify):
             self._forget_damaged(entries)
-            targets = [f"{entry.repository}/{entry.package.name}" for entry in entries]
-            # the closure is complete: -dd only keeps pacman from resolving it again
-            self._pacman(["-Swdd", *targets], self._packages, self._databases, network=True)
+            self._download(entries)
             for entry in entries:
                 self._take(entry.package)
         return max(entry.built for entry in entries)
@@ -152,7 +150,10 @@ class PacmanInstaller:
         for package in lock.loaders:
             archive = str(self._repository / package.filename)
             members = [f"{_LOADER_DIRECTORY}/{name}" for name in _LOADER_FILES]
-            self._job.sandbox.run(["bsdtar", "-xf", archive, "-C", str(directory), *members])
+            self._job.sandbox.run(
+                ["bsdtar", "-xf", archive, "-C", str(directory), *members],
+                hint=f"{package.name} must bring {members[0]}, as Arch's does",
+            )
         return {name: (directory / _LOADER_DIRECTORY / name).read_bytes() for name in _LOADER_FILES}
 
     def _prepare(self) -> None:
@@ -165,14 +166,17 @@ class PacmanInstaller:
 
     def _find_keyring(self) -> Path | None:
         """The keyring, if any repository is signed; repositories that are not are named loudly."""
-        unsigned = [
-            repository.name
-            for repository in self._distribution.repositories
-            if signatures(self._distribution, repository) is Signatures.NEVER
-        ]
+        unsigned = self._unsigned() - {RECIPE_REPOSITORY}
         if unsigned:
-            self._job.warn(f"signatures: never: packages of {', '.join(unsigned)} are installed whoever made them")
+            names = ", ".join(sorted(unsigned))
+            self._job.warn(f"signatures: never: packages of {names} are installed whoever made them")
         return find_keyring(self._distribution) if len(unsigned) < len(self._distribution.repositories) else None
+
+    def _unsigned(self) -> set[str]:
+        """The repositories whose packages need no signature: named so, or the recipe's own files."""
+        distribution = self._distribution
+        named = {item.name for item in distribution.repositories if signatures(distribution, item) is Signatures.NEVER}
+        return named | {RECIPE_REPOSITORY}
 
     def _version(self) -> Version:
         text = self._job.sandbox.run(["pacman", "--version"], capture=True, log_output=False)
@@ -203,9 +207,11 @@ class PacmanInstaller:
 
     def _refresh(self) -> None:
         """Fetches the databases; those of one set of mirrors are kept, so that only changed ones are transferred."""
-        kept = self._cache / f"databases-{_key(self._config.read_text(encoding='utf-8'))}"
+        kept = self._cache / f"databases-{_key(repr(self._distribution))}"
         with locked(self._cache / "lock", self._job.notify):
             (kept / "local").mkdir(parents=True, exist_ok=True)
+            # pacman's own lock outlives a build that was killed
+            (kept / "db.lck").unlink(missing_ok=True)
             # local files: two databases of one second would look alike
             local = all(url.startswith("file:") for url in self._urls()) or self._distribution.package_files
             self._pacman(["-Syy" if local else "-Sy"], self._packages, kept, network=True)
@@ -272,16 +278,37 @@ class PacmanInstaller:
             raise explain("\n".join(runner.since(before)), error, self._distribution) from error
         return runner.since(before)
 
+    def _download(self, entries: Sequence[Entry]) -> None:
+        targets = [f"{entry.repository}/{entry.package.name}" for entry in entries]
+        # the closure is complete: -dd only keeps pacman from resolving it again
+        arguments = ["-Swdd", *targets]
+        cached = [entry for entry in entries if _signature(self._packages / entry.package.filename).exists()]
+        try:
+            self._pacman(arguments, self._packages, self._databases, network=True)
+        except AuditError:
+            if not cached:
+                raise
+            # a package that was signed again has another signature than the one in the cache
+            self._job.notify("fetching again what was in the cache: one of the signatures there may be out of date")
+            for entry in cached:
+                self._forget(entry)
+            self._pacman(arguments, self._packages, self._databases, network=True)
+
     def _forget_damaged(self, entries: Sequence[Entry]) -> None:
-        """Removes cached files that are not what the database says, so that they are fetched again."""
+        """Removes cached files that are not what the database says, or lack their signature: they are fetched again."""
         probe = self._job.work / "probe"
         for entry in entries:
             cached = self._packages / entry.package.filename
-            if copy_verified(cached, probe, entry.package.sha256):
+            in_record = "%PGPSIG%" in entry.package.record or entry.repository in self._unsigned()
+            if (in_record or _signature(cached).exists()) and copy_verified(cached, probe, entry.package.sha256):
                 probe.unlink()
             else:
-                cached.unlink(missing_ok=True)
-                cached.with_name(f"{cached.name}.sig").unlink(missing_ok=True)
+                self._forget(entry)
+
+    def _forget(self, entry: Entry) -> None:
+        cached = self._packages / entry.package.filename
+        cached.unlink(missing_ok=True)
+        _signature(cached).unlink(missing_ok=True)
 
     def _take(self, package: LockedPackage) -> None:
         cached = self._packages / package.filename
@@ -289,7 +316,7 @@ class PacmanInstaller:
             raise AuditError(
                 f"{package.filename} in the package cache is not what the repository's database says", "build again"
             )
-        signature = cached.with_name(f"{cached.name}.sig")
+        signature = _signature(cached)
         if signature.exists():
             shutil.copyfile(signature, self._repository / signature.name)
 
@@ -304,6 +331,10 @@ class PacmanInstaller:
 def _arch(recipe: Recipe) -> ArchDistribution:
     assert isinstance(recipe.distribution, ArchDistribution)
     return recipe.distribution
+
+
+def _signature(package: Path) -> Path:
+    return package.with_name(f"{package.name}.sig")
 
 
 def _key(text: str) -> str:

@@ -26,7 +26,8 @@ _FAILED_FILE = re.compile(r"failed retrieving file '([^']+)' from (\S+) : (.*)")
 _STEP = re.compile(r"^(?:(?:\(\s*\d+/\d+\) )?(?:installing|upgrading|reinstalling) (?P<package>\S+?)(?:\.\.\.)?"
                    r"|\(\s*\d+/\d+\) (?P<hook>.+))$")  # fmt: skip
 _HIDDEN = re.compile(r"error: command failed to execute correctly|call to execv failed|error: scriptlet failed")
-_OTHER_FILE = "a package is not the file that the repository's database describes"
+_OTHER_FILE = "{} is not the file that the repository's database describes"
+_CORRUPTED = re.compile(r":: File \S*?([^/\s]+) is corrupted")
 _STALE = "the mirror's database is stale, or being updated right now: build again, or set another mirror first"
 # the initramfs is no image if one of these failed
 _FATAL_COMMANDS = ("depmod", "mkinitcpio")
@@ -34,7 +35,7 @@ _FATAL_COMMANDS = ("depmod", "mkinitcpio")
 
 def explain(output: str, error: CommandError, distribution: ArchDistribution) -> DisklessError:
     """What a failed pacman meant: another kind of error where it is not the command's fault."""
-    for explanation in (_space, _mirror, _trust, _conflict, _exclusion, _dependency):
+    for explanation in (_space, _trust, _mirror, _conflict, _exclusion, _dependency):
         found = explanation(output, distribution)
         if found is not None:
             found.details = found.details or error.details
@@ -82,8 +83,9 @@ def _mirror(output: str, distribution: ArchDistribution) -> DisklessError | None
         message = f"the package databases could not be fetched from {', '.join(dict.fromkeys(urls))}"
         return CommandError(message, mirror_hint(distribution), lines)
     missing = [name for name, _, reason in failed if "404" in reason or "Couldn't open file" in reason]
-    if any("size exceeded" in reason for _, _, reason in failed):
-        return AuditError(_OTHER_FILE, _STALE, lines)
+    larger = [name for name, _, reason in failed if "size exceeded" in reason]
+    if larger:
+        return AuditError(_OTHER_FILE.format("a package among " + ", ".join(larger)), _STALE, lines)
     if missing and missing[0].endswith(".sig"):
         return AuditError(
             f"a package is not signed: there is no {missing[0]}",
@@ -98,7 +100,8 @@ def _mirror(output: str, distribution: ArchDistribution) -> DisklessError | None
 def _trust(output: str, distribution: ArchDistribution) -> DisklessError | None:
     lines = tuple(dict.fromkeys(match[1] for match in _BAD_PACKAGE.finditer(output)))
     if "(checksum)" in output or "is corrupted (invalid or corrupted package)" in output:
-        return AuditError(_OTHER_FILE, _STALE, lines)
+        names = ", ".join(_CORRUPTED.findall(output)) or "a package"
+        return AuditError(_OTHER_FILE.format(names), _STALE, lines)
     if "PGP signature" not in output and "required signature" not in output and not lines:
         return None
     keyring = distribution.keyring or "archlinux-keyring on this host"

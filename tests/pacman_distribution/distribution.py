@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ CACHE = Path(os.environ.get("DISKLESS_TEST_CACHE", "/var/tmp/diskless-test-cache
 # a directory of package files that take the place of ours of the same name, such as the real mkinitcpio
 EXTRA = os.environ.get("DISKLESS_TEST_PACKAGES")
 NAME = "core"
+_KEPT_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def pacman_distribution() -> Distribution:
         directory = CACHE / f"pacman-{_fingerprint()}"
         if not directory.exists():
             for old in CACHE.glob("pacman-*"):
-                shutil.rmtree(old)
+                if time.time() - old.stat().st_mtime > _KEPT_SECONDS:  # another test run may be using it
+                    shutil.rmtree(old)
             work = Path(tempfile.mkdtemp(prefix=".new-", dir=CACHE))
             work.chmod(0o755)
             try:

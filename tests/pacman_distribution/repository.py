@@ -59,10 +59,14 @@ def make_repository(directory: Path, name: str, packages: Iterable[Package], key
 
 
 def index_packages(directory: Path, name: str, files: Sequence[Path], key: Key | None) -> None:
-    """NAME.db of package files that lie in `directory`, each signed if there is a key."""
+    """NAME.db of package files that lie in `directory`, each signed if there is a key.
+
+    repo-add puts the signatures that it finds into the database, which it no longer does since pacman 6.1: they are
+    made after it, so that they are fetched as files.
+    """
+    command: list[str | Path] = ["repo-add", "--quiet", directory / f"{name}.db.tar.gz", *sorted(files)]
+    subprocess.run(command, check=True, capture_output=True)
     if key is not None:
         for file in files:
             key.sign(file)
         stop_agent(key)
-    command: list[str | Path] = ["repo-add", "--quiet", directory / f"{name}.db.tar.gz", *sorted(files)]
-    subprocess.run(command, check=True, capture_output=True)

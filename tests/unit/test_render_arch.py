@@ -323,7 +323,7 @@ def test_failures_that_pacman_hides_are_found_with_their_place() -> None:
             ":: File /cache/a.pkg.tar.zst is corrupted (invalid or corrupted package (checksum)).\n"
             "Do you want to delete it? [Y/n] error: failed to commit transaction (invalid or corrupted package)\n",
             AuditError,
-            "not the file that the repository's database describes",
+            "a.pkg.tar.zst is not the file that the repository's database describes",
         ),
         (
             "error: failed to commit transaction (conflicting files)\n/usr/bin/x exists in both 'a' and 'b'\n",
