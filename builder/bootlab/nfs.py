@@ -14,6 +14,7 @@ from builder.bootlab.ready import await_ready
 from builder.bootlab.settings import PRIVATE_DIRECTORIES
 from builder.errors import CommandError
 from builder.render.server import Export, exports, ganesha_config
+from builder.system.host import require_mount_table
 from builder.system.run import Tool
 
 _RPCBIND = Tool("rpcbind", "rpcbind", "rpcbind")
@@ -50,6 +51,7 @@ class Ganesha(NfsServer):
 
     def start(self, namespace: Namespace, exported: Sequence[Export]) -> Service:
         """Starts it and reads in its log whether every export came up: it listens even when none did."""
+        require_mount_table("nfs-ganesha")
         config = namespace.directory / "ganesha.conf"
         config.write_text(ganesha_config(exported), "utf-8")
         _start_rpcbind(namespace)

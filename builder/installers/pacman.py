@@ -41,6 +41,7 @@ from builder.render.pacman import (
     signatures,
 )
 from builder.system.files import copy_verified
+from builder.system.host import require_mount_table
 from builder.system.run import Tool, require_tools
 from builder.system.tree import Tree
 
@@ -157,6 +158,7 @@ class PacmanInstaller:
         return {name: (directory / _LOADER_DIRECTORY / name).read_bytes() for name in _LOADER_FILES}
 
     def _prepare(self) -> None:
+        require_mount_table("pacman")
         for directory in (self._packages, self._databases / "local", self._databases / "sync"):
             directory.mkdir(parents=True, exist_ok=True)
         version = self._version()

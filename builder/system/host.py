@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from builder.errors import HostError
+
 _SERVER = re.compile(r"^\s*Server\s*=\s*(\S+)\s*$", re.MULTILINE)
 
 
@@ -20,3 +22,9 @@ def os_release() -> dict[str, str]:
 def read_mirrorlist(path: Path) -> tuple[str, ...]:
     """The servers of a mirror list as pacman.conf(5) includes it, in order; OSError where it cannot be read."""
     return tuple(_SERVER.findall(path.read_text(encoding="utf-8", errors="replace")))
+
+
+def require_mount_table(program: str) -> None:
+    """HostError when /etc/mtab is missing, as in a bare chroot: some programs find file systems by it alone."""
+    if not Path("/etc/mtab").exists():
+        raise HostError(f"/etc/mtab is missing, and {program} reads it", "ln -s ../proc/self/mounts /etc/mtab")

@@ -105,9 +105,16 @@ def readable_by_all(directory: Path) -> Path:
     return recipe
 
 
+# a user with one right more, to read: without it nobody enters a checkout below /root
+READ = "+dac_read_search"
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"--inh-caps={READ}", f"--ambient-caps={READ}")
+
+
 def test_a_check_needs_no_root(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from builder.cli.main import main; main()", "check", "--show"]
-    drop = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"] if os.geteuid() == 0 else []
+    drop = (
+        [*NOBODY, "--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"] if os.geteuid() == 0 else []
+    )
     result = subprocess.run(
         [*drop, *command, readable_by_all(tmp_path)],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
@@ -123,9 +130,16 @@ def test_a_recipe_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can drop its rights to see this")
     recipe = readable_by_all(tmp_path)
-    recipe.chmod(0o600)
+    recipe.chmod(0o000)
+    without = [
+        "setpriv",
+        "--bounding-set",
+        "-dac_override,-dac_read_search",
+        "--inh-caps",
+        "-dac_override,-dac_read_search",
+    ]
     result = subprocess.run(
-        ["setpriv", "--reuid", "65534", "--clear-groups", DISKLESS, "check", recipe],
+        [*without, DISKLESS, "check", recipe],
         capture_output=True,
         encoding="utf-8",
         check=False,
