@@ -53,3 +53,9 @@ class BootError(DisklessError):
     """A guest did not boot, or a check inside it failed."""
 
     exit_code = 6
+
+
+class TransferError(DisklessError):
+    """A registry or web server could not be reached, refused, or gave something else than was asked for."""
+
+    exit_code = 7

@@ -32,6 +32,19 @@ def find_latest(output: Path) -> Path:
     return found[0]
 
 
+def find_version(target: str | None, output: Path) -> Path:
+    """A version's directory: `target` is its path or the name of an image below `output`; None as in find_latest."""
+    if target is None:
+        return find_latest(output)
+    for path in (Path(target), output / target / LATEST):
+        if (path / MANIFEST).is_file():
+            return path.resolve()
+    built = ", ".join(sorted(link.parent.name for link in output.glob(f"*/{LATEST}"))) or "none"
+    raise InputError(
+        f"{target} is no version of an image, nor an image below {output}", f"images there: {built}; {_HINT}"
+    )
+
+
 def verify_artifacts(version: Path, manifest: Manifest) -> None:
     """AuditError when an artifact is not, byte for byte, what the manifest says."""
     for name, artifact in manifest.artifacts.items():

@@ -1,0 +1,72 @@
+"""The site: what one server knows of its network and its clients, as site.yml in its store says it."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Annotated
+
+from builder.model.syntax import (
+    Address,
+    FilePath,
+    HostName,
+    ImageName,
+    InterfaceName,
+    KernelArgument,
+    NfsOption,
+    Syntax,
+    key,
+)
+
+MacAddress = Annotated[str, Syntax("MAC address", r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "52:54:00:12:34:56")]
+Ipv4 = Annotated[str, Syntax("IPv4 address", r"[0-9.]+", "192.168.1.1", ipaddress.IPv4Address)]
+Subnet = Annotated[str, Syntax("IPv4 subnet", r"[0-9.]+/[0-9]+", "192.168.1.0/24", ipaddress.IPv4Network)]
+VersionName = Annotated[str, Syntax("version", r"[0-9]{8}-[0-9a-f]{8}", "20261101-0123abcd")]
+LeaseTime = Annotated[str, Syntax("lease time", r"[0-9]{1,6}[smhd]?|infinite", "12h")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteClient:
+    """One client that the server knows by its network card."""
+
+    mac: MacAddress = key("its network card")
+    name: HostName | None = key("its host name", None)
+    address: Ipv4 | None = key("its address, which nobody else gets", None)
+    image: ImageName | None = key("the image it boots, whatever the others boot", None)
+    version: VersionName | None = key("the version of that image, instead of the active one", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteDhcp:
+    """Addresses for clients without one of their own; left out where another server gives them."""
+
+    first: Ipv4 = key("the first address that unknown clients get")
+    last: Ipv4 = key("the last one")
+    lease: LeaseTime = key("how long a client may use it before it asks again", "12h")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One server of diskless clients."""
+
+    schema: int = key("the version of this format: 1", 1, allowed=(1,))
+    server: Ipv4 = key("this server's address, as clients see it")
+    subnet: Subnet | None = key("the clients' network; left out: the server's /24", None)
+    interface: InterfaceName | None = key("the server's network card that the clients are on", None)
+    dhcp: SiteDhcp | None = key("addresses for unknown clients", None)
+    router: Ipv4 | None = key("the clients' way out; left out: none", None)
+    nameservers: tuple[Address, ...] = key("the clients' name servers; left out: this server", ())
+    path: FilePath | None = key(
+        "what clients call the store's directory, if the NFS server shows it under another name", None
+    )
+    nfs_options: tuple[NfsOption, ...] = key("mount options for every image, after its own", ())
+    http_port: int | None = key("the port of a web server that serves the store's boot/; kernels come from it", None)
+    default: ImageName | None = key("the image that unknown clients boot; left out: the first that was deployed", None)
+    menu_seconds: int = key("how long a client shows its menu; 0: it boots at once", 0)
+    cmdline: tuple[KernelArgument, ...] = key("kernel arguments for every image, after its own", ())
+    clients: tuple[SiteClient, ...] = key("clients that get an address, a name or an image of their own", ())
+
+    @property
+    def network(self) -> ipaddress.IPv4Network:
+        """The clients' network."""
+        return ipaddress.IPv4Network(self.subnet or f"{self.server}/24", strict=False)
