@@ -19,6 +19,7 @@ DIRECTORY, FILE, SYMLINK, HARDLINK = "d", "f", "l", "h"
 _TYPES = (DIRECTORY, FILE, SYMLINK, HARDLINK)
 _XATTR_NAMESPACES = ("user.", "security.", "trusted.", "system.")  # xattr(7)
 LARGEST_FRAME = 1 << 20
+_COLUMN_TYPES = (str, str, int, int, int, int, int, str, str, dict, int)
 _COLUMNS = ("path", "type", "mode", "uid", "gid", "mtime", "size", "sha256", "link", "xattrs", "frame")
 
 
@@ -86,14 +87,25 @@ class Index:
             if document["schema"] != SCHEMA or tuple(document["columns"]) != _COLUMNS:
                 raise ValueError(f"index of schema {document['schema']!r}, this program reads {SCHEMA}")
             frames = tuple(Frame(*row) for row in document["frames"])
-            index = cls(frames, tuple(FileRecord(*row) for row in document["files"]))
+            _check_columns(document["files"])
+            files = tuple(FileRecord(*row) for row in document["files"])
         except (TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"not an index: {error}") from error
-        if not conforms(index, cls):
+        if not all(conforms(frame, Frame) for frame in frames):
             raise ValueError("not an index: a value of another type")
-        _check_frames(index.frames)
-        _check_files(index.files, len(index.frames))
-        return index
+        _check_frames(frames)
+        _check_files(files, len(frames))
+        return cls(frames, files)
+
+
+def _check_columns(rows: Sequence[Sequence[Any]]) -> None:
+    """Every value has its column's type. By columns, since there are many rows and the time is a deploy's."""
+    for row in rows:
+        if type(row) is not list or len(row) != len(_COLUMNS):
+            raise ValueError(f"not an index: a row of {row!r:.60}")
+    for kind, column in zip(_COLUMN_TYPES, zip(*rows, strict=True), strict=False):
+        if set(map(type, column)) != {kind}:
+            raise ValueError("not an index: a value of another type")
 
 
 def _check_frames(frames: Sequence[Frame]) -> None:
@@ -110,21 +122,32 @@ def _check_frames(frames: Sequence[Frame]) -> None:
 
 def _check_files(files: Sequence[FileRecord], frames: int) -> None:
     """Every value is one that a file can have, every path comes once, every hard link after its file."""
-    seen: set[str] = set()
+    seen: dict[str, FileRecord] = {}
+    frame = 0
     for file in files:
         known = file.path not in seen and file.type in _TYPES and bool(file.link) == (file.type in (SYMLINK, HARDLINK))
         numbers = 0 <= file.mode <= 0o7777 and 0 <= file.uid < 2**32 - 1 and 0 <= file.gid < 2**32 - 1
         sizes = abs(file.mtime) < 2**40 and 0 <= file.size < 2**62 and 0 <= file.frame < frames
-        if not (known and numbers and sizes and all(map(_is_xattr, file.xattrs.items()))):
+        if not (known and numbers and sizes and (not file.xattrs or all(map(_is_xattr, file.xattrs.items())))):
             raise ValueError(f"not an index: {file.path!r} comes twice or has an impossible value")
-        if file.type == HARDLINK and file.link not in seen:
+        if file.type == HARDLINK and not _is_same_file(file, seen.get(file.link)):
             raise ValueError(f"not an index: {file.path!r} is a hard link to {file.link!r}, which does not come before")
-        seen.add(file.path)
+        if file.frame < frame:
+            raise ValueError(f"not an index: {file.path!r} lies before what comes before it")
+        seen[file.path] = file
+        frame = file.frame
+
+
+def _is_same_file(link: FileRecord, file: FileRecord | None) -> bool:
+    """Whether a further name says of its file what the first name says."""
+    if file is None or file.type not in (FILE, SYMLINK):
+        return False
+    return (link.mode, link.uid, link.gid, link.mtime) == (file.mode, file.uid, file.gid, file.mtime)
 
 
 def _is_xattr(item: tuple[str, str]) -> bool:
     name, value = item
-    if not name.startswith(_XATTR_NAMESPACES) or "\0" in name:
+    if type(value) is not str or not name.startswith(_XATTR_NAMESPACES) or "\0" in name:
         return False
     try:
         return bytes.fromhex(value).hex() == value

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
 import ctypes
 import dataclasses
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import libarchive
 import zstandard
 from libarchive import ffi
 from libarchive.exception import ArchiveError
 
-from builder.errors import AuditError, DisklessError
-from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
+from builder.errors import AuditError
+from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame
 
 AGAIN = "copy or build the version again"
 _LARGEST_BUNDLE = 1 << 30
+_THREADS, _AHEAD = 2, 6
+_local = threading.local()
 _xattr_reset = ffi.ffi("entry_xattr_reset", [ffi.c_archive_entry_p], ctypes.c_int)
 _xattr_next = ffi.ffi(
     "entry_xattr_next",
@@ -34,29 +39,65 @@ _xattr_next = ffi.ffi(
 )
 
 
-def read_archive(archive: Path, index: Index) -> Iterator[tuple[FileRecord, Iterator[bytes]]]:
-    """Each record of the index with its member's content, in order; AuditError where the archive differs from it."""
-    with archive.open("rb") as file:
-        stream = FrameReader(file, index, str(archive))
-        records = iter(index.files)
-        try:
-            with libarchive.stream_reader(io.BufferedReader(stream, 1 << 20), "tar") as members:
-                for member in members:
-                    yield _matched(str(archive), next(records, None), member), _content(str(archive), stream, member)
-        except ArchiveError as error:
-            raise stream.error or AuditError(f"{archive}: no tar archive: {error}", AGAIN) from error
-        if stream.error is not None:
-            raise stream.error
-        missing = next(records, None)
-        if missing is not None:
-            raise AuditError(f"{archive} ends before {missing.path!r}, which the index says it holds", AGAIN)
+def read_archive(
+    name: str, plain: Iterator[bytes], records: Sequence[FileRecord]
+) -> Iterator[tuple[FileRecord, Iterator[bytes]]]:
+    """Each record with its member's content, from the plain frames of a whole archive or of a run of its members.
+
+    Raises AuditError where the archive, called `name`, differs from the records; errors of `plain` pass through.
+    """
+    stream = PlainStream(plain)
+    expected = iter(records)
+    try:
+        with libarchive.stream_reader(io.BufferedReader(stream, 1 << 20), "tar") as members:
+            for member in members:
+                yield _matched(name, next(expected, None), member), _content(name, stream, member)
+    except ArchiveError as error:
+        raise stream.error or AuditError(f"{name}: no tar archive: {error}", AGAIN) from error
+    if stream.error is not None:
+        raise stream.error
+    missing = next(expected, None)
+    if missing is not None:
+        raise AuditError(f"{name} ends before {missing.path!r}, which the index says it holds", AGAIN)
 
 
-def _content(archive: str, stream: FrameReader, member: Any) -> Iterator[bytes]:  # noqa: ANN401 - no types
+def _content(name: str, stream: PlainStream, member: Any) -> Iterator[bytes]:  # noqa: ANN401 - no types
     try:
         yield from member.get_blocks()
     except ArchiveError as error:
-        raise stream.error or AuditError(f"{archive}: {member.pathname!r} ends too early: {error}", AGAIN) from error
+        raise stream.error or AuditError(f"{name}: {member.pathname!r} ends too early: {error}", AGAIN) from error
+
+
+def plain_frames(name: str, frames: Sequence[Frame], pieces: Iterator[bytes]) -> Generator[bytes]:
+    """The plain bytes of frames from their compressed ones, each checked first; AuditError names the place.
+
+    Checking and decompressing happen in threads a few frames ahead of the reader.
+    """
+    pending: collections.deque[concurrent.futures.Future[bytes]] = collections.deque()
+    pool = concurrent.futures.ThreadPoolExecutor(_THREADS, "unzstd")
+    try:
+        for frame in frames:
+            pending.append(pool.submit(_decompress, name, frame, next(pieces, b"")))
+            if len(pending) > _AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decompress(name: str, frame: Frame, data: bytes) -> bytes:
+    if len(data) != frame.size or hashlib.sha256(data).hexdigest() != frame.sha256:
+        raise AuditError(f"{name}: damaged at byte {frame.offset}", AGAIN)
+    if not hasattr(_local, "decompressor"):
+        _local.decompressor = zstandard.ZstdDecompressor()
+    try:
+        plain: bytes = _local.decompressor.decompress(data, max_output_size=frame.plain_size)
+    except zstandard.ZstdError as error:
+        raise AuditError(f"{name}: no zstd frame at byte {frame.offset}: {error}", AGAIN) from error
+    if len(plain) != frame.plain_size:
+        raise AuditError(f"{name}: the frame at byte {frame.offset} is not as long as the index says", AGAIN)
+    return plain
 
 
 def read_members(archive: Path) -> dict[str, bytes]:
@@ -70,7 +111,14 @@ def read_members(archive: Path) -> dict[str, bytes]:
         if len(plain) > _LARGEST_BUNDLE:
             raise AuditError(f"{archive} holds more than {_LARGEST_BUNDLE >> 30} GiB", "this is no bundle")
         with libarchive.memory_reader(plain, "tar") as members:
-            return {_plain_name(archive, member): b"".join(member.get_blocks()) for member in members if member.isfile}
+            files: dict[str, bytes] = {}
+            for member in members:
+                if member.isfile:
+                    name = _plain_name(archive, member)
+                    if name in files:
+                        raise AuditError(f"{archive}: {name!r} comes twice", AGAIN)
+                    files[name] = b"".join(member.get_blocks())
+            return files
     except (zstandard.ZstdError, ArchiveError) as error:
         raise AuditError(f"{archive}: damaged: {error}", AGAIN) from error
 
@@ -82,21 +130,18 @@ def _plain_name(archive: Path, member: Any) -> str:  # noqa: ANN401 - libarchive
     return name
 
 
-class FrameReader(io.RawIOBase):
-    """The plain tar of an archive as a stream, frame by frame.
+class PlainStream(io.RawIOBase):
+    """Plain frames as one stream.
 
     libarchive calls it from C, where an exception would be lost, or worse: a fault ends the stream and is in `error`.
     """
 
-    def __init__(self, file: BinaryIO, index: Index, name: str) -> None:
+    def __init__(self, plain: Iterator[bytes]) -> None:
         super().__init__()
-        self.error: DisklessError | None = None
-        self._file = file
-        self._frames = iter(index.frames)
-        self._name = name
+        self.error: BaseException | None = None
+        self._frames = plain
         self._plain = b""
         self._position = 0
-        self._decompressor = zstandard.ZstdDecompressor()
 
     def readable(self) -> bool:
         """Always true."""
@@ -105,36 +150,20 @@ class FrameReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - whatever io hands us
         """Fills `buffer` from the current frame; 0 at the end, or at the first fault."""
         if self._position == len(self._plain):
-            try:
-                self._plain, self._position = self._next(), 0
-            except AuditError as error:
-                self.error = error
-                self._plain, self._position = b"", 0
+            self._plain, self._position = self._next(), 0
         count = min(len(buffer), len(self._plain) - self._position)
         buffer[:count] = self._plain[self._position : self._position + count]
         self._position += count
         return count
 
     def _next(self) -> bytes:
-        frame = next(self._frames, None)
-        if frame is None or self.error is not None:
+        if self.error is not None:
             return b""
-        return self._decompress(frame)
-
-    def _decompress(self, frame: Frame) -> bytes:
         try:
-            data = self._file.read(frame.size)
-        except OSError as error:
-            raise AuditError(f"{self._name}: {error.strerror}", "see dmesg: the disk may be failing") from error
-        if len(data) != frame.size or hashlib.sha256(data).hexdigest() != frame.sha256:
-            raise AuditError(f"{self._name}: damaged at byte {frame.offset}", AGAIN)
-        try:
-            plain = self._decompressor.decompress(data, max_output_size=frame.plain_size)
-        except zstandard.ZstdError as error:
-            raise AuditError(f"{self._name}: no zstd frame at byte {frame.offset}: {error}", AGAIN) from error
-        if len(plain) != frame.plain_size:
-            raise AuditError(f"{self._name}: the frame at byte {frame.offset} is not as long as the index says", AGAIN)
-        return plain
+            return next(self._frames, b"")
+        except BaseException as error:
+            self.error = error
+            return b""
 
 
 def _matched(archive: str, record: FileRecord | None, member: Any) -> FileRecord:  # noqa: ANN401

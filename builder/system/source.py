@@ -44,13 +44,14 @@ class Source(abc.ABC):
 class DirectorySource(Source):
     """A version directory, OUTPUT/IMAGE/VERSION."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, rootfs: str = ROOTFS) -> None:
         self.directory = directory
+        self._rootfs = directory / rootfs
 
     @property
     def name(self) -> str:
-        """Its path."""
-        return str(self.directory)
+        """The path of its archive."""
+        return str(self._rootfs)
 
     def manifest(self) -> bytes:
         """AuditError where it cannot be read."""
@@ -66,14 +67,13 @@ class DirectorySource(Source):
 
     def frames(self, frames: Sequence[Frame]) -> Iterator[bytes]:
         """Read at their offsets."""
-        path = self.directory / ROOTFS
         try:
-            with path.open("rb", buffering=0) as file:
+            with self._rootfs.open("rb", buffering=0) as file:
                 for frame in frames:
                     file.seek(frame.offset)
                     yield file.read(frame.size)
         except OSError as error:
-            raise AuditError(f"{path}: {error.strerror}", _AGAIN) from error
+            raise AuditError(f"{self._rootfs}: {error.strerror}", _AGAIN) from error
 
     def _read(self, name: str) -> bytes:
         path = self.directory / name
