@@ -23,6 +23,7 @@ from builder.errors import InputError
 from builder.model.checks import contradictions
 from builder.model.fault import Fault, Place
 from builder.model.recipe import ArchDistribution, DebianDistribution, Recipe
+from builder.model.site import Site
 from builder.model.syntax import MirrorUrl, Syntax
 from builder.system.files import sha256_of
 from builder.system.host import os_release, read_mirrorlist
@@ -70,6 +71,15 @@ def load_recipe(path: Path) -> RecipeFile:
     for name in _host_inputs(recipe):
         digest.update(f"\0{name}".encode())
     return RecipeFile(path, recipe, sources, digest.hexdigest())
+
+
+def load_site(path: Path) -> Site:
+    """Reads and checks a site file; raises InputError that lists every fault."""
+    reader = _Reader()
+    site = reader.read(_parse(path, _read(path)), Site)
+    if site is None or reader.faults:
+        raise _report(path, reader)
+    return site
 
 
 def _read(path: Path) -> str:

@@ -11,6 +11,12 @@ import click
 from builder.cli.boot import boot
 from builder.cli.build import build
 from builder.cli.check import check
+from builder.cli.deploy import deploy
+from builder.cli.prune import prune
+from builder.cli.refresh import refresh
+from builder.cli.rollback import rollback
+from builder.cli.status import status
+from builder.cli.verify import verify
 from builder.errors import DisklessError, HostError
 
 _INTERNAL = 70  # EX_SOFTWARE, sysexits.h
@@ -24,7 +30,7 @@ def cli(debug: bool) -> None:
     """Builds images for machines without disks, and boots them."""
 
 
-for command in (check, build, boot):
+for command in (check, build, boot, deploy, rollback, status, prune, verify, refresh):
     cli.add_command(command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -24,3 +25,26 @@ cache_option = click.option(
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Report errors and warnings only.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+store_option = click.option(
+    "--to",
+    "store",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="The store on this server, such as /disklessroot.",
+)
+
+
+class Duration(click.ParamType[int]):
+    """A number of seconds, or with a unit: 90s, 30m, 12h, 7d."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Seconds."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no duration; write 90s, 30m, 12h or 7d", param, ctx)
+        return int(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]

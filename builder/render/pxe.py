@@ -87,16 +87,21 @@ def pxelinux_config(entries: Sequence[Entry], *, timeout_seconds: int = 0) -> st
     """pxelinux.cfg/default: the first entry boots by itself, after `timeout_seconds` if there are several."""
     lines = [f"DEFAULT {entries[0].label}", f"PROMPT {1 if len(entries) > 1 else 0}", f"TIMEOUT {timeout_seconds * 10}"]
     for entry in entries:
-        lines += [
-            "",
-            f"LABEL {entry.label}",
-            f"  MENU LABEL {entry.title}",
-            f"  KERNEL {entry.kernel}",
-            f"  INITRD {entry.initramfs}",
-            f"  APPEND {entry.cmdline}",
-            *(["  SYSAPPEND 2"] if entry.bootif else []),
-        ]
+        lines += entry_lines(entry)
     return "\n".join(lines) + "\n"
+
+
+def entry_lines(entry: Entry) -> list[str]:
+    """One choice as PXELINUX reads it."""
+    return [
+        "",
+        f"LABEL {entry.label}",
+        f"  MENU LABEL {entry.title}",
+        f"  KERNEL {entry.kernel}",
+        f"  INITRD {entry.initramfs}",
+        f"  APPEND {entry.cmdline}",
+        *(["  SYSAPPEND 2"] if entry.bootif else []),
+    ]
 
 
 def wants_bootif(manifest: Manifest) -> bool:

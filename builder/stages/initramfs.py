@@ -11,15 +11,11 @@ from builder.model.recipe import ArchDistribution, Compression, Mkinitcpio
 from builder.stages import mkinitcpio
 from builder.stages.context import Context
 from builder.system.cpio import initramfs_names
+from builder.system.kernel import kernel_release
 
 _PROGRAMS = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz"}
 _PACKAGES = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz-utils"}
 _NEEDED_MODULES = ("nfs", "nfsv3")
-_X86_MAGIC, _X86_MAGIC_AT, _X86_VERSION_AT = (
-    b"HdrS",
-    0x202,
-    0x20E,
-)  # the kernel's boot.rst, "The Real-Mode Kernel Header"
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ def _update_initramfs(context: Context, release: str, epoch: int) -> tuple[str, 
 
 def check_agreement(kernel: Kernel) -> None:
     """Raises AuditError unless the kernel image and the modules in the initramfs are of one release."""
-    found = kernel_release(kernel.image)
+    found = kernel_release(kernel.image.read_bytes(), kernel.image.name)
     if found != kernel.release:
         raise AuditError(f"/boot/{kernel.image.name} is Linux {found}, the modules are for {kernel.release}", _MIXED)
     names = initramfs_names(kernel.initramfs)
@@ -77,15 +73,6 @@ def check_agreement(kernel: Kernel) -> None:
 
 
 _MIXED = "this is a fault of the packages: a kernel and its modules must come from one build"
-
-
-def kernel_release(image: Path) -> str:
-    """The release that a bzImage says it is."""
-    data = image.read_bytes()
-    if data[_X86_MAGIC_AT : _X86_MAGIC_AT + 4] != _X86_MAGIC:
-        raise AuditError(f"{image.name} is no bootable x86 kernel", "only x86 images are built so far")
-    start = int.from_bytes(data[_X86_VERSION_AT : _X86_VERSION_AT + 2], "little") + 0x200
-    return data[start : data.index(b"\0", start)].decode("ascii", "replace").split(" ")[0]
 
 
 def _module_release(context: Context) -> str:

@@ -27,7 +27,7 @@ _PIECE = 1 << 20
 _BLOCK = 512
 _HEADER_ROOM = 4 * _BLOCK  # ustar header, and a pax header with a short record
 # of the build host, not of the image: labels of its policy, bookkeeping of its overlay file system
-_FOREIGN_XATTRS = ("security.selinux", "security.ima", "security.evm", "trusted.overlay.", "user.overlay.")
+FOREIGN_XATTRS = ("security.selinux", "security.ima", "security.evm", "trusted.overlay.", "user.overlay.")
 _xattr_add = ffi.ffi(
     "entry_xattr_add_entry", [ffi.c_archive_entry_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t], None
 )
@@ -221,7 +221,7 @@ def _kind(info: os.stat_result, name: str) -> str:
 
 def _xattrs(path: bytes) -> dict[str, str]:
     names = sorted(os.listxattr(path, follow_symlinks=False))
-    kept = [name for name in names if not name.startswith(_FOREIGN_XATTRS)]
+    kept = [name for name in names if not name.startswith(FOREIGN_XATTRS)]
     return {name: os.getxattr(path, name, follow_symlinks=False).hex() for name in kept}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from builder.errors import HostError
 
 _PIECE = 1 << 20
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def sha256_of(path: Path) -> str:
@@ -71,6 +73,40 @@ def sync_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_filesystem(path: Path) -> None:
+    """syncfs(2): all that was written to the file system of `path` is on disk; OSError when some of it is not."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _libc.syncfs(handle) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(handle)
+
+
+def filesystem_of(path: Path) -> str:
+    """The name of the file system that `path` lies on, e.g. ext4, proc(5)."""
+    device = path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        fields = line.split()
+        if fields[2] == number:
+            return fields[fields.index("-") + 1]
+    # btrfs gives each subvolume a device of its own
+    best = max(_mount_types().items(), key=lambda item: len(item[0]) if _is_below(path, item[0]) else -1)
+    return best[1]
+
+
+def _mount_types() -> dict[str, str]:
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    return {fields[4]: fields[fields.index("-") + 1] for fields in (line.split() for line in lines)}
+
+
+def _is_below(path: Path, mount: str) -> bool:
+    real = os.path.realpath(path)
+    return real == mount or real.startswith(mount.rstrip("/") + "/")
 
 
 def mounts_below(path: Path) -> list[str]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from builder.errors import AuditError
 from builder.model.index import Frame
-from builder.model.manifest import MANIFEST, ROOTFS
+from builder.model.manifest import MANIFEST, ROOTFS, Manifest
+from builder.system.versions import verify_artifacts
 
 SIGNATURE = f"{MANIFEST}.sig"
 
@@ -39,6 +40,9 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def frames(self, frames: Sequence[Frame]) -> Iterator[bytes]:
         """The compressed bytes of some frames of ROOTFS, in the order given; too few bytes where it ends early."""
+
+    def verify(self, manifest: Manifest) -> None:  # noqa: B027 - nothing to do is a right answer
+        """AuditError when an artifact that lies at hand whole is not what the manifest says."""
 
 
 class DirectorySource(Source):
@@ -74,6 +78,10 @@ class DirectorySource(Source):
                     yield file.read(frame.size)
         except OSError as error:
             raise AuditError(f"{self._rootfs}: {error.strerror}", _AGAIN) from error
+
+    def verify(self, manifest: Manifest) -> None:
+        """Every artifact, byte for byte."""
+        verify_artifacts(self.directory, manifest)
 
     def _read(self, name: str) -> bytes:
         path = self.directory / name

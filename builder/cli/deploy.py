@@ -1,0 +1,91 @@
+"""`diskless deploy [VERSION | IMAGE] --to DIR`"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from builder.cli.options import json_option, output_option, quiet_option, store_option
+from builder.deploy import Deployed, DeployOptions
+from builder.deploy import deploy as run_deploy
+from builder.store.differences import shown
+from builder.system.progress import Progress
+from builder.system.source import DirectorySource
+from builder.system.versions import find_version
+
+
+@click.command()
+@click.argument("target", metavar="[VERSION | IMAGE]", required=False)
+@store_option
+@click.option("--server", metavar="ADDRESS", help="This server's address as clients see it, if site.yml does not say.")
+@click.option("--keep", type=click.IntRange(min=1), help="Then prune this image to so many versions.")
+@click.option("--no-activate", is_flag=True, help="Only bring it in: for a client that site.yml pins to it.")
+@click.option("--replace-loaders", is_flag=True, help="Also replace pxelinux.0 and its modules by the version's.")
+@output_option
+@quiet_option
+@json_option
+def deploy(
+    target: str | None,
+    store: Path,
+    server: str | None,
+    keep: int | None,
+    no_activate: bool,
+    replace_loaders: bool,
+    output: Path,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Put a version on this server and let clients boot it next, by one rename.
+
+    VERSION is a directory such as output/IMAGE/latest, IMAGE the name of one below OUTPUT; without either it is the
+    newest version of the only image there. Running clients keep what they booted; `diskless rollback` goes back.
+    """
+    progress = Progress(quiet=quiet)
+    options = DeployOptions(server, not no_activate, replace_loaders, keep)
+    deployed = run_deploy(DirectorySource(find_version(target, output)), store, options, progress)
+    click.echo(json.dumps(describe_json(deployed), indent=1) if as_json else describe_text(deployed, store))
+
+
+def describe_json(deployed: Deployed) -> dict[str, object]:
+    """The result as --json prints it."""
+    replaced = deployed.replaced
+    return {
+        "image": deployed.manifest.image,
+        "version": deployed.manifest.version,
+        "root": str(deployed.root),
+        "generation": deployed.generation.number,
+        "active": deployed.generation.active,
+        "unchanged": deployed.unpacked is None,
+        "unpacked": deployed.unpacked and vars(deployed.unpacked),
+        "replaced": replaced
+        and {"version": replaced.version, "root": str(replaced.root), "changed": replaced.differences.lines()},
+        "pruned": [vars(decision) for decision in deployed.pruned],
+    }
+
+
+def describe_text(deployed: Deployed, store: Path) -> str:
+    """The result as people read it."""
+    manifest = deployed.manifest
+    lines = [f"{manifest.image} {manifest.version}: generation {deployed.generation.number}"]
+    if deployed.unpacked is None:
+        lines.append("the version was there already")
+    else:
+        done = deployed.unpacked
+        lines.append(
+            f"{done.reused} files as before, {done.written} written ({done.written_bytes / 1e6:.1f} MB), "
+            f"{done.read_bytes / 1e6:.1f} MB read"
+        )
+    active = deployed.generation.active.get(manifest.image)
+    if active != manifest.version:
+        lines.append(f"clients still boot {active}; pin a client to {manifest.version} in {store}/site.yml to try it")
+    if deployed.replaced is not None:
+        changed = deployed.replaced.differences.lines()
+        lines.append(f"the root of {deployed.replaced.version} stays in {deployed.replaced.root}, until pruned")
+        if changed:
+            lines.append(f"clients changed {len(changed)} paths in it:")
+            lines += [f"  {line}" for line in shown(changed)]
+    lines += [f"pruned {decision.version}" for decision in deployed.pruned if decision.reason is None]
+    lines += [f"kept {decision.version}: {decision.reason}" for decision in deployed.pruned if decision.refused]
+    return "\n".join(lines)

@@ -1,0 +1,30 @@
+"""`diskless rollback --to DIR [IMAGE [VERSION]]`"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from builder.cli.options import json_option, quiet_option, store_option
+from builder.deploy import rollback as run_rollback
+from builder.system.progress import Progress
+
+
+@click.command()
+@click.argument("image", required=False)
+@click.argument("version", required=False)
+@store_option
+@quiet_option
+@json_option
+def rollback(image: str | None, version: str | None, store: Path, quiet: bool, as_json: bool) -> None:
+    """Let clients boot the version that was active before, or the one named.
+
+    Without IMAGE it is the image that changed last. Twice is back where it began. Running clients are not disturbed.
+    """
+    generation = run_rollback(store, image, version, Progress(quiet=quiet))
+    if as_json:
+        click.echo(json.dumps({"generation": generation.number, "active": generation.active}, indent=1))
+    else:
+        click.echo(f"{generation.reason}: generation {generation.number}; clients boot it next")

@@ -1,0 +1,54 @@
+"""`diskless status --to DIR`"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from pathlib import Path
+
+import click
+
+from builder.cli.options import json_option, store_option
+from builder.loader import load_site
+from builder.store.layout import find_store
+from builder.store.status import StoreStatus, VersionStatus, read_status
+
+
+@click.command()
+@store_option
+@json_option
+def status(store: Path, as_json: bool) -> None:
+    """Show the versions on this server, which one clients boot, and which they are known to use."""
+    found = find_store(store)
+    read = read_status(found, load_site(found.site_file) if found.site_file.exists() else None)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(read), indent=1, default=str))
+    else:
+        click.echo("\n".join(_lines(read)))
+
+
+def _lines(read: StoreStatus) -> list[str]:
+    if read.active is None:
+        return [f"{read.root}: nothing is deployed yet"]
+    lines = [f"{read.root}: generation {read.active.number} of {_time(read.active.made)}, server {read.active.server}"]
+    for image, versions in read.images.items():
+        lines += ["", f"{image}{' (for unknown clients)' if image == read.active.default else ''}"]
+        lines += [_version(version) for version in versions]
+    lines += ["", "history"]
+    lines += [
+        f"  {generation.number:>4}  {_time(generation.made)}  {generation.reason}" for generation in read.history[:10]
+    ]
+    return lines
+
+
+def _version(version: VersionStatus) -> str:
+    notes = [f"Linux {version.kernel}", f"{version.size / 1e6:.0f} MB", version.mode]
+    notes += [f"kernels {', '.join(version.boot_names)}"] if len(version.boot_names) > 1 else []
+    notes += [f"pinned by {', '.join(version.pinned_by)}"] if version.pinned_by else []
+    notes += [f"in use by {', '.join(version.clients)}"] if version.clients else []
+    return f"  {'*' if version.active else ' '} {version.version}  {', '.join(notes)}"
+
+
+def _time(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")

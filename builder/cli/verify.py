@@ -1,0 +1,42 @@
+"""`diskless verify --to DIR`"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from builder.cli.options import json_option, quiet_option, store_option
+from builder.errors import AuditError
+from builder.store.layout import find_store
+from builder.store.verification import Kind
+from builder.store.verification import verify as run_verify
+from builder.system.progress import Progress
+
+
+@click.command()
+@store_option
+@click.option("--deep", is_flag=True, help="Read every file of every version and compare its digest.")
+@quiet_option
+@json_option
+def verify(store: Path, deep: bool, quiet: bool, as_json: bool) -> None:
+    """Compare everything in the store with what was deployed.
+
+    What clients changed in read-write roots is listed, and is no fault.
+    """
+    progress = Progress(quiet=quiet)
+    with progress.step("verify"):
+        findings = run_verify(find_store(store), deep=deep, on_version=progress.note)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.kind}: {finding.where}: {finding.message}")
+            click.echo("".join(f"    {line}\n" for line in finding.details), nl=False)
+    faults = [finding for finding in findings if finding.kind is Kind.FAULT]
+    if faults:
+        raise AuditError(f"{len(faults)} faults in {store}", "deploy the versions named again, after pruning them")
+    if not as_json:
+        click.echo("no fault found")

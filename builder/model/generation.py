@@ -1,0 +1,79 @@
+"""A generation: one activated boot configuration of a store."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from builder.model.syntax import IMAGE_NAME
+from builder.model.typed import conforms
+
+SCHEMA = 1
+# the name of a directory of boot files: a version, and which kernel refreshed from a client if not its own
+_BOOT_NAME = re.compile(r"(?P<version>[0-9]{8}-[0-9a-f]{8})(\.(?P<refresh>[1-9][0-9]{0,5}))?")
+
+
+@dataclass(frozen=True, order=True)
+class BootName:
+    """Boot files of a version: its own (refresh 0), or those that `refresh` took from its root, counted from 1."""
+
+    version: str
+    refresh: int = 0
+
+    def __str__(self) -> str:
+        return self.version if self.refresh == 0 else f"{self.version}.{self.refresh}"
+
+    @classmethod
+    def parse(cls, text: str) -> BootName:
+        """Reads what str() gave; ValueError for anything else."""
+        found = _BOOT_NAME.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text!r} is no version")
+        return cls(found["version"], int(found["refresh"] or 0))
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What clients boot.
+
+    default: the image of clients that the site does not know
+    active: image -> name of its boot files, BootName as text
+    made: seconds since 1970; reason: what was asked for, for people
+    """
+
+    number: int
+    server: str
+    default: str
+    active: Mapping[str, str]
+    made: int
+    reason: str
+    schema: int = SCHEMA
+
+    def boot_name(self, image: str) -> BootName | None:
+        """What is active of an image."""
+        name = self.active.get(image)
+        return None if name is None else BootName.parse(name)
+
+    def to_json(self) -> str:
+        """The text of generation.json."""
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Generation:
+        """Reads generation.json; ValueError when it is none."""
+        try:
+            generation = cls(**json.loads(text))
+        except (TypeError, RecursionError) as error:
+            raise ValueError(f"not a generation: {error}") from error
+        if not conforms(generation, cls) or generation.schema != SCHEMA:
+            raise ValueError("not a generation, or one of another program")
+        for image, name in generation.active.items():
+            BootName.parse(name)
+            if not IMAGE_NAME.accepts(image):
+                raise ValueError(f"not a generation: image {image!r}")
+        if generation.default not in generation.active:
+            raise ValueError(f"not a generation: its default {generation.default!r} is not active")
+        return generation

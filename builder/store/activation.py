@@ -1,0 +1,110 @@
+"""What clients boot next: a generation made from the one before, and committed."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from builder.errors import AuditError, InputError
+from builder.model.generation import BootName, Generation
+from builder.model.manifest import Manifest
+from builder.model.site import Site
+from builder.render.menu import Bootable, menus, pinned_label
+from builder.render.pxe import CMDLINE_BYTES, KERNEL
+from builder.store.generations import active_generation, commit, next_number
+from builder.store.layout import Store
+from builder.store.recovery import mend_shortcuts
+from builder.system.kernel import kernel_release
+from builder.system.tree import Tree
+
+Version = tuple[str, str]  # image, version
+
+
+def activate(
+    store: Store, site: Site, changes: Mapping[str, BootName], reason: str, without: Collection[Version] = ()
+) -> Generation:
+    """Makes the changes (image -> boot files) to what is active, and commits; the others stay as they are.
+
+    The menus name every version that is kept: all of the store but `without`. AuditError, and nothing changed, when
+    a kernel and the modules of its root disagree.
+    """
+    before = active_generation(store)
+    kept = bootables(store, site, without)
+    active = {**(before.active if before else {}), **{image: str(name) for image, name in changes.items()}}
+    for image, name in changes.items():
+        check_agreement(store, next(b.manifest for b in kept if (b.manifest.image, b.boot) == (image, name)), name)
+    generation = Generation(
+        next_number(store), site.server, _default(site, before, active), active, int(time.time()), reason
+    )
+    texts = menus(generation, kept, site)
+    _check_length(texts)
+    commit(store, generation, texts)
+    mend_shortcuts(store)
+    return generation
+
+
+def bootables(store: Store, site: Site, without: Collection[Version] = ()) -> list[Bootable]:
+    """Every version that is kept, with each of its sets of boot files, in the order of the menu."""
+    seen_as = Path(site.path or store.root)
+    return [
+        Bootable(manifest, name, str(seen_as / store.root_of(manifest).relative_to(store.root)))
+        for manifest in store.manifests()
+        if (manifest.image, manifest.version) not in without
+        for name in store.boot_names(manifest.image)
+        if name.version == manifest.version
+    ]
+
+
+def check_agreement(store: Store, manifest: Manifest, name: BootName) -> None:
+    """AuditError unless the root has the modules of the kernel that would be booted with it."""
+    kernel = store.boot_files(manifest.image, name) / KERNEL
+    release = kernel_release(kernel.read_bytes(), str(kernel))
+    found = module_releases(store, manifest)
+    if release not in found:
+        raise AuditError(
+            f"{manifest.image} {name} boots Linux {release}, its root has modules for {', '.join(found) or 'none'}",
+            f"diskless refresh --to {store.root} {manifest.image} takes the kernel that a client installed"
+            if manifest.root.mode == "rw"
+            else "build the image again",
+        )
+
+
+def module_releases(store: Store, manifest: Manifest) -> list[str]:
+    """The kernels that a root has modules for."""
+    tree = Tree(store.root_of(manifest))
+    return tree.names("/usr/lib/modules") or tree.names("/lib/modules")
+
+
+def missing_pins(store: Store, site: Site, generation: Generation) -> list[str]:
+    """The clients, by MAC address, whose pin leads to nothing: they boot as unknown ones do."""
+    kept = bootables(store, site)
+    active = {image: f"{image}/{name}" for image, name in generation.active.items()}
+    return [client.mac for client in site.clients if client.image and pinned_label(client, kept, active) is None]
+
+
+def site_of(store: Store, server: str | None, written: Site | None) -> Site:
+    """The site of a store: what is written in its file, else what the last generation knew; `server` overrides."""
+    before = active_generation(store)
+    address = server or (written.server if written else None) or (before.server if before else None)
+    if address is None:
+        raise InputError(
+            "clients must be told this server's address, and nothing says it",
+            f"give --server ADDRESS, or write `server: ADDRESS` into {store.site_file}",
+        )
+    return dataclasses.replace(written, server=address) if written else Site(server=address)
+
+
+def _default(site: Site, before: Generation | None, active: Mapping[str, str]) -> str:
+    wanted = (site.default, before.default if before else None)
+    return next((image for image in wanted if image in active and image is not None), next(iter(active)))
+
+
+def _check_length(texts: Mapping[str, str]) -> None:
+    for line in {line for text in texts.values() for line in text.splitlines() if line.startswith("  APPEND ")}:
+        if len(line.removeprefix("  APPEND ").encode()) > CMDLINE_BYTES:
+            raise InputError(
+                f"a kernel command line is longer than {CMDLINE_BYTES} bytes: {line.strip():.100}...",
+                "shorten cmdline or nfs_options in the site, or boot.cmdline in the recipe",
+            )

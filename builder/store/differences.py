@@ -1,0 +1,102 @@
+"""Comparing a root directory with its index: damage in a read-only one, the clients' own work in a read-write one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index
+from builder.store.reuse import attributes
+
+_KINDS = {DIRECTORY: stat.S_IFDIR, FILE: stat.S_IFREG, SYMLINK: stat.S_IFLNK}
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Paths below a root, sorted; `changed` says in what."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[tuple[str, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+    def lines(self) -> list[str]:
+        """One line a path: + added, - removed, and what is different."""
+        listed = [(path, f"+ /{path}") for path in self.added]
+        listed += [(path, f"- /{path}") for path in self.removed]
+        listed += [(path, f"~ /{path}: {what}") for path, what in self.changed]
+        return [line for _, line in sorted(listed)]
+
+
+def compare(root: Path, index: Index, *, deep: bool = False, times_of_directories: bool = True) -> Differences:
+    """What is not as the index says. `deep` reads every file; without it size, time, owner and mode must do.
+
+    Nothing is followed: a link is compared as a link.
+    """
+    records = {record.path: record for record in index.files}
+    changed, seen = [], set()
+    added = []
+    for path, directory, name in _walk(root):
+        record = records.get(path)
+        if record is None:
+            added.append(path)
+            continue
+        seen.add(path)
+        file = records[record.link] if record.type == HARDLINK else record
+        what = list(_differences(directory, name, record, file, deep, times_of_directories))
+        if what:
+            changed.append((path, ", ".join(what)))
+    removed = [path for path in records if path not in seen]
+    return Differences(tuple(sorted(added)), tuple(sorted(removed)), tuple(sorted(changed)))
+
+
+def _walk(root: Path) -> Iterator[tuple[str, int, str]]:
+    """Every path below a root with an open directory and its name there, valid until the next one."""
+    for base, directories, files, handle in os.fwalk(root, follow_symlinks=False):
+        relative = os.path.relpath(base, root)
+        if relative == ".":
+            yield ".", handle, "."
+        for name in (*directories, *files):
+            yield name if relative == "." else f"{relative}/{name}", handle, name
+
+
+def _differences(
+    directory: int, name: str, record: FileRecord, file: FileRecord, deep: bool, times: bool
+) -> Iterator[str]:
+    info = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if stat.S_IFMT(info.st_mode) != _KINDS[file.type]:
+        yield "another kind of file"
+        return
+    if file.type != SYMLINK and stat.S_IMODE(info.st_mode) != file.mode:
+        yield f"mode {stat.S_IMODE(info.st_mode):04o}, was {file.mode:04o}"
+    if (info.st_uid, info.st_gid) != (file.uid, file.gid):
+        yield f"owner {info.st_uid}:{info.st_gid}, was {file.uid}:{file.gid}"
+    if file.type == FILE and info.st_size != file.size:
+        yield f"{info.st_size} bytes, were {file.size}"
+    if info.st_mtime_ns != file.mtime * 10**9 and (times or file.type != DIRECTORY):
+        yield "time"
+    if file.type == SYMLINK and os.readlink(name, dir_fd=directory) != file.link:
+        yield "where it leads"
+    if deep:
+        yield from _deep_differences(directory, name, file)
+
+
+def _deep_differences(directory: int, name: str, file: FileRecord) -> Iterator[str]:
+    if attributes(directory, name) != file.xattrs:
+        yield "attributes"
+    if file.type == FILE:
+        with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory), "rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
+                yield "content"
+
+
+def shown(lines: Sequence[str], most: int = 20) -> list[str]:
+    """The first lines, and how many more there are."""
+    more = len(lines) - most
+    return [*lines[:most], *([f"... and {more} more"] if more > 0 else [])]

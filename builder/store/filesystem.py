@@ -1,0 +1,123 @@
+"""What a store asks of its file system, tried out before anything is written to it."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from builder.errors import HostError
+from builder.store.layout import TEMPORARY
+from builder.system.files import filesystem_of, remove_tree
+
+_GOOD = "put the store on ext4, XFS or btrfs"
+_libc = ctypes.CDLL(None, use_errno=True)
+_AT_FDCWD = -100
+_HANDLE_BYTES = 128  # MAX_HANDLE_SZ, name_to_handle_at(2)
+_CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw+ep, capability.h
+_BLOCK = 4096
+_SPARE = 64 << 20  # for what a file system keeps beside the files
+
+
+def check_filesystem(directory: Path) -> None:
+    """HostError, by the file system's name, when something that a root directory needs does not work there."""
+    probe = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}probe-", dir=directory))
+    try:
+        for what, attempt in _PROBES.items():
+            try:
+                attempt(probe)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+                    raise
+                raise HostError(f"{directory} is on {filesystem_of(directory)}, which has no {what}", _GOOD) from error
+    finally:
+        remove_tree(probe)
+
+
+def check_space(directory: Path, needed_bytes: int, files: int) -> None:
+    """HostError when `files` files of `needed_bytes` in all do not fit beside a margin."""
+    info = os.statvfs(directory)
+    wanted = needed_bytes + files * _BLOCK + _SPARE
+    free = info.f_bavail * info.f_frsize
+    if free < wanted:
+        raise HostError(
+            f"{directory} has {free / 1e6:.0f} MB free, this version needs {wanted / 1e6:.0f} MB",
+            "diskless prune removes old versions",
+        )
+    if info.f_files and info.f_favail < files:  # btrfs counts none
+        raise HostError(
+            f"{directory} has {info.f_favail} free inodes, this version needs {files}",
+            "diskless prune removes old versions; see `df -i`",
+        )
+
+
+def _hard_link(probe: Path) -> None:
+    _file(probe, "one")
+    (probe / "two").hardlink_to(probe / "one")
+
+
+def _symlink(probe: Path) -> None:
+    (probe / "link").symlink_to("one")
+
+
+def _owner(probe: Path) -> None:
+    path = _file(probe, "owned")
+    os.chown(path, 1, 2)
+    path.chmod(0o4751)
+    info = path.stat()
+    _require((info.st_uid, info.st_gid, info.st_mode & 0o7777) == (1, 2, 0o4751))
+
+
+def _time(probe: Path) -> None:
+    path = _file(probe, "dated")
+    os.utime(path, (1_000_000_001, 1_000_000_001))
+    _require(path.stat().st_mtime_ns == 1_000_000_001 * 10**9)
+
+
+def _attributes(probe: Path) -> None:
+    path = _file(probe, "capable")
+    os.setxattr(path, "security.capability", _CAPABILITY)
+    os.setxattr(path, "user.diskless", b"x")
+
+
+def _names(probe: Path) -> None:
+    _file(probe, "case")
+    _file(probe, "CASE")
+    _file(probe, "n" * 255)
+    _file(probe, "back\\slash: *?\n\N{SNOWMAN}")
+    _require({"case", "CASE"} <= {path.name for path in probe.iterdir()})
+
+
+def _handles(probe: Path) -> None:
+    """name_to_handle_at(2): what an NFS server names a file by."""
+    buffer = (ctypes.c_uint32 * (2 + _HANDLE_BYTES // 4))(_HANDLE_BYTES)
+    mount = ctypes.c_int()
+    if _libc.name_to_handle_at(_AT_FDCWD, os.fsencode(probe), ctypes.byref(buffer), ctypes.byref(mount), 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+_PROBES: dict[str, Callable[[Path], None]] = {
+    "hard links": _hard_link,
+    "symbolic links": _symlink,
+    "owners and modes": _owner,
+    "times of files": _time,
+    "extended attributes": _attributes,
+    "case and bytes in names as they are": _names,
+    "file handles, so that NFS cannot export it": _handles,
+}
+
+
+def _file(directory: Path, name: str) -> Path:
+    path = directory / name
+    with path.open("xb"):
+        pass
+    return path
+
+
+def _require(holds: bool) -> None:
+    if not holds:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))

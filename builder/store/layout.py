@@ -1,0 +1,229 @@
+"""Where everything lies in a store, who may use it, and what is refused as none.
+
+DIR/store.json                      says that this is a store
+DIR/site.yml                        the server's own settings, the administrator's file
+DIR/versions/IMAGE/VERSION/         root/, boot/, manifest.json, index.json.zst; never changed; exported read-only
+DIR/writable/IMAGE/VERSION/root/    the root of a read-write image instead of root/; exported read-write
+DIR/boot/                           the TFTP root
+DIR/current/IMAGE                   a link to the active root, for people
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+
+from builder.errors import HostError, InputError
+from builder.model.generation import BootName
+from builder.model.manifest import MANIFEST, Manifest
+from builder.system.files import sync_directory, write_atomic
+from builder.system.versions import read_manifest
+
+MARKER, SITE, LOCK = "store.json", "site.yml", ".lock"
+TEMPORARY = ".tmp-"
+BOOT, CURRENT, GENERATIONS = "boot", "current", "generations"
+PXELINUX_DIRECTORY = "pxelinux.cfg"
+_SCHEMA = 1
+_VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{8}")
+# what may be in a directory that becomes a store: a mount point's own, the administrator's, ours of an interrupted try
+_HARMLESS = {"lost+found", SITE, LOCK}
+_ROOT_DIRECTORIES = {"bin", "etc", "sbin", "usr", "var"}
+_LONGEST_WAIT = 3600
+
+
+@dataclass(frozen=True)
+class Store:
+    """The paths of a store. Make one with `open_store`, which also holds its lock, or `find_store` to look only."""
+
+    root: Path
+
+    @property
+    def versions(self) -> Path:
+        """Exported read-only."""
+        return self.root / "versions"
+
+    @property
+    def writable(self) -> Path:
+        """Exported read-write."""
+        return self.root / "writable"
+
+    @property
+    def boot(self) -> Path:
+        """The TFTP root."""
+        return self.root / BOOT
+
+    @property
+    def generations(self) -> Path:
+        """Boot configurations by number."""
+        return self.boot / GENERATIONS
+
+    @property
+    def current(self) -> Path:
+        """The link whose rename is the commit point."""
+        return self.boot / CURRENT
+
+    @property
+    def shortcuts(self) -> Path:
+        """Links for people."""
+        return self.root / CURRENT
+
+    @property
+    def site_file(self) -> Path:
+        """The server's own settings."""
+        return self.root / SITE
+
+    def version(self, image: str, version: str) -> Path:
+        """The directory of a version, whether it exists or not."""
+        return self.versions / image / version
+
+    def root_of(self, manifest: Manifest) -> Path:
+        """The root directory that clients of a version mount."""
+        if manifest.root.mode == "rw":
+            return self.writable / manifest.image / manifest.version / "root"
+        return self.version(manifest.image, manifest.version) / "root"
+
+    def boot_files(self, image: str, name: BootName) -> Path:
+        """What TFTP serves of a version."""
+        return self.boot / image / str(name)
+
+    def images(self) -> list[str]:
+        """The names of all images that have a version, sorted."""
+        return [path.name for path in _directories(self.versions) if self.version_names(path.name)]
+
+    def version_names(self, image: str) -> list[str]:
+        """The versions of an image, oldest name first."""
+        return [path.name for path in _directories(self.versions / image) if _VERSION.fullmatch(path.name)]
+
+    def manifests(self) -> list[Manifest]:
+        """Every version that is there."""
+        return [
+            read_manifest(self.version(image, version))
+            for image in self.images()
+            for version in self.version_names(image)
+        ]
+
+    def boot_names(self, image: str) -> list[BootName]:
+        """The sets of boot files that TFTP serves of an image, sorted."""
+        names = []
+        for path in _directories(self.boot / image):
+            with contextlib.suppress(ValueError):
+                names.append(BootName.parse(path.name))
+        return sorted(names)
+
+
+def find_store(root: Path) -> Store:
+    """The store in a directory, to look at only; InputError where there is none."""
+    if not (root / MARKER).is_file():
+        raise InputError(
+            f"{root} holds no store of diskless", f"diskless deploy --to {root} makes one; or name another"
+        )
+    try:
+        schema = json.loads((root / MARKER).read_text("utf-8")).get("schema")
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{root / MARKER}: {error}", 'it should say {"schema": 1}') from error
+    if schema != _SCHEMA:
+        raise InputError(
+            f"{root} is a store of schema {schema!r}, this program knows {_SCHEMA}", "use a newer diskless"
+        )
+    return Store(root.resolve())
+
+
+@contextlib.contextmanager
+def open_store(root: Path, note: Callable[[str], None], *, create: bool = False) -> Iterator[Store]:
+    """The store in a directory, for this process alone; waits while another one works on it.
+
+    With `create` an empty or new directory becomes one. InputError for a directory that holds something else.
+    """
+    if os.geteuid() != 0:
+        raise HostError("a store is changed by root only: its files have owners", "run it with sudo")
+    if create:
+        refuse_other_things(root)
+        root.mkdir(parents=True, exist_ok=True)
+    else:
+        find_store(root)
+    with _locked(root, note):
+        if create:
+            refuse_other_things(root)
+            _lay_out(root)
+        yield find_store(root)
+
+
+def refuse_other_things(root: Path) -> None:
+    """InputError unless the directory is a store, empty, or not there."""
+    if root.is_dir():
+        names = {path.name for path in root.iterdir() if not path.name.startswith(TEMPORARY)}
+        if MARKER in names or names <= _HARMLESS:
+            return
+        if len(names & _ROOT_DIRECTORIES) > 2:
+            raise InputError(
+                f"{root} is a root file system, made by hand or by another tool",
+                "diskless keeps every version in a directory of its own: deploy to a new directory, try it with one "
+                f"client, and let the others keep {root} until then",
+            )
+        raise InputError(
+            f"{root} holds something else: {', '.join(sorted(names)[:5])}", "give an empty directory, or a new one"
+        )
+    if root.exists() or root.is_symlink():
+        raise InputError(f"{root} is no directory", "give an empty directory, or a new one")
+
+
+@contextlib.contextmanager
+def _locked(root: Path, note: Callable[[str], None]) -> Iterator[None]:
+    lock = filelock.FileLock(str(root / LOCK))
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            note(f"waiting: another diskless works on {root}")
+            lock.acquire(timeout=_LONGEST_WAIT)
+    except filelock.Timeout:
+        raise HostError(f"another diskless has worked on {root} for an hour", f"see `fuser {root / LOCK}`") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lay_out(root: Path) -> None:
+    """Makes what is missing of a store; each step can be repeated."""
+    if not (root / MARKER).exists():
+        write_atomic(root / MARKER, json.dumps({"schema": _SCHEMA}).encode() + b"\n")
+    store = Store(root)
+    for path, mode in (
+        (store.versions, 0o700),
+        (store.writable, 0o700),
+        (store.boot, 0o755),
+        (store.generations, 0o755),
+        (store.shortcuts, 0o755),
+    ):
+        make_directory(path, mode)
+    link = store.boot / PXELINUX_DIRECTORY
+    if not link.is_symlink():
+        link.symlink_to(f"{CURRENT}/{PXELINUX_DIRECTORY}")
+    sync_directory(store.boot)
+    sync_directory(root)
+
+
+def make_directory(path: Path, mode: int) -> None:
+    """A directory with this mode whatever the umask; one that is there keeps its own."""
+    if not path.is_dir():
+        path.mkdir(mode)
+        path.chmod(mode)
+
+
+def _directories(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return []
+    return sorted(entry for entry in path.iterdir() if not entry.name.startswith(".") and entry.is_dir())
+
+
+def has_manifest(path: Path) -> bool:
+    """Whether a directory is a version."""
+    return (path / MANIFEST).is_file()

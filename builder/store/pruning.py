@@ -1,0 +1,129 @@
+"""Removing versions that nobody needs: never one that is active, pinned or in use, never one that may be in use."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from builder.model.generation import BootName
+from builder.model.manifest import Manifest
+from builder.model.site import Site
+from builder.store.activation import Version, activate
+from builder.store.generations import history
+from builder.store.layout import Store
+from builder.store.recovery import discard, recover
+from builder.store.usage import InUse
+
+DEFAULT_AGE = 7 * 86400
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """What may go.
+
+    keep: versions of each image to keep, the active one included, those active last first
+    minimum_age: seconds since a version was last what clients booted; younger ones may be running somewhere
+    force: take versions that may be in use for unused; what is known to be in use stays all the same
+    """
+
+    keep: int = 3
+    minimum_age: int = DEFAULT_AGE
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One version and why it stays; `reason` is None for one that goes. `refused`: it should go, and must not."""
+
+    image: str
+    version: str
+    reason: str | None
+    refused: bool = False
+
+
+def decide(store: Store, site: Site, options: PruneOptions, in_use: InUse, now: int) -> list[Decision]:
+    """What would happen to every version, by image, those active last first."""
+    decisions = []
+    last = _last_active(store, now)
+    for image in store.images():
+        versions = sorted(store.version_names(image), key=lambda version: last[image, version], reverse=True)
+        for position, version in enumerate(versions):
+            decision = _decide((image, version), position, store, site, options)
+            if decision.reason is None:
+                decision = _refuse(decision, options, in_use, now - last[image, version])
+            decisions.append(decision)
+    return decisions
+
+
+def prune(store: Store, site: Site, decisions: Sequence[Decision]) -> list[str]:
+    """Removes what was decided; what it removed, as paths below the store.
+
+    The menus forget the versions first; each version then goes by one rename, its writable root before it.
+    """
+    doomed = {(decision.image, decision.version) for decision in decisions if decision.reason is None}
+    if not doomed:
+        return []
+    names = ", ".join(f"{image} {version}" for image, version in sorted(doomed))
+    manifests = [manifest for manifest in store.manifests() if (manifest.image, manifest.version) in doomed]
+    activate(store, site, {}, f"prune {names}", without=doomed)
+    removed = []
+    for manifest in manifests:
+        removed += _remove(store, manifest)
+    return removed + recover(store)
+
+
+def _remove(store: Store, manifest: Manifest) -> list[str]:
+    removed = []
+    if manifest.root.mode == "rw":
+        removed.append(discard(store.root_of(manifest).parent, store))
+    removed.append(discard(store.version(manifest.image, manifest.version), store))
+    return removed
+
+
+def _decide(key: Version, position: int, store: Store, site: Site, options: PruneOptions) -> Decision:
+    image, version = key
+    newest = history(store)
+    active = newest[0].boot_name(image) if newest else None
+    if active is not None and active.version == version:
+        return Decision(image, version, "active")
+    pinned = [client.name or client.mac for client in site.clients if (client.image, client.version) == key]
+    if pinned:
+        return Decision(image, version, f"pinned by {', '.join(pinned)}")
+    if position < options.keep:
+        return Decision(image, version, f"one of the last {options.keep}")
+    return Decision(image, version, None)
+
+
+def _refuse(decision: Decision, options: PruneOptions, in_use: InUse, age: int) -> Decision:
+    clients = in_use.get((decision.image, decision.version))
+    if clients:
+        reason = f"in use by {', '.join(sorted(clients))}"
+        return dataclasses.replace(decision, reason=reason, refused=True)
+    if age < options.minimum_age and not options.force:
+        reason = f"clients booted it until {describe_age(age)} ago and may still run it"
+        return dataclasses.replace(decision, reason=reason, refused=True)
+    return decision
+
+
+def _last_active(store: Store, now: int) -> Mapping[Version, int]:
+    """When each version was last what clients booted, seconds since 1970; for one that never was, when it came."""
+    last: dict[Version, int] = {}
+    until = now
+    for generation in history(store):  # newest first: each lasted until the one after it was made
+        for image, name in generation.active.items():
+            last.setdefault((image, BootName.parse(name).version), until)
+        until = generation.made
+    for image in store.images():
+        for version in store.version_names(image):
+            last.setdefault((image, version), int(store.version(image, version).stat().st_ctime))
+    return last
+
+
+def describe_age(seconds: int) -> str:
+    """A duration as people say it."""
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{seconds} seconds"

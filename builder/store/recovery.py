@@ -1,0 +1,107 @@
+"""What an interrupted deploy, rollback or prune left, removed; nothing else is ever removed here."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from builder.model.generation import BootName
+from builder.store.generations import current_number, generation_numbers, read_generation
+from builder.store.layout import TEMPORARY, Store
+from builder.system.files import remove_tree, swap_symlink, sync_directory
+from builder.system.versions import read_manifest
+
+
+def recover(store: Store) -> list[str]:
+    """Brings a store into order and returns what it removed, as paths below it."""
+    removed = list(_remove_temporaries(store))
+    current = current_number(store)
+    for number in generation_numbers(store):
+        if number > current:
+            removed.append(discard(store.generations / f"{number:06}", store))
+    for image in store.images():
+        for version in store.version_names(image):
+            # a deploy names the version before its root, a prune takes the root away before the version
+            if not store.root_of(read_manifest(store.version(image, version))).is_dir():
+                removed.append(discard(store.version(image, version), store))
+    removed += _remove_boot_files(store)
+    removed += _remove_generations_without_versions(store, current)
+    _remove_empty_images(store)
+    mend_shortcuts(store)
+    return removed
+
+
+def discard(path: Path, store: Store) -> str:
+    """Takes a directory out of sight by one rename, then removes it; its path below the store."""
+    trash = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}trash-", dir=_top(path, store)))
+    path.rename(trash / path.name)
+    sync_directory(path.parent)
+    sync_directory(trash)
+    remove_tree(trash)
+    return str(path.relative_to(store.root))
+
+
+def mend_shortcuts(store: Store) -> None:
+    """Makes current/IMAGE point at the active root of every image, and removes the links of the others."""
+    active = {}
+    number = current_number(store)
+    if number:
+        active = dict(read_generation(store, number).active)
+    for link in store.shortcuts.iterdir():
+        if link.name not in active and link.is_symlink():
+            link.unlink()
+    for image, name in active.items():
+        version = store.version(image, BootName.parse(name).version)
+        if not version.is_dir():
+            continue
+        target = f"../{store.root_of(read_manifest(version)).relative_to(store.root)}"
+        link = store.shortcuts / image
+        if not (link.is_symlink() and str(link.readlink()) == target):
+            swap_symlink(link, target)
+
+
+def _top(path: Path, store: Store) -> Path:
+    """The directory below the store that `path` lies in: a rename to it stays on one file system."""
+    return store.root / path.relative_to(store.root).parts[0]
+
+
+def _remove_temporaries(store: Store) -> Iterator[str]:
+    places = [store.root, store.versions, store.writable, store.boot, store.generations, store.shortcuts]
+    for parent in (store.versions, store.writable, store.boot):
+        places += [path for path in sorted(parent.iterdir()) if path.is_dir() and not path.is_symlink()]
+    for place in dict.fromkeys(places):
+        for path in sorted(place.glob(f"{TEMPORARY}*")):
+            if path.is_dir() and not path.is_symlink():
+                remove_tree(path)
+            else:
+                path.unlink()
+            yield str(path.relative_to(store.root))
+
+
+def _remove_boot_files(store: Store) -> Iterator[str]:
+    """Boot files of versions that are not there."""
+    for path in sorted(store.boot.iterdir()):
+        if path.is_dir() and not path.is_symlink() and path != store.generations:
+            for name in store.boot_names(path.name):
+                if not store.version(path.name, name.version).is_dir():
+                    yield discard(store.boot_files(path.name, name), store)
+
+
+def _remove_generations_without_versions(store: Store, current: int) -> Iterator[str]:
+    for number in generation_numbers(store):
+        if number == current:
+            continue
+        active = read_generation(store, number).active
+        missing = [
+            image for image, name in active.items() if not store.boot_files(image, BootName.parse(name)).is_dir()
+        ]
+        if missing:
+            yield discard(store.generations / f"{number:06}", store)
+
+
+def _remove_empty_images(store: Store) -> None:
+    for parent in (store.versions, store.writable, store.boot):
+        for path in parent.iterdir():
+            if path.is_dir() and not path.is_symlink() and path != store.generations and not any(path.iterdir()):
+                path.rmdir()

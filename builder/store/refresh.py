@@ -1,0 +1,109 @@
+"""A kernel that a client installed into its read-write root comes to the TFTP root."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import AuditError, InputError
+from builder.model.generation import BootName
+from builder.model.manifest import Manifest
+from builder.render.pxe import INITRAMFS, KERNEL
+from builder.store.activation import module_releases
+from builder.store.layout import TEMPORARY, Store
+from builder.store.staging import show_boot_files
+from builder.system.cpio import initramfs_names
+from builder.system.files import remove_tree, sha256_of
+from builder.system.kernel import kernel_release
+from builder.system.tree import Tree
+
+_MODULE = re.compile(r"(?:usr/)?lib/modules/([^/]+)/")
+
+
+@dataclass(frozen=True)
+class ClientKernel:
+    """A kernel in a root's /boot with the initramfs beside it; paths as the client sees them."""
+
+    release: str
+    image: str
+    initramfs: str
+
+
+def find_kernels(root: Path) -> list[ClientKernel]:
+    """The kernels in /boot that have an initramfs and modules, oldest release first.
+
+    Debian's are vmlinuz-RELEASE and initrd.img-RELEASE, Arch's vmlinuz-NAME and initramfs-NAME.img.
+    """
+    tree = Tree(root)
+    found = []
+    for name in tree.names("/boot", "vmlinuz-*"):
+        kind = name.removeprefix("vmlinuz-")
+        image = tree.read(f"/boot/{name}")
+        beside = [path for path in (f"/boot/initrd.img-{kind}", f"/boot/initramfs-{kind}.img") if tree.exists(path)]
+        if image is None or not beside:
+            continue
+        try:
+            release = kernel_release(image, f"/boot/{name}")
+        except AuditError:
+            continue
+        found.append(ClientKernel(release, f"/boot/{name}", beside[0]))
+    return sorted(found, key=lambda kernel: _sortable(kernel.release))
+
+
+def choose_kernel(store: Store, manifest: Manifest, release: str | None) -> ClientKernel:
+    """The newest kernel of a root, or the one that is asked for; AuditError when it has no modules there."""
+    root = store.root_of(manifest)
+    kernels = find_kernels(root)
+    if release is not None:
+        kernels = [kernel for kernel in kernels if kernel.release == release]
+    if not kernels:
+        wanted = f"Linux {release}" if release else "a kernel"
+        raise InputError(f"{root}/boot has no {wanted} with an initramfs beside it", "install it in the client first")
+    chosen = kernels[-1]
+    modules = module_releases(store, manifest)
+    if chosen.release not in modules:
+        raise AuditError(
+            f"{root}{chosen.image} is Linux {chosen.release}, the root has modules for {', '.join(modules) or 'none'}",
+            "let the client's package manager finish, or give --kernel RELEASE",
+        )
+    return chosen
+
+
+def take_kernel(store: Store, manifest: Manifest, kernel: ClientKernel) -> BootName | None:
+    """Copies kernel and initramfs into the TFTP root as a further set of boot files of the version.
+
+    None where the newest set is the same already. AuditError when the initramfs is for another kernel.
+    """
+    names = [name for name in store.boot_names(manifest.image) if name.version == manifest.version]
+    tree = Tree(store.root_of(manifest))
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=store.boot))
+    try:
+        files = {KERNEL: temporary / KERNEL, INITRAMFS: temporary / INITRAMFS}
+        for path, source in ((files[KERNEL], kernel.image), (files[INITRAMFS], kernel.initramfs)):
+            path.write_bytes(tree.read(source) or b"")
+        _check_initramfs(files[INITRAMFS], kernel)
+        newest = store.boot_files(manifest.image, names[-1])
+        if all((newest / name).is_file() and sha256_of(newest / name) == sha256_of(files[name]) for name in files):
+            return None
+        boot = BootName(manifest.version, names[-1].refresh + 1)
+        show_boot_files(files, store.boot_files(manifest.image, boot), copy=True)
+        return boot
+    finally:
+        remove_tree(temporary)
+
+
+def _check_initramfs(path: Path, kernel: ClientKernel) -> None:
+    releases = {found[1] for name in initramfs_names(path) if (found := _MODULE.match(name))}
+    if releases != {kernel.release}:
+        raise AuditError(
+            f"{kernel.initramfs} holds modules for {', '.join(sorted(releases)) or 'none'}, "
+            f"{kernel.image} is Linux {kernel.release}",
+            "make it again in the client: update-initramfs -u, or mkinitcpio -P",
+        )
+
+
+def _sortable(release: str) -> list[tuple[int, str]]:
+    """Numbers as numbers."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", release) if part]

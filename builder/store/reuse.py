@@ -1,0 +1,190 @@
+"""Files that the store has already: hard links between read-only versions, clones or nothing for read-write roots.
+
+A hard link is one file under two names, so what is linked must be the same in everything that a client can see: owner,
+mode, time, extended attributes and content. A read-write root shares no file with anything: a client's write would
+show in every version.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from builder.errors import AuditError
+from builder.model.index import FILE, FileRecord
+from builder.model.manifest import INDEX, Manifest
+from builder.store.generations import active_generation
+from builder.store.layout import Store
+from builder.system.archive import FOREIGN_XATTRS
+from builder.system.directories import Directories
+from builder.system.unpack import Reuse, apply_metadata, read_index
+from builder.system.versions import read_manifest
+
+_MOST_BASES = 2
+_FICLONE = 0x40049409  # linux/fs.h
+# no further link can be made to this file, or none to that directory: it is written instead
+_NO_LINK = (errno.EMLINK, errno.EXDEV, errno.EPERM)
+_NO_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ETXTBSY)
+
+
+def open_reuse(store: Store, manifest: Manifest) -> VersionsReuse:
+    """What versions of the same image, and of the same mode, hold already; use it with `with`."""
+    bases = []
+    for version in _candidates(store, manifest):
+        old = read_manifest(store.version(manifest.image, version))
+        if old.root.mode != manifest.root.mode:
+            continue
+        try:
+            index = read_index(store.version(manifest.image, version) / INDEX)
+        except (AuditError, OSError):
+            continue  # nothing is taken from a version that is damaged
+        files = {record.path: record for record in index.files if record.type == FILE}
+        bases.append(Base(store.root_of(old), files))
+    return VersionsReuse(bases, clone=manifest.root.mode == "rw")
+
+
+def _candidates(store: Store, manifest: Manifest) -> list[str]:
+    """Other versions, the active one first, then by name from the newest; a few, since each index takes a while."""
+    active = active_generation(store)
+    name = active.boot_name(manifest.image) if active else None
+    names = sorted(store.version_names(manifest.image), reverse=True)
+    names.sort(key=lambda version: version != (name.version if name else None))
+    return [version for version in names if version != manifest.version][:_MOST_BASES]
+
+
+class Base:
+    """A version to take files from: its root, and the records of its files by path."""
+
+    def __init__(self, root: Path, files: Mapping[str, FileRecord]) -> None:
+        self.files = files
+        self.root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.directories = Directories(self.root)
+
+    def close(self) -> None:
+        """Closes its directories."""
+        self.directories.close()
+        os.close(self.root)
+
+
+class VersionsReuse(Reuse):
+    """Takes files from some versions, the first that has them."""
+
+    def __init__(self, bases: Sequence[Base], *, clone: bool) -> None:
+        self._bases = bases
+        self._clone = clone
+        self._taken: set[int] = set()
+
+    def __enter__(self) -> VersionsReuse:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for base in self._bases:
+            base.close()
+
+    def knows(self, record: FileRecord) -> bool:
+        """Whether a version is said to have this file; `take` finds out whether it can be had."""
+        return any(
+            known is not None and is_same_content(known, record)
+            for known in (base.files.get(record.path) for base in self._bases)
+        )
+
+    def take(self, record: FileRecord, parent: int, name: str) -> bool:
+        """Links or clones the file of the same path, if it is the same file and nobody touched it."""
+        for base in self._bases:
+            known = base.files.get(record.path)
+            if known is None or not is_same_content(known, record):
+                continue
+            try:
+                source, _ = base.directories.parent(record.path)
+            except AuditError:
+                continue  # somebody replaced a directory
+            if self._clone:
+                return _clone(source, parent, name, record)
+            if is_untouched(source, name, record) and self._link(source, parent, name):
+                return True
+        return False
+
+    def _link(self, source: int, parent: int, name: str) -> bool:
+        """One inode of a base becomes one file here: two files of the index are never one."""
+        inode = os.stat(name, dir_fd=source, follow_symlinks=False).st_ino
+        if inode in self._taken:
+            return False
+        try:
+            os.link(name, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            return False
+        self._taken.add(inode)
+        return True
+
+
+def is_same_content(one: FileRecord, other: FileRecord) -> bool:
+    """Whether two records describe the same file, wherever their archives hold it."""
+    return (
+        one.sha256 == other.sha256
+        and one.size == other.size
+        and one.mtime == other.mtime
+        and one.mode == other.mode
+        and (one.uid, one.gid) == (other.uid, other.gid)
+        and one.xattrs == other.xattrs
+    )
+
+
+def is_untouched(directory: int, name: str, record: FileRecord) -> bool:
+    """Whether a file still has the kind, size, time, owner, mode and attributes of its record."""
+    try:
+        info = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return False
+    return (
+        info.st_size == record.size
+        and info.st_mtime_ns == record.mtime * 10**9
+        and info.st_mode == stat.S_IFREG | record.mode
+        and (info.st_uid, info.st_gid) == (record.uid, record.gid)
+        and attributes(directory, name) == record.xattrs
+    )
+
+
+def attributes(directory: int, name: str) -> dict[str, str]:
+    """The extended attributes of a name in an open directory, as an index has them."""
+    path = f"/proc/self/fd/{directory}/{name}"
+    return {
+        key: os.getxattr(path, key, follow_symlinks=False).hex()
+        for key in os.listxattr(path, follow_symlinks=False)
+        if not key.startswith(FOREIGN_XATTRS)
+    }
+
+
+def _clone(source: int, parent: int, name: str, record: FileRecord) -> bool:
+    """A copy that shares the blocks (FICLONE), kept only if its content is the record's: clients write here."""
+    try:
+        original = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source)
+    except OSError:
+        return False
+    try:
+        if os.fstat(original).st_size != record.size or not stat.S_ISREG(os.fstat(original).st_mode):
+            return False
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(name, flags, 0o600, dir_fd=parent), "r+b", buffering=0) as copy:
+            fcntl.ioctl(copy.fileno(), _FICLONE, original)
+            if hashlib.file_digest(copy, "sha256").hexdigest() == record.sha256:
+                apply_metadata(copy.fileno(), record)
+                return True
+        os.unlink(name, dir_fd=parent)
+        return False
+    except OSError as error:
+        if error.errno not in _NO_CLONE:
+            raise
+        os.unlink(name, dir_fd=parent)
+        return False
+    finally:
+        os.close(original)

@@ -1,0 +1,74 @@
+"""What is in a store and what is served, for people and scripts. Nothing is locked and nothing changed for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.model.generation import Generation
+from builder.model.site import Site
+from builder.store.generations import active_generation, history
+from builder.store.layout import Store
+from builder.store.usage import versions_in_use
+from builder.system.versions import read_manifest
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """One version of an image.
+
+    boot_names: its sets of boot files; clients: addresses that are known to use it; pinned_by: names of the site
+    size: bytes of its files, shared with other versions or not
+    """
+
+    version: str
+    active: bool
+    mode: str
+    kernel: str
+    size: int
+    root: Path
+    boot_names: tuple[str, ...]
+    clients: tuple[str, ...]
+    pinned_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoreStatus:
+    """A whole store; `active` is None before the first deploy."""
+
+    root: Path
+    active: Generation | None
+    images: dict[str, tuple[VersionStatus, ...]]
+    history: tuple[Generation, ...]
+
+
+def read_status(store: Store, site: Site | None) -> StoreStatus:
+    """What is there now."""
+    active = active_generation(store)
+    in_use = versions_in_use(store)
+    images: dict[str, tuple[VersionStatus, ...]] = {}
+    for image in store.images():
+        boot = active.boot_name(image) if active else None
+        images[image] = tuple(
+            _version(store, image, version, boot.version if boot else None, in_use.get((image, version), set()), site)
+            for version in reversed(store.version_names(image))
+        )
+    return StoreStatus(store.root, active, images, tuple(history(store)))
+
+
+def _version(
+    store: Store, image: str, version: str, active: str | None, clients: set[str], site: Site | None
+) -> VersionStatus:
+    manifest = read_manifest(store.version(image, version))
+    pins = site.clients if site else ()
+    return VersionStatus(
+        version,
+        version == active,
+        manifest.root.mode,
+        manifest.kernel,
+        manifest.size,
+        store.root_of(manifest),
+        tuple(str(name) for name in store.boot_names(image) if name.version == version),
+        tuple(sorted(clients)),
+        tuple(pin.name or pin.mac for pin in pins if (pin.image, pin.version) == (image, version)),
+    )

@@ -1,0 +1,138 @@
+"""Whether a store is what it says: boot files, menus, manifests and roots against each other."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from builder.errors import DisklessError
+from builder.model.generation import BootName
+from builder.model.index import Index, root_digest
+from builder.model.manifest import INDEX, Manifest
+from builder.render.pxe import INITRAMFS, KERNEL
+from builder.store.activation import check_agreement
+from builder.store.differences import compare, shown
+from builder.store.generations import history, require_active
+from builder.store.layout import GENERATIONS, PXELINUX_DIRECTORY, Store
+from builder.store.staging import bundle_digests
+from builder.system.files import sha256_of
+from builder.system.unpack import read_index
+from builder.system.versions import read_manifest
+
+OnVersion = Callable[[str], None]
+
+
+class Kind(enum.StrEnum):
+    """How bad a finding is: a fault, or what clients of a read-write root did, which is their right."""
+
+    FAULT = "fault"
+    CHANGED = "changed by clients"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it was deployed: where, what, and lines of detail."""
+
+    kind: Kind
+    where: str
+    message: str
+    details: tuple[str, ...] = ()
+
+
+def verify(store: Store, *, deep: bool = False, on_version: OnVersion = lambda name: None) -> list[Finding]:
+    """Everything that is wrong, and what clients changed; `deep` reads every file of every version."""
+    findings = list(_leading_out(store))
+    for image in store.images():
+        for version in store.version_names(image):
+            on_version(f"{image} {version}")
+            try:
+                findings += _version(store, image, version, deep=deep)
+            except DisklessError as error:
+                findings.append(Finding(Kind.FAULT, f"{image} {version}", error.message))
+    return findings + list(_generations(store))
+
+
+def _version(store: Store, image: str, version: str, *, deep: bool) -> Iterator[Finding]:
+    directory = store.version(image, version)
+    manifest = read_manifest(directory)
+    where = f"{image} {version}"
+    if (manifest.image, manifest.version) != (image, version):
+        yield Finding(Kind.FAULT, where, f"holds the manifest of {manifest.image} {manifest.version}")
+        return
+    if sha256_of(directory / INDEX) != manifest.artifacts[INDEX].sha256:
+        yield Finding(Kind.FAULT, where, f"{INDEX} is not what the manifest says")
+        return
+    index = read_index(directory / INDEX)
+    yield from _boot_files(store, manifest, index)
+    yield from _root(store, manifest, index, deep=deep)
+
+
+def _boot_files(store: Store, manifest: Manifest, index: Index) -> Iterator[Finding]:
+    where = f"{manifest.image} {manifest.version}"
+    digests = bundle_digests(store.version(manifest.image, manifest.version) / "boot")
+    if root_digest(index.files, digests) != manifest.root_digest:
+        yield Finding(Kind.FAULT, where, "the files in its boot/ are not those of its bundle")
+    served = store.boot_files(manifest.image, BootName(manifest.version))
+    for name in (KERNEL, INITRAMFS):
+        path = served / name
+        if not path.is_file():
+            yield Finding(Kind.FAULT, where, f"{path} is missing")
+        elif sha256_of(path) != digests.get(name):
+            yield Finding(Kind.FAULT, where, f"{path} is not the version's")
+        elif path.stat().st_mode & 0o444 != 0o444:
+            yield Finding(Kind.FAULT, where, f"{path} is not readable for TFTP servers")
+
+
+def _root(store: Store, manifest: Manifest, index: Index, *, deep: bool) -> Iterator[Finding]:
+    is_writable = manifest.root.mode == "rw"
+    root = store.root_of(manifest)
+    if not root.is_dir():
+        yield Finding(Kind.FAULT, f"{manifest.image} {manifest.version}", f"{root} is missing")
+        return
+    found = compare(root, index, deep=deep, times_of_directories=not is_writable)
+    if found:
+        lines = found.lines()
+        kind = Kind.CHANGED if is_writable else Kind.FAULT
+        message = f"{len(lines)} paths of {root} are not as they were deployed"
+        yield Finding(kind, f"{manifest.image} {manifest.version}", message, tuple(shown(lines)))
+
+
+def _generations(store: Store) -> Iterator[Finding]:
+    try:
+        current = require_active(store)
+        generations = history(store)
+    except DisklessError as error:
+        yield Finding(Kind.FAULT, "generations", error.message)
+        return
+    for generation in generations:
+        for image, name in generation.active.items():
+            boot = BootName.parse(name)
+            if not store.version(image, boot.version).is_dir() or not store.boot_files(image, boot).is_dir():
+                yield Finding(
+                    Kind.FAULT, f"generation {generation.number}", f"names {image} {name}, which is not there"
+                )
+    for image, name in current.active.items():
+        manifest = read_manifest(store.version(image, BootName.parse(name).version))
+        try:
+            check_agreement(store, manifest, BootName.parse(name))
+        except (DisklessError, OSError) as error:
+            yield Finding(Kind.FAULT, f"{image} {name}", str(error))
+    yield from _menus(store)
+
+
+def _menus(store: Store) -> Iterator[Finding]:
+    """Every file that the active menus name must be there."""
+    for path in sorted((store.current / PXELINUX_DIRECTORY).glob("*")):
+        for line in path.read_text("utf-8").splitlines():
+            word, _, name = line.strip().partition(" ")
+            if word in ("KERNEL", "INITRD") and not (store.boot / name).is_file():
+                yield Finding(Kind.FAULT, f"{GENERATIONS}: {path.name}", f"names {name}, which is not there")
+
+
+def _leading_out(store: Store) -> Iterator[Finding]:
+    """Links below boot/ that lead out of it: dnsmasq would follow them and serve what they name."""
+    top = store.boot.resolve()
+    for path in sorted(store.boot.rglob("*")):
+        if path.is_symlink() and not path.resolve().is_relative_to(top):
+            yield Finding(Kind.FAULT, str(path), f"leads out of {store.boot}, to {path.readlink()}")
