@@ -22,7 +22,7 @@ from builder.store.pruning import Decision, PruneOptions, decide
 from builder.store.pruning import prune as remove_versions
 from builder.store.recovery import recover
 from builder.store.refresh import choose_kernel, take_kernel
-from builder.store.staging import check_same, link_boot_files, parse_manifest, publish, set_up_loaders, stage
+from builder.store.staging import add_version, parse_manifest, set_up_loaders
 from builder.store.usage import versions_in_use
 from builder.system.progress import Progress
 from builder.system.source import Source
@@ -72,12 +72,11 @@ def deploy(source: Source, root: Path, options: DeployOptions, progress: Progres
         site = load_site_of(store, options.server)
         data = source.manifest()
         manifest = parse_manifest(source, data)
-        unpacked = None
-        if not check_same(store, source, manifest):
-            unpacked = _add(store, source, data, progress)
+        with progress.step("unpack"):
+            unpacked = add_version(store, source, data, progress.tick)
         with progress.step("activate"):
-            link_boot_files(store, manifest)
-            set_up_loaders(store, manifest, replace=options.replace_loaders)
+            if options.replace_loaders:
+                set_up_loaders(store, manifest, replace=True)
             replaced = _replaced(store, manifest) if options.activate else None
             generation = _activate(store, site, manifest, options)
             _warn_of_pins(store, site, generation, progress)
@@ -132,12 +131,6 @@ def _opened(root: Path, progress: Progress, *, create: bool = False) -> Iterator
         for path in recover(store):
             progress.note(f"removed what an interrupted run left: {path}")
         yield store
-
-
-def _add(store: Store, source: Source, data: bytes, progress: Progress) -> Unpacked:
-    with progress.step("unpack"), stage(store, source, data, progress.tick) as staged:
-        publish(store, staged)
-    return staged.unpacked
 
 
 def _activate(store: Store, site: Site, manifest: Manifest, options: DeployOptions) -> Generation:

@@ -74,6 +74,22 @@ def stage(store: Store, source: Source, manifest_bytes: bytes, on_file: OnFile) 
                 remove_tree(part)
 
 
+def add_version(store: Store, source: Source, manifest_bytes: bytes, on_file: OnFile) -> Unpacked | None:
+    """A version and its boot files, on disk and checked; None where the store has it already.
+
+    No client boots it before it is activated.
+    """
+    manifest = parse_manifest(source, manifest_bytes)
+    unpacked = None
+    if not check_same(store, source, manifest):
+        with stage(store, source, manifest_bytes, on_file) as staged:
+            publish(store, staged)
+        unpacked = staged.unpacked
+    link_boot_files(store, manifest)
+    set_up_loaders(store, manifest, replace=False)
+    return unpacked
+
+
 def publish(store: Store, staged: Staged) -> None:
     """Syncs what was staged, and gives the version its name; its root last, see recovery."""
     manifest = staged.manifest

@@ -52,7 +52,7 @@ def test_wrong_nfsroot() -> None:
 
 def test_missing_initramfs() -> None:
     with bench() as opened:
-        (opened.tftp_root / "initramfs.img").unlink()
+        (opened.boot_files / "initramfs.img").unlink()
         assert fault_of(opened, "initramfs").diagnosis.fault is Fault.NO_KERNEL
 
 
