@@ -15,6 +15,7 @@ from builder.cli.deploy import deploy
 from builder.cli.prune import prune
 from builder.cli.refresh import refresh
 from builder.cli.rollback import rollback
+from builder.cli.server_config import server_config
 from builder.cli.status import status
 from builder.cli.verify import verify
 from builder.errors import DisklessError, HostError
@@ -30,7 +31,7 @@ def cli(debug: bool) -> None:
     """Builds images for machines without disks, and boots them."""
 
 
-for command in (check, build, boot, deploy, rollback, status, prune, verify, refresh):
+for command in (check, build, boot, deploy, rollback, status, prune, verify, refresh, server_config):
     cli.add_command(command)
 
 
