@@ -1,8 +1,12 @@
-"""A PXE client as far as DHCP goes: asks on an interface, prints every answer as JSON. Run by path, in a network of
-its own; it imports only the standard library.
+"""A PXE client as far as DHCP and TFTP go, for tests of servers; what it got is printed as JSON. Run by path, in a
+network of its own; it imports only the standard library.
 
-    pxe_client.py discover INTERFACE MAC SECONDS          a broadcast DHCPDISCOVER, as firmware sends it
-    pxe_client.py request INTERFACE MAC SECONDS SERVER    a DHCPREQUEST to port 4011 of SERVER, the proxy's
+    pxe_client.py discover INTERFACE MAC ANSWERS                  a broadcast DHCPDISCOVER, as firmware sends it
+    pxe_client.py request INTERFACE MAC ANSWERS SERVER ADDRESS    a DHCPREQUEST to port 4011 of SERVER, the proxy's
+    pxe_client.py tftp SERVER NAME SECONDS                        a file, or the server's error
+
+It asks again every second, as firmware does, until ANSWERS servers have answered, at most ten times. With 0 ANSWERS
+nobody is expected to: it asks twice and prints who did.
 
 Sources: RFC 2131 and 2132; options 60, 93, 94 and 97: RFC 4578. Firmware and PXELINUX do not ask for options 208 to
 211: a server must send them all the same.
@@ -18,6 +22,7 @@ import time
 from typing import Any
 
 _COOKIE = b"\x63\x82\x53\x63"
+_TRIES = 10
 _DISCOVER, _REQUEST = 1, 3
 _ASKED = bytes((1, 3, 6, 12, 15, 17, 43, 54, 60, 66, 67))
 _TRANSACTION = b"\x12\x34\x56\x78"
@@ -57,31 +62,75 @@ def parse(data: bytes, sender: str) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    kind, interface, mac, seconds = sys.argv[1:5]
-    sockets = []
+def open_sockets(interface: str) -> tuple[socket.socket, selectors.BaseSelector]:
+    """The sockets that answers come to; the first also sends."""
     selector = selectors.DefaultSelector()
+    opened = []
     for port in (68, 4011):
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
         sock.bind(("", port))
         selector.register(sock, selectors.EVENT_READ)
-        sockets.append(sock)
+        opened.append(sock)
+    return opened[0], selector
+
+
+def ask(kind: str, interface: str, mac: str, answers: int, *to: str) -> list[dict[str, Any]]:
+    """The different answers."""
+    sender, selector = open_sockets(interface)
     if kind == "discover":
-        sockets[0].sendto(packet(_DISCOVER, mac, "0.0.0.0"), ("255.255.255.255", 67))
+        question, target = packet(_DISCOVER, mac, "0.0.0.0"), ("255.255.255.255", 67)
     else:
         # option 43: the first boot server of the menu that the offer held, layer 0
         chosen = option(43, option(71, b"\x80\0\0\0") + b"\xff")
-        sockets[0].sendto(packet(_REQUEST, mac, sys.argv[6], chosen), (sys.argv[5], 4011))
-    answers, deadline = [], time.monotonic() + float(seconds)
-    while (left := deadline - time.monotonic()) > 0:
-        for key, _ in selector.select(left):
-            assert isinstance(key.fileobj, socket.socket)
-            data, (sender, _port) = key.fileobj.recvfrom(4096)
-            if data[4:8] == _TRANSACTION and data[0] == 2:
-                answers.append(parse(data, sender))
-    sys.stdout.write(json.dumps(answers))
+        question, target = packet(_REQUEST, mac, to[1], chosen), (to[0], 4011)
+    found: dict[str, dict[str, Any]] = {}
+    for _ in range(_TRIES if answers else 2):
+        if not answers or len(found) < answers:
+            sender.sendto(question, target)
+        deadline = time.monotonic() + 1
+        while (left := deadline - time.monotonic()) > 0 and (not answers or len(found) < answers):
+            for key, _events in selector.select(left):
+                assert isinstance(key.fileobj, socket.socket)
+                data, (server, _port) = key.fileobj.recvfrom(4096)
+                if data[4:8] == _TRANSACTION and data[0] == 2:
+                    found[server] = parse(data, server)
+    return [found[server] for server in sorted(found)]
+
+
+def fetch(server: str, name: str, seconds: int) -> dict[str, str]:
+    """A file over TFTP, RFC 1350."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(1)
+    content, wanted, peer = b"", 1, (server, 69)
+    question = b"\0\1" + name.encode() + b"\0octet\0"
+    for _ in range(seconds):
+        sock.sendto(question, peer)
+        try:
+            while True:
+                data, peer = sock.recvfrom(2048)
+                if data[1] == 5:
+                    return {"error": data[4:].rstrip(b"\0").decode()}
+                if int.from_bytes(data[2:4], "big") == wanted:
+                    content += data[4:]
+                    question = b"\0\4" + data[2:4]
+                    wanted += 1
+                sock.sendto(question, peer)
+                if len(data) < 516:
+                    return {"content": content.decode()}
+        except TimeoutError:
+            continue
+    return {"error": "no answer"}
+
+
+def main() -> None:
+    kind, *rest = sys.argv[1:]
+    if kind == "tftp":
+        result: object = fetch(rest[0], rest[1], int(rest[2]))
+    else:
+        result = ask(kind, rest[0], rest[1], int(rest[2]), *rest[3:])
+    sys.stdout.write(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from builder.render.comments import comment, sections
 from builder.render.server import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, Client, DhcpService
 
 DHCPD_FILE = "/etc/dhcp/diskless.conf"
-_FOREVER = 0xFFFFFFFF  # RFC 2131, 3.3
+_FOREVER = 0xFFFFFFFF  # RFC 2131, 3.3; dhcpd itself counts to January 2038
 _INDENT = "    "
 
 
