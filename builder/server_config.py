@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,10 @@ from builder.render.server_files import (
     server_files,
 )
 from builder.render.tftp import DEFAULTS_FILE, UNIT_FILE
+from builder.store.activation import site_of
+from builder.store.layout import Store
 from builder.system.files import write_atomic
 
-SITE_FILE = "site.yml"
 BACKUP = ".diskless-backup"
 
 
@@ -44,29 +44,26 @@ class Installed:
     note: str | None = None
 
 
-def find_site(store: Path, site_file: Path | None, server: str | None) -> Site:
-    """The site of a store: a given file, DIR/site.yml, or only the server's address; InputError without any."""
-    path = site_file or store / SITE_FILE
-    if site_file is not None or path.exists():
-        if server is not None:
-            raise InputError(f"--server {server}: {path} says the server's address", "change it there, or leave it out")
-        return load_site(path)
-    if server is None:
-        raise InputError(
-            f"{path}: no such site file, and no --server",
-            f'write {path} with "server: 192.168.1.1" (this server\'s address), or give --server ADDRESS',
-        )
-    if not IPV4.accepts(server):
+def find_site(root: Path, site_file: Path | None, server: str | None) -> Site:
+    """The settings of the server that a store is on, or will be.
+
+    A given file or DIR/site.yml; without one what the last deploy knew; the address `server` overrides. InputError
+    where nothing says the address.
+    """
+    store = Store(root.resolve())
+    path = site_file or store.site_file
+    written = load_site(path) if site_file is not None or path.exists() else None
+    if server is not None and not IPV4.accepts(server):
         raise InputError(f"--server {server}: no {IPV4.name}", IPV4.hint(server))
-    site = Site(server=server)
+    site = site_of(store, server, written)
     for fault in site_contradictions(site):
-        raise InputError(f"--server {server}: {fault.message}", f"write {path} instead: {fault.hint}")
+        raise InputError(f"server {site.server}: {fault.message}", f"{fault.hint}, in {path}")
     return site
 
 
-def store_name(store: Path) -> str:
-    """The store's absolute path as the texts name it; InputError where no text could quote it."""
-    name = os.path.abspath(store)  # noqa: PTH100 - the name that was given, not what a link leads to
+def store_name(root: Path) -> str:
+    """The store's real path as the texts name it; InputError where no text could quote it."""
+    name = str(root.resolve())
     if not STORE_PATH.accepts(name):
         hint = "the path is written into exports, dnsmasq.conf and kernel command lines: choose another directory"
         raise InputError(f"{name!r} is no {STORE_PATH.name}", hint)

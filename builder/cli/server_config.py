@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from builder.cli.options import json_option
+from builder.cli.options import json_option, store_option
 from builder.errors import InputError
 from builder.render.server_files import Format
 from builder.server_config import Installed, choose_formats, find_site, install_files, render_files, store_name
@@ -17,11 +17,11 @@ _ALL = "all"
 
 
 @click.command()
-@click.option(
-    "--to", "store", required=True, metavar="DIR", type=click.Path(path_type=Path), help="The store that is served."
-)
+@store_option
 @click.option("--site", "site_file", metavar="FILE", type=click.Path(path_type=Path), help="Instead of DIR/site.yml.")
-@click.option("--server", metavar="ADDRESS", help="This server's address, where there is no site file.")
+@click.option(
+    "--server", metavar="ADDRESS", help="This server's address, where neither a site file nor a deploy said it."
+)
 @click.option(
     "--format",
     "formats",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builder.model.generation import Generation
 from builder.model.site import Site, SiteClient, SiteDhcp
 from builder.render.server_files import Format, possible_formats, server_files
 from tests.unit.command import run_command
@@ -122,13 +124,30 @@ def test_without_a_site_file_the_address_is_enough(run: Run, tmp_path: Path) -> 
     assert "10.1.2.0/24(ro," in output
     status, output, message = run()
     assert (status, output) == (2, "")
-    assert "site.yml: no such site file, and no --server" in message
+    assert "nothing says it" in message
+    assert f"write `server: ADDRESS` into {tmp_path}/store/site.yml" in message
+
+
+def test_what_the_last_deploy_knew_is_enough(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "store/site.yml").unlink()
+    generation = Generation(1, "10.1.2.3", "lab", {"lab": "20260101-01234567"}, 0, "deploy")
+    directory = tmp_path / "store/boot/generations/000001"
+    directory.mkdir(parents=True)
+    (directory / "generation.json").write_text(generation.to_json(), "utf-8")
+    (tmp_path / "store/boot/current").symlink_to("generations/000001")
+    assert "10.1.2.0/24(ro," in run("--format", "exports")[1]
+
+
+def test_an_address_that_is_given_counts_more_than_the_written_one(run: Run) -> None:
+    assert "dhcp-boot=pxelinux.0,,192.168.1.2" in run("--server", "192.168.1.2", "--format", "dnsmasq-proxy")[1]
+    status, _, message = run("--server", "10.1.2.3")
+    assert status == 2
+    assert "server 10.1.2.3: 192.168.1.100 is not in the clients' network 10.1.2.0/24" in message
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--server", "192.168.1.1"), "site.yml says the server's address"),
         (("--format", "nginx"), "format nginx: the site has no http_port"),
         (("--format", "all", "--install"), "--format all has every kind of DHCP, TFTP and NFS server"),
         (("--format", "router", "--install"), "nothing to install"),
@@ -151,7 +170,7 @@ def test_an_address_that_no_client_reaches_is_refused(server: str, run: Run, tmp
     (tmp_path / "store/site.yml").unlink()
     status, output, message = run("--server", server)
     assert (status, output) == (2, "")
-    assert message.startswith(f"error: --server {server}: ")
+    assert re.match(rf"error: (--)?server {server}: ", message)
 
 
 def test_a_site_without_addresses_needs_another_dhcp_server(run: Run, tmp_path: Path) -> None:
