@@ -36,7 +36,19 @@ _IMAGES_ARGUMENTS = {
 def site_contradictions(site: Site) -> list[Fault]:
     """All contradictions of a site; an empty list when it can work."""
     found: list[Fault] = []
-    for check in (_network, _addresses, _range, _lease, _nameservers, _clients, _twice, _numbers, _options, _cmdline):
+    for check in (
+        _network,
+        _interface,
+        _addresses,
+        _range,
+        _lease,
+        _nameservers,
+        _clients,
+        _twice,
+        _numbers,
+        _options,
+        _cmdline,
+    ):
         found.extend(check(site))
     return found
 
@@ -63,6 +75,11 @@ def _network(site: Site) -> Iterator[Fault]:
     elif not _is_host(site, site.server):
         message = f"{server} is the first or the last address of {site.network}, which no machine may have"
         yield Fault(("server",), message, "correct it, or write the subnet that it is in")
+
+
+def _interface(site: Site) -> Iterator[Fault]:
+    if site.interface == "lo":
+        yield Fault(("interface",), "no client is on lo", "write the network card's name, as `ip address` shows it")
 
 
 def _addresses(site: Site) -> Iterator[Fault]:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from builder.bootlab.nfs import Ganesha
-from builder.model.site import Site
+from builder.model.checks_site import site_contradictions
+from builder.model.site import Site, SiteClient
 from builder.render.server_files import Format, possible_formats, server_files, store_exports
 from tests.integration.server_network import KNOWN, ROUTER, UNKNOWN, ServerNetwork, open_network
 from tests.require import needs_root, needs_tool
@@ -26,9 +27,18 @@ pytestmark = [
 ]
 
 
+ODD_NAMES = Site(
+    server="192.168.1.1",
+    clients=tuple(
+        SiteClient(mac=f"52:54:00:00:01:{number:02x}", name=name, address=f"192.168.1.{number}")
+        for number, name in enumerate(("deadbeef", "set", "1h2", "0a", "12-34", "infinite1", "aa-bb-cc-dd-ee-ff"), 50)
+    ),
+)
+
+
 @pytest.fixture(params=SITES)
 def site(request: pytest.FixtureRequest) -> Site:
-    return SITES[request.param]
+    return {**SITES, "odd-names": ODD_NAMES}[request.param]
 
 
 @pytest.fixture
@@ -147,18 +157,22 @@ def start_in_tftpd(kind: str, network: ServerNetwork, site: Site) -> None:
 
 @pytest.mark.parametrize("site", ["full"], indirect=True)
 def test_nginx_serves_the_store_to_the_subnet_only(network: ServerNetwork, site: Site) -> None:
-    block = network.render(Format.NGINX, site)
-    http = f"http {{ access_log off; include {block}; }}"
-    config = network.write(
-        "nginx.conf", f"daemon off; pid {network.directory}/pid; error_log stderr; events {{}} {http}"
-    )
-    status, output = network.run("nginx", "-t", "-c", config)
-    assert status == 0, output
-    network.start_until("nginx", lambda: network.listens(8080, udp=False), "nginx", "-c", config)
+    start_nginx(network, site)
     url = f"http://{site.server}:8080/pxelinux.cfg/default"
     assert get(network, url, "192.168.1.77/22") == "200 3000"
     assert get(network, url, "10.0.0.1/8") == "403 0"
     assert get(network, f"http://{site.server}:8080/../site.yml", "192.168.1.77/22").startswith("4")
+
+
+def start_nginx(network: ServerNetwork, site: Site) -> None:
+    """Checks and starts nginx with our server block, as the only one; `requests` is its log."""
+    block = network.render(Format.NGINX, site)
+    log = f"log_format plain '$request'; access_log {network.directory}/requests plain;"
+    text = f"daemon off; pid {network.directory}/pid; error_log stderr; events {{}} http {{ {log} include {block}; }}"
+    config = network.write("nginx.conf", text)
+    status, output = network.run("nginx", "-t", "-c", config)
+    assert status == 0, output
+    network.start_until("nginx", lambda: network.listens(site.http_port or 80, udp=False), "nginx", "-c", config)
 
 
 def get(network: ServerNetwork, url: str, address: str) -> str:
@@ -224,6 +238,17 @@ def test_clients_are_offered_addresses_and_the_loader(form: Format, network: Ser
     assert unknown["options"]["51"] == "ffffffff" or form is Format.DHCPD
     assert int(unknown["options"]["51"], 16) > 2**25
     assert options(unknown, 6) == ["c0a803fec0a80002"]
+
+
+@pytest.mark.parametrize("site", ["odd-names"], indirect=True)
+@pytest.mark.parametrize("form", [Format.DNSMASQ, Format.DHCPD])
+def test_a_name_is_never_read_as_something_else(form: Format, network: ServerNetwork, site: Site) -> None:
+    # dnsmasq has one list of words for addresses, lease times, names and orders
+    assert site_contradictions(site) == []
+    start_dhcp(network, form, site)
+    for client in site.clients:
+        (answer,) = network.discover(client.mac)
+        assert (answer["address"], options(answer, 12)) == (client.address, [(client.name or "").encode().hex()])
 
 
 @pytest.mark.parametrize("site", ["smallest"], indirect=True)
