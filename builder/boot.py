@@ -18,6 +18,7 @@ from builder.model.manifest import Manifest
 from builder.model.site import Site
 from builder.render.pxe import KERNEL
 from builder.render.server import Export
+from builder.render.server_files import VERSIONS_FSID, WRITABLE_FSID
 from builder.store.activation import activate
 from builder.store.layout import Store, open_store
 from builder.store.staging import add_version
@@ -160,8 +161,8 @@ def lab_site(lab: Lab, store: Store) -> Site:
 def store_exports(store: Store, clients: str) -> tuple[Export, ...]:
     """The two directories of a store that are exported, as the lab's clients see them."""
     return (
-        Export(str(store.versions), f"{STORE}/versions", clients, 1, writable=False),
-        Export(str(store.writable), f"{STORE}/writable", clients, 2, writable=True),
+        Export(str(store.versions), f"{STORE}/versions", clients, VERSIONS_FSID, writable=False),
+        Export(str(store.writable), f"{STORE}/writable", clients, WRITABLE_FSID, writable=True),
     )
 
 
