@@ -6,7 +6,6 @@ import dataclasses
 import os
 import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -174,10 +173,9 @@ def test_mkinitcpios_hook_asks_for_an_address_and_mounts(tmp_path: Path) -> None
     assert mounts(tmp_path)[-1].endswith("overlay /new_root")
 
 
-@pytest.mark.parametrize("letters", [str.lower, str.upper])
-def test_mkinitcpios_hook_takes_the_card_that_pxe_used(letters: Callable[[str], str], tmp_path: Path) -> None:
+def test_mkinitcpios_hook_takes_the_card_that_pxe_used(tmp_path: Path) -> None:
     address = Path("/sys/class/net/lo/address").read_text("ascii").strip()
-    bootif = letters(f"01-{address.replace(':', '-')}")
+    bootif = f"01-{address.replace(':', '-')}"
     script = netroot.runtime_hook(OVERLAY) + "diskless_configure_network\n"
     for ip in ("dhcp", ":::", "", "::::::dhcp", "10.0.0.9:::255.255.255.0::eth1:off"):
         run_script(tmp_path, SHELLS[-1], f"BOOTIF={bootif}\nip={ip}\n" + script)

@@ -127,12 +127,11 @@ diskless_card() {
 	[ -n "$BOOTIF" ] || return 0
 	for diskless_word in /sys/class/net/*; do
 		read -r diskless_line < "$diskless_word/address"
-		case $BOOTIF in
-		*"$(echo "$diskless_line" | tr : -)" | *"$(echo "$diskless_line" | tr :a-f -A-F)")
+		# busybox' ash replaces, as mkinitcpio's own init has it do
+		if [ "${BOOTIF#*-}" = "${diskless_line//:/-}" ]; then
 			echo "${diskless_word##*/}"
 			return 0
-			;;
-		esac
+		fi
 	done 2>/dev/null
 }
 
