@@ -159,6 +159,7 @@ STORE_PATH = Syntax(
     "plain absolute path (letters, digits and . _ - + @)", r"/[A-Za-z0-9._/+@-]+", "/disklessroot", _is_plain
 )
 StorePath = Annotated[str, STORE_PATH]
+MemorySize = Annotated[str, Syntax("amount of memory", r"(100|[1-9][0-9]?)%|[1-9][0-9]{0,8}[kmg]", "50% or 2g")]
 HookName = Annotated[str, Syntax("mkinitcpio hook", r"[A-Za-z0-9][A-Za-z0-9._+-]*", "modconf")]
 Mode = Annotated[str, Syntax("octal file mode", r"[0-7]{3,4}", "0644")]
 Owner = Annotated[str, Syntax("numeric owner", r"(0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,8})", "0:0")]
