@@ -7,6 +7,7 @@ process that is stopped on entry of a call never makes it: that is the moment be
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -155,14 +156,19 @@ def _check_served(store: Path, before: str | None, scenario: Scenario) -> None:
     if now is None:
         assert before is None
         return
-    with tempfile.TemporaryDirectory(dir=scenario.start.parent) as place:
-        done = _copy(scenario, Path(place))
-        run_action(scenario.action, scenario.argument, done)
-        assert now in (before, _active(done)), f"boots {now}"
+    assert now in (before, _active_at_the_end(scenario)), f"boots {now}"
     names = {f"{image} {BootName.parse(name).version}" for image, name in named(store)}
     found = [f for f in verify(find_store(store), deep=True) if f.kind is Kind.FAULT]
     wrong = [f for f in found if f.where in names or len(f.where.split(" ")) != 2]
     assert wrong == []
+
+
+@functools.cache
+def _active_at_the_end(scenario: Scenario) -> str | None:
+    with tempfile.TemporaryDirectory(dir=scenario.start.parent) as place:
+        store = _copy(scenario, Path(place))
+        run_action(scenario.action, scenario.argument, store)
+        return _active(store)
 
 
 def _check_goes_on(store: Path, scenario: Scenario) -> None:

@@ -1,4 +1,4 @@
-"""Deploys to a file system made for it; runs in a mount namespace of its own, which takes the mounts away at its end."""
+"""Deploys to a file system made for it; runs in a mount namespace of its own, which takes the mounts with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ _MAKE = {
     "ext4-few-inodes": ("mkfs.ext4", "-q", "-F", "-N", "64"),
     "xfs": ("mkfs.xfs", "-q", "-f"),
     "btrfs": ("mkfs.btrfs", "-q", "-f"),
-    "vfat": ("mkfs.vfat",),
 }
 _OVERLAY = "lowerdir={0}/lower,upperdir={0}/upper,workdir={0}/work"
 
@@ -29,6 +28,8 @@ def main(kind: str, parts: str, place: Path, versions: Sequence[Path]) -> dict[s
         for name in ("lower", "upper", "work"):
             (place / name).mkdir()
         _run("mount", "-t", "overlay", "-o", _OVERLAY.format(place), "none", mount)
+    elif kind == "ramfs":
+        _run("mount", "-t", kind, "none", mount)
     else:
         _run(*_MAKE[kind], place / "image")
         _run("mount", "-o", "loop", place / "image", mount)

@@ -211,10 +211,10 @@ def kernel_image(release: str) -> bytes:
 def _initramfs() -> bytes:
     """A plain cpio with the modules that mount a root."""
     names = [f"{_MODULES}/nfs.ko", f"{_MODULES}/nfsv3.ko", "TRAILER!!!"]
-    return b"".join(_cpio_entry(name.encode()) for name in names)
+    return b"".join(cpio_entry(name.encode()) for name in names)
 
 
-def _cpio_entry(name: bytes) -> bytes:
+def cpio_entry(name: bytes) -> bytes:
     fields = [0, 0o100644, 0, 0, 1, 0, 0, 0, 0, 0, 0, len(name) + 1, 0]
     head = b"070701" + b"".join(b"%08X" % value for value in fields) + name + b"\0"
     return head + b"\0" * (-len(head) % 4)

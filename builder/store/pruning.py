@@ -51,7 +51,7 @@ def decide(store: Store, site: Site, options: PruneOptions, in_use: InUse, now: 
         for position, version in enumerate(versions):
             decision = _decide((image, version), position, active, site, options)
             if decision.reason is None:
-                decision = _refuse(decision, options, in_use, now - last[image, version])
+                decision = _refuse(decision, options, in_use, now - last[image, version][0])
             decisions.append(decision)
     return decisions
 
@@ -98,17 +98,20 @@ def _refuse(decision: Decision, options: PruneOptions, in_use: InUse, age: int) 
     return decision
 
 
-def _last_active(store: Store, now: int) -> Mapping[Version, int]:
-    """When each version was last what clients booted, seconds since 1970; for one that never was, when it came."""
-    last: dict[Version, int] = {}
+def _last_active(store: Store, now: int) -> Mapping[Version, tuple[int, int]]:
+    """When each version was last what clients booted: seconds since 1970, and the number of the generation.
+
+    For one that never was: when it came, and 0.
+    """
+    last: dict[Version, tuple[int, int]] = {}
     until = now
     for generation in history(store):  # newest first: each lasted until the one after it was made
         for image, name in generation.active.items():
-            last.setdefault((image, BootName.parse(name).version), until)
+            last.setdefault((image, BootName.parse(name).version), (until, generation.number))
         until = generation.made
     for image in store.images():
         for version in store.version_names(image):
-            last.setdefault((image, version), int(store.version(image, version).stat().st_ctime))
+            last.setdefault((image, version), (int(store.version(image, version).stat().st_ctime), 0))
     return last
 
 

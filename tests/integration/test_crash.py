@@ -44,9 +44,9 @@ def disturbed(name: str, cases: Iterable[tuple[Call, str]]) -> list[str]:
         return [wrong for future in pending if (wrong := future.result()) is not None]
 
 
-def commit_part(calls: Sequence[Call]) -> list[Call]:
-    """What comes after everything is staged: names, links, menus, syncs."""
-    return [call for call in sites(calls) if call.name in ("rename", "linkat", "symlink", "fsync", "syncfs")]
+def namings(calls: Sequence[Call]) -> list[Call]:
+    """The calls that show something under a name, or take it away."""
+    return [call for call in sites(calls) if call.name in ("rename", "symlink", "syncfs", "rmdir")]
 
 
 def test_every_scenario_is_tested() -> None:
@@ -65,8 +65,8 @@ def test_a_deploy_makes_the_calls_that_are_disturbed() -> None:
 
 
 @pytest.mark.parametrize("name", ["overlay deploy", "rw deploy", "overlay prune", "refresh"])
-def test_stopped_at_a_call_that_names_or_syncs(name: str) -> None:
-    assert disturbed(name, [(call, KILL) for call in commit_part(calls_of(name))]) == []
+def test_stopped_where_something_gets_or_loses_its_name(name: str) -> None:
+    assert disturbed(name, [(call, KILL) for call in namings(calls_of(name))]) == []
 
 
 @pytest.mark.parametrize("name", ["overlay deploy", "overlay prune"])
