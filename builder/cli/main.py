@@ -13,10 +13,12 @@ from builder.cli.build import build
 from builder.cli.check import check
 from builder.cli.deploy import deploy
 from builder.cli.prune import prune
+from builder.cli.pull import pull
 from builder.cli.refresh import refresh
 from builder.cli.rollback import rollback
 from builder.cli.server_config import server_config
 from builder.cli.status import status
+from builder.cli.upload import upload
 from builder.cli.verify import verify
 from builder.errors import DisklessError, HostError
 
@@ -31,7 +33,7 @@ def cli(debug: bool) -> None:
     """Builds images for machines without disks, and boots them."""
 
 
-for command in (check, build, boot, deploy, rollback, status, prune, verify, refresh, server_config):
+for command in (check, build, boot, upload, pull, deploy, rollback, status, prune, verify, refresh, server_config):
     cli.add_command(command)
 
 
