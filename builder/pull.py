@@ -10,7 +10,7 @@ from pathlib import Path
 from builder.errors import AuditError, DisklessError
 from builder.model.index import Frame
 from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
-from builder.system.files import sha256_of
+from builder.system.files import copy_verified, sha256_of
 from builder.system.progress import Progress
 from builder.system.signature import verify_signature
 from builder.system.source import SIGNATURE, DirectorySource, Source
@@ -57,13 +57,14 @@ def _read_manifest(source: Source) -> Manifest:
 
 
 def _fetch(source: Source, manifest: Manifest, directory: Path, newest: Path) -> None:
-    """Writes all files of a version into an empty directory, checked."""
+    """Writes all files of a version into an empty directory, checked; what the newest version has is taken there."""
     (directory / MANIFEST).write_bytes(source.manifest())
     signature = source.signature()
     if signature is not None:
         (directory / SIGNATURE).write_bytes(signature)
     for name in (INDEX, BUNDLE):
-        source.fetch(name, directory / name)
+        if not copy_verified(newest / name, directory / name, manifest.artifacts[name].sha256):
+            source.fetch(name, directory / name)
     _write_archive(source, read_index(directory / INDEX).frames, directory / ROOTFS, newest)
     sums = [f"{sha256_of(directory / name)}  {name}\n" for name in sorted((BUNDLE, INDEX, MANIFEST, ROOTFS))]
     (directory / CHECKSUMS).write_text("".join(sums), encoding="ascii")

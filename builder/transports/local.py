@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from builder.errors import AuditError, InputError, TransferError
-from builder.model.manifest import Manifest
-from builder.system.files import remove_tree, sha256_of, swap_symlink, sync_directory
-from builder.system.source import DirectorySource, Source
+from builder.model.manifest import MANIFEST, Manifest
+from builder.system.files import remove_tree, sha256_of, swap_symlink, sync_directory, write_atomic
+from builder.system.source import SIGNATURE, DirectorySource, Source
 from builder.system.versions import read_manifest
 from builder.transports.base import Options, Pushed, Transport
 from builder.transports.kept import disk_full
@@ -37,6 +37,8 @@ class DirectoryTransport(Transport):
             sent = [] if _is_there(target, manifest) else pieces
             if sent:
                 _publish(sent, image / f"{_DRAFT}{manifest.version}", target)
+            else:
+                _add_signature(version, target)
             for tag in tags:
                 swap_symlink(image / tag, manifest.version)
         moved = sum(piece.size for piece in sent)
@@ -82,6 +84,13 @@ def _publish(pieces: Sequence[Piece], draft: Path, target: Path) -> None:
     sync_directory(draft)
     draft.rename(target)
     sync_directory(target.parent)
+
+
+def _add_signature(version: Path, target: Path) -> None:
+    """A version that was there unsigned, or signed by another key, gets the signature that came now."""
+    signature = version / SIGNATURE
+    if signature.exists() and (version / MANIFEST).read_bytes() == (target / MANIFEST).read_bytes():
+        write_atomic(target / SIGNATURE, signature.read_bytes())
 
 
 def _check_tag(link: Path) -> None:

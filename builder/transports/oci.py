@@ -20,7 +20,7 @@ from builder.transports.oci_registry import MissingBlobError, Registry
 from builder.transports.oci_upload import BlobSender
 from builder.transports.pieces import Piece, layers
 from builder.transports.ranges import Extent
-from builder.transports.remote import Place, RemoteSource
+from builder.transports.remote import Blob, Place, RemoteSource
 from builder.transports.retries import DamagedTransferError, persist
 
 DEFAULT_TAG = "latest"
@@ -123,7 +123,10 @@ class OciTransport(Transport):
             shown,
             self._small(registry, document.files[MANIFEST]),
             self._small(registry, document.files[SIGNATURE]) if SIGNATURE in document.files else None,
-            {file: registry.blob_address(document.files[file].digest) for file in (INDEX, BUNDLE)},
+            {
+                INDEX: [_blob(registry, document.files[INDEX])],
+                BUNDLE: [_blob(registry, layer) for layer in document.bundle],
+            },
             _extents(registry, document),
         )
         return RemoteSource(registry.client, place, self._options)
@@ -189,6 +192,10 @@ class OciTransport(Transport):
         tags = registry.tags()
         listed = ", ".join(tags[-20:]) or "none"
         return TransferError(f"{self._where} has no {name}", f"tags there: {listed}")
+
+
+def _blob(registry: Registry, layer: Layer) -> Blob:
+    return Blob(registry.blob_address(layer.digest), layer.size, layer.digest.removeprefix("sha256:"))
 
 
 def _extents(registry: Registry, document: Document) -> list[Extent]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +27,11 @@ _TYPES = {
     SIGNATURE: "application/vnd.diskless.signature.v1",
     CHECKSUMS: "text/plain",
     INDEX: "application/vnd.diskless.index.v1+zstd",
-    BUNDLE: "application/vnd.diskless.bundle.v1.tar+zstd",
 }
-_LAYER_TYPE = "application/vnd.diskless.rootfs.v1.tar+zstd"
+_PART_TYPES = {
+    BUNDLE: "application/vnd.diskless.bundle.v1.tar+zstd",
+    ROOTFS: "application/vnd.diskless.rootfs.v1.tar+zstd",
+}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -44,15 +46,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Document:
-    """What an OCI manifest of ours says: files by name, and the layers of the archive in order."""
+    """What an OCI manifest of ours says: files by name, and the parts of bundle and archive in order."""
 
     files: Mapping[str, Layer]
+    bundle: Sequence[Layer]
     archive: Sequence[Layer]
 
     @property
     def digests(self) -> set[str]:
         """Of all blobs."""
-        return {layer.digest for layer in (*self.files.values(), *self.archive)}
+        return {layer.digest for layer in (*self.files.values(), *self.bundle, *self.archive)}
 
 
 def write_document(manifest: Manifest, pieces: Sequence[Piece]) -> bytes:
@@ -74,7 +77,7 @@ def write_document(manifest: Manifest, pieces: Sequence[Piece]) -> bytes:
 
 def _descriptor(piece: Piece) -> dict[str, Any]:
     return {
-        "mediaType": _TYPES.get(piece.name, _LAYER_TYPE),
+        "mediaType": _TYPES.get(piece.name) or _PART_TYPES[piece.part.path.name],
         "digest": f"sha256:{piece.sha256}",
         "size": piece.size,
         "annotations": {_TITLE: piece.name},
@@ -94,11 +97,16 @@ def read_document(data: bytes, name: str) -> Document:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AuditError(f"{name} has no manifest that we can read: {error}", "upload the version again") from error
     files = {layer.title: layer for layer in layers if layer.title in _TYPES}
-    archive = sorted((layer for layer in layers if layer.title.startswith(f"{ROOTFS}.")), key=lambda layer: layer.title)
-    missing = [file for file in (MANIFEST, INDEX, BUNDLE) if file not in files]
-    if missing or not archive:
-        raise AuditError(f"{name} lacks {', '.join([*missing, *([] if archive else [ROOTFS])])}", "upload it again")
-    return Document(files, archive)
+    found = Document(files, _parts(layers, BUNDLE), _parts(layers, ROOTFS))
+    there = {**files, BUNDLE: found.bundle, ROOTFS: found.archive}
+    missing = [file for file in (MANIFEST, INDEX, BUNDLE, ROOTFS) if not there.get(file)]
+    if missing:
+        raise AuditError(f"{name} lacks {', '.join(missing)}", "upload the version again")
+    return found
+
+
+def _parts(layers: Iterable[Layer], name: str) -> list[Layer]:
+    return sorted((layer for layer in layers if layer.title.startswith(f"{name}.")), key=lambda layer: layer.title)
 
 
 def _layer(row: Mapping[str, Any]) -> Layer:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from builder.errors import AuditError
-from builder.model.index import Frame
 from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.system.source import SIGNATURE
 from builder.system.unpack import read_index
 from builder.transports.client import FilePart
 from builder.transports.layers import cut_layers
 
-_PIECE = 1 << 20
+# a registry that lost a connection in the middle of a blob may want it from its beginning
+LARGEST_PART = 2 << 20
+_BLOCK = 1 << 20
 SMALL = (CHECKSUMS, SIGNATURE, MANIFEST)
 _DAMAGED = "it was changed or not copied whole: copy it again, or build it again"
 
@@ -44,52 +47,51 @@ def whole_files(version: Path, manifest: Manifest) -> list[Piece]:
 
 
 def layers(version: Path, manifest: Manifest) -> list[Piece]:
-    """Every file of a version with the archive in layers, in the order in which they make it up again.
+    """Every file of a version, bundle and archive in parts, in the order in which they make those up again.
 
     AuditError where a file is not what the manifest says.
     """
-    files = [_whole(version / name) for name in (INDEX, BUNDLE)]
-    for piece in files:
-        _check(piece.part.path, piece.sha256, manifest)
+    index = _whole(version / INDEX)
+    _check(index.part.path, index.sha256, manifest)
+    bundle = _cut(version / BUNDLE, itertools.repeat(LARGEST_PART), manifest)
     runs = cut_layers(read_index(version / INDEX))
-    found, whole = _read_layers(version / ROOTFS, runs)
-    _check(version / ROOTFS, whole, manifest)
-    return [*reversed(_small(version)), *files, *found]
-
-
-def layer_name(number: int) -> str:
-    """rootfs.tar.zst.00001 and so on: names that sort as the layers follow each other."""
-    return f"{ROOTFS}.{number:05}"
+    archive = _cut(version / ROOTFS, (sum(frame.size for frame in run) for run in runs), manifest)
+    return [*reversed(_small(version)), index, *bundle, *archive]
 
 
 def _small(version: Path) -> list[Piece]:
     return [_whole(version / name) for name in SMALL if (version / name).exists()]
 
 
-def _read_layers(archive: Path, runs: Sequence[Sequence[Frame]]) -> tuple[list[Piece], str]:
-    """The layers, and the digest of the whole archive."""
-    whole, found = hashlib.sha256(), []
-    with archive.open("rb") as file:
-        for number, run in enumerate(runs, start=1):
-            size = sum(frame.size for frame in run)
+def _cut(path: Path, sizes: Iterable[int], manifest: Manifest) -> list[Piece]:
+    """A file in parts of these sizes, under names that sort as they follow each other: NAME.00001 and so on."""
+    whole, found, offset = hashlib.sha256(), [], 0
+    with _readable(path) as file:
+        for number, size in enumerate(sizes, start=1):
             data = file.read(size)
+            if not data:
+                break
             whole.update(data)
-            part = FilePart(archive, run[0].offset, size)
-            found.append(Piece(layer_name(number), part, hashlib.sha256(data).hexdigest()))
-        _drain(file, whole)
-    return found, whole.hexdigest()
-
-
-def _drain(file: BinaryIO, digest: hashlib._Hash) -> None:
-    while data := file.read(_PIECE):
-        digest.update(data)
+            part = FilePart(path, offset, len(data))
+            found.append(Piece(f"{path.name}.{number:05}", part, hashlib.sha256(data).hexdigest()))
+            offset += len(data)
+        while data := file.read(_BLOCK):
+            whole.update(data)
+    _check(path, whole.hexdigest(), manifest)
+    return found
 
 
 def _whole(path: Path) -> Piece:
+    with _readable(path) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Piece(path.name, FilePart(path, 0, file.tell()), digest)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[BufferedReader]:
     try:
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return Piece(path.name, FilePart(path, 0, file.tell()), digest)
+            yield file
     except OSError as error:
         raise AuditError(f"{path}: {error.strerror}", "copy the version again, whole, or build it again") from error
 

@@ -9,7 +9,8 @@ import collections
 import concurrent.futures
 import contextlib
 import hashlib
-import shutil
+import itertools
+import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,13 +33,22 @@ _AHEAD = 2  # runs for each stream that may wait to be read
 
 
 @dataclass(frozen=True)
+class Blob:
+    """A file on a server that is an artifact or a part of one."""
+
+    url: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Place:
-    """Where a version lies: its manifest and signature, the address of each other artifact, the archive's parts."""
+    """Where a version lies: its manifest and signature, the parts of index and bundle, those of the archive."""
 
     name: str
     manifest: bytes
     signature: bytes | None
-    files: Mapping[str, str]
+    files: Mapping[str, Sequence[Blob]]
     archive: Sequence[Extent]
 
 
@@ -102,31 +112,37 @@ class RemoteSource(Source):
             raise AuditError(f"{self.name}: the frames of its index are not its {ROOTFS}", "upload the version again")
 
     def _fetch_file(self, name: str, target: Path) -> None:
-        artifact = self._artifacts[name]
-        with self._kept.partial(artifact.sha256) as part:
-            persist(
-                lambda: self._continue(self._place.files[name], artifact, part),
-                self._options.retries,
-                lambda: part.seek(0, 2),
-            )
-            part.seek(0)
-            with target.open("wb") as file:
-                shutil.copyfileobj(part, file, 1 << 20)
+        blobs = self._place.files[name]
+        offsets = itertools.accumulate((blob.size for blob in blobs), initial=0)
+        with (
+            target.open("w+b") as file,
+            concurrent.futures.ThreadPoolExecutor(self._options.streams, "fetch") as pool,
+        ):
+            list(pool.map(self._fetch_blob, blobs, itertools.repeat(file), offsets))
+            if hashlib.file_digest(file, "sha256").hexdigest() != self._artifacts[name].sha256:
+                raise AuditError(f"{self.name}: the parts of {name} do not make it up", "upload the version again")
 
-    def _continue(self, url: str, artifact: Artifact, part: BinaryIO) -> None:
-        """Fetches what the beginning in `part` lacks of a file."""
+    def _fetch_blob(self, blob: Blob, file: BinaryIO, offset: int) -> None:
+        """Writes a blob to its place in a file, when it has come as a whole."""
+        with self._kept.partial(blob.sha256) as part:
+            persist(lambda: self._continue(blob, part), self._options.retries, lambda: part.seek(0, 2))
+            part.seek(0)
+            while data := part.read(1 << 20):
+                offset += os.pwrite(file.fileno(), data, offset)
+
+    def _continue(self, blob: Blob, part: BinaryIO) -> None:
+        """Fetches what the beginning in `part` lacks of a blob."""
         have = part.seek(0, 2)
-        if have < artifact.size:
+        if have < blob.size:
             headers = {"Range": f"bytes={have}-"} if have else {}
-            with self._client.open("GET", url, headers=headers, accept=(200, 206)) as answer:
+            with self._client.open("GET", blob.url, headers=headers, accept=(200, 206)) as answer:
                 part.seek(_start_of(answer, have))
-                _copy(answer, part, artifact.size)
-        if _digest(part) != artifact.sha256:
-            damaged = part.seek(0, 2) >= artifact.size
-            if not damaged:
-                raise BrokenTransferError(f"{url} ended early", TRY_LATER)
+                _copy(answer, part, blob.size)
+        if part.seek(0, 2) < blob.size:
+            raise BrokenTransferError(f"{blob.url} ended early", TRY_LATER)
+        if _digest(part) != blob.sha256:
             part.truncate(0)
-            raise DamagedTransferError(f"{url} is not what the manifest says", "upload the version again")
+            raise DamagedTransferError(f"{blob.url} is not what the manifest says", "upload the version again")
 
 
 class _Frames:

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit
 
-from builder.errors import AuditError, InputError, TransferError
-from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
-from builder.model.syntax import IMAGE_NAME
+from builder.errors import AuditError, InputError
+from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Artifact, Manifest
 from builder.system.source import SIGNATURE, Source
 from builder.transports.base import Options, Pushed, Transport
 from builder.transports.client import Client
 from builder.transports.credentials import environment_login
 from builder.transports.pieces import SMALL, Piece, whole_files
 from builder.transports.ranges import Extent
-from builder.transports.remote import Place, RemoteSource
+from builder.transports.remote import Blob, Place, RemoteSource
 from builder.transports.retries import DamagedTransferError, persist
+from builder.transports.web_reader import Reader
 
 CHANNELS = "channels"
-_LARGEST_MANIFEST = 64 << 20
 _MARK = ".sha256"
 
 
@@ -55,44 +54,34 @@ class WebTransport(Transport):
             here = there
         sent = [piece for piece in pieces if upload.put(directory, piece, complete=there is not None)]
         for tag in tags:
-            upload.put_bytes(f"{self._base}{manifest.image}/{CHANNELS}/{quote(tag)}.json", _channel(manifest, here))
+            upload.put_channel(f"{self._base}{manifest.image}/{CHANNELS}/{quote(tag)}.json", _channel(manifest, here))
         size = sum(piece.size for piece in pieces)
         return Pushed(directory + MANIFEST, upload.sent, size, len(sent), len(pieces) - len(sent))
 
     def find(self, image: str, name: str) -> Source:
-        """A version by its directory, any other name by its channel."""
-        client = self._client()
-        direct = f"{self._base}{image}/{name}/{MANIFEST}"
+        """A channel of this name, else a version."""
         channel = f"{self._base}{image}/{CHANNELS}/{quote(name)}.json"
-        body = _get(client, channel, self._options)
-        if body is None:
-            body, channel = _get(client, direct, self._options), direct
-        return self._source(client, channel, body)
+        return self._source(channel, f"{self._base}{image}/{name}/{MANIFEST}")
 
     def open(self) -> Source:
         """The version that this transport's own address names: of a manifest, a directory, or a channel."""
-        client = self._client()
-        url = self._base.rstrip("/") if self._base.endswith(".json/") else self._base + MANIFEST
-        return self._source(client, url, _get(client, url, self._options))
+        return self._source(self._base.rstrip("/") if self._base.endswith(".json/") else self._base + MANIFEST)
 
     def names(self, image: str) -> tuple[str, ...] | None:
         """A web server has no list that all of them would show."""
         return None
 
-    def _source(self, client: Client, url: str, body: bytes | None) -> Source:
-        if body is None:
-            raise TransferError(f"there is no version at {url}", "check the image's name and the tag")
-        channel = _read_channel(body)
-        if channel is not None:
-            target, sha256 = channel
-            url = urljoin(url, target)
-            body = _get(client, url, self._options, sha256)
-            if body is None:
-                raise TransferError(f"the channel leads to {url}, where nothing is", "upload the version again")
-        signature = _get(client, urljoin(url, SIGNATURE), self._options)
-        files = {name: urljoin(url, name) for name in (INDEX, BUNDLE)}
-        archive = [Extent(0, _archive_size(body, url), urljoin(url, ROOTFS))]
-        return RemoteSource(client, Place(url, body, signature, files, archive), self._options)
+    def _source(self, *urls: str) -> Source:
+        """The version at the first address where something is; read once, so that a channel that moves is harmless."""
+        reader = Reader(self._client(), self._options)
+        url, body = persist(lambda: reader.find_manifest(urls), self._options.retries)
+        signature = reader.read(urljoin(url, SIGNATURE))
+        artifacts = _artifacts_of(body, url)
+        files = {
+            name: [Blob(urljoin(url, name), artifacts[name].size, artifacts[name].sha256)] for name in (INDEX, BUNDLE)
+        }
+        archive = [Extent(0, artifacts[ROOTFS].size, urljoin(url, ROOTFS))]
+        return RemoteSource(reader.client, Place(url, body, signature, files, archive), self._options)
 
 
 class _Upload:
@@ -101,6 +90,7 @@ class _Upload:
     def __init__(self, client: Client, options: Options) -> None:
         self._client = client
         self._options = options
+        self._reader = Reader(client, options)
 
     @property
     def sent(self) -> int:
@@ -109,7 +99,7 @@ class _Upload:
 
     def read(self, url: str) -> bytes | None:
         """A small file that is there, or None."""
-        return _get(self._client, url, self._options)
+        return self._reader.read(url)
 
     def put(self, directory: str, piece: Piece, *, complete: bool) -> bool:
         """Puts a file unless it is there; whether it was put. `complete`: the manifest is there, so everything is."""
@@ -121,18 +111,23 @@ class _Upload:
             self.put_bytes(url, data)
             return True
         mark = f"{piece.sha256}  {piece.name}\n".encode()
-        if self._size_of(url) == piece.size and self.read(url + _MARK) == mark:
+        if self._size_of(url) == piece.size and (complete or self.read(url + _MARK) == mark):
             return False
         self._put(url, piece)
         self.put_bytes(url + _MARK, mark)
         return True
+
+    def put_channel(self, url: str, data: bytes) -> None:
+        """Puts a small file where it is not there as it should be."""
+        if self.read(url) != data:
+            self.put_bytes(url, data)
 
     def put_bytes(self, url: str, data: bytes) -> None:
         """Puts a small file and reads it again."""
 
         def put() -> None:
             self._make_and_put(url, data)
-            if _get_once(self._client, url) != data:
+            if self._reader.read_once(url) != data:
                 raise DamagedTransferError(f"{url} is not what was put there", "the server or the network changes it")
 
         persist(put, self._options.retries)
@@ -149,20 +144,25 @@ class _Upload:
         persist(put, self._options.retries)
 
     def _make_and_put(self, url: str, body: Piece | bytes) -> None:
-        """PUT; where its directory is missing (409 of WebDAV, RFC 4918 section 9.7.1) that is made first."""
+        """PUT; where the directory may be missing that is made first.
+
+        WebDAV answers 409 then (RFC 4918 section 9.7.1), nginx 500 without create_full_put_path.
+        """
         data = body if isinstance(body, bytes) else body.part
         headers = {"Content-Type": "application/octet-stream"}
         done = (200, 201, 202, 204)
-        status, _, _ = self._client.call("PUT", url, headers=headers, body=data, accept=(*done, 404, 409))
+        status, _, _ = self._client.call("PUT", url, headers=headers, body=data, accept=(*done, 404, 409, 500))
         if status not in done:
             self._make_directories(url)
             self._client.call("PUT", url, headers=headers, body=data, accept=done)
 
     def _make_directories(self, url: str) -> None:
-        """IMAGE and IMAGE/VERSION; the base is the server's own."""
-        directory = url.rpartition("/")[0]
-        for path in (directory.rpartition("/")[0], directory):
-            self._client.call("MKCOL", f"{path}/", accept=(200, 201, 204, 301, 405, 409))
+        """Every directory above a file, from the top; whether that was of use the next PUT tells."""
+        parts = urlsplit(url)
+        names = parts.path.split("/")[1:-1]
+        for count in range(1, len(names) + 1):
+            path = "/".join(names[:count])
+            self._client.call("MKCOL", f"{parts.scheme}://{parts.netloc}/{path}/", accept=range(200, 600))
 
     def _size_of(self, url: str) -> int | None:
         """None where it is not there, or the server does not say."""
@@ -182,37 +182,10 @@ class _Upload:
         return digest.hexdigest()
 
 
-def _get(client: Client, url: str, options: Options, sha256: str | None = None) -> bytes | None:
-    def get() -> bytes | None:
-        body = _get_once(client, url)
-        if body is not None and sha256 is not None and hashlib.sha256(body).hexdigest() != sha256:
-            raise DamagedTransferError(f"{url} is not what the channel says", "upload the version again")
-        return body
-
-    return persist(get, options.retries)
-
-
-def _get_once(client: Client, url: str) -> bytes | None:
-    status, _, body = client.call("GET", url, accept=(200, 404), most=_LARGEST_MANIFEST)
-    return body if status == 200 else None
-
-
 def _channel(manifest: Manifest, document: bytes) -> bytes:
     target = f"../{manifest.version}/{MANIFEST}"
     content = {"schema": 1, "manifest": target, "sha256": hashlib.sha256(document).hexdigest()}
     return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
-
-
-def _read_channel(body: bytes) -> tuple[str, str] | None:
-    """Where a channel leads, and the digest of the manifest there; None for anything else."""
-    try:
-        content = json.loads(body)
-        target, sha256 = content["manifest"], content["sha256"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    if not (isinstance(target, str) and isinstance(sha256, str) and content.get("schema") == 1):
-        return None
-    return target, sha256
 
 
 def _check_same(directory: str, there: bytes, manifest: Manifest) -> None:
@@ -224,10 +197,8 @@ def _check_same(directory: str, there: bytes, manifest: Manifest) -> None:
         raise AuditError(f"{directory} has another version whose digest begins alike", "remove it there")
 
 
-def _archive_size(body: bytes, url: str) -> int:
+def _artifacts_of(body: bytes, url: str) -> Mapping[str, Artifact]:
     try:
-        manifest = Manifest.from_json(body.decode("utf-8"))
+        return Manifest.from_json(body.decode("utf-8")).artifacts
     except ValueError as error:
         raise AuditError(f"{url}: {error}", "is this the address of a version's manifest.json?") from error
-    assert IMAGE_NAME.accepts(manifest.image)
-    return manifest.artifacts[ROOTFS].size
