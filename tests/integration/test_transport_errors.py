@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from builder.errors import DisklessError, HostError, InputError, TransferError
 from builder.transports.base import Options
@@ -67,7 +68,7 @@ def answering(status: int, **headers: str) -> Iterator[str]:
     [
         (401, "wants a login"),
         (403, "does not allow it"),
-        (404, ""),
+        (404, "does not have it"),
         (413, "too large"),
         (429, r"refused \(429"),
         (503, r"refused \(503"),
@@ -258,10 +259,10 @@ def test_logins_from_docker_s_file(kind: str, no_login: Path, monkeypatch: pytes
             with pytest.raises(TransferError, match="401"):
                 place.upload(make_version(tmp_path / "here"), "stable")
             log = tmp_path / "asked"
-            identity = {"Username": "<token>", "Secret": PASSWORD}
-            write_helper(tmp_path, identity if kind == "identity" else {"Username": USER, "Secret": PASSWORD}, log)
+            user = "<token>" if kind == "identity" else USER
+            write_helper(tmp_path, {"Username": user, "Secret": PASSWORD}, log)
             monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-            config: dict[str, object] = {
+            configs: dict[str, dict[str, object]] = {
                 "auths": {"auths": {host: {"auth": basic}}},
                 "token": {"auths": {host: {"auth": basic}}},
                 "address": {"auths": {f"https://{host}/v1/": {"auth": basic}}},
@@ -269,8 +270,8 @@ def test_logins_from_docker_s_file(kind: str, no_login: Path, monkeypatch: pytes
                 "helper": {"auths": {host: {}}, "credHelpers": {host: "test"}},
                 "store": {"auths": {host: {}}, "credsStore": "test"},
                 "identity": {"credHelpers": {host: "test"}},
-            }[kind]
-            (no_login / "config.json").write_text(json.dumps(config), encoding="utf-8")
+            }
+            (no_login / "config.json").write_text(json.dumps(configs[kind]), encoding="utf-8")
             place.upload(make_version(tmp_path / "here"), "stable")
             place.pull("stable", tmp_path / "there")
             if kind in ("helper", "store", "identity"):
@@ -336,8 +337,6 @@ def test_another_image_in_the_repository_s_place(tmp_path: Path, monkeypatch: py
         place.upload(make_version(tmp_path / "here"), "stable")
         transport, _ = open_transport(place.target, place.options)
         other = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
-        import requests
-
         url = f"{server.url}/v2/images/lab/manifests/other"
         done = requests.put(url, other, headers={"Content-Type": "application/vnd.oci.image.index.v1+json"}, timeout=10)
         assert done.status_code == 201, done.text
