@@ -30,7 +30,7 @@ _INTERRUPTED = 130  # as shells report SIGINT
 @click.version_option(package_name="diskless", prog_name="diskless")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def cli(debug: bool) -> None:
-    """Builds images for machines without disks, and boots them."""
+    """Builds images for machines without disks, boots them, and moves them to where they are served."""
 
 
 for command in (check, build, boot, upload, pull, deploy, rollback, status, prune, verify, refresh, server_config):
