@@ -9,22 +9,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.errors import AuditError, DisklessError, HostError, InputError
+from builder.errors import DisklessError, HostError
 from builder.installers.base import Job
 from builder.installers.registry import INSTALLERS
 from builder.loader import RecipeFile
 from builder.model.manifest import LOG, Manifest
 from builder.stages import audit, configure, fetch, initramfs, install, pack, resolve, scrub
 from builder.stages.context import Context
-from builder.system.files import free_bytes, swap_symlink, sync_directory
+from builder.system.files import free_bytes
 from builder.system.progress import Progress
 from builder.system.run import Runner, require_tools
 from builder.system.sandbox import TOOLS, Sandbox
-from builder.system.versions import LATEST, read_manifest
-from builder.system.workspace import Workspace, open_workspace
+from builder.system.versions import publish_version
+from builder.system.workspace import WORK, Workspace, open_workspace
 
 FAILED_LOG = "failed-build.log"
-_WORK = ".work"
 _NEEDED_BYTES = 3 << 30
 
 
@@ -73,8 +72,7 @@ def preflight(recipe_file: RecipeFile, output: Path) -> None:
 
 @contextlib.contextmanager
 def _workspace(output: Path) -> Iterator[Workspace]:
-    # below output: the finished version gets its name by rename(2), which cannot cross file systems
-    with open_workspace(output.absolute() / _WORK) as workspace:
+    with open_workspace(output.absolute() / WORK) as workspace:
         yield workspace
 
 
@@ -111,30 +109,7 @@ def _keep_failed_log(workspace: Workspace, image: Path) -> Iterator[None]:
 
 def _publish(workspace: Workspace, image: Path, manifest: Manifest) -> Built:
     """Gives the artifacts their name; a version that is already there stays as it is."""
-    target = image / manifest.version
     shutil.copyfile(workspace.path / LOG, workspace.artifacts / LOG)
-    image.mkdir(parents=True, exist_ok=True)
-    unchanged = target.exists()
-    if unchanged:
-        _check_same(target, manifest)
-    else:
-        for path in (workspace.artifacts, *workspace.artifacts.iterdir()):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        sync_directory(workspace.artifacts)
-        workspace.artifacts.rename(target)
-        sync_directory(image)
-    swap_symlink(image / LATEST, manifest.version)
+    directory, unchanged = publish_version(workspace.artifacts, image, manifest)
     (image / FAILED_LOG).unlink(missing_ok=True)
-    return Built(target, manifest, unchanged)
-
-
-def _check_same(target: Path, manifest: Manifest) -> None:
-    try:
-        there = read_manifest(target)
-    except InputError as error:
-        raise AuditError(error.message, f"move {target} away and build again") from error
-    if there.root_digest != manifest.root_digest:
-        raise AuditError(
-            f"{target} is another version whose digest begins alike: {there.root_digest}, not {manifest.root_digest}",
-            f"move {target} away and build again",
-        )
+    return Built(directory, manifest, unchanged)

@@ -13,10 +13,12 @@ from builder.cli.build import build
 from builder.cli.check import check
 from builder.cli.deploy import deploy
 from builder.cli.prune import prune
+from builder.cli.pull import pull
 from builder.cli.refresh import refresh
 from builder.cli.rollback import rollback
 from builder.cli.server_config import server_config
 from builder.cli.status import status
+from builder.cli.upload import upload
 from builder.cli.verify import verify
 from builder.errors import DisklessError, HostError
 
@@ -28,10 +30,10 @@ _INTERRUPTED = 130  # as shells report SIGINT
 @click.version_option(package_name="diskless", prog_name="diskless")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def cli(debug: bool) -> None:
-    """Builds images for machines without disks, and boots them."""
+    """Builds images for machines without disks, boots them, and moves them to where they are served."""
 
 
-for command in (check, build, boot, deploy, rollback, status, prune, verify, refresh, server_config):
+for command in (check, build, boot, upload, pull, deploy, rollback, status, prune, verify, refresh, server_config):
     cli.add_command(command)
 
 

@@ -165,3 +165,15 @@ def describe_status(status: int) -> str:
         except ValueError:
             pass
     return f"exit status {status}"
+
+
+def run_filter(argv: Sequence[str], data: bytes, env: Mapping[str, str]) -> tuple[int, bytes, bytes]:
+    """Runs a small program on `data`: exit status, standard output, standard error; nothing of it is logged.
+
+    HostError if it cannot start.
+    """
+    try:
+        done = subprocess.run(argv, input=data, env=dict(env), capture_output=True, check=False)
+    except OSError as error:
+        raise HostError(f"cannot start {argv[0]}: {error.strerror}") from error
+    return done.returncode, done.stdout, done.stderr

@@ -44,6 +44,14 @@ class Source(abc.ABC):
     def verify(self, manifest: Manifest) -> None:  # noqa: B027 - nothing to do is a right answer
         """AuditError when an artifact that lies at hand whole is not what the manifest says."""
 
+    @property
+    def received(self) -> int:
+        """Bytes that came over a network so far."""
+        return 0
+
+    def close(self) -> None:  # noqa: B027 - not every source has something to do
+        """To be called when everything is in place: what was kept for another attempt is not needed any more."""
+
 
 class DirectorySource(Source):
     """A version directory, OUTPUT/IMAGE/VERSION."""

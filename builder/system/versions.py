@@ -7,6 +7,7 @@ from pathlib import Path
 
 from builder.errors import AuditError, InputError
 from builder.model.manifest import MANIFEST, Manifest
+from builder.system.files import swap_symlink, sync_directory
 
 LATEST = "latest"
 _HINT = "give OUTPUT/IMAGE/VERSION or OUTPUT/IMAGE/latest"
@@ -57,3 +58,34 @@ def verify_artifacts(version: Path, manifest: Manifest) -> None:
         if digest != artifact.sha256:
             hint = "it was changed or not copied whole: copy it again, or build it again"
             raise AuditError(f"{path} is not what {MANIFEST} says: SHA-256 {digest}, not {artifact.sha256}", hint)
+
+
+def publish_version(artifacts: Path, image: Path, manifest: Manifest) -> tuple[Path, bool]:
+    """Gives a finished directory its name, IMAGE/VERSION, and lets latest point there: the directory, and whether it
+    was there already, in which case it stays as it is. AuditError where it is another version with this name.
+    """
+    target = image / manifest.version
+    image.mkdir(parents=True, exist_ok=True)
+    unchanged = target.exists()
+    if unchanged:
+        _check_same(target, manifest)
+    else:
+        for path in (artifacts, *artifacts.iterdir()):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        sync_directory(artifacts)
+        artifacts.rename(target)
+        sync_directory(image)
+    swap_symlink(image / LATEST, manifest.version)
+    return target, unchanged
+
+
+def _check_same(target: Path, manifest: Manifest) -> None:
+    try:
+        there = read_manifest(target)
+    except InputError as error:
+        raise AuditError(error.message, f"move {target} away and try again") from error
+    if there.root_digest != manifest.root_digest:
+        raise AuditError(
+            f"{target} is another version whose digest begins alike: {there.root_digest}, not {manifest.root_digest}",
+            f"move {target} away and try again",
+        )

@@ -15,6 +15,7 @@ from filelock import FileLock
 from builder.system.files import remove_tree
 
 _PREFIX = "build-"
+WORK = ".work"  # below OUTPUT: what is finished gets its name by rename(2), which cannot cross file systems
 
 
 @dataclass(frozen=True)

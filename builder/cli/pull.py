@@ -1,0 +1,49 @@
+"""`diskless pull REFERENCE`"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from builder.cli.options import json_option, output_option, quiet_option
+from builder.cli.transfer import transfer_options, trust_option
+from builder.pull import Pulled
+from builder.pull import pull as run_pull
+from builder.transports.base import Options
+from builder.transports.targets import open_source
+
+
+@click.command()
+@click.argument("reference")
+@output_option
+@trust_option
+@transfer_options
+@quiet_option
+@json_option
+def pull(reference: str, output: Path, trust: Path | None, options: Options, quiet: bool, as_json: bool) -> None:
+    """Fetch the artifacts of a version into OUTPUT/IMAGE/VERSION, whole or not at all.
+
+    REFERENCE is oci://HOST/REPOSITORY[:TAG | @DIGEST], the https:// address of a manifest.json or of a channel, or
+    a version's directory. Prints the directory.
+    """
+    done = run_pull(open_source(reference, options), output, options.progress, trust)
+    click.echo(json.dumps(_result(done), indent=1) if as_json else done.directory)
+    options.progress.note(
+        "nothing changed: this version was there already"
+        if done.unchanged
+        else f"received {done.received / 1e6:.1f} MB"
+    )
+
+
+def _result(done: Pulled) -> dict[str, object]:
+    return {
+        "directory": str(done.directory),
+        "image": done.manifest.image,
+        "version": done.manifest.version,
+        "root_digest": done.manifest.root_digest,
+        "unchanged": done.unchanged,
+        "signer": done.signer,
+        "received_bytes": done.received,
+    }

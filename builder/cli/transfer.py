@@ -1,0 +1,58 @@
+"""Options of the commands that reach other machines, put together as the transports want them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from builder.cli.options import cache_option
+from builder.system.progress import Progress
+from builder.transports.base import Options
+from builder.transports.credentials import HEADERS, environment_headers, parse_header
+
+trust_option = click.option(
+    "--trust",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="DISKLESS_TRUST",
+    metavar="ALLOWED_SIGNERS",
+    help="Refuse what none of these signed: a file as ssh-keygen(1) has it. [env: DISKLESS_TRUST]",
+)
+_header_option = click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help=f"A header for every request; env:VARIABLE for a value that others must not see. [env: {HEADERS}]",
+)
+_ca_option = click.option(
+    "--ca",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="DISKLESS_CA",
+    metavar="FILE",
+    help="Trust the certificates in FILE (PEM) and no others. [env: DISKLESS_CA]",
+)
+_plain_option = click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS, also with other hosts.")
+
+
+def transfer_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds --header, --ca, --plain-http and --cache; the command gets `options` for them and for its `quiet`."""
+
+    @functools.wraps(command)
+    def with_options(
+        headers: tuple[str, ...], ca: Path | None, plain_http: bool, cache: Path, quiet: bool, **others: object
+    ) -> None:
+        options = Options(
+            headers=(*environment_headers(), *map(parse_header, headers)),
+            ca=ca,
+            plain_http=plain_http,
+            cache=cache,
+            progress=Progress(quiet=quiet),
+        )
+        command(options=options, quiet=quiet, **others)
+
+    for option in (_header_option, _ca_option, _plain_option, cache_option):
+        with_options = option(with_options)
+    return with_options

@@ -1,0 +1,80 @@
+"""`diskless upload [VERSION_DIR | IMAGE] --to TARGET`"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from builder.cli.options import json_option, output_option, quiet_option
+from builder.cli.transfer import transfer_options
+from builder.system.progress import Progress
+from builder.system.versions import find_version
+from builder.transports.base import Options
+from builder.upload import Uploaded
+from builder.upload import upload as run_upload
+
+
+@click.command()
+@click.argument("version", metavar="[VERSION_DIR | IMAGE]", required=False)
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="TARGET",
+    help="Where to: oci://HOST/REPOSITORY, https://HOST/PATH, a directory.",
+)
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    help="A name that means this version from now on; can be repeated.  [default: latest]",
+)
+@click.option(
+    "--sign", type=click.Path(path_type=Path, dir_okay=False), metavar="KEY", help="Sign the manifest with an ssh key."
+)
+@output_option
+@transfer_options
+@quiet_option
+@json_option
+def upload(
+    version: str | None,
+    target: str,
+    tags: tuple[str, ...],
+    sign: Path | None,
+    output: Path,
+    options: Options,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Send a version to a registry, a web server or a directory, where other machines deploy it from.
+
+    VERSION_DIR is a directory such as output/IMAGE/latest, IMAGE the name of one below OUTPUT; without either it is
+    the newest version of the only image there. Only what is not there yet is sent; prints the version's reference.
+    """
+    done = run_upload(find_version(version, output), target, tags, options, sign)
+    click.echo(json.dumps(_result(done), indent=1) if as_json else done.pushed.reference)
+    _tell(options.progress, done)
+
+
+def _result(done: Uploaded) -> dict[str, object]:
+    return {
+        "reference": done.pushed.reference,
+        "image": done.manifest.image,
+        "version": done.manifest.version,
+        "root_digest": done.manifest.root_digest,
+        "tags": list(done.tags),
+        "sent_bytes": done.pushed.sent,
+        "size": done.pushed.size,
+        "sent": done.pushed.files,
+        "there": done.pushed.there,
+    }
+
+
+def _tell(progress: Progress, done: Uploaded) -> None:
+    pushed = done.pushed
+    progress.note(
+        f"sent {pushed.sent / 1e6:.1f} of {pushed.size / 1e6:.1f} MB: {pushed.files} files or layers, "
+        f"{pushed.there} were there already"
+    )

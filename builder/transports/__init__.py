@@ -1,0 +1,1 @@
+"""How versions travel: directories, registries, web servers. Only this floor speaks HTTP."""

@@ -1,0 +1,69 @@
+"""The contract of transports: what every place that keeps versions can do."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builder.model.manifest import Manifest
+from builder.system.progress import Progress
+from builder.system.source import Source
+from builder.transports.retries import Retries
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user can say about a transfer.
+
+    headers: for every request to the target itself, never to where it redirects
+    ca: a file with certificates (PEM) to trust instead of the system's
+    plain_http: speak HTTP without TLS to a host that is not this one
+    cache: where transfers keep what the next attempt can use; None: nothing outlives this process
+    streams: how many requests are under way at once
+    """
+
+    headers: tuple[tuple[str, str], ...] = ()
+    ca: Path | None = None
+    plain_http: bool = False
+    cache: Path | None = None
+    retries: Retries = field(default_factory=Retries)
+    streams: int = 6
+    progress: Progress = field(default_factory=lambda: Progress(quiet=True))
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What an upload did.
+
+    reference: names exactly this version, for deploy and pull
+    sent: bytes that went over the line, those that were sent again included
+    size: bytes of the whole version; files: pieces that were sent; there: pieces that were there already
+    """
+
+    reference: str
+    sent: int
+    size: int
+    files: int
+    there: int
+
+
+class Transport(abc.ABC):
+    """A place that keeps versions of images under their names and under tags."""
+
+    @abc.abstractmethod
+    def push(self, version: Path, manifest: Manifest, tags: Sequence[str]) -> Pushed:
+        """Sends what is not there of a version directory, then moves the tags to it.
+
+        Nothing half sent is ever found under a name. Raises TransferError, or AuditError where the directory is damaged
+        or the place holds another version under this name.
+        """
+
+    @abc.abstractmethod
+    def find(self, image: str, name: str) -> Source:
+        """The version that a tag or a version's name means now; whatever the tag does later, the source stays."""
+
+    @abc.abstractmethod
+    def names(self, image: str) -> tuple[str, ...] | None:
+        """The tags and versions there are, sorted; None where the place cannot tell."""

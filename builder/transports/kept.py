@@ -1,0 +1,97 @@
+"""What a transfer keeps for its next attempt: pieces by their SHA-256, checked whenever they are read."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from builder.errors import HostError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Kept:
+    """A directory of pieces that processes may share; private to its user, made when it is needed."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def read(self, sha256: str) -> bytes | None:
+        """A piece that is there and whole, else None."""
+        try:
+            data = (self.directory / sha256).read_bytes()
+        except OSError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == sha256 else None
+
+    def write(self, sha256: str, data: bytes) -> None:
+        """Keeps a piece, whole or not at all; HostError when the disk is full."""
+        with disk_full(self.directory):
+            self._make()
+            try:
+                handle, name = tempfile.mkstemp(dir=self.directory, prefix=".tmp-")
+                with open(handle, "wb") as file:
+                    file.write(data)
+                Path(name).replace(self.directory / sha256)
+            except FileNotFoundError:
+                pass  # another process that was through with this version cleared the directory
+
+    @contextlib.contextmanager
+    def partial(self, sha256: str) -> Iterator[BinaryIO]:
+        """The beginning of a larger piece, to be read and extended; one that another process extends is left to it."""
+        self._make()
+        path = self.directory / f"{sha256}.part"
+        with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                with tempfile.TemporaryFile(dir=self.directory, buffering=0) as own:
+                    yield own
+                return
+            yield file
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def prune(self, count: int) -> None:
+        """Forgets all but the newest pieces."""
+        with contextlib.suppress(OSError):
+            found = sorted(self.directory.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+            for path in found[count:]:
+                path.unlink()
+
+    def _make(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def open_kept(cache: Path | None, *names: str) -> Kept:
+    """The directory of `names` below the cache; without a cache one that goes with the object."""
+    if cache is not None:
+        return Kept(cache.joinpath("transfers", *names))
+    directory = tempfile.mkdtemp(prefix="diskless-transfer-")
+    kept = Kept(Path(directory))
+    weakref.finalize(kept, shutil.rmtree, directory, ignore_errors=True)
+    return kept
+
+
+@contextlib.contextmanager
+def disk_full(path: Path) -> Iterator[None]:
+    """Says so where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise HostError(
+                f"{path}: {error.strerror}", "free some space, see `df -h`; what was fetched so far is kept"
+            ) from error
+        raise

@@ -1,0 +1,204 @@
+"""Web servers that take PUT as a transport: WebDAV, generic package registries, artifact stores.
+
+BASE/IMAGE/VERSION/{index.json.zst, boot.tar.zst, rootfs.tar.zst, SHA256SUMS, manifest.json}   the manifest last
+BASE/IMAGE/VERSION/NAME.sha256        put after NAME arrived whole: the next upload skips it
+BASE/IMAGE/channels/TAG.json          which version a tag means
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote, urljoin, urlsplit
+
+from builder.errors import AuditError, InputError
+from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Artifact, Manifest
+from builder.system.source import SIGNATURE, Source
+from builder.transports.base import Options, Pushed, Transport
+from builder.transports.client import Client
+from builder.transports.credentials import environment_login
+from builder.transports.pieces import SMALL, Piece, whole_files
+from builder.transports.ranges import Extent
+from builder.transports.remote import Blob, Place, RemoteSource
+from builder.transports.retries import DamagedTransferError, persist
+from builder.transports.web_reader import Reader
+
+CHANNELS = "channels"
+_MARK = ".sha256"
+
+
+class WebTransport(Transport):
+    """Versions below one address."""
+
+    def __init__(self, base: str, options: Options) -> None:
+        if urlsplit(base).query or urlsplit(base).fragment:
+            raise InputError("the address has a query or fragment", "give what a server needs to know as --header")
+        self._base = base if base.endswith("/") else f"{base}/"
+        self._options = options
+
+    def _client(self) -> Client:
+        return Client(self._base, self._options, environment_login(), preset=True)
+
+    def push(self, version: Path, manifest: Manifest, tags: Sequence[str]) -> Pushed:
+        """Artifacts that are not there with their checksum, the manifest, then the tags."""
+        upload = _Upload(self._client(), self._options)
+        directory = f"{self._base}{manifest.image}/{manifest.version}/"
+        pieces = whole_files(version, manifest)
+        here = pieces[-1].part.path.read_bytes()
+        there = upload.read(directory + MANIFEST)
+        if there is not None and there != here:
+            _check_same(directory, there, manifest)
+            pieces = []  # packed by another program; it stays, and so does its checksum
+            here = there
+        sent = [piece for piece in pieces if upload.put(directory, piece, complete=there is not None)]
+        for tag in tags:
+            upload.put_channel(f"{self._base}{manifest.image}/{CHANNELS}/{quote(tag)}.json", _channel(manifest, here))
+        size = sum(piece.size for piece in pieces)
+        return Pushed(directory + MANIFEST, upload.sent, size, len(sent), len(pieces) - len(sent))
+
+    def find(self, image: str, name: str) -> Source:
+        """A channel of this name, else a version."""
+        channel = f"{self._base}{image}/{CHANNELS}/{quote(name)}.json"
+        return self._source(channel, f"{self._base}{image}/{name}/{MANIFEST}")
+
+    def open(self) -> Source:
+        """The version that this transport's own address names: of a manifest, a directory, or a channel."""
+        return self._source(self._base.rstrip("/") if self._base.endswith(".json/") else self._base + MANIFEST)
+
+    def names(self, image: str) -> tuple[str, ...] | None:
+        """A web server has no list that all of them would show."""
+        return None
+
+    def _source(self, *urls: str) -> Source:
+        """The version at the first address where something is; read once, so that a channel that moves is harmless."""
+        reader = Reader(self._client(), self._options)
+        url, body = persist(lambda: reader.find_manifest(urls), self._options.retries)
+        signature = reader.read(urljoin(url, SIGNATURE))
+        artifacts = _artifacts_of(body, url)
+        files = {
+            name: [Blob(urljoin(url, name), artifacts[name].size, artifacts[name].sha256)] for name in (INDEX, BUNDLE)
+        }
+        archive = [Extent(0, artifacts[ROOTFS].size, urljoin(url, ROOTFS))]
+        return RemoteSource(reader.client, Place(url, body, signature, files, archive), self._options)
+
+
+class _Upload:
+    """Puts files on one server."""
+
+    def __init__(self, client: Client, options: Options) -> None:
+        self._client = client
+        self._options = options
+        self._reader = Reader(client, options)
+
+    @property
+    def sent(self) -> int:
+        """Bytes of bodies so far."""
+        return self._client.sent.moved
+
+    def read(self, url: str) -> bytes | None:
+        """A small file that is there, or None."""
+        return self._reader.read(url)
+
+    def put(self, directory: str, piece: Piece, *, complete: bool) -> bool:
+        """Puts a file unless it is there; whether it was put. `complete`: the manifest is there, so everything is."""
+        url = directory + piece.name
+        if piece.name in SMALL:
+            data = piece.part.path.read_bytes()
+            if (complete or piece.name == SIGNATURE) and self.read(url) == data:
+                return False
+            self.put_bytes(url, data)
+            return True
+        mark = f"{piece.sha256}  {piece.name}\n".encode()
+        if self._size_of(url) == piece.size and (complete or self.read(url + _MARK) == mark):
+            return False
+        self._put(url, piece)
+        self.put_bytes(url + _MARK, mark)
+        return True
+
+    def put_channel(self, url: str, data: bytes) -> None:
+        """Puts a small file where it is not there as it should be."""
+        if self.read(url) != data:
+            self.put_bytes(url, data)
+
+    def put_bytes(self, url: str, data: bytes) -> None:
+        """Puts a small file and reads it again."""
+
+        def put() -> None:
+            self._make_and_put(url, data)
+            if self._reader.read_once(url) != data:
+                raise DamagedTransferError(f"{url} is not what was put there", "the server or the network changes it")
+
+        persist(put, self._options.retries)
+
+    def _put(self, url: str, piece: Piece) -> None:
+        def put() -> None:
+            self._make_and_put(url, piece)
+            # nothing on the way can change what goes through TLS; else only reading it again tells
+            size = self._size_of(url) if url.startswith("https:") else None
+            arrived = self._digest_of(url) == piece.sha256 if size is None else size == piece.size
+            if not arrived:
+                raise DamagedTransferError(f"{url} is not what was put there", "the server or the network changes it")
+
+        persist(put, self._options.retries)
+
+    def _make_and_put(self, url: str, body: Piece | bytes) -> None:
+        """PUT; where the directory may be missing that is made first.
+
+        WebDAV answers 409 then (RFC 4918 section 9.7.1), nginx 500 without create_full_put_path.
+        """
+        data = body if isinstance(body, bytes) else body.part
+        headers = {"Content-Type": "application/octet-stream"}
+        done = (200, 201, 202, 204)
+        status, _, _ = self._client.call("PUT", url, headers=headers, body=data, accept=(*done, 404, 409, 500))
+        if status not in done:
+            self._make_directories(url)
+            self._client.call("PUT", url, headers=headers, body=data, accept=done)
+
+    def _make_directories(self, url: str) -> None:
+        """Every directory above a file, from the top; whether that was of use the next PUT tells."""
+        parts = urlsplit(url)
+        names = parts.path.split("/")[1:-1]
+        for count in range(1, len(names) + 1):
+            path = "/".join(names[:count])
+            self._client.call("MKCOL", f"{parts.scheme}://{parts.netloc}/{path}/", accept=range(200, 600))
+
+    def _size_of(self, url: str) -> int | None:
+        """None where it is not there, or the server does not say."""
+
+        def head() -> int | None:
+            status, headers, _ = self._client.call("HEAD", url, accept=(200, 404, 405, 501))
+            size = headers.get("Content-Length", "")
+            return int(size) if status == 200 and size.isdecimal() else None
+
+        return persist(head, self._options.retries)
+
+    def _digest_of(self, url: str) -> str:
+        digest = hashlib.sha256()
+        with self._client.open("GET", url) as answer:
+            for piece in answer.pieces():
+                digest.update(piece)
+        return digest.hexdigest()
+
+
+def _channel(manifest: Manifest, document: bytes) -> bytes:
+    target = f"../{manifest.version}/{MANIFEST}"
+    content = {"schema": 1, "manifest": target, "sha256": hashlib.sha256(document).hexdigest()}
+    return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _check_same(directory: str, there: bytes, manifest: Manifest) -> None:
+    try:
+        digest = Manifest.from_json(there.decode("utf-8")).root_digest
+    except ValueError as error:
+        raise AuditError(f"{directory}{MANIFEST} is no manifest", "remove it there") from error
+    if digest != manifest.root_digest:
+        raise AuditError(f"{directory} has another version whose digest begins alike", "remove it there")
+
+
+def _artifacts_of(body: bytes, url: str) -> Mapping[str, Artifact]:
+    try:
+        return Manifest.from_json(body.decode("utf-8")).artifacts
+    except ValueError as error:
+        raise AuditError(f"{url}: {error}", "is this the address of a version's manifest.json?") from error

@@ -1,0 +1,74 @@
+"""Small files on a web server: manifests, channels, and where a channel leads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from urllib.parse import urljoin
+
+from builder.errors import TransferError
+from builder.model.manifest import CHECKSUMS, MANIFEST
+from builder.transports.base import Options
+from builder.transports.client import Client
+from builder.transports.retries import DamagedTransferError, persist
+
+_LARGEST_MANIFEST = 64 << 20
+_AGAIN = "upload the version again"
+
+
+class Reader:
+    """Reads from one server."""
+
+    def __init__(self, client: Client, options: Options) -> None:
+        self.client = client
+        self._options = options
+
+    def read(self, url: str) -> bytes | None:
+        """A small file, or None where it is not there."""
+        return persist(lambda: self.read_once(url), self._options.retries)
+
+    def read_once(self, url: str) -> bytes | None:
+        """The same, at the first attempt or never."""
+        status, _, body = self.client.call("GET", url, accept=(200, 404), most=_LARGEST_MANIFEST)
+        return body if status == 200 else None
+
+    def find_manifest(self, urls: Iterable[str]) -> tuple[str, bytes]:
+        """The address and bytes of the manifest that the first file there is, or that it leads to as a channel.
+
+        DamagedTransferError where it is not what channel or checksums say.
+        """
+        for url in urls:
+            body = self.read_once(url)
+            if body is not None:
+                channel = read_channel(body)
+                return self._follow(url, *channel) if channel is not None else (url, self._checked(url, body))
+        raise TransferError(f"there is no version at {url}", "check the image's name and the tag")
+
+    def _follow(self, url: str, target: str, sha256: str) -> tuple[str, bytes]:
+        manifest = urljoin(url, target)
+        body = self.read_once(manifest)
+        if body is None or hashlib.sha256(body).hexdigest() != sha256:
+            raise DamagedTransferError(f"{manifest} is not what {url} says", _AGAIN)
+        return manifest, body
+
+    def _checked(self, url: str, body: bytes) -> bytes:
+        """What comes without TLS and without a digest is compared with the checksums beside it."""
+        if url.startswith("http:"):
+            sums = self.read_once(urljoin(url, CHECKSUMS)) or b""
+            line = f"{hashlib.sha256(body).hexdigest()}  {MANIFEST}\n".encode()
+            if sums and line not in sums:
+                raise DamagedTransferError(f"{url} is not what {CHECKSUMS} says", _AGAIN)
+        return body
+
+
+def read_channel(body: bytes) -> tuple[str, str] | None:
+    """Where a channel leads, and the SHA-256 of the manifest there; None for anything else."""
+    try:
+        content = json.loads(body)
+        target, sha256 = content["manifest"], content["sha256"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    if not (isinstance(target, str) and isinstance(sha256, str) and content.get("schema") == 1):
+        return None
+    return target, sha256

@@ -1,0 +1,43 @@
+"""upload: from a version here to a registry, a web server or a directory elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import InputError
+from builder.model.manifest import Manifest
+from builder.system.signature import sign_version
+from builder.system.versions import read_manifest
+from builder.transports.base import Options, Pushed
+from builder.transports.oci import DEFAULT_TAG, is_tag, is_version
+from builder.transports.targets import open_transport
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """What an upload did: the version, the tags that mean it now, and what was sent."""
+
+    manifest: Manifest
+    tags: tuple[str, ...]
+    pushed: Pushed
+
+
+def upload(version: Path, target: str, tags: Sequence[str], options: Options, sign: Path | None = None) -> Uploaded:
+    """Sends what `target` lacks of a version and moves the tags to it; signs it first with the key `sign`.
+
+    Without tags the version becomes the target's `latest`. Half an upload is never found under a name.
+    """
+    manifest = read_manifest(version)
+    transport, own_tags = open_transport(target, options)
+    names = tuple(dict.fromkeys((*own_tags, *tags))) or (DEFAULT_TAG,)
+    for name in names:
+        if not is_tag(name) or is_version(name):
+            raise InputError(f"{name!r} cannot be a tag", "letters, digits, `.`, `_`, `-`, and no version's name")
+    if sign is not None:
+        with options.progress.step("sign"):
+            sign_version(version, sign)
+    with options.progress.step("upload"):
+        pushed = transport.push(version, manifest, names)
+    return Uploaded(manifest, names, pushed)

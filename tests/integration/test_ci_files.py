@@ -1,0 +1,93 @@
+"""The files of docs/ci work as they stand."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from builder.transports.base import Options
+from tests.images import DISKLESS, ROOT, ssh_key
+from tests.places import HASTY, registry_place
+from tests.require import needs_tool
+from tests.servers import PASSWORD, USER, run_registry
+from tests.versions import make_version
+
+CI = ROOT / "docs/ci"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What the script needs of a clone, and a `make` on PATH that builds in no time."""
+    clone = tmp_path / "clone"
+    (clone / "docs").mkdir(parents=True)
+    shutil.copytree(CI, clone / "docs/ci")
+    (clone / "recipes").mkdir()
+    (clone / "recipes/lab.yml").write_text("schema: 1\nimage: lab\n", encoding="ascii")
+    (clone / ".venv/bin").mkdir(parents=True)
+    (clone / ".venv/bin/diskless").symlink_to(DISKLESS)
+    make_version(tmp_path / "built")
+    program = tmp_path / "bin/make"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\nset -e\n[ "$*" = "build RECIPE=recipes/lab.yml" ]\ncp -a {tmp_path}/built output\n',
+        encoding="ascii",
+    )
+    program.chmod(0o755)
+    return clone
+
+
+@needs_tool("docker-registry", "htpasswd", "ssh-keygen")
+@pytest.mark.parametrize("signed", [False, True])
+def test_build_and_upload(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signed: bool) -> None:
+    monkeypatch.setenv("DISKLESS_USERNAME", USER)
+    monkeypatch.setenv("DISKLESS_PASSWORD", PASSWORD)
+    monkeypatch.setenv("DISKLESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("SIGNING_KEY", ssh_key().read_text(encoding="ascii") if signed else "")
+    with run_registry(tmp_path / "server", auth="basic") as server:
+        place = registry_place(server, Options(retries=HASTY))
+        subprocess.run([checkout / "docs/ci/build-and-upload", "recipes/lab.yml", place.target], check=True)
+        source = place.open("testing")
+        assert (source.signature() is not None) == signed
+    assert not list(tmp_path.glob("tmp.*"))
+
+
+@pytest.mark.parametrize("name", ["github.yml", "gitlab-ci.yml"])
+def test_pipelines(name: str) -> None:
+    text = (CI / name).read_text(encoding="utf-8")
+    pipeline = yaml.safe_load(text)
+    if name == "github.yml":
+        steps = pipeline["jobs"]["image"]["steps"]
+        commands = "\n".join(step["run"] for step in steps if "run" in step)
+        assert {step["uses"] for step in steps if "uses" in step} == {"actions/checkout@v4", "actions/cache@v4"}
+        assert pipeline["permissions"]["packages"] == "write"
+    else:
+        commands = "\n".join(pipeline["build and upload"]["script"])
+    subprocess.run(["sh", "-n"], input=commands.encode(), check=True)
+    script, recipe = re.findall(r"docs/ci/[a-z-]+|recipes/[a-z-]+\.yml", commands)
+    assert os.access(ROOT / script, os.X_OK)
+    assert (ROOT / recipe).is_file()
+
+
+@needs_tool("systemd-analyze")
+def test_units(tmp_path: Path) -> None:
+    for name in ("diskless-update@.service", "diskless-update@.timer"):
+        text = (CI / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace("/usr/local/bin/diskless", DISKLESS), encoding="utf-8")
+    units = [tmp_path / "diskless-update@lab.service", tmp_path / "diskless-update@lab.timer"]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in done.stderr.splitlines() if "diskless-update" in line]
+    assert (done.returncode, complaints) == (0, [])
+    timer = configparser.ConfigParser()
+    timer.read(CI / "diskless-update@.timer", encoding="utf-8")
+    assert timer["Timer"]["RandomizedDelaySec"] == "30min"
