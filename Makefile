@@ -32,8 +32,9 @@ format: $(BIN)/pytest ## put the code into its form
 bench: host-test $(BIN)/pytest ## compare with peers in the same run
 	$(SUDO) $(BIN)/python -m tests.bench
 
-docs: $(BIN)/diskless ## write docs/recipe.md from the model
+docs: $(BIN)/diskless ## write the documents that are made from the model
 	$(BIN)/python -m builder.render.reference > docs/recipe.md
+	$(BIN)/python -m builder.render.events > docs/events.md
 
 clean: ## remove what make made, but not output/
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -134,7 +134,13 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
 
 def _unpack(version: Path, bench: Bench, progress: Progress) -> None:
     bench.root.mkdir(parents=True)
-    unpack(version / ROOTFS, version / INDEX, bench.root, progress.tick)
+    with progress.task("unpack", bench.manifest.entries, "files") as task:
+
+        def count(name: str) -> None:
+            task.advance()
+            progress.tick(name)
+
+        unpack(version / ROOTFS, version / INDEX, bench.root, count)
     for name, content in read_members(version / BUNDLE).items():
         path = bench.tftp_root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ def build(recipe_file: RecipeFile, output: Path, cache: Path, progress: Progress
     with (
         _workspace(output) as workspace,
         _keep_failed_log(workspace, image),
-        Runner(workspace.path / LOG, progress.tick) as runner,
+        Runner(workspace.path / LOG, progress.output) as runner,
     ):
         context = _context(recipe_file, workspace, cache, runner, progress)
         lock = resolve.run(context)
@@ -90,7 +90,7 @@ def _context(recipe_file: RecipeFile, workspace: Workspace, cache: Path, runner:
         temporary=workspace.temporary,
         readable=installer.readable(recipe),
     )
-    job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages, progress.note, progress.warn)
+    job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages, progress)
     return Context(recipe_file, workspace, sandbox, installer(job), progress)
 
 

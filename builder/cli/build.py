@@ -9,7 +9,8 @@ import click
 
 from builder.build import Built
 from builder.build import build as run_build
-from builder.cli.options import cache_option, json_option, output_option, quiet_option, recipe_argument
+from builder.cli.options import cache_option, json_option, output_option, recipe_argument
+from builder.cli.reporting import reports_progress
 from builder.loader import load_recipe
 from builder.system.progress import Progress
 
@@ -18,18 +19,19 @@ from builder.system.progress import Progress
 @recipe_argument
 @output_option
 @cache_option
-@quiet_option
 @json_option
-def build(recipe: Path, output: Path, cache: Path, quiet: bool, as_json: bool) -> None:
+@reports_progress
+def build(recipe: Path, output: Path, cache: Path, as_json: bool, progress: Progress) -> None:
     """Build the image of RECIPE into OUTPUT/IMAGE/VERSION.
 
     Prints the directory of the version. Needs root.
     """
-    progress = Progress(quiet=quiet)
     built = run_build(load_recipe(recipe), output, cache, progress)
-    click.echo(json.dumps(_result(built, progress), indent=1) if as_json else built.directory)
+    result = _result(built, progress)
     if built.unchanged:
         progress.note("nothing changed: this version was there already")
+    click.echo(json.dumps(result, indent=1) if as_json else built.directory)
+    progress.result(result)
 
 
 def _result(built: Built, progress: Progress) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from builder.cli.main import cli
+from builder.render.events import events_reference
 from builder.render.reference import recipe_reference
 from builder.render.server import DhcpService, Export, dnsmasq_config, exports
 from tests.images import ROOT
@@ -16,6 +17,10 @@ def read(name: str) -> str:
 
 def test_the_recipe_reference_is_made_from_the_model() -> None:
     assert read("docs/recipe.md") == recipe_reference(), "run `make docs`"
+
+
+def test_the_events_are_described_from_the_model() -> None:
+    assert read("docs/events.md") == events_reference(), "run `make docs`"
 
 
 def test_the_server_page_shows_the_rendered_texts() -> None:
