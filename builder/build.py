@@ -30,11 +30,15 @@ _NEEDED_BYTES = 3 << 30
 
 @dataclass(frozen=True)
 class Built:
-    """A finished build: the version's directory, its manifest, and whether it was there before."""
+    """A finished build.
+
+    unchanged: the version was there already; previous: the manifest of what was the newest version before, if any
+    """
 
     directory: Path
     manifest: Manifest
     unchanged: bool
+    previous: Manifest | None
 
 
 def build(recipe_file: RecipeFile, output: Path, cache: Path, progress: Progress) -> Built:
@@ -114,6 +118,7 @@ def _publish(workspace: Workspace, image: Path, manifest: Manifest) -> Built:
     target = image / manifest.version
     shutil.copyfile(workspace.path / LOG, workspace.artifacts / LOG)
     image.mkdir(parents=True, exist_ok=True)
+    previous = _previous(image)
     unchanged = target.exists()
     if unchanged:
         _check_same(target, manifest)
@@ -125,7 +130,13 @@ def _publish(workspace: Workspace, image: Path, manifest: Manifest) -> Built:
         sync_directory(image)
     swap_symlink(image / LATEST, manifest.version)
     (image / FAILED_LOG).unlink(missing_ok=True)
-    return Built(target, manifest, unchanged)
+    return Built(target, manifest, unchanged, previous)
+
+
+def _previous(image: Path) -> Manifest | None:
+    with contextlib.suppress(InputError):
+        return read_manifest(image / LATEST)
+    return None
 
 
 def _check_same(target: Path, manifest: Manifest) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -12,7 +14,10 @@ from builder.build import build as run_build
 from builder.cli.options import cache_option, json_option, output_option, recipe_argument
 from builder.cli.reporting import reports_progress
 from builder.loader import load_recipe
+from builder.model.difference import compare
+from builder.render.summary import summary
 from builder.system.progress import Progress
+from builder.system.versions import LATEST
 
 
 @click.command()
@@ -28,10 +33,19 @@ def build(recipe: Path, output: Path, cache: Path, as_json: bool, progress: Prog
     """
     built = run_build(load_recipe(recipe), output, cache, progress)
     result = _result(built, progress)
-    if built.unchanged:
-        progress.note("nothing changed: this version was there already")
+    for line in summarize(built, progress.seconds):
+        progress.note(line)
     click.echo(json.dumps(result, indent=1) if as_json else built.directory)
     progress.result(result)
+
+
+def summarize(built: Built, seconds: Mapping[str, float]) -> tuple[str, ...]:
+    """The closing lines of a build."""
+    same = built.previous is None or built.previous.root_digest == built.manifest.root_digest
+    difference = None if same or built.previous is None else compare(built.previous, built.manifest)
+    unchanged = ("nothing changed: this version was there already",) if built.unchanged else ()
+    latest = shlex.quote(str(built.directory.parent / LATEST))
+    return (*unchanged, *summary(built.manifest, difference, seconds, f"diskless boot {latest}"))
 
 
 def _result(built: Built, progress: Progress) -> dict[str, object]:

@@ -12,6 +12,7 @@ from builder.cli.boot import boot
 from builder.cli.build import build
 from builder.cli.check import check
 from builder.cli.deploy import deploy
+from builder.cli.diff import diff
 from builder.cli.failures import explain_failure
 from builder.cli.prune import prune
 from builder.cli.refresh import refresh
@@ -28,7 +29,7 @@ def cli(debug: bool) -> None:
     """Builds images for machines without disks, and boots them."""
 
 
-for command in (check, build, boot, deploy, rollback, status, prune, verify, refresh):
+for command in (check, build, boot, deploy, rollback, status, prune, verify, refresh, diff):
     cli.add_command(command)
 
 

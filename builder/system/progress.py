@@ -59,8 +59,8 @@ class Task:
         self.unit = unit
         self.counts = counts
         self._measure = measure
-        self._done = measure() if measure is not None else 0
-        self._samples = collections.deque([(time.monotonic(), self._done)])
+        self._done = 0
+        self._samples = collections.deque([(time.monotonic(), self.done)])
 
     @property
     def done(self) -> int:
