@@ -14,9 +14,11 @@ from builder.cli.check import check
 from builder.cli.deploy import deploy
 from builder.cli.diff import diff
 from builder.cli.failures import explain_failure
+from builder.cli.init import init
 from builder.cli.prune import prune
 from builder.cli.refresh import refresh
 from builder.cli.rollback import rollback
+from builder.cli.schema import schema
 from builder.cli.status import status
 from builder.cli.verify import verify
 from builder.errors import DisklessError
@@ -29,7 +31,7 @@ def cli(debug: bool) -> None:
     """Builds images for machines without disks, and boots them."""
 
 
-for command in (check, build, boot, deploy, rollback, status, prune, verify, refresh, diff):
+for command in (init, check, build, boot, deploy, rollback, status, prune, verify, refresh, diff, schema):
     cli.add_command(command)
 
 

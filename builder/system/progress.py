@@ -24,6 +24,7 @@ from builder.system.terminal import Terminal
 _REFRESH_SECONDS = 0.12
 _REPORT_SECONDS = 0.5
 _RATE_SECONDS = 8.0  # what the rate is taken over: steady enough to read, and yet of now
+_YOUNG_SECONDS = 2.0  # before that, a rate is no ground for a forecast
 
 
 class Reporter(Protocol):
@@ -60,6 +61,7 @@ class Task:
         self.counts = counts
         self._measure = measure
         self._done = 0
+        self._began = time.monotonic()
         self._samples = collections.deque([(time.monotonic(), self.done)])
 
     @property
@@ -86,7 +88,8 @@ class Task:
             self._samples.popleft()
         since, before = self._samples[0]
         rate = (done - before) / (now - since) if now > since and done > before else None
-        left = None if self.total is None or rate is None else max(0, self.total - done) / rate
+        known = self.total is not None and rate is not None and now - self._began >= _YOUNG_SECONDS
+        left = max(0, (self.total or 0) - done) / rate if known and rate else None
         return Measured(self.name, done, self.total, self.unit, rate, left, finished)
 
 

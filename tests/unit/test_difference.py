@@ -99,7 +99,7 @@ def write_version(directory: Path, manifest: Manifest, names: tuple[str, ...]) -
     version = directory / manifest.image / manifest.version
     version.mkdir(parents=True)
     (version / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
-    more = [FileRecord(name, FILE, 0o644, 0, 0, 0, 1000, "45" * 32, "", {}, 0) for name in names]
+    more = [FileRecord(name, FILE, 0o644, 0, 0, 0, 1000, "45" * 32, "", {}, 1) for name in names]
     index = dataclasses.replace(INDEX, files=(*INDEX.files, *more))
     (version / INDEX_NAME).write_bytes(zstandard.compress(index.to_json()))
     return version

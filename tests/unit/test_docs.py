@@ -6,7 +6,8 @@ import textwrap
 
 from builder.cli.main import cli
 from builder.render.events import events_reference
-from builder.render.reference import recipe_reference
+from builder.render.reference import recipe_reference, site_reference
+from builder.render.schema import json_schema
 from builder.render.server import DhcpService, Export, dnsmasq_config, exports
 from tests.images import ROOT
 
@@ -17,6 +18,14 @@ def read(name: str) -> str:
 
 def test_the_recipe_reference_is_made_from_the_model() -> None:
     assert read("docs/recipe.md") == recipe_reference(), "run `make docs`"
+
+
+def test_the_site_reference_is_made_from_the_model() -> None:
+    assert read("docs/site.md") == site_reference(), "run `make docs`"
+
+
+def test_the_schema_beside_the_recipes_is_made_from_the_model() -> None:
+    assert read("recipes/recipe.schema.json") == json_schema("recipe"), "run `make docs`"
 
 
 def test_the_events_are_described_from_the_model() -> None:
