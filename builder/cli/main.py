@@ -13,6 +13,7 @@ from builder.cli.build import build
 from builder.cli.check import check
 from builder.cli.deploy import deploy
 from builder.cli.diff import diff
+from builder.cli.doctor import doctor
 from builder.cli.failures import explain_failure
 from builder.cli.init import init
 from builder.cli.prune import prune
@@ -31,7 +32,7 @@ def cli(debug: bool) -> None:
     """Builds images for machines without disks, and boots them."""
 
 
-for command in (init, check, build, boot, deploy, rollback, status, prune, verify, refresh, diff, schema):
+for command in (init, check, build, boot, deploy, rollback, status, prune, verify, refresh, diff, doctor, schema):
     cli.add_command(command)
 
 
