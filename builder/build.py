@@ -13,8 +13,9 @@ from builder.errors import AuditError, DisklessError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.registry import INSTALLERS
 from builder.loader import RecipeFile
+from builder.model.difference import Difference, compare
 from builder.model.manifest import LOG, Manifest
-from builder.stages import audit, configure, fetch, initramfs, install, pack, resolve, scrub
+from builder.stages import audit, configure, fetch, initramfs, install, pack, report, resolve, scrub
 from builder.stages.context import Context
 from builder.system.files import free_bytes, swap_symlink, sync_directory
 from builder.system.progress import Progress
@@ -32,13 +33,14 @@ _NEEDED_BYTES = 3 << 30
 class Built:
     """A finished build.
 
-    unchanged: the version was there already; previous: the manifest of what was the newest version before, if any
+    unchanged: the version was there already
+    difference: from what was the newest version before; None where that was none, or the same
     """
 
     directory: Path
     manifest: Manifest
     unchanged: bool
-    previous: Manifest | None
+    difference: Difference | None
 
 
 def build(recipe_file: RecipeFile, output: Path, cache: Path, progress: Progress) -> Built:
@@ -59,7 +61,9 @@ def build(recipe_file: RecipeFile, output: Path, cache: Path, progress: Progress
         scrub.run(context)
         audit.run(context)
         manifest = pack.run(context, lock, kernel, epoch)
-        return _publish(workspace, image, manifest)
+        difference = _difference(image, manifest)
+        report.run(context, manifest, difference)
+        return Built(*_publish(workspace, image, manifest), difference)
 
 
 def preflight(recipe_file: RecipeFile, output: Path) -> None:
@@ -113,12 +117,11 @@ def _keep_failed_log(workspace: Workspace, image: Path) -> Iterator[None]:
         raise
 
 
-def _publish(workspace: Workspace, image: Path, manifest: Manifest) -> Built:
+def _publish(workspace: Workspace, image: Path, manifest: Manifest) -> tuple[Path, Manifest, bool]:
     """Gives the artifacts their name; a version that is already there stays as it is."""
     target = image / manifest.version
     shutil.copyfile(workspace.path / LOG, workspace.artifacts / LOG)
     image.mkdir(parents=True, exist_ok=True)
-    previous = _previous(image)
     unchanged = target.exists()
     if unchanged:
         _check_same(target, manifest)
@@ -130,12 +133,13 @@ def _publish(workspace: Workspace, image: Path, manifest: Manifest) -> Built:
         sync_directory(image)
     swap_symlink(image / LATEST, manifest.version)
     (image / FAILED_LOG).unlink(missing_ok=True)
-    return Built(target, manifest, unchanged, previous)
+    return target, manifest, unchanged
 
 
-def _previous(image: Path) -> Manifest | None:
+def _difference(image: Path, manifest: Manifest) -> Difference | None:
     with contextlib.suppress(InputError):
-        return read_manifest(image / LATEST)
+        previous = read_manifest(image / LATEST)
+        return compare(previous, manifest) if previous.root_digest != manifest.root_digest else None
     return None
 
 

@@ -14,7 +14,6 @@ from builder.build import build as run_build
 from builder.cli.options import cache_option, json_option, output_option, recipe_argument
 from builder.cli.reporting import reports_progress
 from builder.loader import load_recipe
-from builder.model.difference import compare
 from builder.render.summary import summary
 from builder.system.progress import Progress
 from builder.system.versions import LATEST
@@ -41,11 +40,9 @@ def build(recipe: Path, output: Path, cache: Path, as_json: bool, progress: Prog
 
 def summarize(built: Built, seconds: Mapping[str, float]) -> tuple[str, ...]:
     """The closing lines of a build."""
-    same = built.previous is None or built.previous.root_digest == built.manifest.root_digest
-    difference = None if same or built.previous is None else compare(built.previous, built.manifest)
     unchanged = ("nothing changed: this version was there already",) if built.unchanged else ()
     latest = shlex.quote(str(built.directory.parent / LATEST))
-    return (*unchanged, *summary(built.manifest, difference, seconds, f"diskless boot {latest}"))
+    return (*unchanged, *summary(built.manifest, built.difference, seconds, f"diskless boot {latest}"))
 
 
 def _result(built: Built, progress: Progress) -> dict[str, object]:

@@ -120,11 +120,17 @@ class Progress:
         self._open: list[str] = []
         self._tasks: list[Task] = []
         self._seconds: dict[str, float] = {}
+        self._warnings: list[str] = []
 
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds that each finished top-level step took, in order."""
         return dict(self._seconds)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """All warnings so far."""
+        return tuple(self._warnings)
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -177,6 +183,7 @@ class Progress:
 
     def warn(self, text: str) -> None:
         """One line that stays, also when quiet."""
+        self._warnings.append(text)
         self._emit(Warned(text))
 
     def tick(self, text: str) -> None:
