@@ -37,6 +37,7 @@ docs: $(BIN)/diskless ## write the documents that are made from the model
 	$(BIN)/python -m builder.render.reference site > docs/site.md
 	$(BIN)/diskless schema recipe > recipes/recipe.schema.json
 	$(BIN)/python -m builder.render.events > docs/events.md
+	$(BIN)/python -m builder.cli.manual > docs/diskless.1
 
 clean: ## remove what make made, but not output/
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

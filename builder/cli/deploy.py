@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from builder.cli.options import json_option, output_option, quiet_option, store_option
+from builder.cli.options import complete_version, json_option, output_option, quiet_option, store_option
 from builder.deploy import Deployed, DeployOptions
 from builder.deploy import deploy as run_deploy
 from builder.store.differences import shown
@@ -17,7 +17,7 @@ from builder.system.versions import find_version
 
 
 @click.command()
-@click.argument("target", metavar="[VERSION | IMAGE]", required=False)
+@click.argument("target", metavar="[VERSION | IMAGE]", required=False, shell_complete=complete_version)
 @store_option
 @click.option("--server", metavar="ADDRESS", help="This server's address as clients see it, if site.yml does not say.")
 @click.option("--keep", type=click.IntRange(min=1), help="Then prune this image to so many versions.")

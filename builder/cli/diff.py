@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from builder.cli.options import json_option, output_option
+from builder.cli.options import complete_version, json_option, output_option
 from builder.model.difference import Difference, FileDifference, compare, compare_files
 from builder.model.manifest import INDEX
 from builder.model.quantity import format_change
@@ -19,8 +19,8 @@ from builder.system.versions import find_version, read_manifest
 
 
 @click.command()
-@click.argument("old")
-@click.argument("new")
+@click.argument("old", shell_complete=complete_version)
+@click.argument("new", shell_complete=complete_version)
 @click.option("--files", is_flag=True, help="Also list every file that differs.")
 @output_option
 @json_option

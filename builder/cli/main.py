@@ -11,6 +11,7 @@ import click
 from builder.cli.boot import boot
 from builder.cli.build import build
 from builder.cli.check import check
+from builder.cli.completion import completion
 from builder.cli.deploy import deploy
 from builder.cli.diff import diff
 from builder.cli.doctor import doctor
@@ -32,7 +33,22 @@ def cli(debug: bool) -> None:
     """Builds images for machines without disks, and boots them."""
 
 
-for command in (init, check, build, boot, deploy, rollback, status, prune, verify, refresh, diff, doctor, schema):
+for command in (
+    init,
+    check,
+    build,
+    boot,
+    deploy,
+    rollback,
+    status,
+    prune,
+    verify,
+    refresh,
+    diff,
+    doctor,
+    schema,
+    completion,
+):
     cli.add_command(command)
 
 

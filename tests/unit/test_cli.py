@@ -15,7 +15,7 @@ from tests.images import DISKLESS, ROOT, run_diskless, write_recipe
 from tests.unit.command import run_command
 
 SUITE = {"name": "debian", "suite": "bookworm"}
-COMMANDS = ("check", "build", "boot", "diff", "doctor", "init", "schema")
+COMMANDS = ("check", "build", "boot", "completion", "diff", "doctor", "init", "schema")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
