@@ -13,18 +13,22 @@ from builder.bootlab.guest import Guest, GuestError, Machine
 from builder.bootlab.lab import Lab, Served
 from builder.bootlab.settings import LabSettings
 from builder.errors import BootError, HostError
-from builder.model.manifest import BUNDLE, INDEX, ROOTFS, Manifest
-from builder.render.pxe import KERNEL, image_entry, pxelinux_config
+from builder.model.generation import BootName
+from builder.model.manifest import Manifest
+from builder.model.site import Site
+from builder.render.pxe import KERNEL
 from builder.render.server import Export
-from builder.system.members import read_members
+from builder.render.server_files import VERSIONS_FSID, WRITABLE_FSID
+from builder.store.activation import activate
+from builder.store.layout import Store, open_store
+from builder.store.staging import add_version
 from builder.system.progress import Progress
 from builder.system.run import describe_status
-from builder.system.unpack import unpack
-from builder.system.versions import read_manifest, verify_artifacts
+from builder.system.source import DirectorySource
+from builder.system.versions import read_manifest
 from builder.system.workspace import open_workspace
 
 STORE = "/disklessroot"
-_WRITABLE_FSID = 1
 
 
 @dataclass(frozen=True)
@@ -70,19 +74,33 @@ class BootResult:
 
 @dataclass(frozen=True)
 class Bench:
-    """A lab that serves one version to which nothing has happened yet: the served files may still be changed.
+    """A lab that serves one version from a store of its own: the served files may still be changed.
 
-    root: the root directory that the guest will mount; tftp_root: loaders, kernel, pxelinux.cfg
+    root: the root directory that the guest will mount; boot_files: its kernel and initramfs, below the TFTP root
     """
 
     lab: Lab
     manifest: Manifest
-    root: Path
-    tftp_root: Path
+    store: Store
+
+    @property
+    def root(self) -> Path:
+        """What the guest will mount."""
+        return self.store.root_of(self.manifest)
+
+    @property
+    def tftp_root(self) -> Path:
+        """Loaders, menus, kernels."""
+        return self.store.boot
+
+    @property
+    def boot_files(self) -> Path:
+        """The version's kernel and initramfs, as TFTP serves them."""
+        return self.store.boot_files(self.manifest.image, BootName(self.manifest.version))
 
     def power_on(self, console_log: Path, machine: Machine | None = None) -> Guest:
         """Starts a guest."""
-        return self.lab.power_on(console_log, self.tftp_root / KERNEL, machine)
+        return self.lab.power_on(console_log, self.boot_files / KERNEL, machine)
 
 
 def boot(version: Path, options: BootOptions, progress: Progress) -> BootResult:
@@ -113,7 +131,7 @@ def default_console_log(version: Path) -> Path:
 
 @contextlib.contextmanager
 def open_bench(version: Path, options: BootOptions, progress: Progress) -> Iterator[Bench]:
-    """A lab that serves `version` from a private copy; nothing of it is left at the end."""
+    """A lab that serves `version` as a deploy would, from a private store; nothing of it is left at the end."""
     manifest = read_manifest(version)
     if os.geteuid() != 0:
         raise HostError("a boot needs root", "sudo diskless boot ...: it makes namespaces and a network of its own")
@@ -121,45 +139,41 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
         work = stack.enter_context(open_workspace(options.work.absolute())).path
         logs = work / "lab"
         logs.mkdir()
+        store = stack.enter_context(open_store(work / "store", progress.note, create=True))
         lab = stack.enter_context(Lab(logs, options.settings))
-        export = _export(work, options.settings.network.subnet)
-        bench = Bench(lab, manifest, work / "writable" / manifest.image / manifest.version / "root", work / "boot")
-        with progress.step("unpack"):
-            verify_artifacts(version, manifest)
-            _unpack(version, bench, progress)
+        with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
+            source = DirectorySource(version)
+            add_version(store, source, source.manifest(), on_file)
         with progress.step("serve"):
-            _serve(bench, export)
+            bench = Bench(lab, manifest, store)
+            activate(store, lab_site(lab, store), {manifest.image: BootName(manifest.version)}, "boot")
+            serve_store(lab, store, manifest)
         yield bench
 
 
-def _unpack(version: Path, bench: Bench, progress: Progress) -> None:
-    bench.root.mkdir(parents=True)
-    with progress.task("unpack", bench.manifest.entries, "files") as task:
-
-        def count(name: str) -> None:
-            task.advance()
-            progress.tick(name)
-
-        unpack(version / ROOTFS, version / INDEX, bench.root, count)
-    for name, content in read_members(version / BUNDLE).items():
-        path = bench.tftp_root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+def lab_site(lab: Lab, store: Store) -> Site:
+    """What the lab's server is, for a store that it serves: its address, and the arguments that show what guests do."""
+    network = lab.settings.network
+    seen_as = str(Path(lab.nfs.client_path(store_exports(store, network.subnet)[0])).parent)
+    return Site(server=network.server, subnet=network.subnet, path=seen_as, cmdline=lab.settings.kernel_arguments)
 
 
-def _export(work: Path, clients: str) -> Export:
-    """The store of read-write roots, as a deployed one is exported."""
-    return Export(str(work / "writable"), f"{STORE}/writable", clients, _WRITABLE_FSID, writable=True)
+def store_exports(store: Store, clients: str) -> tuple[Export, ...]:
+    """The two directories of a store that are exported, as the lab's clients see them."""
+    return (
+        Export(str(store.versions), f"{STORE}/versions", clients, VERSIONS_FSID, writable=False),
+        Export(str(store.writable), f"{STORE}/writable", clients, WRITABLE_FSID, writable=True),
+    )
 
 
-def _serve(bench: Bench, export: Export) -> None:
-    """Writes the boot configuration that a deploy would write, with the lab's arguments, and starts the servers."""
-    lab, manifest = bench.lab, bench.manifest
-    path = f"{lab.nfs.client_path(export)}/{bench.root.relative_to(export.directory)}"
-    location = f"{lab.settings.network.server}:{path}"
-    entry = image_entry(manifest, location, more=lab.settings.kernel_arguments)
-    (bench.tftp_root / "pxelinux.cfg/default").write_text(pxelinux_config([entry]), "utf-8")
-    lab.serve(Served(bench.tftp_root, (export,), location))
+def serve_store(lab: Lab, store: Store, manifest: Manifest | None = None) -> None:
+    """Starts the lab's servers for a deployed store; DHCP's root-path names the root of `manifest`."""
+    exported = store_exports(store, lab.settings.network.subnet)
+    location = None
+    if manifest is not None:
+        seen_as = Path(lab.nfs.client_path(exported[0])).parent
+        location = f"{lab.settings.network.server}:{seen_as / store.root_of(manifest).relative_to(store.root)}"
+    lab.serve(Served(store.boot, exported, location))
 
 
 def _exercise(guest: Guest, options: BootOptions, progress: Progress, result: BootResult) -> None:

@@ -14,7 +14,8 @@ from builder.loader import load_site
 from builder.model.generation import BootName, Generation
 from builder.model.manifest import INDEX, Manifest
 from builder.model.site import Site
-from builder.store.activation import activate, missing_pins, site_of
+from builder.store.activation import activate, check_cmdline, missing_pins, site_of
+from builder.store.boot_files import set_up_loaders
 from builder.store.differences import Differences, compare
 from builder.store.generations import active_generation, history, previous_boot_name, require_active
 from builder.store.layout import Store, open_store
@@ -22,7 +23,7 @@ from builder.store.pruning import Decision, PruneOptions, decide
 from builder.store.pruning import prune as remove_versions
 from builder.store.recovery import recover
 from builder.store.refresh import choose_kernel, take_kernel
-from builder.store.staging import check_same, link_boot_files, parse_manifest, publish, set_up_loaders, stage
+from builder.store.staging import add_version, parse_manifest
 from builder.store.usage import versions_in_use
 from builder.system.progress import Progress
 from builder.system.source import Source
@@ -72,12 +73,12 @@ def deploy(source: Source, root: Path, options: DeployOptions, progress: Progres
         site = load_site_of(store, options.server)
         data = source.manifest()
         manifest = parse_manifest(source, data)
-        unpacked = None
-        if not check_same(store, source, manifest):
-            unpacked = _add(store, source, data, progress)
+        check_cmdline(store, site, manifest)
+        with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
+            unpacked = add_version(store, source, data, on_file)
         with progress.step("activate"):
-            link_boot_files(store, manifest)
-            set_up_loaders(store, manifest, replace=options.replace_loaders)
+            if options.replace_loaders:
+                set_up_loaders(store, manifest, replace=True)
             replaced = _replaced(store, manifest) if options.activate else None
             generation = _activate(store, site, manifest, options)
             _warn_of_pins(store, site, generation, progress)
@@ -105,7 +106,7 @@ def refresh(root: Path, image: str, kernel: str | None, progress: Progress) -> t
         if manifest.root.mode != "rw":
             raise InputError(f"{image} has a read-only root: no client can have changed its kernel", "build it again")
         name = take_kernel(store, manifest, choose_kernel(store, manifest, kernel))
-        if name is None:
+        if name == active:
             return None
         return activate(store, site, {image: name}, f"refresh {image} {name}"), name
 
@@ -132,12 +133,6 @@ def _opened(root: Path, progress: Progress, *, create: bool = False) -> Iterator
         for path in recover(store):
             progress.note(f"removed what an interrupted run left: {path}")
         yield store
-
-
-def _add(store: Store, source: Source, data: bytes, progress: Progress) -> Unpacked:
-    with progress.step("unpack"), stage(store, source, data, progress.tick) as staged:
-        publish(store, staged)
-    return staged.unpacked
 
 
 def _activate(store: Store, site: Site, manifest: Manifest, options: DeployOptions) -> Generation:

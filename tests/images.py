@@ -71,9 +71,19 @@ def build_image(image: str, base: str = "debian-nfs", **changes: Any) -> Path:
 @functools.cache
 def debian_image() -> Path:
     """The Debian recipe with a key for root, built once a test run."""
+    return build_image("debian-nfs", files=[authorized_key()])
+
+
+@functools.cache
+def overlay_image() -> Path:
+    """The Debian recipe of a shared read-only root with a key for root, built once a test run."""
+    return build_image("debian-nfs-overlay", "debian-nfs-overlay", files=[authorized_key()])
+
+
+def authorized_key() -> dict[str, str]:
+    """The file that lets this test run in as root, for a recipe's `files`."""
     public_key = ssh_key().with_suffix(".pub").read_text(encoding="ascii")
-    key = {"path": "/root/.ssh/authorized_keys", "text": public_key, "mode": "0600"}
-    return build_image("debian-nfs", files=[key])
+    return {"path": "/root/.ssh/authorized_keys", "text": public_key, "mode": "0600"}
 
 
 @contextlib.contextmanager

@@ -23,6 +23,8 @@ class Fault(enum.StrEnum):
     NO_NFS_SERVER = "NFS server not reached"
     WRONG_EXPORT = "wrong export"
     MOUNT_REFUSED = "mount refused"
+    NFS_VERSION = "NFS version not served"
+    NO_OVERLAY = "overlay not mounted"
     NO_INIT = "init missing"
     INIT_KILLED = "init killed"
     MOUNT_HANGS = "hang while mounting"
@@ -47,6 +49,10 @@ ADVICE = {
     Fault.WRONG_EXPORT: "does nfsroot=SERVER:/path in pxelinux.cfg/default name a directory exactly as it is exported?",
     Fault.MOUNT_REFUSED: "may this client's subnet mount the directory nfsroot= names (exports(5)), with"
     " no_root_squash, and does the server speak the NFS version asked for?",
+    Fault.NFS_VERSION: "the server does not speak the NFS version of nfsroot=...,vers=: allow it there (vers4.2=y in"
+    " /etc/nfs.conf), or set another root.nfs.version in the recipe",
+    Fault.NO_OVERLAY: "is root.overlay_size, or diskless.overlay= on the kernel command line, an amount that tmpfs(5)"
+    " understands, and has the kernel the modules tmpfs and overlay?",
     Fault.NO_INIT: "the root was mounted but holds no init: is nfsroot= the root directory itself, and was the image"
     " unpacked whole?",
     Fault.INIT_KILLED: "init died, most often because it could not read its root file system: check the export, its"
@@ -99,11 +105,16 @@ _SIGNS = (
             r"|Root device mounted successfully, but \S+ does not exist"
         ),
     ),
+    (Fault.NO_OVERLAY, _line(r"diskless: overlay failed")),
     (Fault.INIT_KILLED, _line(r"Attempted to kill init")),
     (Fault.PANIC, _line(r"Kernel panic - not syncing|VFS: Unable to mount root fs")),
     (Fault.EMERGENCY, _line(r"You are in emergency mode|Cannot open access to console, the root account is locked")),
 )
 # what the mount of the root says, before the initramfs tries again or gives up
+_NO_SUCH_VERSION = _line(r"mount.*Protocol not supported")
+_NO_LOCATION = _line(r"diskless: there is no root")
+_NO_ANSWER = _line(r"diskless: no address for")
+_MOUNTING = _line(r"diskless: mounting .*")
 _REFUSED = _line(r"access denied|Permission denied|not permitted|refused by server")
 _NO_SUCH_EXPORT = _line(r"mount call failed.*No such file|server replied: No such file|mount\S*: .*No such file")
 _UNREACHABLE = _line(
@@ -112,9 +123,9 @@ _UNREACHABLE = _line(
 )
 _GAVE_UP = _line(
     r"^\(initramfs\)|Dropping to a shell|You are now being dropped into an emergency shell"
-    r"|Bailing out, you are on your own"
+    r"|Bailing out, you are on your own|diskless: giving up"
 )
-_RETRIES = re.compile(r"Retrying nfs mount")
+_RETRIES = re.compile(r"Retrying nfs mount|diskless: try \d+ of ")
 _MOUNT_TRIES = 3
 _NOT_RESPONDING = _line(r"nfs: server \S+ not responding")
 _RESPONDING_AGAIN = re.compile(r"nfs: server \S+ OK")
@@ -188,9 +199,14 @@ def _diagnose_mount(logs: Logs) -> Diagnosis:
         # nfs-ganesha refuses what it does not find; the kernel's server says that there is no such file
         return Diagnosis(Fault.WRONG_EXPORT, f"{refused[0].strip()} (there is no {asked})")
     for fault, said in (
+        (Fault.NO_LEASE, _NO_ANSWER),
         (Fault.MOUNT_REFUSED, _REFUSED),
+        (Fault.NFS_VERSION, _NO_SUCH_VERSION),
+        (Fault.WRONG_EXPORT, _NO_LOCATION),
         (Fault.WRONG_EXPORT, _NO_SUCH_EXPORT),
         (Fault.NO_NFS_SERVER, _UNREACHABLE),
+        # the kernel tries for minutes to reach a server that does not answer at all
+        (Fault.NO_NFS_SERVER, _MOUNTING),
     ):
         found = said.search(logs.console)
         if found:

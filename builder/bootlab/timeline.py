@@ -41,8 +41,11 @@ _LOADER = re.compile(r"sent \S+?/l?pxelinux\.0 to ")
 _CONSOLE = {
     Milestone.KERNEL: re.compile(r"Linux version \d|Run /init as init process"),
     Milestone.INITRAMFS: re.compile(r"Run /init as init process|Loading, please wait"),
-    # initramfs-tools runs its nfs-bottom scripts when the root is mounted, mkinitcpio its late and cleanup hooks
-    Milestone.ROOT: re.compile(r"Running /scripts/(?:nfs|init)-bottom|^:: running (?:late|cleanup) hook ", re.M),
+    # initramfs-tools runs its nfs-bottom scripts when the root is mounted, mkinitcpio its late and cleanup hooks; what
+    # we mount ourselves we announce
+    Milestone.ROOT: re.compile(
+        r"diskless: root mounted|Running /scripts/(?:nfs|init)-bottom|^:: running (?:late|cleanup) hook ", re.M
+    ),
     Milestone.INIT: re.compile(r"systemd\[1\]: systemd \d|Welcome to |INIT: version"),
     Milestone.LOGIN: re.compile(r"^\S+ login: ?", re.M),
     Milestone.OFF: re.compile(r"reboot: Power down|reboot: System halted"),

@@ -53,6 +53,7 @@ def init(
     ask = _Asker(yes)
     name = DistributionName(distribution or ask("Distribution", _known(found), _distribution))
     called = image or ask("Name of the image", f"{name.value}-nfs", _image)
+    shared = RootMode(mode or ask("Root: shared by many (overlay), or written to by one (rw)", "overlay", _mode))
     card = interface or ask("Network card of the clients' network", found.interface or "eth0", str)
     address = _server(ask, found, card, server, subnet)
     router = found.router if found.router and ipaddress.ip_address(found.router) in address.network else None
@@ -61,7 +62,7 @@ def init(
     answers = Answers(
         distribution=name,
         image=_image(called),
-        mode=RootMode(mode or RootMode.RW),
+        mode=shared,
         server=address,
         suite=(found.suite or SUITE) if name is DistributionName.DEBIAN else None,
         mirrorlist=found.mirrorlist if name is DistributionName.ARCH else None,
@@ -113,6 +114,12 @@ def _known(found: Surroundings) -> str:
 def _distribution(text: str) -> str:
     if text not in list(DistributionName):
         raise InputError(f"{text!r} is no distribution", f"one of {', '.join(DistributionName)}")
+    return text
+
+
+def _mode(text: str) -> str:
+    if text not in list(RootMode):
+        raise InputError(f"{text!r} is no mode", f"one of {', '.join(RootMode)}")
     return text
 
 

@@ -21,6 +21,7 @@ from builder.cli.prune import prune
 from builder.cli.refresh import refresh
 from builder.cli.rollback import rollback
 from builder.cli.schema import schema
+from builder.cli.server_config import server_config
 from builder.cli.status import status
 from builder.cli.verify import verify
 from builder.errors import DisklessError
@@ -33,23 +34,13 @@ def cli(debug: bool) -> None:
     """Builds images for machines without disks, and boots them."""
 
 
-for command in (
-    init,
-    check,
-    build,
-    boot,
-    deploy,
-    rollback,
-    status,
-    prune,
-    verify,
-    refresh,
-    diff,
-    doctor,
-    schema,
-    completion,
+for group in (
+    (init, check, build, boot, diff),
+    (deploy, rollback, status, prune, verify, refresh, server_config),
+    (doctor, schema, completion),
 ):
-    cli.add_command(command)
+    for command in group:
+        cli.add_command(command)
 
 
 def main() -> None:

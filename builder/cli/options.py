@@ -24,7 +24,6 @@ cache_option = click.option(
     show_default=True,
     help="Where downloaded packages are kept; builds share it. [env: DISKLESS_CACHE]",
 )
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Report errors and warnings only.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 store_option = click.option(
     "--to",

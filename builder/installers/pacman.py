@@ -129,7 +129,7 @@ class PacmanInstaller:
         """Installs offline. The initramfs' configuration goes first, mkinitcpio's own hook is left for its stage."""
         tree = self._job.tree
         prepare_tree(tree)
-        for entry in initramfs_entries(self._job.recipe.initramfs):
+        for entry in initramfs_entries(self._job.recipe.initramfs, self._job.recipe.root):
             Tree(tree).write(entry)
         dbpath = give_databases(self._databases / "sync", tree)
         hooks = self._mask_hooks()

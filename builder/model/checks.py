@@ -6,6 +6,7 @@ import collections
 from collections.abc import Iterator, Sequence
 
 from builder.model.checks_arch import arch_contradictions
+from builder.model.checks_root import root_contradictions
 from builder.model.fault import Fault, Place
 from builder.model.recipe import (
     ArchDistribution,
@@ -30,7 +31,8 @@ _LOCALES_BUILT_IN = ("C", "POSIX", "C.UTF-8")
 def contradictions(recipe: Recipe) -> list[Fault]:
     """All contradictions of a recipe; an empty list when it can work."""
     found: list[Fault] = []
-    for check in (_names, _repeated, _empty, _files, _filesystems, _network, _system, _distribution, _boot):
+    checks = (_names, _repeated, _empty, _files, _filesystems, _network, _system, _distribution, _boot)
+    for check in (*checks, root_contradictions):
         found.extend(check(recipe))
     return found
 
@@ -204,26 +206,12 @@ def _boot(recipe: Recipe) -> Iterator[Fault]:
         name = word.partition("=")[0]
         if name in _OURS and "=" in word:
             yield Fault(place, f"'{word}' cannot be set here: {_OURS[name]}", "remove it")
-        if word == "ro" and recipe.root.mode == "rw":
-            yield Fault(place, "'ro' contradicts root.mode: rw", "remove one of the two")
     if sum(len(word.encode()) + 1 for word in recipe.boot.cmdline) > _CMDLINE_LIMIT:
         yield Fault(
             ("boot", "cmdline"),
             f"more than {_CMDLINE_LIMIT} bytes of kernel arguments",
             "remove some: the kernel reads 2047 in all",
         )
-    for position, option in enumerate(recipe.root.nfs.options):
-        name = option.partition("=")[0]
-        if name in ("vers", "nfsvers", "v3", "v4"):
-            yield Fault(("root", "nfs", "options", position), f"'{option}' is set by root.nfs.version", "remove it")
-        if name in ("ro", "rw"):
-            yield Fault(("root", "nfs", "options", position), f"'{option}' is set by root.mode", "remove it")
-        if option in ("udp", "proto=udp"):
-            yield Fault(
-                ("root", "nfs", "options", position),
-                f"'{option}': kernels no longer mount NFS over UDP (CONFIG_NFS_DISABLE_UDP_SUPPORT)",
-                "remove it; TCP is the default",
-            )
 
 
 def _unit(name: str) -> str:

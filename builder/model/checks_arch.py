@@ -12,8 +12,10 @@ from builder.model.recipe import (
     Init,
     Mkinitcpio,
     NetworkClient,
+    NfsVersion,
     Recipe,
     Repository,
+    RootMode,
     Signatures,
 )
 
@@ -31,6 +33,9 @@ _HOOKS_OF_2012 = {
 }
 # interfaces are configured by these forms alone: with BOOTIF the hook appends `::DEVICE`, which fits `ip=:::` only
 BOOTIF_FORM = "ip=:::"
+# the hooks that mount a root from NFS: of mkinitcpio-nfs-utils, and ours
+NET_HOOK, DISKLESS_HOOK = "net", "diskless"
+_ROOT_HOOKS = (NET_HOOK, DISKLESS_HOOK)
 
 
 def arch_contradictions(recipe: Recipe, distribution: ArchDistribution) -> Iterator[Fault]:
@@ -41,7 +46,8 @@ def arch_contradictions(recipe: Recipe, distribution: ArchDistribution) -> Itera
     yield from _selection(recipe, distribution)
     yield from _init(recipe)
     if isinstance(recipe.initramfs, Mkinitcpio):
-        yield from _hooks(recipe, recipe.initramfs)
+        yield from _hooks(recipe.initramfs)
+        yield from _root_hooks(recipe, recipe.initramfs)
         yield from _network(recipe, recipe.initramfs)
     else:
         yield Fault(
@@ -137,9 +143,8 @@ def _init(recipe: Recipe) -> Iterator[Fault]:
         )
 
 
-def _hooks(recipe: Recipe, initramfs: Mkinitcpio) -> Iterator[Fault]:
+def _hooks(initramfs: Mkinitcpio) -> Iterator[Fault]:
     hooks = initramfs.hooks
-    systemd = [hook for hook in hooks if hook == "systemd" or hook.startswith("sd-")]
     for position, hook in enumerate(hooks):
         place: Place = ("initramfs", "hooks", position)
         if hook in hooks[:position]:
@@ -156,18 +161,43 @@ def _hooks(recipe: Recipe, initramfs: Mkinitcpio) -> Iterator[Fault]:
                 "'autodetect' keeps only the drivers of the build host's hardware, so other clients find no network",
                 "remove it; if every client has the build host's hardware, add autodetect: true",
             )
-        if hook == "net" and systemd:
+
+
+def _root_hooks(recipe: Recipe, initramfs: Mkinitcpio) -> Iterator[Fault]:
+    """What the hooks that mount the root need beside them, and what they cannot mount."""
+    hooks = initramfs.hooks
+    systemd = [hook for hook in hooks if hook == "systemd" or hook.startswith("sd-")]
+    for position, hook in enumerate(hooks):
+        if hook not in _ROOT_HOOKS or hook in hooks[:position]:
+            continue
+        place: Place = ("initramfs", "hooks", position)
+        if systemd:
             yield Fault(
                 place,
-                f"'net' is never run beside '{systemd[0]}': it has a script for the busybox init only",
+                f"'{hook}' is never run beside '{systemd[0]}': it has a script for the busybox init only",
                 "use base and udev instead of the systemd hooks",
             )
-        if hook == "net" and "base" not in hooks[:position]:
-            yield Fault(place, "'net' needs 'base' before it, which brings the init that runs it", "add base in front")
-        if hook == "net" and "udev" not in hooks and not systemd and _only_nfs(initramfs.modules):
+        if "base" not in hooks[:position]:
+            yield Fault(
+                place, f"'{hook}' needs 'base' before it, which brings the init that runs it", "add base in front"
+            )
+        if "udev" not in hooks and not systemd and _only_nfs(initramfs.modules):
             yield Fault(place, "without 'udev' no network driver would be loaded", "add udev, or the driver to modules")
-    if "net" in hooks and "mkinitcpio-nfs-utils" not in recipe.packages:
-        yield Fault(("initramfs", "hooks"), "the hook 'net' is of mkinitcpio-nfs-utils", "add it to packages")
+        yield from _limits(recipe, hook, place)
+    if set(_ROOT_HOOKS) <= set(hooks):
+        yield Fault(("initramfs", "hooks"), "'net' and 'diskless' both mount the root", "keep one of the two")
+
+
+def _limits(recipe: Recipe, hook: str, place: Place) -> Iterator[Fault]:
+    """What a hook asks of the packages, and which roots it can mount."""
+    root = recipe.root
+    if "mkinitcpio-nfs-utils" not in recipe.packages:
+        whose = "is" if hook == NET_HOOK else "needs ipconfig"
+        yield Fault(place, f"the hook '{hook}' {whose} of mkinitcpio-nfs-utils", "add it to packages")
+    if hook == NET_HOOK and root.mode is not RootMode.RW:
+        yield Fault(place, f"'net' cannot make a root of mode {root.mode}", "write diskless in its place")
+    elif hook == NET_HOOK and root.nfs.version is not NfsVersion.V3:
+        yield Fault(place, f"'net' mounts NFSv3 only, root.nfs.version is {root.nfs.version}", "write diskless instead")
 
 
 def _only_nfs(modules: tuple[str, ...]) -> bool:
@@ -176,11 +206,11 @@ def _only_nfs(modules: tuple[str, ...]) -> bool:
 
 def _network(recipe: Recipe, initramfs: Mkinitcpio) -> Iterator[Fault]:
     own = {file.path.rpartition("/")[2] for file in recipe.files if file.path.startswith("/etc/initcpio/install/")}
-    if "net" not in initramfs.hooks and not own & set(initramfs.hooks):
+    if not {*_ROOT_HOOKS, *own} & set(initramfs.hooks):
         yield Fault(
             ("initramfs", "hooks"),
             "no hook mounts the root from NFS",
-            "add net, or a hook of your own in files as /etc/initcpio/install/NAME and /etc/initcpio/hooks/NAME",
+            "add diskless or net, or files of your own, /etc/initcpio/install/NAME and /etc/initcpio/hooks/NAME",
         )
     words = recipe.boot.cmdline
     if "net" in initramfs.hooks and not any(word.startswith("ip=") for word in words):

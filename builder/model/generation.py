@@ -42,6 +42,7 @@ class Generation:
     default: the image of clients that the site does not know
     active: image -> name of its boot files, BootName as text
     made: seconds since 1970; reason: what was asked for, for people
+    menus: name of a file in pxelinux.cfg/ -> its SHA-256
     """
 
     number: int
@@ -50,6 +51,7 @@ class Generation:
     active: Mapping[str, str]
     made: int
     reason: str
+    menus: Mapping[str, str] = dataclasses.field(default_factory=dict)
     schema: int = SCHEMA
 
     def boot_name(self, image: str) -> BootName | None:

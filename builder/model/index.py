@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ SCHEMA = 1
 DIRECTORY, FILE, SYMLINK, HARDLINK = "d", "f", "l", "h"
 _TYPES = (DIRECTORY, FILE, SYMLINK, HARDLINK)
 _XATTR_NAMESPACES = ("user.", "security.", "trusted.", "system.")  # xattr(7)
+_TIMES = range(-(2**31), 2**34)  # what ext4 can hold, seconds
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # in no name of a file, or of no UTF-8
 LARGEST_FRAME = 1 << 20
 _COLUMN_TYPES = (str, str, int, int, int, int, int, str, str, dict, int)
 _COLUMNS = ("path", "type", "mode", "uid", "gid", "mtime", "size", "sha256", "link", "xattrs", "frame")
@@ -127,8 +130,8 @@ def _check_files(files: Sequence[FileRecord], frames: int) -> None:
     for file in files:
         known = file.path not in seen and file.type in _TYPES and bool(file.link) == (file.type in (SYMLINK, HARDLINK))
         numbers = 0 <= file.mode <= 0o7777 and 0 <= file.uid < 2**32 - 1 and 0 <= file.gid < 2**32 - 1
-        sizes = abs(file.mtime) < 2**40 and 0 <= file.size < 2**62 and 0 <= file.frame < frames
-        if not (known and numbers and sizes and (not file.xattrs or all(map(_is_xattr, file.xattrs.items())))):
+        sizes = file.mtime in _TIMES and 0 <= file.size < 2**62 and 0 <= file.frame < frames
+        if not (known and numbers and sizes and _has_what_its_type_has(file)):
             raise ValueError(f"not an index: {file.path!r} comes twice or has an impossible value")
         if file.type == HARDLINK and not _is_same_file(file, seen.get(file.link)):
             raise ValueError(f"not an index: {file.path!r} is a hard link to {file.link!r}, which does not come before")
@@ -136,6 +139,15 @@ def _check_files(files: Sequence[FileRecord], frames: int) -> None:
             raise ValueError(f"not an index: {file.path!r} lies before what comes before it")
         seen[file.path] = file
         frame = file.frame
+
+
+def _has_what_its_type_has(file: FileRecord) -> bool:
+    """Only files have a size and a digest; names are text; further names have no attributes of their own."""
+    if file.type != FILE and (file.size or file.sha256):
+        return False
+    if file.xattrs and (file.type == HARDLINK or not all(map(_is_xattr, file.xattrs.items()))):
+        return False
+    return _NO_TEXT.search(file.path) is None and (not file.link or _NO_TEXT.search(file.link) is None)
 
 
 def _is_same_file(link: FileRecord, file: FileRecord | None) -> bool:
@@ -147,7 +159,7 @@ def _is_same_file(link: FileRecord, file: FileRecord | None) -> bool:
 
 def _is_xattr(item: tuple[str, str]) -> bool:
     name, value = item
-    if type(value) is not str or not name.startswith(_XATTR_NAMESPACES) or "\0" in name:
+    if type(value) is not str or not name.startswith(_XATTR_NAMESPACES) or _NO_TEXT.search(name) is not None:
         return False
     try:
         return bytes.fromhex(value).hex() == value

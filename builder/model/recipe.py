@@ -20,6 +20,7 @@ from builder.model.syntax import (
     KernelArgument,
     KeyringPath,
     LocaleName,
+    MemorySize,
     MirrorUrl,
     Mode,
     ModuleName,
@@ -103,12 +104,15 @@ class RootMode(enum.StrEnum):
     """How clients use their root."""
 
     RW = "rw"
+    OVERLAY = "overlay"
 
 
 class NfsVersion(enum.StrEnum):
     """The NFS protocol that the root is mounted with."""
 
     V3 = "3"
+    V4_1 = "4.1"
+    V4_2 = "4.2"
 
 
 class Loader(enum.StrEnum):
@@ -254,7 +258,10 @@ class Mkinitcpio:
     modules: tuple[ModuleName, ...] = key("further kernel modules; those of NFS are always in it", ())
     binaries: tuple[ProgramPath, ...] = key("programs, with the libraries they need", ())
     files: tuple[ProgramPath, ...] = key("files of the image that it also needs", ())
-    hooks: tuple[HookName, ...] = key("all hooks in their order", ("base", "udev", "modconf", "net"))
+    hooks: tuple[HookName, ...] = key(
+        "all hooks in their order; net (rw over NFSv3) or our diskless (any root) mounts the root",
+        ("base", "udev", "modconf", "net"),
+    )
     autodetect: bool = key("allow the hook autodetect, which knows the build host's hardware only", False)
     compression: Compression = key("how it is compressed", Compression.ZSTD)
 
@@ -274,7 +281,13 @@ class Nfs:
 class Root:
     """The root file system as clients see it."""
 
-    mode: RootMode = key("rw: one root that clients write to", RootMode.RW)
+    mode: RootMode = key(
+        "rw: one root that clients write to; overlay: read-only and shared, each client's changes stay in its memory",
+        RootMode.RW,
+    )
+    overlay_size: MemorySize | None = key(
+        "overlay only: how much a client may write, of its memory or with k, m, g; left out: 50%", None
+    )
     nfs: Nfs = key("the mount", Nfs)
 
 

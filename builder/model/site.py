@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
 from builder.model.syntax import (
     Address,
-    FilePath,
     HostName,
     ImageName,
     InterfaceName,
     KernelArgument,
     NfsOption,
+    StorePath,
     Syntax,
     key,
 )
 
-MacAddress = Annotated[str, Syntax("MAC address", r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "52:54:00:12:34:56")]
-Ipv4 = Annotated[str, Syntax("IPv4 address", r"[0-9.]+", "192.168.1.1", ipaddress.IPv4Address)]
-Subnet = Annotated[str, Syntax("IPv4 subnet", r"[0-9.]+/[0-9]+", "192.168.1.0/24", ipaddress.IPv4Network)]
+
+def _with_colons(text: str) -> str:
+    """A MAC address as other systems write it (52-54-00-12-34-56, 5254.0012.3456) in our form."""
+    digits = re.sub(r"[-.: ]", "", text)
+    return ":".join(digits[start : start + 2] for start in range(0, len(digits), 2))
+
+
+MacAddress = Annotated[
+    str,
+    Syntax("MAC address", r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "52:54:00:12:34:56", mend=_with_colons),
+]
+IPV4 = Syntax(
+    "IPv4 address", r"[0-9.]+", "192.168.1.1", ipaddress.IPv4Address, mend=lambda text: text.partition("/")[0]
+)
+Ipv4 = Annotated[str, IPV4]
+Subnet = Annotated[
+    str,
+    Syntax(
+        "IPv4 subnet",
+        r"[0-9.]+/[0-9]+",
+        "192.168.1.0/24",
+        ipaddress.IPv4Network,
+        mend=lambda text: str(ipaddress.IPv4Network(text, strict=False)),
+    ),
+]
 VersionName = Annotated[str, Syntax("version", r"[0-9]{8}-[0-9a-f]{8}", "20261101-0123abcd")]
 LeaseTime = Annotated[str, Syntax("lease time", r"[0-9]{1,6}[smhd]?|infinite", "12h")]
 
@@ -55,8 +78,8 @@ class Site:
     interface: InterfaceName | None = key("the server's network card that the clients are on", None)
     dhcp: SiteDhcp | None = key("addresses for unknown clients", None)
     router: Ipv4 | None = key("the clients' way out; left out: none", None)
-    nameservers: tuple[Address, ...] = key("the clients' name servers; left out: this server", ())
-    path: FilePath | None = key(
+    nameservers: tuple[Address, ...] = key("the clients' name servers; left out: none are sent", ())
+    path: StorePath | None = key(
         "what clients call the store's directory, if the NFS server shows it under another name", None
     )
     nfs_options: tuple[NfsOption, ...] = key("mount options for every image, after its own", ())
@@ -70,3 +93,8 @@ class Site:
     def network(self) -> ipaddress.IPv4Network:
         """The clients' network."""
         return ipaddress.IPv4Network(self.subnet or f"{self.server}/24", strict=False)
+
+    @property
+    def known(self) -> tuple[SiteClient, ...]:
+        """The clients that have an address of their own."""
+        return tuple(client for client in self.clients if client.address is not None)

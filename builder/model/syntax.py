@@ -17,12 +17,24 @@ from typing import Annotated, Any
 
 @dataclass(frozen=True)
 class Syntax:
-    """A named kind of value: `pattern` must match it whole, `check` (if any) raises ValueError on the rest."""
+    """A named kind of value: `pattern` must match it whole, `check` (if any) raises ValueError on the rest.
+
+    `mend` makes of a common other way of writing it what is accepted, for the hint; it may raise ValueError.
+    """
 
     name: str
     pattern: str
     example: str
     check: Callable[[str], object] | None = None
+    mend: Callable[[str], str] | None = None
+
+    def hint(self, text: str) -> str:
+        """What to write instead of `text`, which is not accepted."""
+        try:
+            mended = "" if self.mend is None else self.mend(text)
+        except ValueError:
+            mended = ""
+        return f"did you mean '{mended}'?" if mended and self.accepts(mended) else f"write it like {self.example}"
 
     def accepts(self, text: str) -> bool:
         """Whether `text` is such a value."""
@@ -142,6 +154,12 @@ ProgramPath = Annotated[
     str,
     Syntax("absolute path of plain characters", r"/[A-Za-z0-9._/+@:-]+", "/usr/bin/mount.nfs4", _stays_inside),
 ]
+# what means the same, unquoted, in every file that names it: exports, dnsmasq.conf, units, a kernel command line
+STORE_PATH = Syntax(
+    "plain absolute path (letters, digits and . _ - + @)", r"/[A-Za-z0-9._/+@-]+", "/disklessroot", _is_plain
+)
+StorePath = Annotated[str, STORE_PATH]
+MemorySize = Annotated[str, Syntax("amount of memory", r"(100|[1-9][0-9]?)%|[1-9][0-9]{0,8}[kmg]", "50% or 2g")]
 HookName = Annotated[str, Syntax("mkinitcpio hook", r"[A-Za-z0-9][A-Za-z0-9._+-]*", "modconf")]
 Mode = Annotated[str, Syntax("octal file mode", r"[0-7]{3,4}", "0644")]
 Owner = Annotated[str, Syntax("numeric owner", r"(0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,8})", "0:0")]

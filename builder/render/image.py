@@ -22,7 +22,7 @@ def image_entries(recipe: Recipe, sources: Mapping[str, bytes]) -> list[TreeEntr
         *system_entries(recipe.system, locale_file=_locale_file(recipe.distribution)),
         TreeFile("/etc/fstab", fstab(recipe.filesystems).encode()),
         *network_entries(recipe.network),
-        *initramfs_entries(recipe.initramfs),
+        *initramfs_entries(recipe.initramfs, recipe.root),
         *_init_entries(recipe),
         *(_own(file, sources) for file in recipe.files),
     ]

@@ -9,15 +9,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
+from builder.model.checks_arch import DISKLESS_HOOK, NET_HOOK
 from builder.model.entry import TreeEntry, TreeFile
-from builder.model.recipe import Initramfs, InitramfsTools, Mkinitcpio
+from builder.model.recipe import Initramfs, InitramfsTools, Mkinitcpio, NfsVersion, Root, RootMode
+from builder.render import netroot
 
-# what a root on NFSv3 needs, whatever the network driver; the driver of most virtual machines costs nothing
-_NFS_MODULES = ("nfs", "nfsv3")
 _HEAD = "# written by diskless from the recipe's initramfs\n"
 _LINK_HOOK = "diskless-link"
 MKINITCPIO_DROP_IN = "/etc/mkinitcpio.conf.d/diskless.conf"
-_NET_HOOK = "net"
+_ROOT_HOOKS = (NET_HOOK, DISKLESS_HOOK)
 
 # A link negotiates for seconds after it is switched on. ipconfig sends its first request at once and the next one ten
 # seconds later (klibc 2.0.12), so that without this every boot waits those ten seconds.
@@ -49,16 +49,25 @@ run_hook() {{
 """
 _LINK_INSTALL = """\
 #!/usr/bin/bash
-# written by diskless: waits for the network's link before the hook net asks for an address
+# written by diskless: waits for the network's link before the next hook asks for an address
 build() {
 	add_runscript
 }
 """
 
 
-def initramfs_entries(initramfs: Initramfs) -> list[TreeEntry]:
-    """The files that configure the recipe's generator."""
-    return _mkinitcpio(initramfs) if isinstance(initramfs, Mkinitcpio) else _initramfs_tools(initramfs)
+def initramfs_entries(initramfs: Initramfs, root: Root) -> list[TreeEntry]:
+    """The files that configure the recipe's generator, with the scripts that mount `root`."""
+    return _mkinitcpio(initramfs, root) if isinstance(initramfs, Mkinitcpio) else _initramfs_tools(initramfs, root)
+
+
+def root_modules(root: Root) -> tuple[str, ...]:
+    """The kernel modules that mounting `root` needs, whatever the network driver.
+
+    That of NFSv3 is always there, so that a server's `vers=3` works for any image.
+    """
+    newer = ("nfsv4",) if root.nfs.version is not NfsVersion.V3 else ()
+    return ("nfs", "nfsv3", *newer, *(("overlay",) if root.mode is RootMode.OVERLAY else ()))
 
 
 def initramfs_arguments(initramfs: Initramfs) -> list[str]:
@@ -70,7 +79,7 @@ def initramfs_arguments(initramfs: Initramfs) -> list[str]:
     """
     if not isinstance(initramfs, Mkinitcpio):
         return []
-    return ["rootdelay=0", *(["net.ifnames=0"] if _NET_HOOK in initramfs.hooks else [])]
+    return ["rootdelay=0", *(["net.ifnames=0"] if set(_ROOT_HOOKS) & set(initramfs.hooks) else [])]
 
 
 def preset(pkgbase: str) -> str:
@@ -99,22 +108,30 @@ def image_path(pkgbase: str) -> str:
     return f"/boot/initramfs-{pkgbase}.img"
 
 
-def _initramfs_tools(initramfs: InitramfsTools) -> list[TreeEntry]:
-    """A drop-in that wins over initramfs.conf, the list of modules, and a script."""
-    config = f"BOOT=nfs\nMODULES={initramfs.drivers}\nCOMPRESS={initramfs.compression}\n"
-    modules = "".join(f"{name}\n" for name in dict.fromkeys((*_NFS_MODULES, *initramfs.modules)))
-    return [
+def _initramfs_tools(initramfs: InitramfsTools, root: Root) -> list[TreeEntry]:
+    """A drop-in that wins over initramfs.conf, the list of modules, and scripts.
+
+    scripts/nfs of initramfs-tools, which has klibc's nfsmount, mounts NFSv3 only and makes no overlay.
+    """
+    is_theirs = (root.mode, root.nfs.version) == (RootMode.RW, NfsVersion.V3)
+    boot = "nfs" if is_theirs else "diskless"
+    config = f"BOOT={boot}\nMODULES={initramfs.drivers}\nCOMPRESS={initramfs.compression}\n"
+    modules = "".join(f"{name}\n" for name in dict.fromkeys((*root_modules(root), *initramfs.modules)))
+    entries: list[TreeEntry] = [
         TreeFile("/etc/initramfs-tools/conf.d/diskless.conf", (_HEAD + config).encode()),
         TreeFile("/etc/initramfs-tools/modules", (_HEAD + modules).encode()),
         TreeFile("/etc/initramfs-tools/scripts/nfs-premount/diskless-link", _AWAIT_LINK.encode(), 0o755),
     ]
+    if not is_theirs:
+        entries.append(TreeFile("/etc/initramfs-tools/scripts/diskless", netroot.boot_script(root).encode()))
+    return entries
 
 
-def _mkinitcpio(initramfs: Mkinitcpio) -> list[TreeEntry]:
+def _mkinitcpio(initramfs: Mkinitcpio, root: Root) -> list[TreeEntry]:
     """A drop-in with all of HOOKS: the shipped line, which it replaces, has autodetect and no network."""
-    hooks = [word for name in initramfs.hooks for word in ([_LINK_HOOK, name] if name == _NET_HOOK else [name])]
+    hooks = [word for name in initramfs.hooks for word in ([_LINK_HOOK, name] if name in _ROOT_HOOKS else [name])]
     config = (
-        f"MODULES={_array(dict.fromkeys((*_NFS_MODULES, *initramfs.modules)))}\n"
+        f"MODULES={_array(dict.fromkeys((*root_modules(root), *initramfs.modules)))}\n"
         f"BINARIES={_array(initramfs.binaries)}\n"
         f"FILES={_array(initramfs.files)}\n"
         f"HOOKS={_array(hooks)}\n"
@@ -122,9 +139,18 @@ def _mkinitcpio(initramfs: Mkinitcpio) -> list[TreeEntry]:
     )
     entries: list[TreeEntry] = [TreeFile(MKINITCPIO_DROP_IN, (_HEAD + config).encode())]
     if _LINK_HOOK in hooks:
-        entries.append(TreeFile(f"/etc/initcpio/install/{_LINK_HOOK}", _LINK_INSTALL.encode(), 0o755))
-        entries.append(TreeFile(f"/etc/initcpio/hooks/{_LINK_HOOK}", _LINK_RUNTIME.encode(), 0o755))
+        entries += _hook(_LINK_HOOK, _LINK_INSTALL, _LINK_RUNTIME)
+    if DISKLESS_HOOK in hooks:
+        entries += _hook(DISKLESS_HOOK, netroot.INSTALL, netroot.runtime_hook(root))
     return entries
+
+
+def _hook(name: str, install: str, runtime: str) -> list[TreeEntry]:
+    """A hook of mkinitcpio: what it adds to the image, and what it does in it."""
+    return [
+        TreeFile(f"/etc/initcpio/install/{name}", install.encode(), 0o755),
+        TreeFile(f"/etc/initcpio/hooks/{name}", runtime.encode(), 0o755),
+    ]
 
 
 def _array(words: Iterable[str]) -> str:

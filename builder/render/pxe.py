@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from builder.model.checks_arch import BOOTIF_FORM
 from builder.model.manifest import Manifest
-from builder.model.recipe import Generator
+from builder.model.recipe import Generator, NfsVersion, RootMode
 
 _MKINITCPIO = Generator.MKINITCPIO.value
+# the only root that the hook net and scripts/nfs of initramfs-tools can mount
+_ROOT_OF_OTHERS = (RootMode.RW.value, NfsVersion.V3.value)
 KERNEL, INITRAMFS = "vmlinuz", "initramfs.img"
 # where PXELINUX stops reading a kernel command line (COMMAND_LINE_SIZE of x86 is 2048 with the final NUL)
 CMDLINE_BYTES = 2047
@@ -38,17 +40,23 @@ class Entry:
 def root_arguments(manifest: Manifest, location: str | None) -> list[str]:
     """The arguments that name the root: `location` is SERVER:/path, None leaves both to DHCP option 17.
 
-    With None no mount options can be given: scripts/nfs of initramfs-tools takes `auto` literally, and the net hook
-    reads them from nfsroot= only.
+    With None no mount options can be given for the root that is not mounted by our scripts: scripts/nfs of
+    initramfs-tools takes `auto` literally, and the net hook reads them from nfsroot= only.
     """
+    first = ["rootfstype=nfs", "root=/dev/nfs"] if manifest.initramfs == _MKINITCPIO else ["root=/dev/nfs"]
+    if _is_mounted_by_us(manifest):
+        return [*first, _nfsroot(manifest, location or "auto")]
     if manifest.initramfs == _MKINITCPIO:
-        named = [] if location is None else [_mkinitcpio_nfsroot(manifest, location)]
-        return ["rootfstype=nfs", "root=/dev/nfs", *named]
-    return ["root=/dev/nfs", "nfsroot=auto" if location is None else _nfsroot(manifest, location)]
+        return first if location is None else [*first, _mkinitcpio_nfsroot(manifest, location)]
+    return [*first, "nfsroot=auto" if location is None else _nfsroot(manifest, location)]
+
+
+def _is_mounted_by_us(manifest: Manifest) -> bool:
+    return (manifest.root.mode, manifest.root.version) != _ROOT_OF_OTHERS
 
 
 def _mkinitcpio_nfsroot(manifest: Manifest, location: str) -> str:
-    """Of nfsmount in mkinitcpio-nfs-utils, whose word for the version is v3."""
+    """Of nfsmount in mkinitcpio-nfs-utils, whose word for the version is v3; our hook knows it too."""
     return ",".join([f"nfsroot={location}", f"v{manifest.root.version}", *manifest.root.options])
 
 
@@ -107,9 +115,10 @@ def entry_lines(entry: Entry) -> list[str]:
 def wants_bootif(manifest: Manifest) -> bool:
     """Whether PXELINUX should say which card it came through: the net hook appends it to `ip=:::` as the device.
 
-    With any other ip= the pair makes no sense to ipconfig (`dhcp::eth0`), and the root is not mounted.
+    With any other ip= the pair makes no sense to ipconfig (`dhcp::eth0`), and the root is not mounted. A root that the
+    net hook cannot mount is mounted by our hook, which understands both.
     """
-    return manifest.initramfs == _MKINITCPIO and BOOTIF_FORM in manifest.cmdline
+    return manifest.initramfs == _MKINITCPIO and (_is_mounted_by_us(manifest) or BOOTIF_FORM in manifest.cmdline)
 
 
 def bundle_config(manifest: Manifest) -> str:

@@ -33,7 +33,7 @@ _SERVER = ipaddress.IPv4Interface("192.168.1.1/24")
 _EXAMPLE = Answers(
     DistributionName.DEBIAN,
     "debian-nfs",
-    RootMode.RW,
+    RootMode.OVERLAY,
     _SERVER,
     suite="bookworm",
     interface="eth1",

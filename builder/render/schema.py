@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import re
 import types
 import typing
 from typing import Annotated, Any, get_args, get_origin
@@ -100,7 +101,9 @@ def _text(syntax: Syntax) -> Schema:
 def _written(value: object) -> list[object]:
     """How a fixed value may be written: `3` is a number to YAML, whatever we make of it."""
     plain = value.value if isinstance(value, enum.Enum) else value
-    return [plain, int(plain)] if isinstance(plain, str) and plain.isdigit() else [plain]
+    if isinstance(plain, str) and re.fullmatch(r"\d+(\.\d+)?", plain):
+        return [plain, float(plain) if "." in plain else int(plain)]
+    return [plain]
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

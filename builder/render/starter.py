@@ -54,7 +54,9 @@ def recipe_text(answers: Answers) -> str:
         image=answers.image,
         distribution=_distribution(answers),
         files=_files(answers.ssh_key),
-        mode=answers.mode.value,
+        root=_ROOTS[answers.mode],
+        hook="diskless" if answers.mode is RootMode.OVERLAY else "net",
+        ip="ip=dhcp" if answers.mode is RootMode.OVERLAY else "ip=:::",
     )
 
 
@@ -101,6 +103,18 @@ def _dhcp(answers: Answers) -> list[str]:
     return ["# Another DHCP server gives the addresses. Where there is none, this one can:", f"# {line}"]
 
 
+_ROOTS = {
+    RootMode.RW: """\
+# Clients write to their root, so each needs one of its own; `mode: overlay` is for one that many share.
+root: {mode: rw, nfs: {version: 3}}
+""",
+    RootMode.OVERLAY: """\
+# Any number of clients share this root, read-only; what one changes is in its memory, and gone when it is switched off.
+# `mode: rw` is for a single client that keeps what it writes.
+root: {mode: overlay, nfs: {version: 4.2}}
+""",
+}
+
 _DEBIAN = """\
 # {image}: a Debian image for machines without disks, written by `diskless init`.
 #
@@ -146,7 +160,7 @@ filesystems:
 network: {{client: dhcpcd, inform: true, interface: eth0}}
 
 initramfs: {{generator: initramfs-tools, drivers: netboot}}
-root: {{mode: {mode}, nfs: {{version: 3}}}}
+{root}
 boot: {{loaders: [pxelinux], cmdline: ["ip=dhcp"]}}
 """
 
@@ -168,7 +182,7 @@ packages:
   - base
   - linux
   - mkinitcpio
-  - mkinitcpio-nfs-utils    # the hook net, which mounts the root
+  - mkinitcpio-nfs-utils    # its ipconfig asks for the address
   - nfs-utils
   - openssh
   - nano
@@ -184,9 +198,9 @@ system:
 # The address that the machine booted with carries its root: the unit that is written keeps it.
 network: {{client: systemd-networkd}}
 
-initramfs: {{generator: mkinitcpio, hooks: [base, udev, modconf, net]}}
-root: {{mode: {mode}, nfs: {{version: 3}}}}
-boot: {{loaders: [pxelinux], cmdline: ["ip=:::"]}}
+initramfs: {{generator: mkinitcpio, hooks: [base, udev, modconf, {hook}]}}
+{root}
+boot: {{loaders: [pxelinux], cmdline: ["{ip}"]}}
 """
 
 _SITE = """\

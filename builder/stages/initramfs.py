@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import AuditError, InputError
 from builder.model.recipe import ArchDistribution, Compression, Mkinitcpio
+from builder.render.initramfs import root_modules
 from builder.stages import mkinitcpio
 from builder.stages.context import Context
 from builder.system.cpio import initramfs_names
@@ -15,7 +17,6 @@ from builder.system.kernel import kernel_release
 
 _PROGRAMS = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz"}
 _PACKAGES = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz-utils"}
-_NEEDED_MODULES = ("nfs", "nfsv3")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def run(context: Context, epoch: int) -> Kernel:
             image, initramfs = _update_initramfs(context, release, epoch)
         tree = context.workspace.tree
         kernel = Kernel(release, tree / image.lstrip("/"), tree / initramfs.lstrip("/"))
-        check_agreement(kernel)
+        check_agreement(kernel, root_modules(context.recipe.root))
         context.progress.note(f"Linux {release}, initramfs {kernel.initramfs.stat().st_size / 1e6:.1f} MB")
         return kernel
 
@@ -54,8 +55,8 @@ def _update_initramfs(context: Context, release: str, epoch: int) -> tuple[str, 
     return f"/boot/vmlinuz-{release}", f"/boot/initrd.img-{release}"
 
 
-def check_agreement(kernel: Kernel) -> None:
-    """Raises AuditError unless the kernel image and the modules in the initramfs are of one release."""
+def check_agreement(kernel: Kernel, needed: Sequence[str]) -> None:
+    """Raises AuditError unless kernel and initramfs are of one release and the initramfs has the `needed` modules."""
     found = kernel_release(kernel.image.read_bytes(), kernel.image.name)
     if found != kernel.release:
         raise AuditError(f"/boot/{kernel.image.name} is Linux {found}, the modules are for {kernel.release}", _MIXED)
@@ -65,7 +66,7 @@ def check_agreement(kernel: Kernel) -> None:
         listed = ", ".join(sorted(releases)) or "none"
         raise AuditError(f"the initramfs holds modules for {listed}, the kernel is {kernel.release}", _MIXED)
     modules = {re.sub(r"\.ko(\.\w+)?$", "", name.rpartition("/")[2]) for name in names}
-    missing = [name for name in _NEEDED_MODULES if name not in modules]
+    missing = [name for name in needed if name not in modules]
     if missing:
         raise AuditError(
             f"the initramfs lacks {', '.join(missing)}, so it cannot mount its root", "check initramfs.modules"

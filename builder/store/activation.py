@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from builder.errors import AuditError, InputError
+from builder.errors import InputError
 from builder.model.generation import BootName, Generation
 from builder.model.manifest import Manifest
 from builder.model.site import Site
 from builder.render.menu import Bootable, menus, pinned_label
 from builder.render.pxe import CMDLINE_BYTES, KERNEL
-from builder.store.generations import active_generation, commit, next_number
+from builder.store.agreement import check_releases
+from builder.store.generations import active_generation, commit, is_served, next_number
 from builder.store.layout import Store
 from builder.store.recovery import mend_shortcuts
-from builder.system.kernel import kernel_release
-from builder.system.tree import Tree
+from builder.system.files import text_sha256
 
 Version = tuple[str, str]  # image, version
 
@@ -27,19 +27,28 @@ def activate(
 ) -> Generation:
     """Makes the changes (image -> boot files) to what is active, and commits; the others stay as they are.
 
+    Where clients get the same menus already nothing is written, and the active generation is returned.
     The menus name every version that is kept: all of the store but `without`. AuditError, and nothing changed, when
     a kernel and the modules of its root disagree.
     """
     before = active_generation(store)
     kept = bootables(store, site, without)
-    active = {**(before.active if before else {}), **{image: str(name) for image, name in changes.items()}}
+    by_name = {(bootable.manifest.image, str(bootable.boot)): bootable for bootable in kept}
     for image, name in changes.items():
-        check_agreement(store, next(b.manifest for b in kept if (b.manifest.image, b.boot) == (image, name)), name)
+        check_agreement(store, by_name[image, str(name)].manifest, name)
+    wanted = {**(before.active if before else {}), **{image: str(name) for image, name in changes.items()}}
+    # what somebody removed by hand can be booted by nobody
+    active = {image: name for image, name in wanted.items() if (image, name) in by_name}
+    if not active:
+        raise InputError(f"{store.root} holds no version that could be booted", f"diskless deploy --to {store.root}")
     generation = Generation(
         next_number(store), site.server, _default(site, before, active), active, int(time.time()), reason
     )
     texts = menus(generation, kept, site)
-    _check_length(texts)
+    check_lengths(texts.values())
+    generation = dataclasses.replace(generation, menus={name: text_sha256(text) for name, text in texts.items()})
+    if before is not None and is_served(store, generation, before):
+        return before
     commit(store, generation, texts)
     mend_shortcuts(store)
     return generation
@@ -47,9 +56,8 @@ def activate(
 
 def bootables(store: Store, site: Site, without: Collection[Version] = ()) -> list[Bootable]:
     """Every version that is kept, with each of its sets of boot files, in the order of the menu."""
-    seen_as = Path(site.path or store.root)
     return [
-        Bootable(manifest, name, str(seen_as / store.root_of(manifest).relative_to(store.root)))
+        Bootable(manifest, name, _seen_as(store, site, manifest))
         for manifest in store.manifests()
         if (manifest.image, manifest.version) not in without
         for name in store.boot_names(manifest.image)
@@ -59,22 +67,11 @@ def bootables(store: Store, site: Site, without: Collection[Version] = ()) -> li
 
 def check_agreement(store: Store, manifest: Manifest, name: BootName) -> None:
     """AuditError unless the root has the modules of the kernel that would be booted with it."""
+    hint = "build the image again"
+    if manifest.root.mode == "rw":
+        hint = f"diskless refresh --to {store.root} {manifest.image} takes the kernel that a client installed"
     kernel = store.boot_files(manifest.image, name) / KERNEL
-    release = kernel_release(kernel.read_bytes(), str(kernel))
-    found = module_releases(store, manifest)
-    if release not in found:
-        raise AuditError(
-            f"{manifest.image} {name} boots Linux {release}, its root has modules for {', '.join(found) or 'none'}",
-            f"diskless refresh --to {store.root} {manifest.image} takes the kernel that a client installed"
-            if manifest.root.mode == "rw"
-            else "build the image again",
-        )
-
-
-def module_releases(store: Store, manifest: Manifest) -> list[str]:
-    """The kernels that a root has modules for."""
-    tree = Tree(store.root_of(manifest))
-    return tree.names("/usr/lib/modules") or tree.names("/lib/modules")
+    check_releases(f"{manifest.image} {name}", kernel, store.root_of(manifest), hint)
 
 
 def missing_pins(store: Store, site: Site, generation: Generation) -> list[str]:
@@ -101,8 +98,21 @@ def _default(site: Site, before: Generation | None, active: Mapping[str, str]) -
     return next((image for image in wanted if image in active and image is not None), next(iter(active)))
 
 
-def _check_length(texts: Mapping[str, str]) -> None:
-    for line in {line for text in texts.values() for line in text.splitlines() if line.startswith("  APPEND ")}:
+def check_cmdline(store: Store, site: Site, manifest: Manifest) -> None:
+    """InputError when the command line of a version that is to come would be cut off."""
+    bootable = Bootable(manifest, BootName(manifest.version), _seen_as(store, site, manifest))
+    draft = Generation(1, site.server, manifest.image, {manifest.image: manifest.version}, 0, "")
+    check_lengths(menus(draft, [bootable], dataclasses.replace(site, clients=())).values())
+
+
+def _seen_as(store: Store, site: Site, manifest: Manifest) -> str:
+    """A root directory as clients name it."""
+    return str(Path(site.path or store.root) / store.root_of(manifest).relative_to(store.root))
+
+
+def check_lengths(texts: Iterable[str]) -> None:
+    """InputError when PXELINUX would cut off a command line of these menus."""
+    for line in {line for text in texts for line in text.splitlines() if line.startswith("  APPEND ")}:
         if len(line.removeprefix("  APPEND ").encode()) > CMDLINE_BYTES:
             raise InputError(
                 f"a kernel command line is longer than {CMDLINE_BYTES} bytes: {line.strip():.100}...",

@@ -47,9 +47,12 @@ def compare(root: Path, index: Index, *, deep: bool = False, times_of_directorie
         if record is None:
             added.append(path)
             continue
-        seen.add(path)
         file = records[record.link] if record.type == HARDLINK else record
-        what = list(_differences(directory, name, record, file, deep, times_of_directories))
+        try:
+            what = list(_differences(directory, name, record, file, deep, times_of_directories))
+        except FileNotFoundError:
+            continue  # a client removed it just now
+        seen.add(path)
         if what:
             changed.append((path, ", ".join(what)))
     removed = [path for path in records if path not in seen]

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from builder.errors import HostError
-from builder.store.layout import TEMPORARY
 from builder.system.files import filesystem_of, remove_tree
 
+_PROBE = ".tmp-probe-"  # recovery removes it
 _GOOD = "put the store on ext4, XFS or btrfs"
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD = -100
@@ -24,7 +24,7 @@ _SPARE = 64 << 20  # for what a file system keeps beside the files
 
 def check_filesystem(directory: Path) -> None:
     """HostError, by the file system's name, when something that a root directory needs does not work there."""
-    probe = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}probe-", dir=directory))
+    probe = Path(tempfile.mkdtemp(prefix=_PROBE, dir=directory))
     try:
         for what, attempt in _PROBES.items():
             try:

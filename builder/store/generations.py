@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from builder.errors import AuditError, InputError
 from builder.model.generation import Generation
 from builder.store.layout import GENERATIONS, PXELINUX_DIRECTORY, TEMPORARY, Store
-from builder.system.files import swap_symlink, sync_directory
+from builder.system.files import sha256_of, swap_symlink, sync_directory
 
 _FILE = "generation.json"
 
@@ -38,7 +39,10 @@ def read_generation(store: Store, number: int) -> Generation:
     try:
         return Generation.from_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise AuditError(f"{path}: {error}", "roll back to another version: that writes a new one") from error
+        raise AuditError(
+            f"{path}: {error}",
+            f"make {store.current} point at an older generation: ln -sfnT {GENERATIONS}/NUMBER {store.current}",
+        ) from error
 
 
 def active_generation(store: Store) -> Generation | None:
@@ -48,15 +52,21 @@ def active_generation(store: Store) -> Generation | None:
 
 
 def history(store: Store) -> list[Generation]:
-    """Every generation up to the active one, newest first."""
+    """The active generation and every older one that can be read, newest first."""
     current = current_number(store)
-    return [read_generation(store, number) for number in reversed(generation_numbers(store)) if number <= current]
+    found = [read_generation(store, current)] if current else []
+    for number in reversed(generation_numbers(store)):
+        with contextlib.suppress(AuditError):
+            if number < current:
+                found.append(read_generation(store, number))
+    return found
 
 
 def previous_boot_name(store: Store, image: str) -> str | None:
     """What was active of an image before what is active now."""
     names = [generation.active[image] for generation in history(store) if image in generation.active]
-    return next((name for name in names if name != names[0]), None)
+    there = {str(name) for name in store.boot_names(image)}
+    return next((name for name in names if name != names[0] and name in there), None)
 
 
 def commit(store: Store, generation: Generation, menus: Mapping[str, str]) -> None:
@@ -77,6 +87,22 @@ def commit(store: Store, generation: Generation, menus: Mapping[str, str]) -> No
     temporary.rename(store.generations / name)
     sync_directory(store.generations)
     swap_symlink(store.current, f"{GENERATIONS}/{name}")
+
+
+def is_served(store: Store, wanted: Generation, active: Generation) -> bool:
+    """Whether clients get just what `wanted` would give them."""
+    same = (wanted.active, wanted.default, wanted.server, wanted.menus)
+    return same == (active.active, active.default, active.server, active.menus) and not damaged_menus(store, active)
+
+
+def damaged_menus(store: Store, generation: Generation) -> list[str]:
+    """The menus of a generation that are missing, or not as they were written."""
+    directory = store.generations / f"{generation.number:06}" / PXELINUX_DIRECTORY
+    return [
+        name
+        for name, sha256 in generation.menus.items()
+        if not (directory / name).is_file() or sha256_of(directory / name) != sha256
+    ]
 
 
 def next_number(store: Store) -> int:

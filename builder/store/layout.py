@@ -22,7 +22,8 @@ import filelock
 
 from builder.errors import HostError, InputError
 from builder.model.generation import BootName
-from builder.model.manifest import MANIFEST, Manifest
+from builder.model.manifest import Manifest
+from builder.store.filesystem import check_filesystem
 from builder.system.files import sync_directory, write_atomic
 from builder.system.versions import read_manifest
 
@@ -34,6 +35,7 @@ _SCHEMA = 1
 _VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{8}")
 # what may be in a directory that becomes a store: a mount point's own, the administrator's, ours of an interrupted try
 _HARMLESS = {"lost+found", SITE, LOCK}
+_PARTS = ("versions", "writable", BOOT)
 _ROOT_DIRECTORIES = {"bin", "etc", "sbin", "usr", "var"}
 _LONGEST_WAIT = 3600
 
@@ -99,15 +101,16 @@ class Store:
 
     def version_names(self, image: str) -> list[str]:
         """The versions of an image, oldest name first."""
-        return [path.name for path in _directories(self.versions / image) if _VERSION.fullmatch(path.name)]
+        return version_names(self.versions / image)
 
     def manifests(self) -> list[Manifest]:
-        """Every version that is there."""
-        return [
-            read_manifest(self.version(image, version))
-            for image in self.images()
-            for version in self.version_names(image)
-        ]
+        """Every version that is there and can be read; `verify` names the others."""
+        found = []
+        for image in self.images():
+            for version in self.version_names(image):
+                with contextlib.suppress(InputError):
+                    found.append(read_manifest(self.version(image, version)))
+        return found
 
     def boot_names(self, image: str) -> list[BootName]:
         """The sets of boot files that TFTP serves of an image, sorted."""
@@ -145,7 +148,7 @@ def open_store(root: Path, note: Callable[[str], None], *, create: bool = False)
         raise HostError("a store is changed by root only: its files have owners", "run it with sudo")
     if create:
         refuse_other_things(root)
-        root.mkdir(parents=True, exist_ok=True)
+        _make_root(root)
     else:
         find_store(root)
     with _locked(root, note):
@@ -159,7 +162,7 @@ def refuse_other_things(root: Path) -> None:
     """InputError unless the directory is a store, empty, or not there."""
     if root.is_dir():
         names = {path.name for path in root.iterdir() if not path.name.startswith(TEMPORARY)}
-        if MARKER in names or names <= _HARMLESS:
+        if MARKER in names or all(_is_harmless(root / name) for name in names):
             return
         if len(names & _ROOT_DIRECTORIES) > 2:
             raise InputError(
@@ -172,6 +175,32 @@ def refuse_other_things(root: Path) -> None:
         )
     if root.exists() or root.is_symlink():
         raise InputError(f"{root} is no directory", "give an empty directory, or a new one")
+
+
+def _make_root(root: Path) -> None:
+    """A directory for a new store, on a file system that can hold one."""
+    made = not root.is_dir()
+    root.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(root, 0o755)
+    if (root / MARKER).exists():
+        return
+    try:
+        for directory in (root, *(path for name in _PARTS if (path := root / name).is_dir())):
+            check_filesystem(directory)
+        for name in _PARTS:
+            if (root / name).is_dir():
+                (root / name).chmod(0o755 if name == BOOT else 0o700)
+    except BaseException:
+        if made:
+            root.rmdir()
+        raise
+
+
+def _is_harmless(path: Path) -> bool:
+    """Whether something may be in a directory that becomes a store; parts of one may be mount points, still empty."""
+    if path.name in _PARTS and path.is_dir() and not path.is_symlink():
+        return {entry.name for entry in path.iterdir()} <= _HARMLESS
+    return path.name in _HARMLESS
 
 
 @contextlib.contextmanager
@@ -218,12 +247,12 @@ def make_directory(path: Path, mode: int) -> None:
         path.chmod(mode)
 
 
+def version_names(path: Path) -> list[str]:
+    """The names in a directory that are versions', oldest first."""
+    return [entry.name for entry in _directories(path) if _VERSION.fullmatch(entry.name)]
+
+
 def _directories(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     return sorted(entry for entry in path.iterdir() if not entry.name.startswith(".") and entry.is_dir())
-
-
-def has_manifest(path: Path) -> bool:
-    """Whether a directory is a version."""
-    return (path / MANIFEST).is_file()

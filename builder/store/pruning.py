@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from builder.model.generation import BootName
-from builder.model.manifest import Manifest
+from builder.model.generation import BootName, Generation
 from builder.model.site import Site
 from builder.store.activation import Version, activate
-from builder.store.generations import history
+from builder.store.generations import active_generation, history
 from builder.store.layout import Store
 from builder.store.recovery import discard, recover
 from builder.store.usage import InUse
@@ -46,10 +45,11 @@ def decide(store: Store, site: Site, options: PruneOptions, in_use: InUse, now: 
     """What would happen to every version, by image, those active last first."""
     decisions = []
     last = _last_active(store, now)
+    active = active_generation(store)
     for image in store.images():
         versions = sorted(store.version_names(image), key=lambda version: last[image, version], reverse=True)
         for position, version in enumerate(versions):
-            decision = _decide((image, version), position, store, site, options)
+            decision = _decide((image, version), position, active, site, options)
             if decision.reason is None:
                 decision = _refuse(decision, options, in_use, now - last[image, version])
             decisions.append(decision)
@@ -65,27 +65,19 @@ def prune(store: Store, site: Site, decisions: Sequence[Decision]) -> list[str]:
     if not doomed:
         return []
     names = ", ".join(f"{image} {version}" for image, version in sorted(doomed))
-    manifests = [manifest for manifest in store.manifests() if (manifest.image, manifest.version) in doomed]
     activate(store, site, {}, f"prune {names}", without=doomed)
     removed = []
-    for manifest in manifests:
-        removed += _remove(store, manifest)
+    for image, version in sorted(doomed):
+        for place in (store.writable, store.versions):
+            if (place / image / version).is_dir():
+                removed.append(discard(place / image / version, store))
     return removed + recover(store)
 
 
-def _remove(store: Store, manifest: Manifest) -> list[str]:
-    removed = []
-    if manifest.root.mode == "rw":
-        removed.append(discard(store.root_of(manifest).parent, store))
-    removed.append(discard(store.version(manifest.image, manifest.version), store))
-    return removed
-
-
-def _decide(key: Version, position: int, store: Store, site: Site, options: PruneOptions) -> Decision:
+def _decide(key: Version, position: int, active: Generation | None, site: Site, options: PruneOptions) -> Decision:
     image, version = key
-    newest = history(store)
-    active = newest[0].boot_name(image) if newest else None
-    if active is not None and active.version == version:
+    name = active.boot_name(image) if active else None
+    if name is not None and name.version == version:
         return Decision(image, version, "active")
     pinned = [client.name or client.mac for client in site.clients if (client.image, client.version) == key]
     if pinned:

@@ -6,28 +6,39 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from builder.errors import AuditError, InputError
 from builder.model.generation import BootName
+from builder.model.syntax import IMAGE_NAME
+from builder.render.pxe import INITRAMFS, KERNEL
+from builder.store.boot_files import link_boot_files
 from builder.store.generations import current_number, generation_numbers, read_generation
-from builder.store.layout import TEMPORARY, Store
+from builder.store.layout import TEMPORARY, Store, version_names
 from builder.system.files import remove_tree, swap_symlink, sync_directory
 from builder.system.versions import read_manifest
 
 
 def recover(store: Store) -> list[str]:
-    """Brings a store into order and returns what it removed, as paths below it."""
+    """Brings a store into order and returns what it removed, as paths below it.
+
+    A version that came in whole, but not its boot files yet, gets them: nothing of it has to be unpacked again.
+    """
     removed = list(_remove_temporaries(store))
     current = current_number(store)
     for number in generation_numbers(store):
         if number > current:
             removed.append(discard(store.generations / f"{number:06}", store))
-    for image in store.images():
-        for version in store.version_names(image):
-            # a deploy names the version before its root, a prune takes the root away before the version
-            if not store.root_of(read_manifest(store.version(image, version))).is_dir():
-                removed.append(discard(store.version(image, version), store))
+    for manifest in store.manifests():
+        # a deploy names the version before its root, a prune takes the root away before the version
+        if not store.root_of(manifest).is_dir():
+            removed.append(discard(store.version(manifest.image, manifest.version), store))
+    removed += _remove_writable_without_versions(store)
     removed += _remove_boot_files(store)
     removed += _remove_generations_without_versions(store, current)
     _remove_empty_images(store)
+    for manifest in store.manifests():
+        boot = store.version(manifest.image, manifest.version) / "boot"
+        if all((boot / name).is_file() for name in (KERNEL, INITRAMFS)):
+            link_boot_files(store, manifest)
     mend_shortcuts(store)
     return removed
 
@@ -53,9 +64,10 @@ def mend_shortcuts(store: Store) -> None:
             link.unlink()
     for image, name in active.items():
         version = store.version(image, BootName.parse(name).version)
-        if not version.is_dir():
-            continue
-        target = f"../{store.root_of(read_manifest(version)).relative_to(store.root)}"
+        try:
+            target = f"../{store.root_of(read_manifest(version)).relative_to(store.root)}"
+        except InputError:
+            continue  # somebody removed or damaged it
         link = store.shortcuts / image
         if not (link.is_symlink() and str(link.readlink()) == target):
             swap_symlink(link, target)
@@ -79,6 +91,15 @@ def _remove_temporaries(store: Store) -> Iterator[str]:
             yield str(path.relative_to(store.root))
 
 
+def _remove_writable_without_versions(store: Store) -> Iterator[str]:
+    """Roots of versions that are not there."""
+    for path in sorted(store.writable.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            for version in version_names(path):
+                if not store.version(path.name, version).is_dir():
+                    yield discard(path / version, store)
+
+
 def _remove_boot_files(store: Store) -> Iterator[str]:
     """Boot files of versions that are not there."""
     for path in sorted(store.boot.iterdir()):
@@ -92,16 +113,18 @@ def _remove_generations_without_versions(store: Store, current: int) -> Iterator
     for number in generation_numbers(store):
         if number == current:
             continue
-        active = read_generation(store, number).active
-        missing = [
-            image for image, name in active.items() if not store.boot_files(image, BootName.parse(name)).is_dir()
-        ]
-        if missing:
+        try:
+            active = read_generation(store, number).active
+        except AuditError:
+            continue  # verify names it
+        # while one of its versions is there it says since when that was not booted any more
+        if not any(store.boot_files(image, BootName.parse(name)).is_dir() for image, name in active.items()):
             yield discard(store.generations / f"{number:06}", store)
 
 
 def _remove_empty_images(store: Store) -> None:
     for parent in (store.versions, store.writable, store.boot):
         for path in parent.iterdir():
-            if path.is_dir() and not path.is_symlink() and path != store.generations and not any(path.iterdir()):
+            is_image = IMAGE_NAME.accepts(path.name) and path != store.generations
+            if is_image and path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
                 path.rmdir()

@@ -11,9 +11,9 @@ from builder.errors import AuditError, InputError
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
 from builder.render.pxe import INITRAMFS, KERNEL
-from builder.store.activation import module_releases
+from builder.store.agreement import module_releases
+from builder.store.boot_files import show_boot_files
 from builder.store.layout import TEMPORARY, Store
-from builder.store.staging import show_boot_files
 from builder.system.cpio import initramfs_names
 from builder.system.files import remove_tree, sha256_of
 from builder.system.kernel import kernel_release
@@ -62,7 +62,7 @@ def choose_kernel(store: Store, manifest: Manifest, release: str | None) -> Clie
         wanted = f"Linux {release}" if release else "a kernel"
         raise InputError(f"{root}/boot has no {wanted} with an initramfs beside it", "install it in the client first")
     chosen = kernels[-1]
-    modules = module_releases(store, manifest)
+    modules = module_releases(root)
     if chosen.release not in modules:
         raise AuditError(
             f"{root}{chosen.image} is Linux {chosen.release}, the root has modules for {', '.join(modules) or 'none'}",
@@ -71,10 +71,10 @@ def choose_kernel(store: Store, manifest: Manifest, release: str | None) -> Clie
     return chosen
 
 
-def take_kernel(store: Store, manifest: Manifest, kernel: ClientKernel) -> BootName | None:
+def take_kernel(store: Store, manifest: Manifest, kernel: ClientKernel) -> BootName:
     """Copies kernel and initramfs into the TFTP root as a further set of boot files of the version.
 
-    None where the newest set is the same already. AuditError when the initramfs is for another kernel.
+    One that is the same already is taken instead. AuditError when the initramfs is for another kernel.
     """
     names = [name for name in store.boot_names(manifest.image) if name.version == manifest.version]
     tree = Tree(store.root_of(manifest))
@@ -84,9 +84,11 @@ def take_kernel(store: Store, manifest: Manifest, kernel: ClientKernel) -> BootN
         for path, source in ((files[KERNEL], kernel.image), (files[INITRAMFS], kernel.initramfs)):
             path.write_bytes(tree.read(source) or b"")
         _check_initramfs(files[INITRAMFS], kernel)
-        newest = store.boot_files(manifest.image, names[-1])
-        if all((newest / name).is_file() and sha256_of(newest / name) == sha256_of(files[name]) for name in files):
-            return None
+        digests = {name: sha256_of(path) for name, path in files.items()}
+        for boot in reversed(names):
+            served = store.boot_files(manifest.image, boot)
+            if all((served / name).is_file() and sha256_of(served / name) == digests[name] for name in files):
+                return boot
         boot = BootName(manifest.version, names[-1].refresh + 1)
         show_boot_files(files, store.boot_files(manifest.image, boot), copy=True)
         return boot

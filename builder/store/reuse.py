@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from builder.errors import AuditError
+from builder.errors import AuditError, DisklessError
 from builder.model.index import FILE, FileRecord
 from builder.model.manifest import INDEX, Manifest
 from builder.store.generations import active_generation
@@ -37,15 +37,14 @@ def open_reuse(store: Store, manifest: Manifest) -> VersionsReuse:
     """What versions of the same image, and of the same mode, hold already; use it with `with`."""
     bases = []
     for version in _candidates(store, manifest):
-        old = read_manifest(store.version(manifest.image, version))
-        if old.root.mode != manifest.root.mode:
-            continue
         try:
-            index = read_index(store.version(manifest.image, version) / INDEX)
-        except (AuditError, OSError):
+            old = read_manifest(store.version(manifest.image, version))
+            if old.root.mode == manifest.root.mode:
+                index = read_index(store.version(manifest.image, version) / INDEX)
+                files = {record.path: record for record in index.files if record.type == FILE}
+                bases.append(Base(store.root_of(old), files))
+        except (DisklessError, OSError):
             continue  # nothing is taken from a version that is damaged
-        files = {record.path: record for record in index.files if record.type == FILE}
-        bases.append(Base(store.root_of(old), files))
     return VersionsReuse(bases, clone=manifest.root.mode == "rw")
 
 
@@ -56,6 +55,10 @@ def _candidates(store: Store, manifest: Manifest) -> list[str]:
     names = sorted(store.version_names(manifest.image), reverse=True)
     names.sort(key=lambda version: version != (name.version if name else None))
     return [version for version in names if version != manifest.version][:_MOST_BASES]
+
+
+class _NoClonesError(Exception):
+    """FICLONE does not work here."""
 
 
 class Base:
@@ -76,7 +79,8 @@ class VersionsReuse(Reuse):
     """Takes files from some versions, the first that has them."""
 
     def __init__(self, bases: Sequence[Base], *, clone: bool) -> None:
-        self._bases = bases
+        self._opened = tuple(bases)
+        self._bases = self._opened
         self._clone = clone
         self._taken: set[int] = set()
 
@@ -86,7 +90,7 @@ class VersionsReuse(Reuse):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for base in self._bases:
+        for base in self._opened:
             base.close()
 
     def knows(self, record: FileRecord) -> bool:
@@ -107,10 +111,17 @@ class VersionsReuse(Reuse):
             except AuditError:
                 continue  # somebody replaced a directory
             if self._clone:
-                return _clone(source, parent, name, record)
+                return self._cloned(source, parent, name, record)
             if is_untouched(source, name, record) and self._link(source, parent, name):
                 return True
         return False
+
+    def _cloned(self, source: int, parent: int, name: str, record: FileRecord) -> bool:
+        try:
+            return _clone(source, parent, name, record)
+        except _NoClonesError:
+            self._bases = ()  # this file system makes none: do not try it for each file
+            return False
 
     def _link(self, source: int, parent: int, name: str) -> bool:
         """One inode of a base becomes one file here: two files of the index are never one."""
@@ -185,6 +196,8 @@ def _clone(source: int, parent: int, name: str, record: FileRecord) -> bool:
         if error.errno not in _NO_CLONE:
             raise
         os.unlink(name, dir_fd=parent)
+        if error.errno in (errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY):
+            raise _NoClonesError from error
         return False
     finally:
         os.close(original)

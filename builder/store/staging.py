@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import errno
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import AuditError, HostError, InputError
-from builder.model.generation import BootName
 from builder.model.index import DIRECTORY, FILE, Index, root_digest
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, Manifest
 from builder.render.pxe import INITRAMFS, KERNEL
+from builder.store.agreement import check_releases
+from builder.store.boot_files import LOADERS, bundle_digests, hard_link, link_boot_files, set_up_loaders
 from builder.store.filesystem import check_filesystem, check_space
 from builder.store.layout import TEMPORARY, Store, make_directory
 from builder.store.reuse import open_reuse
@@ -26,9 +26,10 @@ from builder.system.source import SIGNATURE, Source
 from builder.system.unpack import OnFile, Unpacked, read_index, unpack_source
 from builder.system.versions import read_manifest
 
-LOADERS = ("pxelinux.0", "lpxelinux.0", "ldlinux.c32")
 # names of the TFTP root and of the store that an image must not take
 RESERVED_IMAGES = {"current", "generations", "grub", "ipxe", "pxelinux.cfg", *LOADERS}
+# of a name that is also a directory, or that no file can have
+_BAD_NAMES = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
 _INTERRUPTED = "the store is as it was before"
 
 
@@ -49,29 +50,69 @@ def stage(store: Store, source: Source, manifest_bytes: bytes, on_file: OnFile) 
     Raises AuditError for whatever is not as manifest and index say, HostError when it does not fit.
     """
     manifest = parse_manifest(source, manifest_bytes)
-    parts = _parts(store, manifest)
-    verifier = concurrent.futures.ThreadPoolExecutor(1)
+    parents = _parents(store, manifest)
     try:
+        with _as_host_error(store):
+            parts = _parts(manifest, parents)
+            unpacked = _fill(store, source, parts, manifest, manifest_bytes, on_file)
+        yield Staged(manifest, parts[0], parts[1] if len(parts) > 1 else None, unpacked)
+    finally:
+        _clear(parents)
+
+
+def _fill(
+    store: Store, source: Source, parts: list[Path], manifest: Manifest, manifest_bytes: bytes, on_file: OnFile
+) -> Unpacked:
+    staged, root = parts[0], parts[-1] / "root"
+    with concurrent.futures.ThreadPoolExecutor(1) as verifier:
         verified = verifier.submit(source.verify, manifest)
-        staged = parts[0]
         (staged / MANIFEST).write_bytes(manifest_bytes)
         signature = source.signature()
         if signature is not None:
             (staged / SIGNATURE).write_bytes(signature)
         index = _fetch_index(source, staged, manifest)
-        bundle = _stage_bundle(store, source, staged, manifest)
+        bundle = _stage_bundle(store, source, staged, manifest, index)
         _check_digest(source, manifest, index, bundle)
-        unpacked = _stage_root(store, source, parts[-1] / "root", manifest, index, on_file)
+        unpacked = _stage_root(store, source, root, manifest, index, on_file)
+        check_releases(f"{manifest.image} {manifest.version}", staged / "boot" / KERNEL, root, "build the image again")
         for part in parts:
             part.chmod(0o755)  # mkdtemp made it 0700
         _tidy(staged)
         verified.result()
-        yield Staged(manifest, staged, parts[1] if len(parts) > 1 else None, unpacked)
-    finally:
-        verifier.shutdown()
-        for part in parts:
-            if part.exists():
-                remove_tree(part)
+    return unpacked
+
+
+@contextlib.contextmanager
+def _as_host_error(store: Store) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HostError(f"{error.filename or store.root}: {error.strerror}", _INTERRUPTED) from error
+
+
+def _clear(parents: list[Path]) -> None:
+    """Removes what was staged and has got no name, and the directory of an image that has no version."""
+    for parent in filter(Path.is_dir, parents):
+        for part in parent.glob(f"{TEMPORARY}*"):
+            remove_tree(part)
+        if not any(parent.iterdir()):
+            parent.rmdir()
+
+
+def add_version(store: Store, source: Source, manifest_bytes: bytes, on_file: OnFile) -> Unpacked | None:
+    """A version and its boot files, on disk and checked; None where the store has it already.
+
+    No client boots it before it is activated.
+    """
+    manifest = parse_manifest(source, manifest_bytes)
+    unpacked = None
+    if not check_same(store, source, manifest):
+        with stage(store, source, manifest_bytes, on_file) as staged:
+            publish(store, staged)
+        unpacked = staged.unpacked
+    link_boot_files(store, manifest)
+    set_up_loaders(store, manifest, replace=False)
+    return unpacked
 
 
 def publish(store: Store, staged: Staged) -> None:
@@ -98,9 +139,22 @@ def parse_manifest(source: Source, data: bytes) -> Manifest:
         raise InputError(
             f"an image cannot be called {manifest.image!r} in a store", "give it another name in its recipe"
         )
+    _check_words(source, manifest)
     if not manifest.version.endswith(f"-{manifest.root_digest[:8]}"):
         raise AuditError(f"{source.name}: version {manifest.version} is not of digest {manifest.root_digest}", AGAIN)
     return manifest
+
+
+def _check_words(source: Source, manifest: Manifest) -> None:
+    """Nothing that goes into a menu can be taken for something else there."""
+    words = (*manifest.cmdline, *manifest.root.options, manifest.root.version, manifest.root.mode)
+    for word in words:
+        if not word or not word.isprintable() or " " in word:
+            raise AuditError(f"{source.name}: {word!r} is no word of a kernel command line", AGAIN)
+
+
+def _booted_with(manifest: Manifest) -> tuple[object, ...]:
+    return manifest.root, manifest.cmdline, manifest.initramfs
 
 
 def check_same(store: Store, source: Source, manifest: Manifest) -> bool:
@@ -114,79 +168,22 @@ def check_same(store: Store, source: Source, manifest: Manifest) -> bool:
             f"{directory} is another version whose digest begins alike: {there.root_digest}",
             f"prune that version before {source.name} is deployed",
         )
+    if _booted_with(there) != _booted_with(manifest):
+        raise InputError(
+            f"{directory} has the same files, but boots with other options than {source.name}",
+            "prune that version first, or use `cmdline` and `nfs_options` of site.yml",
+        )
     return True
 
 
-def link_boot_files(store: Store, manifest: Manifest) -> None:
-    """Shows TFTP the kernel and the initramfs of a version; nothing happens where it does so already."""
-    target = store.boot_files(manifest.image, BootName(manifest.version))
-    if target.is_dir():
-        return
-    make_directory(target.parent, 0o755)
-    source = store.version(manifest.image, manifest.version) / "boot"
-    show_boot_files({name: source / name for name in (KERNEL, INITRAMFS)}, target)
+def _parents(store: Store, manifest: Manifest) -> list[Path]:
+    """Where the version comes, and its writable root if it has one."""
+    places = [store.versions, store.writable] if manifest.root.mode == "rw" else [store.versions]
+    return [place / manifest.image for place in places]
 
 
-def show_boot_files(files: dict[str, Path], target: Path, *, copy: bool = False) -> None:
-    """Links files into a new directory of the TFTP root; copies them from another file system, or if asked."""
-    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=target.parent))
-    for name, path in files.items():
-        if copy or not _hard_link(path, temporary / name):
-            copy_synced(path, temporary / name)
-    temporary.chmod(0o755)
-    sync_directory(temporary)
-    temporary.rename(target)
-    sync_directory(target.parent)
-    sync_directory(target.parent.parent)
-
-
-def _hard_link(source: Path, target: Path) -> bool:
-    try:
-        target.hardlink_to(source)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
-            raise
-        return False
-    return True
-
-
-def copy_synced(source: Path, target: Path) -> None:
-    """A copy that anybody may read, on disk."""
-    shutil.copyfile(source, target)
-    target.chmod(0o644)
-    handle = os.open(target, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def set_up_loaders(store: Store, manifest: Manifest, *, replace: bool) -> list[str]:
-    """Puts the version's loaders into the TFTP root where it has none, or if asked; returns those that changed.
-
-    They are replaced only on request: a client may be between its loader and the loader's modules, which must match.
-    """
-    source = store.version(manifest.image, manifest.version) / "boot"
-    changed = []
-    for name in LOADERS:
-        target = store.boot / name
-        if not (source / name).exists() or (target.exists() and not replace):
-            continue
-        if target.exists() and sha256_of(target) == sha256_of(source / name):
-            continue
-        temporary = store.boot / f"{TEMPORARY}{name}"
-        copy_synced(source / name, temporary)
-        temporary.replace(target)
-        changed.append(name)
-    sync_directory(store.boot)
-    return changed
-
-
-def _parts(store: Store, manifest: Manifest) -> list[Path]:
-    """Empty directories beside the final places: of the version, and of its writable root if it has one."""
-    parents = [store.versions / manifest.image]
-    if manifest.root.mode == "rw":
-        parents.append(store.writable / manifest.image)
+def _parts(manifest: Manifest, parents: list[Path]) -> list[Path]:
+    """Empty directories beside the final places."""
     for parent in parents:
         make_directory(parent, 0o755)
         check_filesystem(parent)
@@ -211,28 +208,42 @@ def _check_artifact(source: Source, path: Path, manifest: Manifest, name: str) -
         raise AuditError(f"{source.name}: {name} is not what the manifest says: SHA-256 {digest}", AGAIN)
 
 
-def _stage_bundle(store: Store, source: Source, staged: Path, manifest: Manifest) -> dict[str, str]:
+def _stage_bundle(store: Store, source: Source, staged: Path, manifest: Manifest, index: Index) -> dict[str, str]:
     """The bundle's files in boot/, linked from a version that has the same bundle; their digests by name."""
     target = staged / "boot"
     target.mkdir()
     same = _version_with_bundle(store, manifest)
     if same is not None:
-        for path in sorted((same / "boot").rglob("*")):
-            if path.is_file():
-                place = target / path.relative_to(same / "boot")
-                place.parent.mkdir(parents=True, exist_ok=True)
-                if not _hard_link(path, place):
-                    shutil.copyfile(path, place)
-        return bundle_digests(target)
+        _link_bundle(same / "boot", target)
+        digests = bundle_digests(target)
+        if root_digest(index.files, digests) == manifest.root_digest:
+            return digests
+        remove_tree(target)  # that version is damaged
+        target.mkdir()
     archive = staged / BUNDLE
     source.fetch(BUNDLE, archive)
     _check_artifact(source, archive, manifest, BUNDLE)
-    for name, content in read_members(archive).items():
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
+    files = read_members(archive)
     archive.unlink()
+    try:
+        for name, content in files.items():
+            place = target / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+    except OSError as error:
+        if error.errno not in _BAD_NAMES:
+            raise
+        raise AuditError(f"{source.name}: {BUNDLE} holds {name!r}: {error.strerror}", AGAIN) from error
     return bundle_digests(target)
+
+
+def _link_bundle(source: Path, target: Path) -> None:
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            place = target / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if not hard_link(path, place):
+                shutil.copyfile(path, place)
 
 
 def _version_with_bundle(store: Store, manifest: Manifest) -> Path | None:
@@ -240,13 +251,6 @@ def _version_with_bundle(store: Store, manifest: Manifest) -> Path | None:
         if other.artifacts[BUNDLE].sha256 == manifest.artifacts[BUNDLE].sha256 and other.version != manifest.version:
             return store.version(other.image, other.version)
     return None
-
-
-def bundle_digests(directory: Path) -> dict[str, str]:
-    """SHA-256 of every file of an unpacked bundle, by its name in the bundle."""
-    return {
-        str(path.relative_to(directory)): sha256_of(path) for path in sorted(directory.rglob("*")) if path.is_file()
-    }
 
 
 def _check_digest(source: Source, manifest: Manifest, index: Index, bundle: dict[str, str]) -> None:
@@ -266,10 +270,7 @@ def _stage_root(
         new = [record for record in index.files if record.type == FILE and not reuse.knows(record)]
         inodes = len(new) + sum(record.type != FILE for record in index.files)
         check_space(root, sum(record.size for record in new), inodes)
-        try:
-            return unpack_source(source, index, root, reuse, on_file)
-        except OSError as error:
-            raise HostError(f"{error.filename or root}: {error.strerror}", _INTERRUPTED) from error
+        return unpack_source(source, index, root, reuse, on_file)
 
 
 def _tidy(directory: Path) -> None:

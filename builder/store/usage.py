@@ -7,6 +7,8 @@ name clients that are long gone. nfs-ganesha tells neither. What is not known to
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,11 +66,10 @@ def _open_inodes(clients: Path) -> Iterator[tuple[int, set[str]]]:
 def _inodes_of_versions(store: Store, wanted: set[int]) -> Iterator[tuple[tuple[str, str], int]]:
     """The versions that hold files with some inodes; a hard-linked file says so of each version that has it."""
     for manifest in store.manifests():
-        pending = [store.root_of(manifest)]
-        while pending:
-            for entry in pending.pop().iterdir():
-                info = entry.lstat()
-                if info.st_ino in wanted:
-                    yield (manifest.image, manifest.version), info.st_ino
-                if entry.is_dir() and not entry.is_symlink():
-                    pending.append(entry)
+        # clients write while this walks: what is gone meanwhile is passed over
+        for _, directories, files, handle in os.fwalk(store.root_of(manifest), follow_symlinks=False):
+            for name in (*directories, *files):
+                with contextlib.suppress(FileNotFoundError):
+                    number = os.stat(name, dir_fd=handle, follow_symlinks=False).st_ino
+                    if number in wanted:
+                        yield (manifest.image, manifest.version), number

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from builder.errors import DisklessError
-from builder.model.generation import BootName
+from builder.model.generation import BootName, Generation
 from builder.model.index import Index, root_digest
 from builder.model.manifest import INDEX, Manifest
 from builder.render.pxe import INITRAMFS, KERNEL
 from builder.store.activation import check_agreement
+from builder.store.boot_files import LOADERS, bundle_digests
 from builder.store.differences import compare, shown
-from builder.store.generations import history, require_active
-from builder.store.layout import GENERATIONS, PXELINUX_DIRECTORY, Store
-from builder.store.staging import bundle_digests
+from builder.store.generations import damaged_menus, generation_numbers, history, require_active
+from builder.store.layout import CURRENT, GENERATIONS, PXELINUX_DIRECTORY, Store
 from builder.system.files import sha256_of
 from builder.system.unpack import read_index
 from builder.system.versions import read_manifest
@@ -105,24 +105,38 @@ def _generations(store: Store) -> Iterator[Finding]:
     except DisklessError as error:
         yield Finding(Kind.FAULT, "generations", error.message)
         return
-    for generation in generations:
-        for image, name in generation.active.items():
-            boot = BootName.parse(name)
-            if not store.version(image, boot.version).is_dir() or not store.boot_files(image, boot).is_dir():
-                yield Finding(
-                    Kind.FAULT, f"generation {generation.number}", f"names {image} {name}, which is not there"
-                )
+    for number in set(generation_numbers(store)) - {generation.number for generation in generations}:
+        yield Finding(Kind.FAULT, f"generation {number}", "cannot be read; it is not what clients boot")
     for image, name in current.active.items():
-        manifest = read_manifest(store.version(image, BootName.parse(name).version))
+        boot = BootName.parse(name)
         try:
-            check_agreement(store, manifest, BootName.parse(name))
+            check_agreement(store, read_manifest(store.version(image, boot.version)), boot)
         except (DisklessError, OSError) as error:
             yield Finding(Kind.FAULT, f"{image} {name}", str(error))
-    yield from _menus(store)
+    yield from _entrances(store, current)
+    yield from _menus(store, current)
 
 
-def _menus(store: Store) -> Iterator[Finding]:
-    """Every file that the active menus name must be there."""
+def _entrances(store: Store, current: Generation) -> Iterator[Finding]:
+    """What a client asks for first: loaders and the way to the menus."""
+    link = store.boot / PXELINUX_DIRECTORY
+    if not link.is_symlink() or str(link.readlink()) != f"{CURRENT}/{PXELINUX_DIRECTORY}":
+        yield Finding(Kind.FAULT, str(link), f"leads elsewhere than to {CURRENT}/{PXELINUX_DIRECTORY}")
+    boot = [
+        store.version(image, BootName.parse(name).version) / "boot" / loader
+        for image, name in current.active.items()
+        for loader in LOADERS
+    ]
+    for loader in sorted({path.name for path in boot if path.exists()}):
+        served = store.boot / loader
+        if not served.is_file() or served.stat().st_mode & 0o444 != 0o444:
+            yield Finding(Kind.FAULT, str(served), "is missing, or not readable for TFTP servers")
+
+
+def _menus(store: Store, current: Generation) -> Iterator[Finding]:
+    """The active menus are as they were written, and what they name is there."""
+    for name in damaged_menus(store, current):
+        yield Finding(Kind.FAULT, f"{GENERATIONS}: {name}", "is missing, or is not as it was written")
     for path in sorted((store.current / PXELINUX_DIRECTORY).glob("*")):
         for line in path.read_text("utf-8").splitlines():
             word, _, name = line.strip().partition(" ")

@@ -5,6 +5,7 @@ Source: the kernel's buffer-format.rst (initramfs) and cpio(5), the new ASCII fo
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import libarchive
@@ -13,6 +14,7 @@ from builder.errors import AuditError
 
 _MAGICS = (b"070701", b"070702")
 _HEADER = 110
+_DIGITS = re.compile(rb"[0-9A-Fa-f]{110}")
 _TRAILER = "TRAILER!!!"
 
 
@@ -38,6 +40,8 @@ def _plain_names(data: bytes, position: int) -> tuple[set[str], int]:
     names = set()
     while data[position : position + 6] in _MAGICS:
         header = data[position : position + _HEADER]
+        if _DIGITS.fullmatch(header) is None:
+            raise AuditError(f"no readable cpio archive at byte {position}", "was its generator interrupted?")
         size, length = int(header[54:62], 16), int(header[94:102], 16)
         start = position + _HEADER
         name = data[start : start + length - 1].decode("utf-8", "replace")

@@ -22,6 +22,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def text_sha256(text: str) -> str:
+    """The SHA-256 of a text in UTF-8, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def copy_verified(source: Path, target: Path, sha256: str) -> bool:
     """Links (or copies) `source` to `target` and checks the content of that; False where it is another or missing.
 

@@ -25,6 +25,7 @@ from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, 
 AGAIN = "copy or build the version again"
 _LARGEST_BUNDLE = 1 << 30
 _THREADS, _AHEAD = 2, 6
+_BLOCK = 1 << 20  # read at once
 _local = threading.local()
 _xattr_reset = ffi.ffi("entry_xattr_reset", [ffi.c_archive_entry_p], ctypes.c_int)
 _xattr_next = ffi.ffi(
@@ -63,7 +64,7 @@ def read_archive(
 
 def _content(name: str, stream: PlainStream, member: Any) -> Iterator[bytes]:  # noqa: ANN401 - no types
     try:
-        yield from member.get_blocks()
+        yield from member.get_blocks(_BLOCK)
     except ArchiveError as error:
         raise stream.error or AuditError(f"{name}: {member.pathname!r} ends too early: {error}", AGAIN) from error
 
@@ -92,7 +93,10 @@ def _decompress(name: str, frame: Frame, data: bytes) -> bytes:
     if not hasattr(_local, "decompressor"):
         _local.decompressor = zstandard.ZstdDecompressor()
     try:
-        plain: bytes = _local.decompressor.decompress(data, max_output_size=frame.plain_size)
+        # a frame that says it is larger would be believed, and memory taken for it
+        if zstandard.frame_content_size(data) != frame.plain_size:
+            raise AuditError(f"{name}: the frame at byte {frame.offset} is not as long as the index says", AGAIN)
+        plain: bytes = _local.decompressor.decompress(data, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise AuditError(f"{name}: no zstd frame at byte {frame.offset}: {error}", AGAIN) from error
     if len(plain) != frame.plain_size:
@@ -124,8 +128,9 @@ def read_members(archive: Path) -> dict[str, bytes]:
 
 
 def _plain_name(archive: Path, member: Any) -> str:  # noqa: ANN401 - libarchive has no types
-    name: str = member.pathname
-    if any(part in ("", ".", "..") for part in name.split("/")):
+    name: str | None = member.pathname
+    # libarchive gives None for what is no UTF-8
+    if not name or not name.isprintable() or any(part in ("", ".", "..") for part in name.split("/")):
         raise AuditError(f"{archive}: {name!r} is no plain name", AGAIN)
     return name
 

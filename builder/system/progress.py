@@ -177,6 +177,17 @@ class Progress:
                 self._tasks.remove(task)
             self._emit(task.event(finished=True))
 
+    @contextlib.contextmanager
+    def files(self, name: str, total: int) -> Iterator[Callable[[str], None]]:
+        """Work on `total` files: call what this gives with the name of each."""
+        with self.task(name, total, "files") as task:
+
+            def count(path: str) -> None:
+                task.advance()
+                self.tick(path)
+
+            yield count
+
     def note(self, text: str) -> None:
         """One line that stays."""
         self._emit(Note(text))

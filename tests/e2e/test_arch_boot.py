@@ -10,6 +10,7 @@ from builder.bootlab.guest import Machine
 from builder.bootlab.timeline import Milestone
 from tests.arch_images import arch_image
 from tests.e2e.test_boot import Booted, address, booted
+from tests.e2e.test_overlay_boot import check_mounts, served, sharing
 from tests.images import ssh_key
 from tests.require import needs_boot, needs_tool
 
@@ -109,12 +110,19 @@ def test_network_disabled_with_a_fixed_resolv_conf() -> None:
 
 
 @pytest.mark.full
-def test_systemd_networkd_keeps_the_address() -> None:
-    with booted(arch_image("arch-nfs")) as machine:
+def test_arch_today_has_a_shared_root_and_systemd_networkd() -> None:
+    with sharing(arch_image("arch-nfs")) as machine:
+        check_mounts(machine, "vers=4.2")
+        words = machine.inside("cat /proc/cmdline").split()
+        assert {f"BOOTIF=01-{Machine().mac.replace(':', '-')}", "ip=dhcp", "ro", "rootdelay=0"} <= set(words)
+        assert machine.inside("cat /sys/module/nfs/parameters/nfs4_unique_id") == Machine().mac
         before = address(machine)
         assert before == f"{machine.guest.address}/24"
         machine.inside("systemctl restart systemd-networkd.service; sleep 5")
         assert address(machine) == before
         assert machine.bench.lab.settings.network.server in machine.inside("resolvectl dns")
         assert machine.inside("systemctl --failed --no-legend --plain") == ""
+        machine.inside("pacman --noconfirm -U /root/hello.pkg.tar.zst")
+        assert machine.inside("hello") == "hello from diskless"
         machine.guest.power_off()
+        assert served(machine.bench) == machine.before

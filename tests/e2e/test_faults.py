@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,16 +15,16 @@ from builder.bootlab.guest import GuestError
 from builder.bootlab.settings import LabNetwork, LabSettings, Patience
 from builder.render.server import Client
 from builder.system.progress import Progress
-from tests.images import debian_image, scratch
+from tests.images import debian_image, overlay_image, scratch
 from tests.require import needs_boot
 
 pytestmark = [*needs_boot, pytest.mark.full]
 
 
 @contextlib.contextmanager
-def bench(settings: LabSettings | None = None) -> Iterator[Bench]:
+def bench(settings: LabSettings | None = None, version: Path | None = None) -> Iterator[Bench]:
     options = BootOptions(work=scratch() / "boot", settings=settings or LabSettings())
-    with open_bench(debian_image(), options, Progress()) as opened:
+    with open_bench(version or debian_image(), options, Progress()) as opened:
         yield opened
 
 
@@ -52,7 +53,7 @@ def test_wrong_nfsroot() -> None:
 
 def test_missing_initramfs() -> None:
     with bench() as opened:
-        (opened.tftp_root / "initramfs.img").unlink()
+        (opened.boot_files / "initramfs.img").unlink()
         assert fault_of(opened, "initramfs").diagnosis.fault is Fault.NO_KERNEL
 
 
@@ -89,6 +90,24 @@ def test_nfs_server_not_reached() -> None:
     with bench(LabSettings(patience=Patience(login=150))) as opened:
         edit_cmdline(opened, "nfsroot=10.77.0.1", "nfsroot=10.77.0.2")
         assert fault_of(opened, "server").diagnosis.fault is Fault.NO_NFS_SERVER
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("/root,vers=4.2", "/rooot,vers=4.2", Fault.WRONG_EXPORT),
+        ("nfsroot=10.77.0.1", "nfsroot=10.77.0.2", Fault.NO_NFS_SERVER),
+        ("nfsroot=10.77.0.1:", "nfsroot=server:", Fault.WRONG_EXPORT),
+        (" ro ", " ro diskless.overlay=most ", Fault.NO_OVERLAY),
+    ],
+    ids=["path", "server", "name", "size"],
+)
+def test_shared_root_that_cannot_be_mounted(old: str, new: str, fault: Fault) -> None:
+    with bench(version=overlay_image()) as opened:
+        edit_cmdline(opened, old, new)
+        error = fault_of(opened, f"overlay-{fault.name.lower()}")
+        assert error.diagnosis.fault is fault
+        assert "diskless: " in error.diagnosis.evidence
 
 
 def test_dhcp_client_that_releases_the_lease() -> None:

@@ -23,7 +23,15 @@ ROOT = INITRAMFS + "Begin: Running /scripts/nfs-bottom ... done.\n"
 INIT = ROOT + "[    9.000000] systemd[1]: systemd 252 running in system mode (+PAM)\nWelcome to Debian GNU/Linux 12!\n"
 LOGIN = INIT + "\nDebian GNU/Linux 12 diskless ttyS0\n\ndiskless login: "
 OFF = LOGIN + "\n[   60.000000] reboot: Power down\n"
+MOUNTING = INITRAMFS + "Begin: Waiting ... done.\ndiskless: mounting 10.77.0.1:/root, ro, NFS 4.2\n"
+OVERLAY_ROOT = MOUNTING + "diskless: root mounted\n"
 IN_ORDER = list(Milestone)
+
+
+def failed_mount(reason: str) -> str:
+    """Three tries of our scripts, in the words of klibc's mount and of util-linux'."""
+    said = f"diskless: NFS mount failed: mount: {reason}\n"
+    return MOUNTING + "".join(f"{said}diskless: try {number} of 40\n" for number in (2, 3, 4))
 
 
 @pytest.mark.parametrize(
@@ -37,6 +45,8 @@ IN_ORDER = list(Milestone)
         (KERNEL, LOADER, Milestone.KERNEL),
         (INITRAMFS, LOADER, Milestone.INITRAMFS),
         (ROOT, LOADER, Milestone.ROOT),
+        (MOUNTING, LOADER, Milestone.INITRAMFS),
+        (OVERLAY_ROOT, LOADER, Milestone.ROOT),
         (INIT, LOADER, Milestone.INIT),
         (LOGIN, LOADER, Milestone.LOGIN),
         (OFF, LOADER, Milestone.OFF),
@@ -101,6 +111,16 @@ FINAL_SIGNS = [
     (Fault.WRONG_EXPORT, INITRAMFS + "mount call failed - server replied: No such file or directory.\n(initramfs) "),
     (Fault.NO_NFS_SERVER, INITRAMFS + "connect: Connection refused\nBailing out, you are on your own. Good luck.\n"),
     (Fault.NO_NFS_SERVER, INITRAMFS + "connect: Connection refused\n" + "Begin: Retrying nfs mount ... done.\n" * 3),
+    # what our own scripts say
+    (Fault.MOUNT_REFUSED, failed_mount("Permission denied")),
+    (Fault.MOUNT_REFUSED, failed_mount("Operation not permitted")),
+    (Fault.NFS_VERSION, failed_mount("Protocol not supported")),
+    (Fault.WRONG_EXPORT, failed_mount("No such file or directory")),
+    (Fault.NO_NFS_SERVER, failed_mount("Connection refused")),
+    (Fault.NO_NFS_SERVER, failed_mount("Connection timed out")),
+    (Fault.WRONG_EXPORT, INITRAMFS + "diskless: there is no root: nfsroot= says '', not ADDRESS:/PATH\n(initramfs) "),
+    (Fault.NO_LEASE, INITRAMFS + "diskless: no address for ip=:::::eth0:dhcp: does ...?\ndiskless: giving up\n"),
+    (Fault.NO_OVERLAY, OVERLAY_ROOT + "diskless: overlay failed: a tmpfs of size=x could not be mounted\n"),
 ]
 
 
@@ -121,8 +141,12 @@ def test_a_final_sign_names_the_fault_with_the_line_that_says_so(fault: Fault, c
 
 @pytest.mark.parametrize(
     "console",
-    ["", KERNEL, ROOT, INIT, INITRAMFS + "connect: Connection refused\nBegin: Retrying nfs mount ... done.\n"],
-    ids=["power-on", "kernel", "root", "init", "first-try"],
+    [
+        *("", KERNEL, MOUNTING, ROOT, INIT),
+        INITRAMFS + "connect: Connection refused\nBegin: Retrying nfs mount ... done.\n",
+        MOUNTING + "diskless: NFS mount failed: mount: Connection refused\ndiskless: try 2 of 40\n",
+    ],
+    ids=["power-on", "kernel", "mounting", "root", "init", "first-try", "our-first-try"],
 )
 def test_there_is_hope_as_long_as_nothing_is_final(console: str) -> None:
     assert find_fault(Logs(console, LOADER)) is None
@@ -143,6 +167,7 @@ def test_a_guest_with_a_login_prompt_has_no_fault() -> None:
         (Logs("", LOADER), Milestone.LOADER, Fault.NO_KERNEL),
         (Logs(INITRAMFS, LOADER), Milestone.INITRAMFS, Fault.MOUNT_HANGS),
         (Logs(INITRAMFS + "nfs: server 10.77.0.1 not responding\n", LOADER), Milestone.INITRAMFS, Fault.NO_NFS_SERVER),
+        (Logs(MOUNTING, LOADER), Milestone.INITRAMFS, Fault.NO_NFS_SERVER),
         (Logs(ROOT, LOADER), Milestone.ROOT, Fault.MOUNT_HANGS),
         (Logs(INIT, LOADER), Milestone.INIT, Fault.TOO_SLOW),
         (Logs(INIT + "nfs: server 10.77.0.1 not responding, still trying\n", LOADER), Milestone.INIT, Fault.ROOT_LOST),

@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 import subprocess
 import textwrap
+from pathlib import Path
 
 from builder.cli.main import cli
 from builder.cli.manual import manual_page
+from builder.loader import load_site
+from builder.model.site import Site
 from builder.render.events import events_reference
 from builder.render.reference import recipe_reference, site_reference
 from builder.render.schema import json_schema
-from builder.render.server import DhcpService, Export, dnsmasq_config, exports
+from builder.render.server_files import Format, server_files
 from tests.images import ROOT
 from tests.require import needs_tool
+
+SHOWN = (Format.DNSMASQ, Format.DNSMASQ_PROXY, Format.DHCPD, Format.EXPORTS, Format.FIREWALL, Format.SERVICES)
 
 
 def read(name: str) -> str:
@@ -55,21 +60,24 @@ def test_the_manual_page_has_no_fault() -> None:
     assert 'eval "$(diskless completion bash)"' in plain
 
 
-def test_the_server_page_shows_the_rendered_texts() -> None:
-    root = "/srv/nfs/debian-nfs"
-    service = DhcpService(
-        interface="eth1",
-        address="192.168.1.1",
-        netmask="255.255.255.0",
-        first="192.168.1.100",
-        last="192.168.1.199",
-        tftp_root="/srv/tftp",
-        root_path=f"192.168.1.1:{root}",
-        router="192.168.1.1",
-        nameservers=("192.168.1.1",),
-    )
-    for text in (dnsmasq_config(service), exports([Export(root, root, "192.168.1.0/24", 1, writable=True)])):
-        assert textwrap.indent(text, "    ") in read("docs/server.md")
+def test_the_server_page_shows_the_texts_of_the_site_that_it_shows(tmp_path: Path) -> None:
+    page = read("docs/server.md")
+    blocks = re.findall(r"(?:^    .*\n|(?<=\n)\n(?=    ))+", page, re.M)
+    (tmp_path / "site.yml").write_text(textwrap.dedent(next(block for block in blocks if "mac:" in block)), "utf-8")
+    site = load_site(tmp_path / "site.yml")
+    shown = {form: [f.text for f in server_files(form, site, "/disklessroot")] for form in SHOWN}
+    for form, texts in shown.items():
+        for text in texts:
+            assert textwrap.indent(text, "    ") in page, form
+
+
+def test_the_server_page_has_every_format_and_its_place() -> None:
+    rows = {row.split("`")[1]: row for row in read("docs/server.md").splitlines() if row.startswith("| `")}
+    assert set(rows) == set(Format)
+    site = Site(server="192.168.1.1", http_port=80)
+    for form in Format:
+        for file in server_files(form, site, "/disklessroot"):
+            assert file.path is None or file.path in rows[form] or "systemd unit" in rows[form]
 
 
 def test_every_command_is_in_the_readme_and_the_changelog() -> None:

@@ -55,7 +55,7 @@ def test_init_asks_nothing_with_yes(distribution: str, dhcp: str, tmp_path: Path
 
 
 def test_the_dialogue_asks_again_for_a_wrong_answer(tmp_path: Path) -> None:
-    answers = "arch\nBad Name\nkiosk\neth9\n10.0.0.1\n10.0.0.0/16\ny\nnone\n"
+    answers = "arch\nBad Name\nkiosk\nboth\noverlay\neth9\n10.0.0.1\n10.0.0.0/16\ny\nnone\n"
     result = subprocess.run(
         [DISKLESS, "init", tmp_path], input=answers, capture_output=True, encoding="utf-8", check=False
     )

@@ -1,0 +1,192 @@
+"""The configuration of a server for diskless clients: rendered from its site, printed or installed as drop-ins."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import HostError, InputError
+from builder.loader import load_site
+from builder.model.checks_site import site_contradictions
+from builder.model.site import IPV4, Site
+from builder.model.syntax import STORE_PATH
+from builder.render.server_files import (
+    PLACES,
+    ROLES,
+    Format,
+    ServerFile,
+    gives_addresses,
+    possible_formats,
+    server_files,
+)
+from builder.render.tftp import DEFAULTS_FILE, UNIT_FILE
+from builder.store.activation import site_of
+from builder.store.layout import Store
+from builder.system.files import write_atomic
+
+BACKUP = ".diskless-backup"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """One file of the server: `changed` where it was written, `backup` where something else had been there.
+
+    restart: what makes the program take it, None where nothing changed
+    note: what else has to be so, which is not looked at
+    """
+
+    path: str
+    changed: bool
+    backup: str | None = None
+    restart: str | None = None
+    note: str | None = None
+
+
+def find_site(root: Path, site_file: Path | None, server: str | None) -> Site:
+    """The settings of the server that a store is on, or will be.
+
+    A given file or DIR/site.yml; without one what the last deploy knew; the address `server` overrides. InputError
+    where nothing says the address.
+    """
+    store = Store(root.resolve())
+    path = site_file or store.site_file
+    written = load_site(path) if site_file is not None or path.exists() else None
+    if server is not None and not IPV4.accepts(server):
+        raise InputError(f"--server {server}: no {IPV4.name}", IPV4.hint(server))
+    site = site_of(store, server, written)
+    for fault in site_contradictions(site):
+        raise InputError(f"server {site.server}: {fault.message}", f"{fault.hint}, in {path}")
+    return site
+
+
+def store_name(root: Path) -> str:
+    """The store's real path as the texts name it; InputError where no text could quote it."""
+    name = str(root.resolve())
+    if not STORE_PATH.accepts(name):
+        hint = "the path is written into exports, dnsmasq.conf and kernel command lines: choose another directory"
+        raise InputError(f"{name!r} is no {STORE_PATH.name}", hint)
+    return name
+
+
+def choose_formats(site: Site, store: str, wanted: Sequence[Format] | None, *, install: bool) -> tuple[Format, ...]:
+    """The formats to render: what was asked for, all that fit, or what one server needs to be installed.
+
+    InputError where the site lacks what a format needs.
+    """
+    possible = possible_formats(site, store)
+    if wanted is None and install:
+        dhcp = Format.DNSMASQ if gives_addresses(site) else Format.DNSMASQ_PROXY
+        return tuple(form for form in possible if form in (dhcp, _nfs(possible), Format.NGINX))
+    if wanted is None:
+        return possible
+    for form in wanted:
+        if form not in possible:
+            raise InputError(f"format {form}: {_LACKS[form][0]}", _LACKS[form][1])
+    return tuple(dict.fromkeys(wanted))
+
+
+_ADDRESSES = (
+    "the site gives clients no addresses",
+    "add dhcp: {first: ADDRESS, last: ADDRESS}, or clients with addresses; beside another DHCP use dnsmasq-proxy",
+)
+_LACKS = {
+    Format.DNSMASQ: _ADDRESSES,
+    Format.DHCPD: _ADDRESSES,
+    Format.NGINX: ("the site has no http_port", "add http_port: 80 to the site file"),
+    Format.EXPORTS: (
+        "the site's path is another than the store's, and the kernel's server exports real paths only",
+        "remove path, or use nfs-ganesha: --format ganesha",
+    ),
+}
+
+
+def _nfs(possible: Sequence[Format]) -> Format:
+    return Format.EXPORTS if Format.EXPORTS in possible else Format.GANESHA
+
+
+def render_files(site: Site, store: str, formats: Sequence[Format]) -> tuple[ServerFile, ...]:
+    """The texts of several formats."""
+    return tuple(file for form in formats for file in server_files(form, site, store))
+
+
+def install_files(files: Sequence[ServerFile], prefix: Path) -> tuple[Installed, ...]:
+    """Writes files below `prefix`, each whole or not at all; nothing restarts.
+
+    What was there is kept beside it as NAME.diskless-backup (-2, -3 where there is one). InputError, and nothing
+    written, where two of them, or one and what is installed already, would do the same work.
+    """
+    _refuse_conflicts(files, prefix)
+    wanted = [file for file in files if file.path is not None and _fits(file, prefix)]
+    if not wanted:
+        raise InputError("nothing to install", "the formats router and services are to be read: leave --install out")
+    return tuple(_install(file, prefix) for file in wanted)
+
+
+def _refuse_conflicts(files: Sequence[ServerFile], prefix: Path) -> None:
+    formats = list(dict.fromkeys(file.format for file in files))
+    for first, second in itertools.combinations(formats, 2):
+        both = [role for role in ROLES.get(first, ()) if role in ROLES.get(second, ())]
+        if both:
+            hint = f"install one of the two: --format {first}, or --format {second}"
+            raise InputError(f"{first} and {second} both serve {' and '.join(both)}", hint)
+    for form in formats:
+        for path, owners in PLACES.items():
+            clash = [owner for owner in owners if set(ROLES.get(form, ())) & set(ROLES[owner])]
+            if form not in owners and clash and _ours(_below(prefix, path)):
+                role = next(role for role in ROLES[form] if role in ROLES[clash[0]])
+                hint = f"remove {_below(prefix, path)} first, and stop what reads it"
+                raise InputError(f"{form} and the installed {path} both serve {role}", hint)
+
+
+def _fits(file: ServerFile, prefix: Path) -> bool:
+    """Of the two ways to run in.tftpd the one that this server's distribution knows."""
+    debian = _below(prefix, DEFAULTS_FILE).exists()
+    return {DEFAULTS_FILE: debian, UNIT_FILE: not debian}.get(file.path or "", True)
+
+
+def _install(file: ServerFile, prefix: Path) -> Installed:
+    assert file.path is not None
+    target = _below(prefix, file.path)
+    content = file.text.encode()
+    try:
+        before = target.read_bytes()
+    except FileNotFoundError:
+        before = None
+    except OSError as error:
+        raise HostError(f"{target}: {error.strerror}", "remove it, or mend its permissions") from error
+    if before == content:
+        return Installed(str(target), changed=False, note=file.note)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    backup = None if before is None else _keep(target, before)
+    write_atomic(target, content)
+    return Installed(str(target), changed=True, backup=backup, restart=file.restart, note=file.note)
+
+
+def _keep(target: Path, content: bytes) -> str:
+    """Keeps what was there under the first free name; where a backup holds the same, that is enough.
+
+    In a directory of drop-ins the name begins with a dot: its program reads every other file too.
+    """
+    hidden = "." if target.parent.suffix == ".d" else ""
+    for number in itertools.count(1):
+        backup = target.with_name(f"{hidden}{target.name}{BACKUP}{'' if number == 1 else f'-{number}'}")
+        if not backup.exists():
+            write_atomic(backup, content, target.stat().st_mode & 0o777)
+            return str(backup)
+        if backup.read_bytes() == content:
+            return str(backup)
+    raise AssertionError("unreachable")
+
+
+def _ours(path: Path) -> bool:
+    """Whether a file is one that this module installed: each says so in its first line."""
+    try:
+        return b"without disks" in path.read_bytes().split(b"\n", 1)[0]
+    except OSError:
+        return False
+
+
+def _below(prefix: Path, path: str) -> Path:
+    return prefix / path.removeprefix("/")

@@ -1,0 +1,92 @@
+"""What TFTP serves of a version: its kernel, its initramfs, and the loaders, which belong to no version."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from builder.model.generation import BootName
+from builder.model.manifest import Manifest
+from builder.render.pxe import INITRAMFS, KERNEL
+from builder.store.layout import TEMPORARY, Store, make_directory
+from builder.system.files import sha256_of, sync_directory
+
+LOADERS = ("pxelinux.0", "lpxelinux.0", "ldlinux.c32")
+
+
+def link_boot_files(store: Store, manifest: Manifest) -> None:
+    """Shows TFTP the kernel and the initramfs of a version; nothing happens where it does so already."""
+    target = store.boot_files(manifest.image, BootName(manifest.version))
+    if target.is_dir():
+        return
+    make_directory(target.parent, 0o755)
+    source = store.version(manifest.image, manifest.version) / "boot"
+    show_boot_files({name: source / name for name in (KERNEL, INITRAMFS)}, target)
+
+
+def show_boot_files(files: dict[str, Path], target: Path, *, copy: bool = False) -> None:
+    """Links files into a new directory of the TFTP root; copies them from another file system, or if asked."""
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=target.parent))
+    for name, path in files.items():
+        if copy or not hard_link(path, temporary / name):
+            copy_synced(path, temporary / name)
+    temporary.chmod(0o755)
+    sync_directory(temporary)
+    temporary.rename(target)
+    sync_directory(target.parent)
+    sync_directory(target.parent.parent)
+
+
+def hard_link(source: Path, target: Path) -> bool:
+    """A further name of a file; False where it can have none there."""
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
+            raise
+        return False
+    return True
+
+
+def copy_synced(source: Path, target: Path) -> None:
+    """A copy that anybody may read, on disk."""
+    shutil.copyfile(source, target)
+    target.chmod(0o644)
+    handle = os.open(target, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def set_up_loaders(store: Store, manifest: Manifest, *, replace: bool) -> list[str]:
+    """Puts the version's loaders into the TFTP root where it has none, or if asked; returns those that changed.
+
+    They are replaced only on request: a client may be between its loader and the loader's modules, which must match.
+    For the same reason all of them are replaced where one is missing.
+    """
+    source = store.version(manifest.image, manifest.version) / "boot"
+    there = [name for name in LOADERS if (source / name).exists()]
+    if not replace and all((store.boot / name).exists() for name in there):
+        return []
+    changed = [name for name in there if not _is_same(source / name, store.boot / name)]
+    for name in changed:
+        copy_synced(source / name, store.boot / f"{TEMPORARY}{name}")
+    for name in changed:
+        (store.boot / f"{TEMPORARY}{name}").replace(store.boot / name)
+    sync_directory(store.boot)
+    return changed
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return other.exists() and sha256_of(one) == sha256_of(other)
+
+
+def bundle_digests(directory: Path) -> dict[str, str]:
+    """SHA-256 of every file of an unpacked bundle, by its name in the bundle."""
+    return {
+        str(path.relative_to(directory)): sha256_of(path) for path in sorted(directory.rglob("*")) if path.is_file()
+    }

@@ -1,0 +1,155 @@
+"""An upgrade under a running client: what it booted stays, what it boots next is the new version whole, and back."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from builder.boot import lab_site, serve_store, store_exports
+from builder.bootlab.guest import Guest, Machine
+from builder.bootlab.lab import Lab
+from builder.model.manifest import Manifest
+from builder.store.layout import Store, find_store
+from builder.system.versions import read_manifest
+from tests.images import ROOT, authorized_key, build_image, run_diskless, scratch
+from tests.require import needs_boot
+
+pytestmark = [*needs_boot, pytest.mark.full]
+IMAGE = "upgraded"
+# the cloud kernel drives virtual hardware only
+MACHINE = Machine(nic="virtio-net-pci")
+READ_ALL = "find /usr /etc/ssl -xdev -type f -print0 | sort -z | xargs -0 md5sum | md5sum"
+KEEP_READING = f"nohup sh -c 'while {READ_ALL}; do echo 3 > /proc/sys/vm/drop_caches; done' > /run/read.log 2>&1 &"
+
+
+@functools.cache
+def versions() -> tuple[Path, Path, Path]:
+    """Three versions of one image: the last has another kernel."""
+    base = "debian-nfs-overlay"
+    motd = [{"path": "/etc/motd", "text": f"version {number}\n"} for number in range(3)]
+    packages = [*_packages(base)]
+    cloud = ["linux-image-cloud-amd64" if name == "linux-image-amd64" else name for name in packages]
+    return (
+        build_image(IMAGE, base, files=[authorized_key(), motd[0]]),
+        build_image(IMAGE, base, files=[authorized_key(), motd[1]]),
+        build_image(IMAGE, base, files=[authorized_key(), motd[2]], packages=cloud),
+    )
+
+
+def _packages(base: str) -> list[str]:
+    recipe = yaml.safe_load((ROOT / "recipes" / f"{base}.yml").read_text(encoding="utf-8"))
+    return list(recipe["packages"])
+
+
+@dataclass(frozen=True)
+class Server:
+    """A store that the lab serves, changed by the command line as an administrator would."""
+
+    lab: Lab
+    store: Store
+
+    def deploy(self, version: Path, *options: str) -> dict[str, object]:
+        result = run_diskless("deploy", version, "--to", self.store.root, "--json", "-q", *options)
+        assert result.returncode == 0, result.stderr
+        described: dict[str, object] = json.loads(result.stdout)
+        return described
+
+    def run(self, command: str, *options: str) -> str:
+        result = run_diskless(command, "--to", self.store.root, *options)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def versions(self) -> list[str]:
+        return self.store.version_names(IMAGE)
+
+
+@contextlib.contextmanager
+def serving(first: Path) -> Iterator[Server]:
+    """The lab's server with one version deployed."""
+    root = scratch() / "upgrade-store"
+    logs = scratch() / "upgrade-lab"
+    root.mkdir()
+    logs.mkdir()
+    with Lab(logs) as lab:
+        site = lab_site(lab, Store(root))
+        words = ", ".join(f'"{word}"' for word in site.cmdline)
+        (root / "site.yml").write_text(
+            f"server: {site.server}\nsubnet: {site.subnet}\npath: {site.path}\ncmdline: [{words}]\n", encoding="ascii"
+        )
+        result = run_diskless("deploy", first, "--to", root)
+        assert result.returncode == 0, result.stderr
+        server = Server(lab, find_store(root))
+        serve_store(lab, server.store)
+        yield server
+
+
+@contextlib.contextmanager
+def booted(server: Server, name: str) -> Iterator[Guest]:
+    """A client at its login prompt, switched off in order at the end."""
+    kernel = server.store.boot_files(IMAGE, server.store.boot_names(IMAGE)[0]) / "vmlinuz"
+    guest = server.lab.power_on(scratch() / f"upgrade-{name}.console.log", kernel, MACHINE)
+    guest.await_login()
+    yield guest
+    guest.power_off()
+
+
+def inside(guest: Guest, command: str) -> str:
+    done = guest.run(command)
+    assert done.status == 0, f"{command}: {done.output}"
+    return done.output.strip()
+
+
+def check_is(guest: Guest, manifest: Manifest) -> None:
+    """The client runs a version whole: root, kernel and modules agree."""
+    assert f"/versions/{IMAGE}/{manifest.version}/root" in inside(guest, "cat /proc/cmdline")
+    assert f"BOOT_IMAGE={IMAGE}/{manifest.version}/vmlinuz" in inside(guest, "cat /proc/cmdline")
+    assert inside(guest, "uname -r") == manifest.kernel
+    assert inside(guest, "ls /usr/lib/modules") == manifest.kernel
+    inside(guest, "modprobe dummy && rmmod dummy")
+
+
+def test_an_upgrade_under_a_running_client() -> None:
+    paths = versions()
+    zero, one, two = (read_manifest(path) for path in paths)
+    assert one.kernel != two.kernel
+    with serving(paths[0]) as server:
+        deployed = server.deploy(paths[1])
+        written = deployed["unpacked"]
+        assert isinstance(written, dict)
+        assert written["written"] < 20
+        with booted(server, "one") as guest:
+            check_is(guest, one)
+            before = inside(guest, READ_ALL)
+            inside(guest, KEEP_READING)
+            server.deploy(paths[2])
+            assert "removed" in server.run("prune", "--keep", "2", "--force")
+            assert server.versions() == sorted([one.version, two.version])
+            refused = server.run("prune", "--keep", "1")
+            assert f"refused {IMAGE} {one.version}" in refused
+            inside(guest, "echo 3 > /proc/sys/vm/drop_caches")
+            assert inside(guest, READ_ALL) == before
+            assert inside(guest, "cat /etc/motd") == "version 1"
+            log = inside(guest, "pkill -f 'xargs -0 md5su[m]'; cat /run/read.log")
+            assert "Stale" not in log
+            assert "No such file" not in log
+            assert {line for line in log.splitlines() if line} <= {before}
+            check_is(guest, one)
+        with booted(server, "two") as guest:
+            check_is(guest, two)
+            assert inside(guest, "cat /etc/motd") == "version 2"
+        assert one.version in server.run("rollback")
+        with booted(server, "back") as guest:
+            check_is(guest, one)
+        assert server.run("verify", "--deep").endswith("no fault found\n")
+        assert zero.version not in server.run("status").split("history")[0]
+        assert [export.directory for export in store_exports(server.store, "10.77.0.0/24")] == [
+            str(server.store.versions),
+            str(server.store.writable),
+        ]

@@ -1,0 +1,89 @@
+"""A deploy, rollback, prune or refresh that is stopped, or fails, at any system call: old or new, and never in between.
+
+`make test` stops at one call of each kind, `make test-full` at every call, and makes every call fail in two ways.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import multiprocessing
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+from tests.crash import EIO, ENOSPC, KILL, Call, Scenario, disturb, make_scenarios, record_calls, sites
+from tests.require import needs_root, needs_tool
+from tests.stores import new_place, version
+
+pytestmark = [needs_root, needs_tool("strace"), pytest.mark.root]
+NAMES = (
+    "first",
+    *(f"{mode} {what}" for mode in ("overlay", "rw") for what in ("deploy", "deploy again", "rollback", "prune")),
+    "loaders",
+    "refresh",
+)
+
+
+@functools.cache
+def scenarios() -> dict[str, Scenario]:
+    versions = {mode: {number: version(number, mode=mode) for number in "123"} for mode in ("overlay", "rw")}
+    return {scenario.name: scenario for scenario in make_scenarios(new_place(), versions)}
+
+
+@functools.cache
+def calls_of(name: str) -> list[Call]:
+    return record_calls(scenarios()[name])
+
+
+def disturbed(name: str, cases: Iterable[tuple[Call, str]]) -> list[str]:
+    """Everything that went wrong, two cases at a time."""
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=spawn) as pool:
+        pending = [pool.submit(disturb, scenarios()[name], call, injection) for call, injection in cases]
+        return [wrong for future in pending if (wrong := future.result()) is not None]
+
+
+def commit_part(calls: Sequence[Call]) -> list[Call]:
+    """What comes after everything is staged: names, links, menus, syncs."""
+    return [call for call in sites(calls) if call.name in ("rename", "linkat", "symlink", "fsync", "syncfs")]
+
+
+def test_every_scenario_is_tested() -> None:
+    assert set(scenarios()) == set(NAMES)
+
+
+def test_a_deploy_makes_the_calls_that_are_disturbed() -> None:
+    """What strace sees is what a deploy does: one syncfs before the version's name, one rename of `current`."""
+    lines = [f"{call.name} {call.what}" for call in calls_of("overlay deploy")]
+    names = [place for place, line in enumerate(lines) if line.startswith("rename") and '"/versions/lab/' in line]
+    syncs = [place for place, line in enumerate(lines) if line.startswith("syncfs")]
+    commits = [place for place, line in enumerate(lines) if line.startswith("rename") and '"/boot/current")' in line]
+    assert (len(names), len(syncs), len(commits)) == (1, 1, 1)
+    assert syncs < names < commits
+    assert lines[commits[0] + 1].startswith("fsync")
+
+
+@pytest.mark.parametrize("name", ["overlay deploy", "rw deploy", "overlay prune", "refresh"])
+def test_stopped_at_a_call_that_names_or_syncs(name: str) -> None:
+    assert disturbed(name, [(call, KILL) for call in commit_part(calls_of(name))]) == []
+
+
+@pytest.mark.parametrize("name", ["overlay deploy", "overlay prune"])
+def test_a_sync_that_fails_is_never_swallowed(name: str) -> None:
+    failing = [call for call in sites(calls_of(name)) if call.is_sync]
+    assert failing
+    assert disturbed(name, [(call, EIO) for call in failing]) == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", NAMES)
+def test_stopped_at_any_call(name: str) -> None:
+    assert disturbed(name, [(call, KILL) for call in calls_of(name)]) == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("injection", [ENOSPC, EIO])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_kind_of_call_fails(name: str, injection: str) -> None:
+    assert disturbed(name, [(call, injection) for call in sites(calls_of(name))]) == []
