@@ -32,8 +32,12 @@ format: $(BIN)/pytest ## put the code into its form
 bench: host-test $(BIN)/pytest ## compare with peers in the same run
 	$(SUDO) $(BIN)/python -m tests.bench
 
-docs: $(BIN)/diskless ## write docs/recipe.md from the model
-	$(BIN)/python -m builder.render.reference > docs/recipe.md
+docs: $(BIN)/diskless ## write the documents that are made from the model
+	$(BIN)/python -m builder.render.reference recipe > docs/recipe.md
+	$(BIN)/python -m builder.render.reference site > docs/site.md
+	$(BIN)/diskless schema recipe > recipes/recipe.schema.json
+	$(BIN)/python -m builder.render.events > docs/events.md
+	$(BIN)/python -m builder.cli.manual > docs/diskless.1
 
 clean: ## remove what make made, but not output/
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

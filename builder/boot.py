@@ -141,9 +141,9 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
         logs.mkdir()
         store = stack.enter_context(open_store(work / "store", progress.note, create=True))
         lab = stack.enter_context(Lab(logs, options.settings))
-        with progress.step("unpack"):
+        with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
             source = DirectorySource(version)
-            add_version(store, source, source.manifest(), progress.tick)
+            add_version(store, source, source.manifest(), on_file)
         with progress.step("serve"):
             bench = Bench(lab, manifest, store)
             activate(store, lab_site(lab, store), {manifest.image: BootName(manifest.version)}, "boot")

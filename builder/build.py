@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.errors import DisklessError, HostError
+from builder.errors import DisklessError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.registry import INSTALLERS
 from builder.loader import RecipeFile
+from builder.model.difference import Difference, compare
 from builder.model.manifest import LOG, Manifest
-from builder.stages import audit, configure, fetch, initramfs, install, pack, resolve, scrub
+from builder.stages import audit, configure, fetch, initramfs, install, pack, report, resolve, scrub
 from builder.stages.context import Context
 from builder.system.files import free_bytes
 from builder.system.progress import Progress
 from builder.system.run import Runner, require_tools
 from builder.system.sandbox import TOOLS, Sandbox
-from builder.system.versions import publish_version
+from builder.system.versions import LATEST, publish_version, read_manifest
 from builder.system.workspace import WORK, Workspace, open_workspace
 
 FAILED_LOG = "failed-build.log"
@@ -29,11 +30,16 @@ _NEEDED_BYTES = 3 << 30
 
 @dataclass(frozen=True)
 class Built:
-    """A finished build: the version's directory, its manifest, and whether it was there before."""
+    """A finished build.
+
+    unchanged: the version was there already
+    difference: from what was the newest version before; None where that was none, or the same
+    """
 
     directory: Path
     manifest: Manifest
     unchanged: bool
+    difference: Difference | None
 
 
 def build(recipe_file: RecipeFile, output: Path, cache: Path, progress: Progress) -> Built:
@@ -43,7 +49,7 @@ def build(recipe_file: RecipeFile, output: Path, cache: Path, progress: Progress
     with (
         _workspace(output) as workspace,
         _keep_failed_log(workspace, image),
-        Runner(workspace.path / LOG, progress.tick) as runner,
+        Runner(workspace.path / LOG, progress.output) as runner,
     ):
         context = _context(recipe_file, workspace, cache, runner, progress)
         lock = resolve.run(context)
@@ -54,7 +60,9 @@ def build(recipe_file: RecipeFile, output: Path, cache: Path, progress: Progress
         scrub.run(context)
         audit.run(context)
         manifest = pack.run(context, lock, kernel, epoch)
-        return _publish(workspace, image, manifest)
+        difference = _difference(image, manifest)
+        report.run(context, manifest, difference)
+        return Built(*_publish(workspace, image, manifest), difference)
 
 
 def preflight(recipe_file: RecipeFile, output: Path) -> None:
@@ -88,7 +96,7 @@ def _context(recipe_file: RecipeFile, workspace: Workspace, cache: Path, runner:
         temporary=workspace.temporary,
         readable=installer.readable(recipe),
     )
-    job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages, progress.note, progress.warn)
+    job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages, progress)
     return Context(recipe_file, workspace, sandbox, installer(job), progress)
 
 
@@ -107,9 +115,16 @@ def _keep_failed_log(workspace: Workspace, image: Path) -> Iterator[None]:
         raise
 
 
-def _publish(workspace: Workspace, image: Path, manifest: Manifest) -> Built:
+def _publish(workspace: Workspace, image: Path, manifest: Manifest) -> tuple[Path, Manifest, bool]:
     """Gives the artifacts their name; a version that is already there stays as it is."""
     shutil.copyfile(workspace.path / LOG, workspace.artifacts / LOG)
     directory, unchanged = publish_version(workspace.artifacts, image, manifest)
     (image / FAILED_LOG).unlink(missing_ok=True)
-    return Built(directory, manifest, unchanged)
+    return directory, manifest, unchanged
+
+
+def _difference(image: Path, manifest: Manifest) -> Difference | None:
+    with contextlib.suppress(InputError):
+        previous = read_manifest(image / LATEST)
+        return compare(previous, manifest) if previous.root_digest != manifest.root_digest else None
+    return None

@@ -74,8 +74,8 @@ def deploy(source: Source, root: Path, options: DeployOptions, progress: Progres
         data = source.manifest()
         manifest = parse_manifest(source, data)
         check_cmdline(store, site, manifest)
-        with progress.step("unpack"):
-            unpacked = add_version(store, source, data, progress.tick)
+        with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
+            unpacked = add_version(store, source, data, on_file)
         with progress.step("activate"):
             if options.replace_loaders:
                 set_up_loaders(store, manifest, replace=True)

@@ -19,10 +19,10 @@ _PROBE_SECONDS = 10
 
 def accelerator_arguments(kernel: Path) -> tuple[str, ...]:
     """QEMU's arguments for the fastest accelerator that works; where KVM seems to be there, `kernel` tries it."""
-    return VIRTUALIZATION if Path("/dev/kvm").exists() and _starts_under_kvm(kernel) else EMULATION
+    return VIRTUALIZATION if Path("/dev/kvm").exists() and starts_under_kvm(kernel) else EMULATION
 
 
-def _starts_under_kvm(kernel: Path) -> bool:
+def starts_under_kvm(kernel: Path) -> bool:
     """Whether a kernel gets to its first words in time.
 
     That /dev/kvm opens, and that even the firmware runs, proves nothing: nested KVM may hang in 64-bit code.

@@ -12,7 +12,8 @@ from builder.boot import boot as run_boot
 from builder.bootlab.guest import Machine
 from builder.bootlab.settings import LabSettings, Patience
 from builder.build import build
-from builder.cli.options import cache_option, json_option, output_option, quiet_option
+from builder.cli.options import cache_option, json_option, output_option
+from builder.cli.reporting import reports_progress
 from builder.loader import load_recipe
 from builder.system.progress import Progress
 from builder.system.versions import find_latest
@@ -37,8 +38,8 @@ from builder.system.versions import find_latest
 )
 @output_option
 @cache_option
-@quiet_option
 @json_option
+@reports_progress
 def boot(
     target: Path | None,
     checks: tuple[str, ...],
@@ -48,15 +49,14 @@ def boot(
     console_log: Path | None,
     output: Path,
     cache: Path,
-    quiet: bool,
     as_json: bool,
+    progress: Progress,
 ) -> None:
     """Boot an image in a virtual machine without a disk, from DHCP to the login prompt and off again.
 
     VERSION is a directory such as output/IMAGE/latest; a RECIPE is built first; without either it is the newest
     version of the only image under OUTPUT. Needs root and QEMU; touches no network of this host.
     """
-    progress = Progress(quiet=quiet)
     version = _version(target, output, cache, progress)
     options = BootOptions(
         checks=checks,
@@ -69,6 +69,7 @@ def boot(
     click.echo(json.dumps(describe_json(result), indent=1) if as_json else describe_text(result))
     if result.error is not None:
         raise result.error
+    progress.result(describe_json(result))
 
 
 def _version(target: Path | None, output: Path, cache: Path, progress: Progress) -> Path:

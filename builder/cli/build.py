@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from builder.build import Built
 from builder.build import build as run_build
-from builder.cli.options import cache_option, json_option, output_option, quiet_option, recipe_argument
+from builder.cli.options import cache_option, json_option, output_option, recipe_argument
+from builder.cli.reporting import reports_progress
 from builder.loader import load_recipe
+from builder.render.summary import summary
 from builder.system.progress import Progress
+from builder.system.versions import LATEST
 
 
 @click.command()
 @recipe_argument
 @output_option
 @cache_option
-@quiet_option
 @json_option
-def build(recipe: Path, output: Path, cache: Path, quiet: bool, as_json: bool) -> None:
+@reports_progress
+def build(recipe: Path, output: Path, cache: Path, as_json: bool, progress: Progress) -> None:
     """Build the image of RECIPE into OUTPUT/IMAGE/VERSION.
 
     Prints the directory of the version. Needs root.
     """
-    progress = Progress(quiet=quiet)
     built = run_build(load_recipe(recipe), output, cache, progress)
-    click.echo(json.dumps(_result(built, progress), indent=1) if as_json else built.directory)
-    if built.unchanged:
-        progress.note("nothing changed: this version was there already")
+    result = _result(built, progress)
+    for line in summarize(built, progress.seconds):
+        progress.note(line)
+    click.echo(json.dumps(result, indent=1) if as_json else built.directory)
+    progress.result(result)
+
+
+def summarize(built: Built, seconds: Mapping[str, float]) -> tuple[str, ...]:
+    """The closing lines of a build."""
+    unchanged = ("nothing changed: this version was there already",) if built.unchanged else ()
+    latest = shlex.quote(str(built.directory.parent / LATEST))
+    return (*unchanged, *summary(built.manifest, built.difference, seconds, f"diskless boot {latest}"))
 
 
 def _result(built: Built, progress: Progress) -> dict[str, object]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from builder.cli.options import json_option, output_option, quiet_option, store_option
+from builder.cli.options import complete_version, json_option, output_option, store_option
+from builder.cli.reporting import reports_progress
 from builder.deploy import Deployed, DeployOptions
 from builder.deploy import deploy as run_deploy
 from builder.store.differences import shown
@@ -17,14 +18,14 @@ from builder.system.versions import find_version
 
 
 @click.command()
-@click.argument("target", metavar="[VERSION | IMAGE]", required=False)
+@click.argument("target", metavar="[VERSION | IMAGE]", required=False, shell_complete=complete_version)
 @store_option
 @click.option("--server", metavar="ADDRESS", help="This server's address as clients see it, if site.yml does not say.")
 @click.option("--keep", type=click.IntRange(min=1), help="Then prune this image to so many versions.")
 @click.option("--no-activate", is_flag=True, help="Only bring it in: for a client that site.yml pins to it.")
 @click.option("--replace-loaders", is_flag=True, help="Also replace pxelinux.0 and its modules by the version's.")
 @output_option
-@quiet_option
+@reports_progress
 @json_option
 def deploy(
     target: str | None,
@@ -34,18 +35,19 @@ def deploy(
     no_activate: bool,
     replace_loaders: bool,
     output: Path,
-    quiet: bool,
     as_json: bool,
+    progress: Progress,
 ) -> None:
     """Put a version on this server and let clients boot it next, by one rename.
 
     VERSION is a directory such as output/IMAGE/latest, IMAGE the name of one below OUTPUT; without either it is the
     newest version of the only image there. Running clients keep what they booted; `diskless rollback` goes back.
     """
-    progress = Progress(quiet=quiet)
     options = DeployOptions(server, not no_activate, replace_loaders, keep)
     deployed = run_deploy(DirectorySource(find_version(target, output)), store, options, progress)
-    click.echo(json.dumps(describe_json(deployed), indent=1) if as_json else describe_text(deployed, store))
+    result = describe_json(deployed)
+    click.echo(json.dumps(result, indent=1) if as_json else describe_text(deployed, store))
+    progress.result(result)
 
 
 def describe_json(deployed: Deployed) -> dict[str, object]:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 recipe_argument = click.argument("recipe", type=click.Path(path_type=Path))
 output_option = click.option(
@@ -23,7 +24,6 @@ cache_option = click.option(
     show_default=True,
     help="Where downloaded packages are kept; builds share it. [env: DISKLESS_CACHE]",
 )
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Report errors and warnings only.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 store_option = click.option(
     "--to",
@@ -48,3 +48,12 @@ class Duration(click.ParamType[int]):
         if found is None:
             self.fail(f"{value!r} is no duration; write 90s, 30m, 12h or 7d", param, ctx)
         return int(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+def complete_version(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What a shell offers for a version: the images below --output that begin so, and paths."""
+    output = Path(context.params.get("output") or "output")
+    names = sorted(path.parent.name for path in output.glob("*/latest"))
+    found = (CompletionItem(name) for name in names if name.startswith(incomplete))
+    # paths first: bash forgets what came before them
+    return [CompletionItem(incomplete, "file"), *found]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from builder.cli.options import Duration, json_option, quiet_option, store_option
+from builder.cli.options import Duration, json_option, store_option
+from builder.cli.reporting import reports_progress
 from builder.deploy import prune as run_prune
 from builder.store.pruning import DEFAULT_AGE, Decision, PruneOptions
 from builder.system.progress import Progress
@@ -27,14 +28,14 @@ from builder.system.progress import Progress
 )
 @click.option("--force", is_flag=True, help="Whatever its age; what is known to be in use stays all the same.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
-@quiet_option
+@reports_progress
 @json_option
-def prune(store: Path, keep: int, min_age: int, force: bool, dry_run: bool, quiet: bool, as_json: bool) -> None:
+def prune(store: Path, keep: int, min_age: int, force: bool, dry_run: bool, as_json: bool, progress: Progress) -> None:
     """Remove versions that no client needs: never one that is active, pinned, or known to be in use.
 
     NFS servers mostly cannot tell which versions clients use, so a version that clients booted lately stays.
     """
-    decisions = run_prune(store, PruneOptions(keep, min_age, force), Progress(quiet=quiet), dry_run=dry_run)
+    decisions = run_prune(store, PruneOptions(keep, min_age, force), progress, dry_run=dry_run)
     if as_json:
         click.echo(json.dumps([vars(decision) for decision in decisions], indent=1))
     else:

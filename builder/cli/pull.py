@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
-from builder.cli.options import json_option, output_option, quiet_option
+from builder.cli.options import json_option, output_option
+from builder.cli.reporting import reports_progress
 from builder.cli.transfer import transfer_options, trust_option
 from builder.pull import Pulled
 from builder.pull import pull as run_pull
+from builder.system.progress import Progress
 from builder.transports.base import Options
 from builder.transports.targets import open_source
 
@@ -19,18 +21,20 @@ from builder.transports.targets import open_source
 @click.argument("reference")
 @output_option
 @trust_option
+@reports_progress
 @transfer_options
-@quiet_option
 @json_option
-def pull(reference: str, output: Path, trust: Path | None, options: Options, quiet: bool, as_json: bool) -> None:
+def pull(reference: str, output: Path, trust: Path | None, options: Options, as_json: bool, progress: Progress) -> None:
     """Fetch the artifacts of a version into OUTPUT/IMAGE/VERSION, whole or not at all.
 
     REFERENCE is oci://HOST/REPOSITORY[:TAG | @DIGEST], the https:// address of a manifest.json or of a channel, or
     a version's directory. Prints the directory.
     """
-    done = run_pull(open_source(reference, options), output, options.progress, trust)
-    click.echo(json.dumps(_result(done), indent=1) if as_json else done.directory)
-    options.progress.note(
+    done = run_pull(open_source(reference, options), output, progress, trust)
+    result = _result(done)
+    click.echo(json.dumps(result, indent=1) if as_json else done.directory)
+    progress.result(result)
+    progress.note(
         "nothing changed: this version was there already"
         if done.unchanged
         else f"received {done.received / 1e6:.1f} MB"

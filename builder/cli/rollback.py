@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from builder.cli.options import json_option, quiet_option, store_option
+from builder.cli.options import json_option, store_option
+from builder.cli.reporting import reports_progress
 from builder.deploy import rollback as run_rollback
 from builder.system.progress import Progress
 
@@ -16,14 +17,14 @@ from builder.system.progress import Progress
 @click.argument("image", required=False)
 @click.argument("version", required=False)
 @store_option
-@quiet_option
+@reports_progress
 @json_option
-def rollback(image: str | None, version: str | None, store: Path, quiet: bool, as_json: bool) -> None:
+def rollback(image: str | None, version: str | None, store: Path, as_json: bool, progress: Progress) -> None:
     """Let clients boot the version that was active before, or the one named.
 
     Without IMAGE it is the image that changed last. Twice is back where it began. Running clients are not disturbed.
     """
-    generation = run_rollback(store, image, version, Progress(quiet=quiet))
+    generation = run_rollback(store, image, version, progress)
     if as_json:
         click.echo(json.dumps({"generation": generation.number, "active": generation.active}, indent=1))
     else:

@@ -38,20 +38,20 @@ _plain_option = click.option("--plain-http", is_flag=True, help="Speak HTTP with
 
 
 def transfer_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds --header, --ca, --plain-http and --cache; the command gets `options` for them and for its `quiet`."""
+    """Adds --header, --ca, --plain-http and --cache; the command gets `options` for them. Goes below reports_progress."""
 
     @functools.wraps(command)
     def with_options(
-        headers: tuple[str, ...], ca: Path | None, plain_http: bool, cache: Path, quiet: bool, **others: object
+        headers: tuple[str, ...], ca: Path | None, plain_http: bool, cache: Path, progress: Progress, **others: object
     ) -> None:
         options = Options(
             headers=(*environment_headers(), *map(parse_header, headers)),
             ca=ca,
             plain_http=plain_http,
             cache=cache,
-            progress=Progress(quiet=quiet),
+            progress=progress,
         )
-        command(options=options, quiet=quiet, **others)
+        command(options=options, progress=progress, **others)
 
     for option in (_header_option, _ca_option, _plain_option, cache_option):
         with_options = option(with_options)

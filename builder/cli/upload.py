@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from builder.cli.options import json_option, output_option, quiet_option
+from builder.cli.options import complete_version, json_option, output_option
+from builder.cli.reporting import reports_progress
 from builder.cli.transfer import transfer_options
 from builder.system.progress import Progress
 from builder.system.versions import find_version
@@ -17,7 +18,7 @@ from builder.upload import upload as run_upload
 
 
 @click.command()
-@click.argument("version", metavar="[VERSION_DIR | IMAGE]", required=False)
+@click.argument("version", metavar="[VERSION_DIR | IMAGE]", required=False, shell_complete=complete_version)
 @click.option(
     "--to",
     "target",
@@ -35,8 +36,8 @@ from builder.upload import upload as run_upload
     "--sign", type=click.Path(path_type=Path, dir_okay=False), metavar="KEY", help="Sign the manifest with an ssh key."
 )
 @output_option
+@reports_progress
 @transfer_options
-@quiet_option
 @json_option
 def upload(
     version: str | None,
@@ -45,8 +46,8 @@ def upload(
     sign: Path | None,
     output: Path,
     options: Options,
-    quiet: bool,
     as_json: bool,
+    progress: Progress,
 ) -> None:
     """Send a version to a registry, a web server or a directory, where other machines deploy it from.
 
@@ -54,8 +55,10 @@ def upload(
     the newest version of the only image there. Only what is not there yet is sent; prints the version's reference.
     """
     done = run_upload(find_version(version, output), target, tags, options, sign)
-    click.echo(json.dumps(_result(done), indent=1) if as_json else done.pushed.reference)
-    _tell(options.progress, done)
+    result = _result(done)
+    click.echo(json.dumps(result, indent=1) if as_json else done.pushed.reference)
+    _tell(progress, done)
+    progress.result(result)
 
 
 def _result(done: Uploaded) -> dict[str, object]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from builder.cli.options import json_option, quiet_option, store_option
+from builder.cli.options import json_option, store_option
+from builder.cli.reporting import reports_progress
 from builder.errors import AuditError
 from builder.store.layout import find_store
 from builder.store.verification import Kind
@@ -19,14 +20,13 @@ from builder.system.progress import Progress
 @click.command()
 @store_option
 @click.option("--deep", is_flag=True, help="Read every file of every version and compare its digest.")
-@quiet_option
+@reports_progress
 @json_option
-def verify(store: Path, deep: bool, quiet: bool, as_json: bool) -> None:
+def verify(store: Path, deep: bool, as_json: bool, progress: Progress) -> None:
     """Compare everything in the store with what was deployed.
 
     What clients changed in read-write roots is listed, and is no fault.
     """
-    progress = Progress(quiet=quiet)
     with progress.step("verify"):
         findings = run_verify(find_store(store), deep=deep, on_version=progress.note)
     if as_json:

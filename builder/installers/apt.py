@@ -20,7 +20,7 @@ from builder.installers.apt_errors import (
     unreachable_hint,
 )
 from builder.installers.base import Job
-from builder.installers.shared import locked, proxy_variables
+from builder.installers.shared import locked, proxy_variables, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import DebianDistribution, Recipe
 from builder.render.apt import ARCHITECTURES, packages_index, resolver_config, sources
@@ -42,6 +42,7 @@ _ROLES = (
     (re.compile(r"systemd-sysv|sysvinit-core|runit-init"), "init", "add systemd-sysv to packages"),
 )
 _AR_MAGIC = b"!<arch>\n"
+_DPKG_STEP = re.compile(rb" status ((?:unpacked|installed) \S+)")
 
 
 class AptInstaller:
@@ -88,10 +89,13 @@ class AptInstaller:
         """Downloads into the shared cache and links the files, each checked by SHA-256, into the repository."""
         self._repository.mkdir()
         with locked(self._job.cache / "apt" / "lock", self._job.notify):
-            for group in (lock.packages, lock.loaders):
-                names = [f"{package.name}={package.version}" for package in group]
-                self._apt(["apt-get", "install", "--download-only", *names], hint=unreachable_hint(self._distribution))
-            for package in (*lock.packages, *lock.loaders):
+            packages = (*lock.packages, *lock.loaders)
+            with watched_download(self._job.progress, packages, self._archives):
+                for group in (lock.packages, lock.loaders):
+                    names = [f"{package.name}={package.version}" for package in group]
+                    argv = ["apt-get", "install", "--download-only", *names]
+                    self._apt(argv, hint=unreachable_hint(self._distribution))
+            for package in packages:
                 self._take(package)
         (self._repository / "Packages").write_text(packages_index(lock.packages), encoding="utf-8")
         return max(_build_date(self._repository / package.filename) for package in lock.packages)
@@ -106,10 +110,15 @@ class AptInstaller:
         argv.append(f"deb [trusted=yes] file://{_REPOSITORY} ./")
         env = {"INITRD": "No", "SOURCE_DATE_EPOCH": str(epoch)}
         mounts = {_REPOSITORY: self._repository}
-        self._job.sandbox.run(
-            argv, env=env, mounts=mounts, hint="the first `E:` or `dpkg: error` above it in the log is the cause"
-        )
+        hint = "the first `E:` or `dpkg: error` above it in the log is the cause"
+        with self._job.progress.task("install", 2 * len(lock.packages), "steps", measure=self._count_steps):
+            self._job.sandbox.run(argv, env=env, mounts=mounts, hint=hint)
         self._check_installed(lock)
+
+    def _count_steps(self) -> int:
+        """How often a package was unpacked or configured so far, by dpkg's own log in the tree."""
+        log = (self._job.tree / "var/log/dpkg.log").read_bytes()
+        return len(set(_DPKG_STEP.findall(log)))
 
     def loader_files(self, lock: Lock) -> dict[str, bytes]:
         """pxelinux.0, lpxelinux.0 and the ldlinux.c32 of the same syslinux build."""

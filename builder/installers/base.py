@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from builder.model.lock import Lock
 from builder.model.recipe import Recipe
+from builder.system.progress import Progress
 from builder.system.run import Tool
 from builder.system.sandbox import Sandbox
 
@@ -20,7 +20,7 @@ class Job:
     tree: the root directory to fill, empty at first
     work: a directory of its own inside the build's work directory
     cache: the package cache, shared between builds (an installer locks what it changes there)
-    notify: tells the user one line; warn: one that is seen also when quiet
+    progress: what the user sees of it
     """
 
     recipe: Recipe
@@ -28,8 +28,15 @@ class Job:
     tree: Path
     work: Path
     cache: Path
-    notify: Callable[[str], None]
-    warn: Callable[[str], None]
+    progress: Progress
+
+    def notify(self, text: str) -> None:
+        """Tells the user one line."""
+        self.progress.note(text)
+
+    def warn(self, text: str) -> None:
+        """Tells the user one line that is seen also when quiet."""
+        self.progress.warn(text)
 
 
 class Installer(Protocol):

@@ -8,6 +8,7 @@ configuration nor cache, keyring nor hooks are used. Run for real with pacman 6.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import urllib.parse
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from builder.installers.pacman_errors import (
 )
 from builder.installers.pacman_keyring import find_keyring, prepare_keyring
 from builder.installers.pacman_tree import check_installed, give_databases, prepare_tree, take_back
-from builder.installers.shared import locked, proxy_variables
+from builder.installers.shared import locked, proxy_variables, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import ArchDistribution, Recipe, Signatures
 from builder.render.initramfs import initramfs_entries
@@ -51,6 +52,7 @@ _LOADER_DIRECTORY = "usr/lib/syslinux/bios"
 # the initramfs stage makes the image, once, and sees whether that worked
 _MASKED_HOOKS = ("90-mkinitcpio-install.hook",)
 _SYSTEM_HOOKS = "usr/share/libalpm/hooks"
+_INSTALLING = re.compile(r"^installing \S+\.\.\.$")
 _REPO_ADD = Tool("repo-add", "makepkg", "pacman")
 
 
@@ -117,7 +119,8 @@ class PacmanInstaller:
         self._repository.mkdir()
         with locked(self._cache / "lock", self._job.notify):
             self._forget_damaged(entries)
-            self._download(entries)
+            with watched_download(self._job.progress, [entry.package for entry in entries], self._packages):
+                self._download(entries)
             for entry in entries:
                 self._take(entry.package)
         return max(entry.built for entry in entries)
@@ -132,12 +135,10 @@ class PacmanInstaller:
         hooks = self._mask_hooks()
         options = ["--root", str(tree), "--hookdir", str(tree / "etc/pacman.d/hooks"), "--hookdir", str(hooks)]
         database = self._read()
-        output = self._pacman(
-            ["-S", *options, *self._targets(database)],
-            self._repository,
-            dbpath,
-            env={"SOURCE_DATE_EPOCH": str(epoch)},
-        )
+        arguments = ["-S", *options, *self._targets(database)]
+        env = {"SOURCE_DATE_EPOCH": str(epoch)}
+        with self._job.progress.task("install", len(lock.packages), "packages", counts=_INSTALLING):
+            output = self._pacman(arguments, self._repository, dbpath, env=env)
         take_back(tree, epoch)
         check_installed(tree, lock)
         fatal = boot_packages(database)

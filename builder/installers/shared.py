@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from builder.model.lock import LockedPackage
+from builder.system.progress import Progress
 
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
@@ -30,3 +33,29 @@ def locked(path: Path, notify: Callable[[str], None]) -> Iterator[None]:
 def proxy_variables() -> dict[str, str]:
     """The proxy settings of the environment."""
     return {name: os.environ[name] for name in _PROXIES if name in os.environ}
+
+
+@contextlib.contextmanager
+def watched_download(progress: Progress, packages: Collection[LockedPackage], directory: Path) -> Iterator[None]:
+    """Shows how much of the packages is in `directory`, whole or in part; nothing where all of it was there before."""
+    total = sum(package.size for package in packages)
+
+    def measure() -> int:
+        return sum(_arrived(package, directory) for package in packages)
+
+    if measure() >= total:
+        yield
+        return
+    with progress.task("download", total, measure=measure):
+        yield
+
+
+# beside the whole file: apt's partial/ and pacman's .part
+_PARTS = ("{0}", "partial/{0}", "{0}.part")
+
+
+def _arrived(package: LockedPackage, directory: Path) -> int:
+    for part in _PARTS:
+        with contextlib.suppress(OSError):
+            return min(package.size, (directory / part.format(package.filename)).stat().st_size)
+    return 0

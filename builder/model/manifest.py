@@ -12,13 +12,14 @@ from builder.model.syntax import IMAGE_NAME
 from builder.model.typed import conforms
 
 SCHEMA = 1
-MANIFEST, ROOTFS, BUNDLE, INDEX, CHECKSUMS, LOG = (
+MANIFEST, ROOTFS, BUNDLE, INDEX, CHECKSUMS, LOG, REPORT = (
     "manifest.json",
     "rootfs.tar.zst",
     "boot.tar.zst",
     "index.json.zst",
     "SHA256SUMS",
     "build.log",
+    "report.html",
 )
 
 

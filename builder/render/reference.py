@@ -1,47 +1,79 @@
-"""The recipe reference, docs/recipe.md, made from the model: `python -m builder.render.reference > docs/recipe.md`."""
+"""The references docs/recipe.md and docs/site.md, made from the model: `python -m builder.render.reference recipe`."""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import ipaddress
 import sys
+import textwrap
 import types
 import typing
 from typing import Annotated, Any, get_args, get_origin
 
-from builder.model.recipe import Recipe
+from builder.model.recipe import DistributionName, Recipe, RootMode
+from builder.model.site import Site
+from builder.render.starter import Answers, address_range, recipe_text, site_text
 
-_HEAD = """\
+_RECIPE_HEAD = """\
 # Recipe reference
 
 Made from the model by `make docs`; do not edit. A recipe is one YAML file and makes one image. Every key is checked:
 an unknown or repeated one, a value of another kind, or a contradiction is an error that names line and column.
-`diskless check --show RECIPE` prints every file that a recipe writes. The recipes in `recipes/` teach by example.
+`diskless check --show RECIPE` prints every file that a recipe writes. The recipes in `recipes/` teach by example;
+editors complete from the schema beside them, which `diskless schema` prints.
 """
+_SITE_HEAD = """\
+# Site reference
+
+Made from the model by `make docs`; do not edit. `site.yml` lies in the directory that images are deployed to, and says
+what a server knows of its network and its clients. It is checked as recipes are. `diskless init` writes a first one.
+"""
+_SERVER = ipaddress.IPv4Interface("192.168.1.1/24")
+_EXAMPLE = Answers(
+    DistributionName.DEBIAN,
+    "debian-nfs",
+    RootMode.OVERLAY,
+    _SERVER,
+    suite="bookworm",
+    interface="eth1",
+    dhcp=address_range(_SERVER),
+    nameservers=("192.168.1.1",),
+    ssh_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI... admin@example.org",
+)
 
 
 def recipe_reference() -> str:
-    """The whole page, in Markdown."""
-    sections = [_HEAD]
-    pending: list[tuple[str, type]] = [("The recipe", Recipe)]
+    """docs/recipe.md."""
+    return _reference(_RECIPE_HEAD, "The recipe", Recipe, recipe_text(_EXAMPLE))
+
+
+def site_reference() -> str:
+    """docs/site.md."""
+    return _reference(_SITE_HEAD, "The site", Site, site_text(_EXAMPLE))
+
+
+def _reference(head: str, top: str, kind: type, example: str) -> str:
+    sections = [head]
+    pending: list[tuple[str, type]] = [(top, kind)]
     while pending:
-        title, kind = pending.pop(0)
-        sections.append(_section(title, kind))
-        hints = typing.get_type_hints(kind, include_extras=True)
+        title, inner = pending.pop(0)
+        sections.append(_section(title, inner, top))
+        hints = typing.get_type_hints(inner, include_extras=True)
         pending += [
-            (_nested_title(title, field.name), nested)
-            for field in dataclasses.fields(kind)
+            (field.name if title == top else f"{title}.{field.name}", nested)
+            for field in dataclasses.fields(inner)
             for nested in _nested(hints[field.name])
         ]
-    return "\n".join(sections)
+    return "\n".join([*sections, f"## A whole one, as `diskless init` writes it\n\n{textwrap.indent(example, '    ')}"])
 
 
-def _section(title: str, kind: type) -> str:
+def _section(title: str, kind: type, top: str) -> str:
     hints = typing.get_type_hints(kind, include_extras=True)
     rows = [_row(field, hints[field.name]) for field in dataclasses.fields(kind)]
     head = ["| key | value | left out | meaning |", "|---|---|---|---|"]
     choice = _choice(kind)
-    heading = title if kind is Recipe else f"`{title}`" + (f" with `{choice}`" if choice else "")
+    heading = title if title == top else f"`{title}`" + (f" with `{choice}`" if choice else "")
     return "\n".join([f"## {heading}", "", (kind.__doc__ or "").strip(), "", *head, *rows, ""])
 
 
@@ -111,9 +143,5 @@ def _options(hint: Any) -> list[Any]:  # noqa: ANN401
     return [hint]
 
 
-def _nested_title(title: str, name: str) -> str:
-    return name if title == "The recipe" else f"{title}.{name}"
-
-
 if __name__ == "__main__":
-    sys.stdout.write(recipe_reference())
+    sys.stdout.write({"recipe": recipe_reference, "site": site_reference}[sys.argv[1]]())

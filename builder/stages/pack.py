@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
+from collections.abc import Iterator
 from pathlib import Path
 
 import libarchive.ffi
@@ -28,8 +29,9 @@ from builder.render.image import image_cmdline
 from builder.render.pxe import INITRAMFS, KERNEL, bundle_config
 from builder.stages.context import Context
 from builder.stages.initramfs import Kernel
-from builder.system.archive import memory_members, scan_tree, write_archive
+from builder.system.archive import Member, memory_members, scan_tree, write_archive
 from builder.system.files import sha256_of, write_atomic
+from builder.system.progress import Task
 
 _INDEX_LEVEL = 10
 _CAPABILITIES = "security.capability"
@@ -40,7 +42,9 @@ def run(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest:
     with context.progress.step("pack"):
         directory = context.workspace.artifacts
         draft = _draft(context, lock, kernel, epoch)
-        tree_index = write_archive(scan_tree(context.workspace.tree, epoch), directory / ROOTFS, context.progress.tick)
+        members = list(scan_tree(context.workspace.tree, epoch))
+        with context.progress.task("pack", sum(member.record.size for member in members)) as task:
+            tree_index = write_archive(_counted(members, task), directory / ROOTFS, context.progress.tick)
         _write_index(tree_index, directory / INDEX)
         bundle = _bundle(context, lock, kernel, draft)
         write_archive(memory_members(bundle, epoch), directory / BUNDLE)
@@ -49,6 +53,12 @@ def run(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest:
         write_atomic(directory / CHECKSUMS, _checksums(directory).encode())
         _warn_of_capabilities(context, manifest)
         return manifest
+
+
+def _counted(members: list[Member], task: Task) -> Iterator[Member]:
+    for member in members:
+        yield member
+        task.advance(member.record.size)
 
 
 def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest:

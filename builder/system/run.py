@@ -53,7 +53,8 @@ def require_tools(tools: Iterable[Tool]) -> None:
 class Runner:
     """Runs commands one at a time with a clean environment, writing each and its output to a log file.
 
-    `on_line` hears every line as it comes (for live progress). A command is killed when the caller is interrupted.
+    `on_line` hears every command as `$ ...` and every line that it prints, as they come. A command is killed when the
+    caller is interrupted.
     """
 
     def __init__(self, log: Path, on_line: Callable[[str], None] = lambda line: None) -> None:
@@ -102,8 +103,10 @@ class Runner:
         `name` is what errors call the command when `argv` is wrapped in something else.
         """
         label = name or argv[0]
-        self._log.write(f"$ {shlex.join(argv) if name is None else name}\n")
+        started = f"$ {shlex.join(argv) if name is None else name}"
+        self._log.write(f"{started}\n")
         self._log.flush()
+        self._on_line(started)
         environment = {**CLEAN_ENVIRONMENT, **(env or {})}
         with tempfile.TemporaryFile() as captured:
             process = _start(argv, environment, captured if capture else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from tests.images import DISKLESS, ROOT, run_diskless, write_recipe
 from tests.unit.command import run_command
 
 SUITE = {"name": "debian", "suite": "bookworm"}
-COMMANDS = ("check", "build", "boot")
+COMMANDS = ("check", "build", "boot", "completion", "diff", "doctor", "init", "schema")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,3 +178,18 @@ def test_what_is_no_version_cannot_be_booted(tmp_path: Path, capsys: pytest.Capt
     assert status == 2
     assert f"error: {tmp_path} is no version of an image" in errors
     assert "\nhint: " in errors
+
+
+def test_events_on_standard_error_are_alone_there(tmp_path: Path) -> None:
+    result = run_diskless("build", tmp_path / "none.yml", "--events", "-")
+    event = json.loads(result.stderr)
+    assert (result.returncode, event["event"], event["exit_status"]) == (2, "error", 2)
+    assert "no such recipe" in event["message"]
+
+
+def test_events_go_to_a_file_and_errors_to_people(tmp_path: Path) -> None:
+    result = run_diskless("build", tmp_path / "none.yml", "--events", tmp_path / "events")
+    assert json.loads((tmp_path / "events").read_text(encoding="ascii"))["event"] == "error"
+    assert result.stderr.startswith("error: ")
+    result = run_diskless("build", tmp_path / "none.yml", "--events", tmp_path / "no" / "events")
+    assert (result.returncode, "--events" in result.stderr) == (2, True)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import textwrap
 from pathlib import Path
 
 from builder.cli.main import cli
+from builder.cli.manual import manual_page
 from builder.loader import load_site
 from builder.model.site import Site
-from builder.render.reference import recipe_reference
+from builder.render.events import events_reference
+from builder.render.reference import recipe_reference, site_reference
+from builder.render.schema import json_schema
 from builder.render.server_files import Format, server_files
 from tests.images import ROOT
+from tests.require import needs_tool
 
 SHOWN = (Format.DNSMASQ, Format.DNSMASQ_PROXY, Format.DHCPD, Format.EXPORTS, Format.FIREWALL, Format.SERVICES)
 
@@ -22,6 +27,37 @@ def read(name: str) -> str:
 
 def test_the_recipe_reference_is_made_from_the_model() -> None:
     assert read("docs/recipe.md") == recipe_reference(), "run `make docs`"
+
+
+def test_the_site_reference_is_made_from_the_model() -> None:
+    assert read("docs/site.md") == site_reference(), "run `make docs`"
+
+
+def test_the_schema_beside_the_recipes_is_made_from_the_model() -> None:
+    assert read("recipes/recipe.schema.json") == json_schema("recipe"), "run `make docs`"
+
+
+def test_the_events_are_described_from_the_model() -> None:
+    assert read("docs/events.md") == events_reference(), "run `make docs`"
+
+
+def test_the_manual_page_is_made_from_the_commands() -> None:
+    page = read("docs/diskless.1")
+    assert page == manual_page(), "run `make docs`"
+    for command in cli.commands:
+        assert f".SS diskless {command.replace('-', chr(92) + '-')}" in page
+
+
+@needs_tool("mandoc")
+def test_the_manual_page_has_no_fault() -> None:
+    page = ROOT / "docs/diskless.1"
+    lint = ["mandoc", "-T", "lint", "-W", "warning", str(page)]
+    found = subprocess.run(lint, capture_output=True, encoding="utf-8", check=False)
+    assert (found.returncode, found.stdout) == (0, "")
+    shown = subprocess.run(["mandoc", "-T", "utf8", page], capture_output=True, encoding="utf-8", check=True).stdout
+    plain = re.sub(".\b", "", shown)
+    assert "--events FILE" in plain
+    assert 'eval "$(diskless completion bash)"' in plain
 
 
 def test_the_server_page_shows_the_texts_of_the_site_that_it_shows(tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""`diskless diff OLD NEW`"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from builder.cli.options import complete_version, json_option, output_option
+from builder.model.difference import Difference, FileDifference, compare, compare_files
+from builder.model.manifest import INDEX
+from builder.model.quantity import format_change
+from builder.render.summary import count_line, file_lines, package_lines
+from builder.system.unpack import read_index
+from builder.system.versions import find_version, read_manifest
+
+
+@click.command()
+@click.argument("old", shell_complete=complete_version)
+@click.argument("new", shell_complete=complete_version)
+@click.option("--files", is_flag=True, help="Also list every file that differs.")
+@output_option
+@json_option
+def diff(old: str, new: str, files: bool, output: Path, as_json: bool) -> None:
+    """Show what differs between two versions: packages, kernel, sizes, files.
+
+    OLD and NEW are directories such as output/IMAGE/VERSION, or names of images below OUTPUT.
+    """
+    before, after = find_version(old, output), find_version(new, output)
+    difference = compare(read_manifest(before), read_manifest(after))
+    changes = compare_files(read_index(before / INDEX), read_index(after / INDEX))
+    if as_json:
+        click.echo(json.dumps(describe_json(difference, changes), indent=1))
+        return
+    lines = [*package_lines(difference), f"to transfer: {format_change(difference.transfer)}", count_line(changes)]
+    click.echo("\n".join([*lines, *(file_lines(changes) if files else ())]))
+
+
+def describe_json(difference: Difference, changes: FileDifference) -> dict[str, Any]:
+    """The differences as --json prints them."""
+    return {
+        **dataclasses.asdict(difference),
+        "files": {
+            "added": [file.path for file in changes.added],
+            "removed": [file.path for file in changes.removed],
+            "changed": {change.path: change.what for change in changes.changed},
+        },
+    }

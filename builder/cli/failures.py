@@ -1,0 +1,30 @@
+"""Every end that is not a good one, as a message, a hint and an exit status."""
+
+from __future__ import annotations
+
+import click
+
+from builder.errors import DisklessError, HostError
+
+_INTERNAL = 70  # EX_SOFTWARE, sysexits.h
+_INTERRUPTED = 130  # as shells report SIGINT
+
+
+def explain_failure(error: BaseException) -> DisklessError:
+    """The error to show for whatever was raised."""
+    if isinstance(error, DisklessError):
+        return error
+    if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
+        return _failure("interrupted", "nothing was changed but the package cache", _INTERRUPTED)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        hint = "free space or mend permissions there; --debug shows where it came from"
+        return _failure(f"{where}{error.strerror or error}", hint, HostError.exit_code)
+    message = f"internal error: {type(error).__name__}: {error}"
+    return _failure(message, "please report it with the output of --debug", _INTERNAL)
+
+
+def _failure(message: str, hint: str, status: int) -> DisklessError:
+    failure = DisklessError(message, hint)
+    failure.exit_code = status
+    return failure

@@ -1,0 +1,177 @@
+"""doctor: what this host can do, and whether the servers of a store answer as its clients need."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import libarchive.ffi
+import zstandard
+
+from builder.bootlab import accelerator, dhcp, network
+from builder.bootlab.nfs import choose_nfs_server
+from builder.errors import InputError
+from builder.installers.registry import INSTALLERS
+from builder.loader import load_site
+from builder.model.finding import Finding, Level, fail, ok, warn
+from builder.model.recipe import DistributionName
+from builder.model.site import Site
+from builder.probes.host import examine_cache, examine_kernel, examine_space
+from builder.probes.programs import examine_tools, run_quietly
+from builder.probes.server import (
+    LOADERS,
+    examine_address,
+    examine_dhcp,
+    examine_http,
+    examine_nfs,
+    examine_tftp,
+    read_boots,
+)
+from builder.store.layout import PXELINUX_DIRECTORY, Store, find_store
+from builder.system.host import os_release
+from builder.system.sandbox import TOOLS as SANDBOX_TOOLS
+
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_KERNELS = ("/boot/vmlinuz-*", "/boot/vmlinuz*", "/usr/lib/modules/*/vmlinuz")
+_PORTS = "UDP 67, 69, TCP 111, 2049 and mountd's"
+
+
+def examine_host(output: Path, cache: Path) -> list[Finding]:
+    """Everything that build and boot need here."""
+    return [
+        _distribution(),
+        _libraries(),
+        *examine_kernel(),
+        *_build_tools(),
+        *_boot_tools(),
+        _keyring(),
+        _mount_table(),
+        examine_space("output", output),
+        examine_space("cache", cache),
+        examine_cache(cache),
+    ]
+
+
+def examine_server(root: Path, seconds: float) -> list[Finding]:
+    """The servers of the store at `root`, asked as clients ask; `seconds` to wait for answers to DHCP."""
+    store = find_store(root)
+    if not store.site_file.exists():
+        raise InputError(f"{store.site_file} does not exist", "diskless init writes one, with this server's address")
+    site = load_site(store.site_file)
+    configurations = _configurations(store)
+    boots = read_boots(configurations)
+    return [
+        *_store(store, configurations),
+        examine_address(site),
+        *_asked_dhcp(site, seconds),
+        *examine_tftp(site, store.boot, boots),
+        *examine_http(site, store.boot, boots),
+        *examine_nfs(site, boots),
+        *_firewall(site),
+    ]
+
+
+def _distribution() -> Finding:
+    release = os_release()
+    name = release.get("PRETTY_NAME", "unknown")
+    known = {release.get("ID"), *release.get("ID_LIKE", "").split()} & {item.value for item in DistributionName}
+    if known:
+        return ok("host", "distribution", name)
+    return warn("host", "distribution", name, "only Debian and Arch Linux are tried; the tools below are what counts")
+
+
+def _libraries() -> Finding:
+    number = libarchive.ffi.version_number()
+    archive = f"libarchive {number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
+    versions = f"{archive}, zstandard {zstandard.__version__}"
+    requirements = importlib.metadata.requires("diskless") or []
+    wanted = [line.partition("==")[2] for line in requirements if line.startswith("zstandard==")]
+    if wanted and zstandard.__version__ != wanted[0]:
+        remedy = f"pip install zstandard=={wanted[0]}"
+        return warn("host", "libraries", f"{versions}: other bytes than elsewhere", remedy)
+    return ok("host", "libraries", versions)
+
+
+def _build_tools() -> list[Finding]:
+    found = examine_tools("build", SANDBOX_TOOLS, Level.FAIL, "every build runs in namespaces")
+    own = os_release().get("ID")
+    for name, installer in INSTALLERS.items():
+        level = Level.FAIL if name.value == own else Level.WARN
+        found += examine_tools(f"build {name.value}", installer.tools(), level, f"needed to build {name.value} images")
+    return found
+
+
+def _boot_tools() -> list[Finding]:
+    tools = (*accelerator.TOOLS, *network.TOOLS, *dhcp.TOOLS, *choose_nfs_server().tools)
+    return [*examine_tools("boot", tools, Level.WARN, "`diskless boot` needs it"), _kvm()]
+
+
+def _kvm() -> Finding:
+    """A kernel that starts is the only proof: /dev/kvm may exist and hang."""
+    remedy = "boots are emulated, several times slower: switch virtualization on in the firmware, or nested in the host"
+    if not Path("/dev/kvm").exists():
+        return warn("boot", "KVM", "there is no /dev/kvm", remedy)
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return warn("boot", "KVM", "/dev/kvm is not for this user", "sudo diskless doctor tries it")
+    kernels = [path for pattern in _KERNELS for path in sorted(Path("/").glob(pattern[1:])) if os.access(path, os.R_OK)]
+    if not kernels or accelerator.QEMU.find() is None or os.geteuid() != 0:
+        return warn("boot", "KVM", "/dev/kvm is there, and could not be tried", "`diskless boot` tries it and says so")
+    if accelerator.starts_under_kvm(kernels[-1]):
+        return ok("boot", "KVM", f"{kernels[-1]} starts under it")
+    return warn("boot", "KVM", f"/dev/kvm is there, but {kernels[-1]} does not start under it", remedy)
+
+
+def _keyring() -> Finding:
+    if _KEYRING.is_file():
+        return ok("build debian", "keyring", str(_KEYRING))
+    remedy = "Debian: apt-get install debian-archive-keyring; Arch Linux: pacman -S debian-archive-keyring"
+    return warn("build debian", "keyring", f"{_KEYRING} is missing", remedy)
+
+
+def _mount_table() -> Finding:
+    if Path("/etc/mtab").exists():
+        return ok("host", "/etc/mtab", "there")
+    return fail("host", "/etc/mtab", "missing: pacman and nfs-ganesha read it", "ln -s ../proc/self/mounts /etc/mtab")
+
+
+def _configurations(store: Store) -> list[str]:
+    directory = store.boot / PXELINUX_DIRECTORY
+    paths = sorted(path for path in directory.glob("*") if path.is_file())
+    return [path.read_text("utf-8", "replace") for path in paths]
+
+
+def _store(store: Store, configurations: list[str]) -> Iterable[Finding]:
+    if not configurations:
+        remedy = f"diskless deploy --to {store.root}"
+        return [fail("store", "active", f"nothing is deployed in {store.root}", remedy)]
+    missing = [name for name in LOADERS[:1] if not (store.boot / name).is_file()]
+    if missing:
+        remedy = "diskless deploy --replace-loaders brings them"
+        return [fail("store", "loaders", f"{store.boot} lacks {', '.join(missing)}", remedy)]
+    return [ok("store", "active", f"{store.root}: {len(configurations)} boot configurations")]
+
+
+def _asked_dhcp(site: Site, seconds: float) -> list[Finding]:
+    if os.geteuid() != 0:
+        return [warn("dhcp", "question", "only root can ask", "sudo diskless doctor --to ...")]
+    return examine_dhcp(site, seconds)
+
+
+def _firewall(site: Site) -> list[Finding]:
+    """A packet filter that drops by default, which questions from this host itself do not meet."""
+    ports = _PORTS + (f", {site.http_port}" if site.http_port else "")
+    status, said = run_quietly(["nft", "--json", "list", "ruleset"])
+    if status:
+        return []
+    try:
+        chains = [item["chain"] for item in json.loads(said)["nftables"] if "chain" in item]
+    except (ValueError, KeyError, TypeError):
+        return []
+    dropping = [chain["name"] for chain in chains if chain.get("hook") == "input" and chain.get("policy") == "drop"]
+    if dropping:
+        text = f"nftables drops what chain {', '.join(dropping)} does not accept; questions from this host pass it by"
+        return [warn("network", "firewall", text, f"let {ports} pass from the clients' network: `nft list ruleset`")]
+    return [ok("network", "firewall", "nftables drops nothing by default")]

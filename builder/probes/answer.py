@@ -1,0 +1,15 @@
+"""Why a server gave no good answer."""
+
+from __future__ import annotations
+
+
+class NoAnswerError(Exception):
+    """No good answer: what came instead, in words."""
+
+
+class RefusedError(NoAnswerError):
+    """The machine is there, and nothing listens on that port."""
+
+
+class SilentError(NoAnswerError):
+    """Nothing came: a firewall, or no such machine."""

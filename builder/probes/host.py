@@ -1,0 +1,116 @@
+"""What this host's kernel lets us do, tried and not guessed."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+from pathlib import Path
+
+from builder.model.finding import Finding, fail, ok, warn
+from builder.model.quantity import format_bytes
+from builder.probes.programs import run_quietly
+from builder.system.files import free_bytes
+from builder.system.sandbox import MINIMUM_KERNEL, namespace_prefix
+
+_AREA = "kernel"
+# numbers of x86-64 and of every architecture that came after them, syscalls(2)
+_SYSTEM_CALLS = {"openat2": 437, "mount_setattr": 442}
+_BUILD_BYTES, _COMFORTABLE_BYTES = 3 << 30, 10 << 30
+_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+_CONTAINER = "run it on the host itself, or in a container with all capabilities (--privileged)"
+_OVERLAY = (
+    "mount -t tmpfs t /tmp && mkdir /tmp/l /tmp/u /tmp/w /tmp/m"
+    " && mount -t overlay o -o lowerdir=/tmp/l,upperdir=/tmp/u,workdir=/tmp/w /tmp/m"
+)
+_BRIDGE = "ip link add doctor0 type bridge && ip tuntap add dev doctor1 mode tap && ip link set doctor1 master doctor0"
+
+
+def examine_kernel() -> list[Finding]:
+    """Its release and the features that builds and labs use."""
+    return [_release(), _root(), *map(_system_call, _SYSTEM_CALLS), _namespaces(), _user_namespaces(), *_mounts()]
+
+
+def examine_space(name: str, directory: Path) -> Finding:
+    """Room for what is written below `directory`."""
+    free = free_bytes(directory)
+    text = f"{format_bytes(free)} free in {directory}"
+    if free < _BUILD_BYTES:
+        return fail("disk", name, text, f"a build needs about {format_bytes(_BUILD_BYTES)}: free some space")
+    if free < _COMFORTABLE_BYTES:
+        return warn("disk", name, text, "a few versions of an image need more: keep an eye on it")
+    return ok("disk", name, text)
+
+
+def examine_cache(cache: Path) -> Finding:
+    """How much downloads have filled the cache."""
+    packages = cache / "packages"
+    if not packages.exists():
+        return ok("disk", "package cache", f"{packages}: empty, the first build fills it")
+    used = sum(path.lstat().st_size for path in packages.rglob("*") if path.is_file() and not path.is_symlink())
+    text = f"{packages}: {format_bytes(used)}"
+    if os.access(packages, os.W_OK):
+        return ok("disk", "package cache", text)
+    return warn("disk", "package cache", f"{text}, not writable", "builds need root: sudo diskless build ...")
+
+
+def _root() -> Finding:
+    if os.geteuid() == 0:
+        return ok("host", "root", "running as root: everything works that the lines below allow")
+    text = "not root: check, init, schema, diff and completion work, build, boot and deploy do not"
+    return warn("host", "root", text, "sudo diskless ...")
+
+
+def _release() -> Finding:
+    release = os.uname().release
+    number = tuple(int(part) for part in re.findall(r"\d+", release)[:2])
+    if number < MINIMUM_KERNEL:
+        return fail(_AREA, "release", f"Linux {release}", f"Linux {'.'.join(map(str, MINIMUM_KERNEL))} or newer")
+    return ok(_AREA, "release", f"Linux {release}")
+
+
+def _system_call(name: str) -> Finding:
+    """Called with nonsense: what is there complains of the arguments."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(ctypes.c_long(_SYSTEM_CALLS[name]), ctypes.c_int(-1), None, ctypes.c_ulong(0), None, ctypes.c_ulong(0))
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EPERM):
+        remedy = f"a newer kernel, or a container whose seccomp filter lets {name} pass"
+        return fail(_AREA, name, os.strerror(number), remedy)
+    return ok(_AREA, name, "there")
+
+
+def _namespaces() -> Finding:
+    if os.geteuid() != 0:
+        return warn(_AREA, "namespaces", "only root can try them", "sudo diskless doctor")
+    status, said = run_quietly([*namespace_prefix(network=False), "true"])
+    if status:
+        return fail(_AREA, "namespaces", _last(said), _CONTAINER)
+    return ok(_AREA, "namespaces", "mount, pid, ipc, uts and network: private ones can be made")
+
+
+def _user_namespaces() -> Finding:
+    drop = _NOBODY if os.geteuid() == 0 else ()
+    status, said = run_quietly([*drop, "unshare", "--user", "--map-root-user", "--mount", "true"])
+    if status:
+        return ok(_AREA, "user namespaces", f"not for everybody ({_last(said)}); nothing here needs them")
+    return ok(_AREA, "user namespaces", "for everybody; nothing here needs them")
+
+
+def _mounts() -> list[Finding]:
+    if os.geteuid() != 0:
+        return []
+    found = []
+    for name, script, remedy in (
+        ("overlay", _OVERLAY, "modprobe overlay; only images with an overlay root need it, on their clients too"),
+        ("bridge and tap", _BRIDGE, "modprobe bridge tun: `diskless boot` makes a network of its own"),
+    ):
+        status, said = run_quietly([*namespace_prefix(network=False), "sh", "-ec", script])
+        found.append(warn(_AREA, name, _last(said), remedy) if status else ok(_AREA, name, "works"))
+    return found
+
+
+def _last(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "it failed without a word"

@@ -1,0 +1,223 @@
+"""Whether a server's DHCP, TFTP, HTTP and NFS answer as its clients need, asked as they would ask."""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.model.finding import Finding, fail, ok, warn
+from builder.model.site import Site
+from builder.probes import dhcp, rpc, tftp
+from builder.probes.answer import NoAnswerError, RefusedError
+from builder.probes.rpc import NFS_PORT, PORTMAPPER_PORT, Program
+from builder.system.network import interface_address
+
+LOADERS = ("pxelinux.0", "lpxelinux.0")
+_LARGEST = 4 << 20
+_START = 1024  # bytes of a kernel that show that it is served
+_HTTP_SECONDS = 5
+_NFSROOT = re.compile(r"\bnfsroot=([^:\s]+):([^\s,]+)")
+_FILE = re.compile(r"^\s*(?:KERNEL|LINUX|INITRD)\s+(\S+)", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Boots:
+    """What the boot configurations of a store send clients to.
+
+    files: paths below the TFTP root; roots: (server, path) of nfsroot=
+    """
+
+    files: tuple[str, ...]
+    roots: tuple[tuple[str, str], ...]
+
+
+def read_boots(configurations: Iterable[str]) -> Boots:
+    """Reads PXELINUX configurations."""
+    texts = list(configurations)
+    files = {name for text in texts for name in _FILE.findall(text)}
+    roots = {(server, path) for text in texts for server, path in _NFSROOT.findall(text)}
+    return Boots(tuple(sorted(files)), tuple(sorted(roots)))
+
+
+def examine_address(site: Site) -> Finding:
+    """Whether this host has the address that clients are told."""
+    if site.interface is None:
+        return warn("network", "interface", "site.yml names no interface", "add `interface: NAME`: DHCP is asked on it")
+    own = interface_address(site.interface)
+    if own is None:
+        remedy = "correct interface in site.yml, or bring it up: `ip address` lists what there is"
+        return fail("network", "interface", f"{site.interface} has no IPv4 address here", remedy)
+    if str(own.ip) != site.server:
+        remedy = "correct server in site.yml, or the card's address"
+        return fail("network", "interface", f"{site.interface} has {own.ip}, site.yml says {site.server}", remedy)
+    return ok("network", "interface", f"{site.interface} has {own}")
+
+
+def examine_dhcp(site: Site, seconds: float) -> list[Finding]:
+    """Who answers a client that boots by PXE, and with what."""
+    if site.interface is None:
+        return []
+    try:
+        offers = dhcp.discover(site.interface, seconds)
+    except NoAnswerError as error:
+        return [fail("dhcp", "question", str(error), "run it as root on the server, with its network up")]
+    if not offers:
+        remedy = (
+            f"does a DHCP server run and listen on {site.interface}, with addresses left, and does its firewall let"
+        )
+        return [
+            fail("dhcp", "answer", f"nobody answers on {site.interface} in {seconds:g} s", f"{remedy} UDP 67 pass?")
+        ]
+    findings = [ok("dhcp", offer.server, _describe(offer)) for offer in offers]
+    leases = [offer for offer in offers if offer.address]
+    if len(leases) > 1:
+        names = " and ".join(offer.server for offer in leases)
+        text = f"{names} both give addresses: chance decides which one a client hears"
+        findings.append(warn("dhcp", "servers", text, "stop one of them, or let one be a proxy for boot files only"))
+    if not leases:
+        remedy = "a proxy alone is not enough: some server must give addresses"
+        findings.append(fail("dhcp", "address", "nobody offers an address", remedy))
+    return [*findings, *_examine_boot_file(site, offers)]
+
+
+def _examine_boot_file(site: Site, offers: Sequence[dhcp.Offer]) -> list[Finding]:
+    named = [offer for offer in offers if offer.boot_file]
+    if not named:
+        remedy = "the boot file name (dnsmasq: dhcp-boot; others: option 67 and next-server) is pxelinux.0"
+        return [fail("dhcp", "boot file", "no answer names a boot file", remedy)]
+    found = []
+    for offer in named:
+        if offer.boot_server not in (None, site.server):
+            text = f"{offer.server} sends clients to {offer.boot_server} for {offer.boot_file}, not to {site.server}"
+            found.append(warn("dhcp", "boot server", text, f"next-server of {offer.server} should be {site.server}"))
+        elif offer.boot_file not in LOADERS:
+            text = f"{offer.server} names {offer.boot_file}"
+            found.append(warn("dhcp", "boot file", text, f"the store has {' and '.join(LOADERS)}"))
+    return found
+
+
+def _describe(offer: dhcp.Offer) -> str:
+    said = [f"offers {offer.address}" if offer.address else "a proxy, without addresses"]
+    said += [f"boot file {offer.boot_file}"] if offer.boot_file else []
+    said += [f"from {offer.boot_server}"] if offer.boot_server else []
+    said += [f"root-path {offer.root_path}"] if offer.root_path else []
+    return ", ".join(said)
+
+
+def examine_tftp(site: Site, boot: Path, boots: Boots) -> list[Finding]:
+    """The loader, the configuration and every kernel and initramfs of the store, over TFTP."""
+    whole = _present(boot, (*LOADERS[:1], "pxelinux.cfg/default"))
+    findings = [
+        fail("tftp", name, f"{boot / name} does not exist", "deploy the image again, or roll back")
+        for name in boots.files
+        if not (boot / name).is_file()
+    ]
+    for name in (*whole, *_present(boot, boots.files)):
+        limit = _LARGEST if name in whole else _START
+        try:
+            content = tftp.fetch(site.server, name, limit)
+        except NoAnswerError as error:
+            findings.append(fail("tftp", name, str(error), _tftp_remedy(error, boot, name)))
+            if "the server says" not in str(error):
+                break  # it will not answer for the others
+            continue
+        findings.append(_same("tftp", name, content, boot, limit))
+    return findings
+
+
+def _present(boot: Path, names: Iterable[str]) -> list[str]:
+    return [name for name in names if (boot / name).is_file()]
+
+
+def _tftp_remedy(error: NoAnswerError, boot: Path, name: str) -> str:
+    if isinstance(error, RefusedError):
+        return f"start a TFTP server whose root is {boot}"
+    if "the server says" in str(error):
+        return f"is the TFTP root {boot}, and may everybody read {boot / name}?"
+    return "does UDP port 69 pass the server's firewall, and does the server listen on this address?"
+
+
+def examine_http(site: Site, boot: Path, boots: Boots) -> list[Finding]:
+    """The same kernels over HTTP, where site.yml says so."""
+    if site.http_port is None:
+        return []
+    findings: list[Finding] = []
+    for name in _present(boot, boots.files):
+        try:
+            content = _get(site.server, site.http_port, f"/{name}")
+        except (OSError, http.client.HTTPException) as error:
+            remedy = (
+                f"a web server on port {site.http_port} must serve {boot} as its root, and its firewall let it pass"
+            )
+            return [*findings, fail("http", name, f"port {site.http_port}: {error}", remedy)]
+        findings.append(_same("http", name, content, boot, _START))
+    return findings
+
+
+def _get(server: str, port: int, path: str) -> bytes:
+    connection = http.client.HTTPConnection(server, port, timeout=_HTTP_SECONDS)
+    try:
+        connection.request("GET", path, headers={"Range": f"bytes=0-{_START - 1}"})
+        answer = connection.getresponse()
+        if answer.status not in (200, 206):
+            raise http.client.HTTPException(f"status {answer.status} {answer.reason}")
+        return answer.read(_START)
+    finally:
+        connection.close()
+
+
+def _same(area: str, name: str, content: bytes, boot: Path, limit: int) -> Finding:
+    with (boot / name).open("rb") as file:
+        wanted = file.read(limit)
+    if content != wanted:
+        return fail(area, name, f"another file than {boot / name} is served", f"the server's root must be {boot}")
+    return ok(area, name, f"served as it lies in {boot}")
+
+
+def examine_nfs(site: Site, boots: Boots) -> list[Finding]:
+    """The port mapper, mountd and nfsd, and every root that clients are sent to."""
+    try:
+        rpc.ping(site.server, PORTMAPPER_PORT, Program.PORTMAPPER, 2)
+        port = rpc.find_port(site.server, Program.MOUNT, 3)
+    except NoAnswerError as error:
+        remedy = "do rpcbind and the NFS server run, and does TCP 111 pass the firewall?"
+        return [fail("nfs", "port mapper", str(error), remedy), *_examine_nfsd(site.server)]
+    findings = [ok("nfs", "port mapper", f"mountd is on TCP port {port}"), *_examine_nfsd(site.server)]
+    try:
+        exported = rpc.list_exports(site.server, port)
+    except NoAnswerError as error:
+        remedy = f"does TCP port {port} pass the firewall? Give mountd a fixed port there"
+        return [*findings, fail("nfs", "mountd", str(error), remedy)]
+    listed = "; ".join(f"{item.path} to {', '.join(item.clients) or 'everybody'}" for item in exported)
+    if exported:
+        findings.append(ok("nfs", "exports", listed))
+    else:
+        findings.append(fail("nfs", "exports", "nothing is exported", "`diskless server-config` prints the exports"))
+    return [*findings, *(_examine_root(site, port, server, path) for server, path in boots.roots)]
+
+
+def _examine_nfsd(server: str) -> list[Finding]:
+    found = []
+    for version in (3, 4):
+        try:
+            rpc.ping(server, NFS_PORT, Program.NFS, version)
+            found.append(ok("nfs", f"NFSv{version}", f"answers on TCP port {NFS_PORT}"))
+        except NoAnswerError as error:
+            remedy = f"does the NFS server run with version {version}, and does TCP {NFS_PORT} pass the firewall?"
+            found.append(fail("nfs", f"NFSv{version}", str(error), remedy))
+    return found
+
+
+def _examine_root(site: Site, port: int, server: str, path: str) -> Finding:
+    if server != site.server:
+        remedy = "deploy the image again: its boot configuration was written for another address"
+        return fail("nfs", path, f"clients are sent to {server}, site.yml says {site.server}", remedy)
+    try:
+        rpc.try_mount(server, port, path)
+    except NoAnswerError as error:
+        remedy = "is it exported under that name, to the clients' subnet and this host, with no_root_squash?"
+        return fail("nfs", path, str(error), remedy)
+    return ok("nfs", path, "can be mounted")
