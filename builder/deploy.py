@@ -26,6 +26,7 @@ from builder.store.refresh import choose_kernel, take_kernel
 from builder.store.staging import add_version, parse_manifest
 from builder.store.usage import versions_in_use
 from builder.system.progress import Progress
+from builder.system.signature import verify_signature
 from builder.system.source import Source
 from builder.system.unpack import Unpacked, read_index
 from builder.system.versions import read_manifest
@@ -38,12 +39,14 @@ class DeployOptions:
     server: this server's address, where the site does not say it or says another
     activate: whether clients boot it next; without, it is in the menus, for a client that the site pins to it
     keep: how many versions of the image to keep; None: prune nothing
+    trust: an ALLOWED_SIGNERS file; what none of them signed is refused
     """
 
     server: str | None = None
     activate: bool = True
     replace_loaders: bool = False
     keep: int | None = None
+    trust: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def deploy(source: Source, root: Path, options: DeployOptions, progress: Progres
     with _opened(root, progress, create=True) as store:
         site = load_site_of(store, options.server)
         data = source.manifest()
+        if options.trust is not None:
+            verify_signature(data, source.signature(), options.trust)
         manifest = parse_manifest(source, data)
         check_cmdline(store, site, manifest)
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
@@ -83,6 +88,7 @@ def deploy(source: Source, root: Path, options: DeployOptions, progress: Progres
             generation = _activate(store, site, manifest, options)
             _warn_of_pins(store, site, generation, progress)
         pruned = _prune_after(store, site, manifest, options)
+        source.close()
         return Deployed(manifest, store.root_of(manifest), generation, unpacked, replaced, pruned)
 
 

@@ -17,11 +17,13 @@ from typing import BinaryIO
 import zstandard
 
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index, root_digest
-from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, LOG, MANIFEST, ROOTFS, Artifact, NfsRoot
+from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, LOG, MANIFEST, ROOTFS, Artifact, Manifest, NfsRoot
 from builder.render.pxe import INITRAMFS, KERNEL, bundle_config
-from builder.system.archive import Member, memory_members, write_archive
+from builder.system.archive import Member, memory_members, scan_tree, write_archive
 from builder.system.files import sha256_of, swap_symlink
-from builder.system.versions import LATEST
+from builder.system.members import read_members
+from builder.system.unpack import unpack
+from builder.system.versions import LATEST, read_manifest
 from tests.unit.samples import MANIFEST as SAMPLE
 
 EPOCH = 1767312000
@@ -125,6 +127,21 @@ def make_version(
     return target
 
 
+def change_version(version: Path, output: Path, edit: Callable[[Path], object]) -> Path:
+    """A version of the image of another one (a real one, for example), with a tree that `edit` has changed."""
+    manifest = read_manifest(version)
+    draft = output / manifest.image / ".tmp-draft"
+    tree = draft / "tree"
+    tree.mkdir(parents=True)
+    unpack(version / ROOTFS, version / INDEX, tree)
+    edit(tree)
+    index = write_archive(scan_tree(tree, manifest.epoch), draft / ROOTFS)
+    shutil.rmtree(tree)
+    shutil.copyfile(version / BUNDLE, draft / BUNDLE)
+    name = _finish_artifacts(draft, manifest, index, read_members(version / BUNDLE))
+    return draft.rename(output / manifest.image / name)
+
+
 def tree_members(tree: Tree, epoch: int = EPOCH) -> Iterator[Member]:
     """The members of an archive of `tree`, with the directories that it needs."""
     parents = {str(parent) for path in tree for parent in PurePosixPath(path).parents}
@@ -161,9 +178,14 @@ def _write_artifacts(directory: Path, tree: Tree, image: str, mode: str, kernel:
     bundle = {**_bundle(kernel), "pxelinux.cfg/default": bundle_config(draft).encode()}
     index = write_archive(tree_members(tree, epoch), directory / ROOTFS)
     write_archive(memory_members(bundle, epoch), directory / BUNDLE)
+    return _finish_artifacts(directory, draft, index, bundle)
+
+
+def _finish_artifacts(directory: Path, draft: Manifest, index: Index, bundle: Mapping[str, bytes]) -> str:
+    """The index, the manifest and the checksums."""
     _write_index(index, directory / INDEX)
     digest = root_digest(index.files, {name: hashlib.sha256(content).hexdigest() for name, content in bundle.items()})
-    day = datetime.datetime.fromtimestamp(epoch, datetime.UTC).strftime("%Y%m%d")
+    day = datetime.datetime.fromtimestamp(draft.epoch, datetime.UTC).strftime("%Y%m%d")
     manifest = dataclasses.replace(
         draft,
         version=f"{day}-{digest[:8]}",

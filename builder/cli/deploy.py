@@ -1,4 +1,4 @@
-"""`diskless deploy [VERSION | IMAGE] --to DIR`"""
+"""`diskless deploy [VERSION | IMAGE | REFERENCE] --to DIR`"""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ import click
 
 from builder.cli.options import complete_version, json_option, output_option, store_option
 from builder.cli.reporting import reports_progress
+from builder.cli.transfer import transfer_options, trust_option
 from builder.deploy import Deployed, DeployOptions
 from builder.deploy import deploy as run_deploy
 from builder.store.differences import shown
-from builder.system.progress import Progress
-from builder.system.source import DirectorySource
+from builder.system.source import DirectorySource, Source
 from builder.system.versions import find_version
+from builder.transports.base import Options
+from builder.transports.targets import is_remote, open_source
 
 
 @click.command()
-@click.argument("target", metavar="[VERSION | IMAGE]", required=False, shell_complete=complete_version)
+@click.argument("target", metavar="[VERSION | IMAGE | REFERENCE]", required=False, shell_complete=complete_version)
 @store_option
 @click.option("--server", metavar="ADDRESS", help="This server's address as clients see it, if site.yml does not say.")
 @click.option("--keep", type=click.IntRange(min=1), help="Then prune this image to so many versions.")
 @click.option("--no-activate", is_flag=True, help="Only bring it in: for a client that site.yml pins to it.")
 @click.option("--replace-loaders", is_flag=True, help="Also replace pxelinux.0 and its modules by the version's.")
 @output_option
+@trust_option
 @reports_progress
+@transfer_options
 @json_option
 def deploy(
     target: str | None,
@@ -35,19 +39,30 @@ def deploy(
     no_activate: bool,
     replace_loaders: bool,
     output: Path,
+    trust: Path | None,
+    options: Options,
     as_json: bool,
     progress: Progress,
 ) -> None:
     """Put a version on this server and let clients boot it next, by one rename.
 
     VERSION is a directory such as output/IMAGE/latest, IMAGE the name of one below OUTPUT; without either it is the
-    newest version of the only image there. Running clients keep what they booted; `diskless rollback` goes back.
+    newest version of the only image there. REFERENCE is oci://HOST/REPOSITORY[:TAG | @DIGEST], or the https:// address
+    of a manifest.json or a channel: only what the store lacks is fetched. Running clients keep what they booted;
+    `diskless rollback` goes back.
     """
-    options = DeployOptions(server, not no_activate, replace_loaders, keep)
-    deployed = run_deploy(DirectorySource(find_version(target, output)), store, options, progress)
-    result = describe_json(deployed)
+    source = _source(target, output, options)
+    wanted = DeployOptions(server, not no_activate, replace_loaders, keep, trust)
+    deployed = run_deploy(source, store, wanted, progress)
+    result = {**describe_json(deployed), "received_bytes": source.received}
     click.echo(json.dumps(result, indent=1) if as_json else describe_text(deployed, store))
     progress.result(result)
+
+
+def _source(target: str | None, output: Path, options: Options) -> Source:
+    if target is not None and is_remote(target):
+        return open_source(target, options)
+    return DirectorySource(find_version(target, output))
 
 
 def describe_json(deployed: Deployed) -> dict[str, object]:

@@ -38,7 +38,7 @@ _plain_option = click.option("--plain-http", is_flag=True, help="Speak HTTP with
 
 
 def transfer_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds --header, --ca, --plain-http and --cache; the command gets `options` for them. Goes below reports_progress."""
+    """Adds --header, --ca, --plain-http and --cache, `options` for the command; goes below reports_progress."""
 
     @functools.wraps(command)
     def with_options(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.deploy import DeployOptions, deploy
 from builder.errors import AuditError, DisklessError, TransferError
 from builder.model.manifest import LOG
 from builder.transports.base import Options
@@ -22,8 +23,9 @@ from tests.images import run_diskless, running_diskless
 from tests.integration.test_transports import contents
 from tests.places import HASTY, Place, registry_place, web_place
 from tests.proxy import FaultyProxy, faulty_proxy
-from tests.require import needs_tool
+from tests.require import needs_root, needs_tool
 from tests.servers import Server, run_nginx, run_registry
+from tests.stores import SERVER, faults, new_place, quiet
 from tests.versions import make_version, some_bytes
 
 pytestmark = [needs_tool("docker-registry", "nginx")]
@@ -44,11 +46,22 @@ def behind_proxy(kind: str, directory: Path, seed: int) -> Iterator[tuple[Place,
         yield make_place(proxy.server, options), direct, proxy
 
 
+def pull_it(place: Place, output: Path, expected: Path) -> None:
+    assert contents(place.pull("stable", output).directory) == contents(expected)
+
+
+def deploy_it(place: Place, store: Path, expected: Path) -> None:
+    """And prunes what was there before, so that the store stays small."""
+    deployed = deploy(place.open("stable"), store, DeployOptions(SERVER, keep=2), quiet())
+    assert deployed.manifest.version == expected.name
+
+
 def meet_faults(kind: str, directory: Path, rounds: range) -> tuple[int, FaultyProxy]:
-    """Uploads and pulls versions through faults; after each, what is there without them is the old or the new one.
+    """Uploads versions, pulls and deploys them through faults; what others see is always the old or the new one.
 
     Returns how often a command gave up.
     """
+    store = new_place()
     gave_up = 0
     with behind_proxy(kind, directory, seed=rounds.start) as (place, direct, proxy):
         current = make_version(directory / "here", {"etc/round": b"none\n"})
@@ -65,15 +78,20 @@ def meet_faults(kind: str, directory: Path, rounds: range) -> tuple[int, FaultyP
             assert not succeeded or there == contents(following)
             gave_up += not succeeded
             current = following if there == contents(following) else current
-            with contextlib.suppress(TransferError, AuditError):
-                pulled = place.pull("stable", directory / f"pulled{number % 3}")
-                assert contents(pulled.directory) == there
-                succeeded = True
-            gave_up += not succeeded
+            for read in (pull_it, deploy_it):
+                succeeded = False
+                with contextlib.suppress(TransferError, AuditError):
+                    read(place, directory / f"pulled{number % 3}" if read is pull_it else store, current)
+                    succeeded = True
+                gave_up += not succeeded
             proxy.rate = 0.0
+            assert faults(store) == []
+            assert not list(store.rglob(".tmp-*"))
     return gave_up, proxy
 
 
+@needs_root
+@pytest.mark.root
 @pytest.mark.parametrize("kind", PLACES)
 def test_faults(kind: str, tmp_path: Path) -> None:
     gave_up, proxy = meet_faults(kind, tmp_path, range(10))
@@ -81,6 +99,8 @@ def test_faults(kind: str, tmp_path: Path) -> None:
     assert gave_up <= 2
 
 
+@needs_root
+@pytest.mark.root
 @pytest.mark.full
 @pytest.mark.parametrize("seed", range(1000, 1100, 25))
 @pytest.mark.parametrize("kind", PLACES)
@@ -205,24 +225,3 @@ def test_killed_pull_continues(kind: str, tmp_path: Path) -> None:
         assert proxy.down < size + (8 << 20)
         assert contents(tmp_path / "out/lab" / version.name) == contents(version)
         assert not list((tmp_path / "cache/transfers").glob("*/*.part"))
-
-
-def test_successive_versions_move_only_their_change(tmp_path: Path) -> None:
-    """30 versions, each with a small change: bytes each way, beside the whole."""
-    with behind_proxy("registry", tmp_path, seed=5) as (place, _, proxy):
-        changes: dict[str, bytes] = {}
-        whole, up, down = 0, [], []
-        for number in range(30):
-            changes[f"etc/app{number * 3}.conf"] = b"release %d\n" % number
-            version = make_version(tmp_path / "here", changes)
-            proxy.reset()
-            place.upload(version, "stable")
-            up.append(proxy.up)
-            place.pull("stable", tmp_path / "there")
-            down.append(proxy.down)
-            assert contents(tmp_path / "there/lab" / version.name) == contents(version)
-            whole = sum(path.stat().st_size for path in version.iterdir() if path.name != LOG)
-        report(f"whole {whole}; up {up}; down {down}")
-        assert max(up[1:]) < whole / 4
-        assert max(down[1:]) < whole / 4
-        assert sum(up[1:]) / 29 < whole / 15
