@@ -13,6 +13,7 @@ from builder.cli.transfer import transfer_options, trust_option
 from builder.deploy import Deployed, DeployOptions
 from builder.deploy import deploy as run_deploy
 from builder.store.differences import shown
+from builder.system.progress import Progress
 from builder.system.source import DirectorySource, Source
 from builder.system.versions import find_version
 from builder.transports.base import Options
