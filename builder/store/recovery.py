@@ -12,7 +12,7 @@ from builder.model.syntax import IMAGE_NAME
 from builder.render.pxe import INITRAMFS, KERNEL
 from builder.store.boot_files import link_boot_files
 from builder.store.generations import current_number, generation_numbers, read_generation
-from builder.store.layout import TEMPORARY, Store, version_names
+from builder.store.layout import TEMPORARY, Store
 from builder.system.files import remove_tree, swap_symlink, sync_directory
 from builder.system.versions import read_manifest
 
@@ -31,7 +31,6 @@ def recover(store: Store) -> list[str]:
         # a deploy names the version before its root, a prune takes the root away before the version
         if not store.root_of(manifest).is_dir():
             removed.append(discard(store.version(manifest.image, manifest.version), store))
-    removed += _remove_writable_without_versions(store)
     removed += _remove_boot_files(store)
     removed += _remove_generations_without_versions(store, current)
     _remove_empty_images(store)
@@ -89,15 +88,6 @@ def _remove_temporaries(store: Store) -> Iterator[str]:
             else:
                 path.unlink()
             yield str(path.relative_to(store.root))
-
-
-def _remove_writable_without_versions(store: Store) -> Iterator[str]:
-    """Roots of versions that are not there."""
-    for path in sorted(store.writable.iterdir()):
-        if path.is_dir() and not path.is_symlink():
-            for version in version_names(path):
-                if not store.version(path.name, version).is_dir():
-                    yield discard(path / version, store)
 
 
 def _remove_boot_files(store: Store) -> Iterator[str]:

@@ -6,6 +6,7 @@ import os
 
 from builder.errors import AuditError
 
+_HINT = "no build of diskless makes such an archive: find out where it comes from"
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -27,7 +28,7 @@ class Directories:
         if directories != self._last:
             self._enter(path, directories)
         if name in ("", ".", "..") or "\0" in name:
-            raise AuditError(f"{path!r} is no path below the root")
+            raise AuditError(f"{path!r} is no path below the root", _HINT)
         return (self._handles[-1] if self._handles else self._root), name
 
     def close(self) -> None:
@@ -48,11 +49,11 @@ class Directories:
         self._last = self._names
         for name in directories[common:]:
             if name in ("", ".", "..") or "\0" in name:
-                raise AuditError(f"{path!r} is no path below the root")
+                raise AuditError(f"{path!r} is no path below the root", _HINT)
             above = self._handles[-1] if self._handles else self._root
             try:
                 self._handles.append(os.open(name, _FLAGS, dir_fd=above))
             except OSError as error:
-                raise AuditError(f"{path!r} would be written through something that is no directory") from error
+                raise AuditError(f"{path!r} would be written through something that is no directory", _HINT) from error
             self._names.append(name)
         self._last = self._names

@@ -13,6 +13,7 @@ from builder.loader import load_recipe
 from builder.model.manifest import INDEX, ROOTFS
 from builder.system.archive import scan_tree, write_archive
 from builder.system.unpack import read_index, unpack
+from tests.bench.deploy import bench_deploy, bench_phases
 from tests.images import build_image, run_diskless, scratch, write_recipe
 
 ROUNDS = 3
@@ -88,7 +89,10 @@ def bench_build() -> None:
 def main() -> None:
     """Every comparison."""
     try:
-        bench_archive(build_image("debian-nfs"))
+        version = build_image("debian-nfs")
+        bench_archive(version)
+        bench_deploy(version)
+        bench_phases(version)
         bench_build()
     finally:
         shutil.rmtree(scratch(), ignore_errors=True)
