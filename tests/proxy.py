@@ -36,18 +36,23 @@ class FaultyProxy:
     random: random.Random
     rate: float = 0.0
     only: str = ""  # this fault and no other
+    planned: dict[tuple[str, int], str] = field(default_factory=dict)  # (method, its how manieth request): fault
     server: Server = field(init=False)
     up: int = 0
     down: int = 0
     delay: float = 0.02
     pause: float = 0.0  # seconds for every 64 KiB
     faults: collections.Counter[str] = field(default_factory=collections.Counter)
+    count_of: collections.Counter[str] = field(default_factory=collections.Counter)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def choose(self) -> str:
-        """The fault that the next request meets, "" for none."""
+    def choose(self, method: str) -> str:
+        """The fault that a request meets, "" for none."""
         with self.lock:
+            self.count_of[method] += 1
+            if (method, self.count_of[method]) in self.planned:
+                return self.planned[method, self.count_of[method]]
             if self.random.random() >= self.rate:
                 return ""
             fault = self.only or self.random.choice(FAULTS)
@@ -65,6 +70,7 @@ class FaultyProxy:
         with self.lock:
             self.up = self.down = 0
             self.requests.clear()
+            self.count_of.clear()
 
 
 @contextlib.contextmanager
@@ -93,9 +99,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     upstream_address: str
 
     def forward(self) -> None:
-        fault = self.state.choose()
+        fault = self.state.choose(self.command)
         with self.state.lock:
-            self.state.requests.append((self.command, self.path, self.headers.get("Range", "")))
+            self.state.requests.append(
+                (self.command, self.path, self.headers.get("Range", "") or self.headers.get("Content-Range", ""))
+            )
         try:
             if fault == "delay":
                 time.sleep(self.state.delay)

@@ -84,7 +84,7 @@ class Client:
 
     def __init__(self, base: str, options: Options, login: Login | None, *, preset: bool, scope: str = "") -> None:
         check_address(base, plain_http=options.plain_http)
-        self.meter = Meter(options.progress, "moved")
+        self.meter = Meter(options.progress, "received")
         self.sent = Meter(options.progress, "sent")
         self._origin = origin_of(base)
         self._options = options

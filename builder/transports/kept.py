@@ -75,13 +75,19 @@ class Kept:
 
 
 def open_kept(cache: Path | None, *names: str) -> Kept:
-    """The directory of `names` below the cache; without a cache one that goes with the object."""
-    if cache is not None:
+    """The directory of `names` below the cache; without a cache that we may write to, one that goes with the object."""
+    if cache is not None and _is_writable(cache):
         return Kept(cache.joinpath("transfers", *names))
     directory = tempfile.mkdtemp(prefix="diskless-transfer-")
     kept = Kept(Path(directory))
     weakref.finalize(kept, shutil.rmtree, directory, ignore_errors=True)
     return kept
+
+
+def _is_writable(path: Path) -> bool:
+    while not path.exists():
+        path = path.parent
+    return os.access(path, os.W_OK)
 
 
 @contextlib.contextmanager

@@ -9,13 +9,13 @@ from builder.system.progress import Progress
 
 
 class Meter:
-    """Bytes that went over the line, in all, and of those that must: `total` (0 where nobody knows)."""
+    """Bytes that went over the line; shown where it is known how many are to."""
 
-    def __init__(self, progress: Progress, verb: str, total: int = 0) -> None:
+    def __init__(self, progress: Progress, verb: str) -> None:
         self.moved = 0
         self._progress = progress
         self._verb = verb
-        self._total = total
+        self._total = 0
         self._started = time.monotonic()
         self._lock = threading.Lock()
 
@@ -28,7 +28,8 @@ class Meter:
         """So many bytes were moved."""
         with self._lock:
             self.moved += count
-            self._progress.tick(describe(self._verb, self.moved, self._total, time.monotonic() - self._started))
+            if self._total > 0:
+                self._progress.tick(describe(self._verb, self.moved, self._total, time.monotonic() - self._started))
 
 
 def describe(verb: str, moved: int, total: int, seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,15 +151,19 @@ class OciTransport(Transport):
         except AuditError:
             return set()
 
-    def _send(self, registry: Registry, pieces: Iterable[Piece]) -> int:
+    def _send(self, registry: Registry, pieces: Sequence[Piece]) -> int:
         """Sends, several at once, what the registry lacks, the config among it; how many were there."""
         sender, stop = BlobSender(registry, self._options), threading.Event()
+
+        sent = registry.client.sent
+        sent.expect(sum(piece.size for piece in pieces))
 
         def send(piece: Piece) -> bool:
             if stop.is_set():
                 return False
             try:
                 if registry.has_blob(piece.sha256):
+                    sent.expect(-piece.size)
                     return True
                 sender.send(piece)
             except DisklessError:

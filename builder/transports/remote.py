@@ -125,6 +125,7 @@ class RemoteSource(Source):
     def _fetch_blob(self, blob: Blob, file: BinaryIO, offset: int) -> None:
         """Writes a blob to its place in a file, when it has come as a whole."""
         with self._kept.partial(blob.sha256) as part:
+            self._client.meter.expect(blob.size - part.seek(0, 2))
             persist(lambda: self._continue(blob, part), self._options.retries, lambda: part.seek(0, 2))
             part.seek(0)
             while data := part.read(1 << 20):
@@ -155,6 +156,7 @@ class _Frames:
         self._stop = threading.Event()
         self._pool = concurrent.futures.ThreadPoolExecutor(options.streams, "fetch")
         self._wanted = sorted(set(frames), key=lambda frame: frame.offset)
+        client.meter.expect(sum(frame.size for frame in self._wanted))
         # a server that gives the whole file instead of a range is asked by one thread at a time
         self._whole = threading.Lock()
         self._count = 0  # frames that came; it may miss one, since it only tells whether there was any progress
@@ -219,6 +221,7 @@ class _Frames:
                 data = self._kept.read(frame.sha256)
                 if data is not None:
                     found[frame] = data
+                    self._client.meter.expect(-frame.size)
         return [frame for frame in run.frames if frame not in found]
 
     def _keep(self, frame: Frame, data: bytes) -> None:

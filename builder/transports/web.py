@@ -110,8 +110,10 @@ class _Upload:
                 return False
             self.put_bytes(url, data)
             return True
+        self._client.sent.expect(piece.size)
         mark = f"{piece.sha256}  {piece.name}\n".encode()
         if self._size_of(url) == piece.size and (complete or self.read(url + _MARK) == mark):
+            self._client.sent.expect(-piece.size)
             return False
         self._put(url, piece)
         self.put_bytes(url + _MARK, mark)

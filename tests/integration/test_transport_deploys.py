@@ -154,12 +154,13 @@ def test_ten_stores_update_at_once(tmp_path: Path) -> None:
         assert proxy.down < size_of(second)
 
 
-def test_thirty_versions_deployed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [5, pytest.param(30, marks=pytest.mark.full)])
+def test_successive_versions(count: int, tmp_path: Path) -> None:
     """Bytes per update, beside the whole; old versions are pruned on the way."""
     with behind_proxy("registry", tmp_path, seed=7) as (place, _, proxy):
         store, down, up, whole = new_place(), [], [], 0
         changes: dict[str, bytes] = {}
-        for number in range(30):
+        for number in range(count):
             changes[f"etc/app{number * 3}.conf"] = b"release %d\n" % number
             version = make_version(tmp_path / "here", changes)
             whole = size_of(version)
@@ -172,4 +173,4 @@ def test_thirty_versions_deployed(tmp_path: Path) -> None:
         assert faults(store) == []
         assert max(down[1:]) < whole / 4
         assert max(up[1:]) < whole / 4
-        assert (sum(down[1:]) + sum(up[1:])) / 58 < whole / 15
+        assert (sum(down[1:]) + sum(up[1:])) / (2 * count - 2) < whole / 15

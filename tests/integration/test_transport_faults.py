@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
+import pty
 import random
+import re
 import signal
+import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,8 +23,10 @@ from builder.deploy import DeployOptions, deploy
 from builder.errors import AuditError, DisklessError, TransferError
 from builder.model.manifest import LOG
 from builder.transports.base import Options
+from builder.transports.oci_upload import CHUNK
 from builder.transports.pieces import LARGEST_PART
-from tests.images import run_diskless, running_diskless
+from builder.transports.retries import Retries
+from tests.images import DISKLESS, run_diskless, running_diskless
 from tests.integration.test_transports import contents
 from tests.places import HASTY, Place, registry_place, web_place
 from tests.proxy import FaultyProxy, faulty_proxy
@@ -164,9 +171,10 @@ def kill_when(process_pid: int, came_to: Callable[[], bool]) -> None:
     os.kill(process_pid, signal.SIGKILL)
 
 
-def test_killed_upload_continues(tmp_path: Path) -> None:
-    """What the registry had is not sent again: at most the parts that were on their way."""
-    with behind_proxy("registry", tmp_path, seed=3) as (place, direct, proxy):
+@pytest.mark.parametrize(("kind", "share"), [("registry", 0.67), ("web", 0.93)])
+def test_killed_upload_continues(kind: str, share: float, tmp_path: Path) -> None:
+    """What arrived is not sent again: of a registry at most the parts on their way, of a web server the last file."""
+    with behind_proxy(kind, tmp_path, seed=3) as (place, direct, proxy):
         version = make_version(tmp_path / "here", kernel=heavy_kernel())
         size = sum(path.stat().st_size for path in version.iterdir() if path.name != LOG)
         proxy.pause = 0.005
@@ -181,7 +189,7 @@ def test_killed_upload_continues(tmp_path: Path) -> None:
             tmp_path / "cache",
         ]
         with running_diskless(*arguments) as process:
-            kill_when(process.pid, lambda: proxy.up > size * 2 // 3)
+            kill_when(process.pid, lambda: proxy.up > size * share)
             process.wait()
         killed_at = proxy.up
         with pytest.raises(TransferError):
@@ -194,6 +202,7 @@ def test_killed_upload_continues(tmp_path: Path) -> None:
         assert contents(direct.pull("stable", tmp_path / "there").directory) == contents(version)
 
 
+@pytest.mark.full  # test_killed_deploy_continues is the same and more
 @pytest.mark.parametrize("kind", PLACES)
 def test_killed_pull_continues(kind: str, tmp_path: Path) -> None:
     with behind_proxy(kind, tmp_path, seed=4) as (place, _, proxy):
@@ -225,3 +234,74 @@ def test_killed_pull_continues(kind: str, tmp_path: Path) -> None:
         assert proxy.down < size + (8 << 20)
         assert contents(tmp_path / "out/lab" / version.name) == contents(version)
         assert not list((tmp_path / "cache/transfers").glob("*/*.part"))
+
+
+LARGE = {"usr/lib/large": random.Random("large").randbytes(7 << 20)}  # one layer, sent in two chunks
+
+
+def patches(proxy: FaultyProxy) -> list[str]:
+    return [span for method, _, span in proxy.requests if method == "PATCH"]
+
+
+@pytest.mark.parametrize("attempts", [5, 1])
+def test_chunks_continue(attempts: int, tmp_path: Path) -> None:
+    """After a connection that broke between two chunks: in the same process, or in the next one."""
+    with behind_proxy("registry", tmp_path, seed=8) as (place, direct, proxy):
+        version = make_version(tmp_path / "here", LARGE)
+        place.upload(make_version(tmp_path / "here"), "stable")
+        proxy.reset()
+        proxy.planned = {("PATCH", 2): "cut before"}
+        options = dataclasses.replace(place.options, retries=Retries(attempts=attempts, first=0.01))
+        hasty = dataclasses.replace(place, options=options)
+        if attempts == 1:
+            with pytest.raises(TransferError):
+                hasty.upload(version, "stable")
+        place.upload(version, "stable") if attempts == 1 else hasty.upload(version, "stable")
+        first, cut, continued = patches(proxy)
+        assert (first, cut) == (f"0-{CHUNK - 1}", continued)
+        assert proxy.up < (8 << 20)
+        assert contents(direct.pull("stable", tmp_path / "there").directory) == contents(version)
+        assert not list((tmp_path / "cache/transfers/uploads").iterdir())
+
+
+def test_chunks_that_were_lost_are_sent_again(tmp_path: Path) -> None:
+    """docker-registry forgets an upload whose connection broke inside a chunk."""
+    with behind_proxy("registry", tmp_path, seed=9) as (place, direct, proxy):
+        version = make_version(tmp_path / "here", LARGE)
+        proxy.planned = {("PATCH", 2): "cut request", ("PATCH", 4): "damage request"}
+        place.upload(version, "stable")
+        assert len(patches(proxy)) >= 6
+        assert contents(direct.pull("stable", tmp_path / "there").directory) == contents(version)
+
+
+def test_only_what_the_last_version_lacks_is_asked_about(tmp_path: Path) -> None:
+    with behind_proxy("registry", tmp_path, seed=10) as (place, _, proxy):
+        place.upload(make_version(tmp_path / "here"), "stable")
+        proxy.reset()
+        done = place.upload(make_version(tmp_path / "here", {"etc/hostname": b"changed"}), "stable")
+        asked = [path for method, path, _ in proxy.requests if method == "HEAD" and "/blobs/sha256:" in path]
+        assert len(asked) == done.pushed.files + 1  # and the empty configuration
+        assert done.pushed.there > 15
+
+
+def test_progress_on_a_terminal(tmp_path: Path) -> None:
+    with behind_proxy("registry", tmp_path, seed=11) as (place, _, proxy):
+        version = make_version(tmp_path / "here")
+        proxy.pause = 0.02
+        for arguments in (
+            ["upload", str(version), "--to", place.target, "--tag", "stable"],
+            ["pull", place.reference("stable"), "--output", str(tmp_path / "there")],
+        ):
+            main, other = pty.openpty()
+            termios.tcsetwinsize(other, (24, 80))
+            environment = {**os.environ, "TERM": "xterm"}
+            process = subprocess.Popen(
+                [DISKLESS, *arguments, "--cache", str(tmp_path / "cache")], stdout=other, stderr=other, env=environment
+            )
+            os.close(other)
+            shown = b""
+            with contextlib.suppress(OSError), open(main, "rb", buffering=0) as terminal:
+                while data := terminal.read(4096):
+                    shown += data
+            assert process.wait() == 0, shown
+            assert re.search(rb"(sent|received) [0-9.]+ of [0-9.]+ MB, [0-9.]+ MB/s, [0-9]+ s left", shown), shown
