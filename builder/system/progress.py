@@ -119,6 +119,7 @@ class Progress:
         self._lock = threading.RLock()
         self._open: list[str] = []
         self._tasks: list[Task] = []
+        self._loose: list[tuple[int, Task]] = []  # (how deep the step is that ends it, the task)
         self._seconds: dict[str, float] = {}
         self._warnings: list[str] = []
 
@@ -146,6 +147,7 @@ class Progress:
                 error.phase = error.phase or name
                 raise
             finally:
+                self._finish_loose()
                 self._open.pop()
                 elapsed = time.monotonic() - started
                 if depth == 0:
@@ -176,6 +178,19 @@ class Progress:
             with self._lock:
                 self._tasks.remove(task)
             self._emit(task.event(finished=True))
+
+    def measure(self, name: str, done: int, total: int | None = None, unit: str = BYTES) -> None:
+        """How far work of the running step is, said by any thread that knows it; forgotten when the step ends."""
+        with self._lock:
+            if not self._open:
+                return
+            task = next((task for task in self._tasks if task.name == name), None)
+            if task is None:
+                task = Task(name, total, unit)
+                self._tasks.append(task)
+                self._loose.append((len(self._open), task))
+            task.total = total
+            task.update(done)
 
     @contextlib.contextmanager
     def files(self, name: str, total: int) -> Iterator[Callable[[str], None]]:
@@ -219,6 +234,14 @@ class Progress:
     def fail(self, error: DisklessError) -> None:
         """The error that ends the command, for the same."""
         self._emit(Failed(error.message, error.hint, error.phase, error.details, error.exit_code))
+
+    def _finish_loose(self) -> None:
+        with self._lock:
+            ended = [task for depth, task in self._loose if depth == len(self._open)]
+            self._loose = [(depth, task) for depth, task in self._loose if task not in ended]
+            for task in ended:
+                self._tasks.remove(task)
+                self._emit(task.event(finished=True))
 
     def _emit(self, event: Event) -> None:
         with self._lock:

@@ -265,6 +265,24 @@ def test_a_measure_is_asked_while_a_command_is_silent() -> None:
     assert done[-1] >= 3
 
 
+def test_work_that_is_reported_from_elsewhere_ends_with_its_step() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream, events=stream)
+    progress.measure("sent", 1, 10)
+    with progress.step("upload"):
+        with progress.step("check"):
+            progress.measure("moved", 7)
+        threads = [threading.Thread(target=progress.measure, args=("sent", done, 100)) for done in (40, 60)]
+        for thread in threads:
+            thread.start()
+            thread.join()
+    measured = [event for event in events_of(stream) if event["event"] == "progress"]
+    assert [(event["name"], event["done"], event["total"], event["finished"]) for event in measured] == [
+        ("moved", 7, None, True),
+        ("sent", 60, 100, True),
+    ]
+
+
 def test_a_terminal_that_is_gone_ends_no_build() -> None:
     reader, writer = os.pipe()
     os.close(reader)

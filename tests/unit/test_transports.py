@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import threading
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import pytest
 
 from builder.errors import AuditError, InputError
 from builder.model.index import FILE, FileRecord, Frame, Index
+from builder.system.progress import Progress
 from builder.transports.addresses import is_loopback
 from builder.transports.credentials import parse_header
 from builder.transports.kept import Kept
 from builder.transports.layers import LARGEST, MEAN, SMALLEST, cut_layers
-from builder.transports.meter import describe, duration
+from builder.transports.meter import Meter
 from builder.transports.oci import parse_oci
 from builder.transports.ranges import Extent, first_byte, plan_runs
 from builder.transports.refusals import retry_after, server_says
@@ -182,11 +185,17 @@ def test_challenges(text: str, scheme: str, parameters: int) -> None:
     assert (found, len(values)) == (scheme, parameters)
 
 
-def test_progress_says_rate_and_remaining_time() -> None:
-    assert describe("sent", 12_000_000, 48_000_000, 2.0) == "sent 12.0 of 48.0 MB, 6.0 MB/s, 6 s left"
-    assert describe("sent", 12_000_000, 0, 2.0) == "sent 12.0 MB, 6.0 MB/s"
-    assert describe("sent", 0, 100, 0.0) == "sent 0.0 MB, 0.0 MB/s"
-    assert [duration(value) for value in (0.4, 59, 200, 3900)] == ["0 s", "59 s", "3 min 20 s", "1 h 05 min"]
+def test_a_meter_tells_how_much_of_how_much_was_moved() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream, events=stream)
+    meter = Meter(progress, "sent")
+    with progress.step("upload"):
+        meter.add(5)
+        meter.expect(100)
+        meter.add(15)
+    (measured,) = [event for event in map(json.loads, stream.getvalue().splitlines()) if event["event"] == "progress"]
+    assert (measured["name"], measured["done"], measured["total"]) == ("sent", 20, 100)
+    assert meter.moved == 20
 
 
 def test_headers(monkeypatch: pytest.MonkeyPatch) -> None:
