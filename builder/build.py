@@ -15,7 +15,7 @@ from builder.installers.registry import INSTALLERS
 from builder.loader import RecipeFile
 from builder.model.difference import Difference, compare
 from builder.model.manifest import LOG, Manifest
-from builder.stages import audit, configure, fetch, initramfs, install, pack, report, resolve, scrub
+from builder.stages import audit, configure, fetch, initramfs, install, pack, report, resolve, scripts, scrub
 from builder.stages.context import Context
 from builder.system.files import free_bytes
 from builder.system.progress import Progress
@@ -42,12 +42,17 @@ class Built:
     difference: Difference | None
 
 
-def build(recipe_file: RecipeFile, output: Path, cache: Path, progress: Progress) -> Built:
-    """Builds `recipe_file` and publishes the version under `output`, whole or not at all."""
+def build(
+    recipe_file: RecipeFile, output: Path, cache: Path, progress: Progress, *, keep_failed: bool = False
+) -> Built:
+    """Builds `recipe_file` and publishes the version under `output`, whole or not at all.
+
+    With `keep_failed` the work directory of a build that fails stays, for open_shell; the error says where.
+    """
     preflight(recipe_file, output)
     image = output / recipe_file.recipe.image
     with (
-        _workspace(output) as workspace,
+        _workspace(output, keep_failed) as workspace,
         _keep_failed_log(workspace, image),
         Runner(workspace.path / LOG, progress.output) as runner,
     ):
@@ -55,7 +60,8 @@ def build(recipe_file: RecipeFile, output: Path, cache: Path, progress: Progress
         lock = resolve.run(context)
         epoch = fetch.run(context, lock)
         install.run(context, lock, epoch)
-        configure.run(context)
+        configure.run(context, epoch)
+        scripts.run(context, epoch)
         kernel = initramfs.run(context, epoch)
         scrub.run(context)
         audit.run(context)
@@ -79,8 +85,8 @@ def preflight(recipe_file: RecipeFile, output: Path) -> None:
 
 
 @contextlib.contextmanager
-def _workspace(output: Path) -> Iterator[Workspace]:
-    with open_workspace(output.absolute() / WORK) as workspace:
+def _workspace(output: Path, keep_failed: bool) -> Iterator[Workspace]:
+    with open_workspace(output.absolute() / WORK, keep_failed=keep_failed) as workspace:
         yield workspace
 
 

@@ -32,6 +32,27 @@ def arch_image(base: str = "arch-nfs-classic") -> Path:
     return build_image(base, base, files=files, distribution=pacman_distribution().recipe)
 
 
+@functools.cache
+def arch_everything() -> Path:
+    """Users, a script, masked units and the boot's own name servers, on Arch."""
+    source = scratch() / "recipes" / "arch-everything"
+    source.mkdir(parents=True)
+    (source / "admin.pub").write_bytes(ssh_key().with_suffix(".pub").read_bytes())
+    (source / "setup.sh").write_text("#!/bin/sh\nset -e\nid -u alice > /etc/alice\n", encoding="utf-8")
+    users = [
+        {"name": "root", "ssh_keys": ["admin.pub"]},
+        {"name": "alice", "ssh_keys": ["admin.pub"], "groups": ["audio"], "uid": "1234"},
+    ]
+    return build_image(
+        "arch-everything",
+        "arch-nfs-resolv",
+        distribution=pacman_distribution().recipe,
+        system={"users": users, "services": ["sshd"], "masked": ["systemd-networkd.service", "systemd-resolved"]},
+        scripts=["setup.sh"],
+        network={"client": "none", "resolver": "kernel"},
+    )
+
+
 def hello(version: str = "1.0-1") -> Package:
     """A package with one program; what is in the cache from another test is of another version."""
     package = Package("hello", version, depends=["bash"])

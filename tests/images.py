@@ -71,7 +71,9 @@ def build_image(image: str, base: str = "debian-nfs", **changes: Any) -> Path:
 @functools.cache
 def debian_image() -> Path:
     """The Debian recipe with a key for root, built once a test run."""
-    return build_image("debian-nfs", files=[authorized_key()])
+    public_key = ssh_key().with_suffix(".pub").read_text(encoding="ascii").strip()
+    users = [{"name": "root", "ssh_keys": [public_key]}]
+    return build_image("debian-nfs", system={"hostname": "diskless", "services": ["ssh"], "users": users})
 
 
 @functools.cache

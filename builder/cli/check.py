@@ -9,6 +9,7 @@ import click
 from builder.cli.options import recipe_argument
 from builder.loader import load_recipe
 from builder.model.entry import TreeEntry, TreeFile
+from builder.render.accounts import describe_user
 from builder.render.image import enabled_services, image_cmdline, image_entries
 
 
@@ -21,6 +22,10 @@ def check(recipe: Path, show: bool) -> None:
     if show:
         for entry in image_entries(recipe_file.recipe, recipe_file.sources):
             click.echo(_describe(entry))
+        for user in recipe_file.recipe.system.users:
+            click.echo(f"# user {describe_user(user)}")
+        for script in recipe_file.recipe.scripts:
+            click.echo(f"# script {script.source}{' with network' if script.network else ''}")
         click.echo(f"# enabled: {' '.join(enabled_services(recipe_file.recipe))}")
         click.echo(f"# cmdline: root=/dev/nfs nfsroot=... {' '.join(image_cmdline(recipe_file.recipe))}")
     else:

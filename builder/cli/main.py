@@ -23,6 +23,7 @@ from builder.cli.refresh import refresh
 from builder.cli.rollback import rollback
 from builder.cli.schema import schema
 from builder.cli.server_config import server_config
+from builder.cli.shell import shell
 from builder.cli.status import status
 from builder.cli.upload import upload
 from builder.cli.verify import verify
@@ -37,7 +38,7 @@ def cli(debug: bool) -> None:
 
 
 for group in (
-    (init, check, build, boot, diff, upload, pull),
+    (init, check, build, boot, shell, diff, upload, pull),
     (deploy, rollback, status, prune, verify, refresh, server_config),
     (doctor, schema, completion),
 ):

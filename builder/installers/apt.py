@@ -14,16 +14,25 @@ from pathlib import Path
 from builder.errors import AuditError, CommandError, HostError, InputError
 from builder.installers.apt_errors import (
     explain_conflict,
+    explain_download,
     explain_unknown,
     explain_update,
     unknown_packages,
-    unreachable_hint,
 )
+from builder.installers.apt_snapshot import check_day, check_snapshot
 from builder.installers.base import Job
 from builder.installers.shared import locked, proxy_variables, watched_download
 from builder.model.lock import Lock, LockedPackage
-from builder.model.recipe import DebianDistribution, Recipe
-from builder.render.apt import ARCHITECTURES, packages_index, resolver_config, sources
+from builder.model.recipe import DebianDistribution, DebianRepository, Recipe
+from builder.render.apt import (
+    ARCHITECTURES,
+    archive_urls,
+    packages_index,
+    repository_line,
+    resolver_config,
+    security_urls,
+    sources,
+)
 from builder.system.files import copy_verified
 from builder.system.run import Tool
 
@@ -62,7 +71,7 @@ class AptInstaller:
     def readable(recipe: Recipe) -> tuple[Path, ...]:
         """The keyring's directory and local mirrors."""
         distribution = _debian(recipe)
-        urls = [*distribution.mirrors, *distribution.security_mirrors]
+        urls = [*distribution.mirrors, *distribution.security_mirrors, *(r.url for r in distribution.repositories)]
         local = [Path(urllib.parse.unquote(url.removeprefix("file://"))) for url in urls if url.startswith("file:/")]
         return tuple(path for path in (Path(distribution.keyring).parent, *local) if path.is_dir())
 
@@ -76,11 +85,13 @@ class AptInstaller:
 
     def resolve(self) -> Lock:
         """The closure of the essential packages, the required ones, apt and the recipe's."""
+        check_day(self._distribution)
         self._prepare()
         with locked(self._job.cache / "apt" / "lock", self._job.notify):
             self._update()
+            check_snapshot(self._distribution, self._state / "lists")
             packages = self._closure(self._request(), self._job.recipe.packages)
-            loaders = self._closure(list(_LOADERS), ())
+            loaders = self._closure(list(_LOADERS), tuple(_LOADERS))
         lock = Lock(packages, tuple(package for package in loaders if package.name in _LOADERS))
         _check_roles(lock)
         return lock
@@ -94,7 +105,10 @@ class AptInstaller:
                 for group in (lock.packages, lock.loaders):
                     names = [f"{package.name}={package.version}" for package in group]
                     argv = ["apt-get", "install", "--download-only", *names]
-                    self._apt(argv, hint=unreachable_hint(self._distribution))
+                    try:
+                        self._apt(argv)
+                    except CommandError as error:
+                        raise explain_download(error, self._distribution) from error
             for package in packages:
                 self._take(package)
         (self._repository / "Packages").write_text(packages_index(lock.packages), encoding="utf-8")
@@ -150,15 +164,25 @@ class AptInstaller:
         (self._state / "sources.list").write_text(self._sources(), encoding="utf-8")
 
     def _sources(self) -> str:
-        options = f"signed-by={self._distribution.keyring}"
-        mirror = self._mirror("mirrors", self._distribution.mirrors)
-        security = self._distribution.security_mirrors
-        return sources(self._distribution, mirror, self._mirror("security", security) if security else None, options)
+        options = [f"signed-by={self._distribution.keyring}"]
+        mirror = self._mirror("mirrors", archive_urls(self._distribution))
+        security = security_urls(self._distribution)
+        own = sources(self._distribution, mirror, self._mirror("security", security) if security else None, options)
+        return own + "".join(map(self._repository_line, self._distribution.repositories))
+
+    def _repository_line(self, repository: DebianRepository) -> str:
+        """Its keyring is copied to where apt finds it, however the recipe's directory is called."""
+        name = None
+        if repository.keyring is not None:
+            content = Path(repository.keyring).read_bytes()
+            name = f"{self._state}/{hashlib.sha256(content).hexdigest()}{Path(repository.keyring).suffix}"
+            Path(name).write_bytes(content)
+        return repository_line(repository, _copied(repository.url), name)
 
     def _mirror(self, name: str, urls: tuple[str, ...]) -> str:
         """One URL for apt: several become a mirror list that apt tries in order, apt-transport-mirror(1)."""
         if len(urls) == 1:
-            return urls[0]
+            return _copied(urls[0])
         path = self._state / f"{name}.list"
         path.write_text("".join(f"{url}\tpriority:{rank}\n" for rank, url in enumerate(urls, 1)), encoding="utf-8")
         return f"mirror+file:{path}"
@@ -187,14 +211,19 @@ class AptInstaller:
             printed = self._apt(argv, capture=True)
         except CommandError as error:
             raise self._explain_packages(error, named) from error
-        files = [line.split()[1] for line in printed.splitlines() if line.startswith("'")]
-        wanted = {tuple(urllib.parse.unquote(name.removesuffix(".deb")).split("_")): name for name in files}
+        lines = [line.split() for line in printed.splitlines() if line.startswith("'")]
+        hashes = {
+            words[1]: words[3].partition(":")[2] for words in lines if len(words) > 3 and words[3].startswith("SHA256:")
+        }
+        wanted = {tuple(urllib.parse.unquote(words[1].removesuffix(".deb")).split("_")): words[1] for words in lines}
         shown = self._apt(["apt-cache", "show", *(f"{key[0]}={key[1]}" for key in wanted)], capture=True)
         locked = {}
         for stanza in shown.strip().split("\n\n"):
             fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", stanza, re.MULTILINE))
             key = (fields["Package"], fields["Version"], fields["Architecture"])
-            if key in wanted and key not in locked:
+            # two repositories may have different files of one version: apt says which it would take
+            right = key in wanted and hashes.get(wanted[key], fields["SHA256"]) == fields["SHA256"]
+            if right and key not in locked:
                 locked[key] = LockedPackage(*key, wanted[key], int(fields["Size"]), fields["SHA256"], stanza)
         return tuple(sorted(locked.values()))
 
@@ -233,6 +262,11 @@ class AptInstaller:
                 f"the tree does not hold exactly the locked packages: {', '.join(different[:10])}",
                 "this is a fault of diskless, or of a package that removes another one; please report it",
             )
+
+
+def _copied(url: str) -> str:
+    """Apt takes files of file:// where they lie; those of copy:// go into the cache, sources.list(5)."""
+    return f"copy:{url.removeprefix('file:')}" if url.startswith("file:") else url
 
 
 def _sources_key(distribution: DebianDistribution) -> str:

@@ -68,6 +68,7 @@ class Reader:
             kind = _choose(node, [option for option in get_args(kind) if option is not type(None)])
             origin = get_origin(kind)
         if dataclasses.is_dataclass(kind):
+            node = _written_out(node, typing.cast("type", kind))
             return self._mapping(node, typing.cast("type", kind), place)
         if origin is tuple:
             return self._sequence(node, get_args(kind)[0], place)
@@ -128,7 +129,9 @@ class Reader:
             hint = _suggest(node.value, [member.value for member in kind])
             return self._fault(place, f"{_shown(node.value)} is not allowed here", hint)
         if get_origin(kind) is Annotated:
-            return self._fault(place, f"{_shown(node.value)} is no {wanted}", kind.__metadata__[0].hint(node.value))
+            syntax: Syntax = kind.__metadata__[0]
+            shown = "what is written here" if syntax.secret else _shown(node.value)
+            return self._fault(place, f"{shown} is no {wanted}", syntax.hint(node.value))
         return self._fault(place, f"{_shown(node.value)} is not {wanted}", hint)
 
 
@@ -148,6 +151,15 @@ def _choose(node: yaml.Node, kinds: list[Any]) -> Any:  # noqa: ANN401
     return (fitting or kinds)[0]
 
 
+def _written_out(node: yaml.Node, kind: type) -> yaml.Node:
+    """`a` as `{source: a}` where the first key of `kind` may be written alone."""
+    first = dataclasses.fields(kind)[0]
+    if not isinstance(node, yaml.ScalarNode) or not first.metadata.get("short") or not node.value:
+        return node
+    name = yaml.ScalarNode(_YAML_TAGS + "str", first.name, node.start_mark, node.end_mark)
+    return yaml.MappingNode(_YAML_TAGS + "map", [(name, node)], node.start_mark, node.end_mark)
+
+
 def _convert(text: str, kind: Any) -> Any:  # noqa: ANN401
     """The value that was written, or None when it is no `kind`."""
     if get_origin(kind) is Annotated:
@@ -165,7 +177,7 @@ def _expectation(kind: Any) -> tuple[str, str]:  # noqa: ANN401
     """What a scalar of this kind is called, and how to write one."""
     if get_origin(kind) is Annotated:
         syntax: Syntax = kind.__metadata__[0]
-        return syntax.name, f"write it like {syntax.example}"
+        return syntax.name, syntax.remedy or f"write it like {syntax.example}"
     if kind is bool:
         return "true or false", "write true or false"
     if kind is int:

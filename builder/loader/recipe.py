@@ -15,6 +15,7 @@ from builder.model.checks import contradictions
 from builder.model.fault import Fault, Place
 from builder.model.recipe import ArchDistribution, DebianDistribution, Recipe
 from builder.model.syntax import MirrorUrl, Syntax
+from builder.system.beside import read_beside, read_keyrings
 from builder.system.files import sha256_of
 from builder.system.host import os_release, read_mirrorlist
 
@@ -29,7 +30,7 @@ _RECIPE = Kind(
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """A recipe that was read: `sources` maps each files[].source to its content, `sha256` covers all of it."""
+    """A recipe that was read: `sources` maps each file that it names to the content, `sha256` covers all of it."""
 
     path: Path
     recipe: Recipe
@@ -43,7 +44,7 @@ def load_recipe(path: Path) -> RecipeFile:
     recipe = document.read(Recipe)
     if recipe is not None and not document.faults:
         document.faults.extend(contradictions(recipe))
-        sources = _read_sources(recipe, path.parent, document.faults)
+        sources = read_beside(recipe, path.parent, document.faults)
         recipe = _with_host(recipe, path.parent, document.faults)
     if recipe is None or document.faults:
         raise document.report()
@@ -55,41 +56,23 @@ def load_recipe(path: Path) -> RecipeFile:
     return RecipeFile(path, recipe, sources, digest.hexdigest())
 
 
-def _read_sources(recipe: Recipe, directory: Path, faults: list[Fault]) -> dict[str, bytes]:
-    sources: dict[str, bytes] = {}
-    for position, file in enumerate(recipe.files):
-        if file.source is None:
-            continue
-        place: Place = ("files", position, "source")
-        path = directory / file.source
-        try:
-            if not path.resolve().is_relative_to(directory.resolve()):
-                faults.append(
-                    Fault(
-                        place, f"'{file.source}' leads out of the recipe's directory", "copy the file beside the recipe"
-                    )
-                )
-            elif not path.is_file():
-                faults.append(
-                    Fault(place, f"'{file.source}' is no file beside the recipe", f"create {path}, or correct the name")
-                )
-            else:
-                sources[file.source] = path.read_bytes()
-        except (OSError, RuntimeError) as error:
-            faults.append(Fault(place, f"'{file.source}' cannot be read: {error}", "check its permissions"))
-    return sources
-
-
 def _with_host(recipe: Recipe, directory: Path, faults: list[Fault]) -> Recipe:
     """The recipe with what it takes from this host filled in: Debian's suite, Arch's mirrors and package files."""
     distribution = recipe.distribution
     if isinstance(distribution, DebianDistribution):
-        if distribution.suite is not None:
-            return recipe
-        distribution = dataclasses.replace(distribution, suite=_host_suite())
+        distribution = _with_keyrings(distribution, directory, faults)
+        if distribution.suite is None:
+            distribution = dataclasses.replace(distribution, suite=_host_suite())
     else:
         distribution = _with_host_files(distribution, directory, faults)
     return dataclasses.replace(recipe, distribution=distribution)
+
+
+def _with_keyrings(distribution: DebianDistribution, directory: Path, faults: list[Fault]) -> DebianDistribution:
+    keyrings = read_keyrings(distribution, directory, faults)
+    pairs = zip(distribution.repositories, keyrings, strict=True)
+    repositories = tuple(dataclasses.replace(repository, keyring=keyring) for repository, keyring in pairs)
+    return dataclasses.replace(distribution, repositories=repositories)
 
 
 def _host_suite() -> str:
@@ -136,6 +119,6 @@ def _host_inputs(recipe: Recipe) -> list[str]:
     """What the recipe's own text does not show of what was read on this host."""
     distribution = recipe.distribution
     if isinstance(distribution, DebianDistribution):
-        return []
+        return [sha256_of(Path(repo.keyring)) for repo in distribution.repositories if repo.keyring]
     files = [f"{Path(name).name} {sha256_of(Path(name))}" for name in distribution.package_files]
     return [*files, *(distribution.mirrors if distribution.mirrorlist else ())]

@@ -6,33 +6,30 @@ import collections
 from collections.abc import Iterator, Sequence
 
 from builder.model.checks_arch import arch_contradictions
+from builder.model.checks_debian import debian_contradictions
+from builder.model.checks_network import network_contradictions
 from builder.model.checks_root import root_contradictions
+from builder.model.checks_users import script_contradictions, user_contradictions
 from builder.model.fault import Fault, Place
 from builder.model.recipe import (
     ArchDistribution,
     DebianDistribution,
-    Drivers,
-    Init,
-    InitramfsTools,
-    NetworkClient,
     Recipe,
+    Resolver,
 )
 
 _VOLATILE = ("/dev", "/proc", "/sys", "/run", "/tmp")
-_RESOLVER_LIMIT = 3  # MAXNS, resolv.conf(5)
 _CMDLINE_LIMIT = 1500  # of the kernel's 2047, leaving room for nfsroot= and what a lab or a loader adds
 _OURS = {"root": "the root is always /dev/nfs", "nfsroot": "the server writes it", "initrd": "the loader writes it"}
 # names beside the images' own in a server's directories
 _RESERVED = {"boot", "current", "generations", "grub", "ipxe", "latest", "pxelinux.cfg", "versions", "writable"}
-_RESOLVED = {"systemd-resolved", "systemd-resolved.service"}
 _LOCALES_BUILT_IN = ("C", "POSIX", "C.UTF-8")
 
 
 def contradictions(recipe: Recipe) -> list[Fault]:
     """All contradictions of a recipe; an empty list when it can work."""
     found: list[Fault] = []
-    checks = (_names, _repeated, _empty, _files, _filesystems, _network, _system, _distribution, _boot)
-    for check in (*checks, root_contradictions):
+    for check in _CHECKS:
         found.extend(check(recipe))
     return found
 
@@ -78,8 +75,11 @@ def _files(recipe: Recipe) -> Iterator[Fault]:
         "/etc/hostname": "system.hostname",
         "/etc/machine-id": "each client's first boot",
     }
-    if recipe.network.nameservers:
-        generated["/etc/resolv.conf"] = "network.nameservers"
+    policy = recipe.network.resolver_policy
+    if recipe.network.nameservers or (recipe.network.resolver and policy is not Resolver.DHCP):
+        generated["/etc/resolv.conf"] = "network.nameservers" if policy is Resolver.FIXED else "network.resolver"
+    for path in ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow") if recipe.system.users else ():
+        generated[path] = "system.users"
     directories = {parent for file in recipe.files for parent in _parents(file.path)}
     seen: set[str] = set()
     for position, file in enumerate(recipe.files):
@@ -124,46 +124,6 @@ def _filesystems(recipe: Recipe) -> Iterator[Fault]:
             )
 
 
-def _network(recipe: Recipe) -> Iterator[Fault]:
-    network = recipe.network
-    if network.inform and network.client is not NetworkClient.DHCPCD:
-        yield Fault(
-            ("network", "inform"),
-            f"'inform' is dhcpcd's, the client is {network.client}",
-            "remove it, or set client: dhcpcd",
-        )
-    if network.client is NetworkClient.NONE and not network.nameservers:
-        yield Fault(
-            ("network", "client"),
-            "with client: none nothing would ever fill /etc/resolv.conf",
-            "add nameservers: [ADDRESS]",
-        )
-    # on Arch it is in systemd's package, and only has to be enabled
-    where, names = (
-        ("system.services", recipe.system.services)
-        if isinstance(recipe.distribution, ArchDistribution)
-        else ("packages", recipe.packages)
-    )
-    if network.client is NetworkClient.NETWORKD and not network.nameservers and not _RESOLVED & set(names):
-        yield Fault(
-            ("network", "client"),
-            "systemd-networkd alone never fills /etc/resolv.conf",
-            f"add systemd-resolved to {where}, or nameservers: [ADDRESS]",
-        )
-    if network.search and not network.nameservers:
-        yield Fault(("network", "search"), "'search' belongs to a fixed resolv.conf", "add nameservers: [ADDRESS]")
-    if len(network.nameservers) > _RESOLVER_LIMIT:
-        yield Fault(
-            ("network", "nameservers"),
-            f"{len(network.nameservers)} name servers, but resolvers read only {_RESOLVER_LIMIT}",
-            f"keep the best {_RESOLVER_LIMIT}",
-        )
-    if (network.interface or "").startswith("eth") and "net.ifnames=1" in recipe.boot.cmdline:
-        yield Fault(
-            ("network", "interface"), f"{network.interface} does not exist with net.ifnames=1", "remove one of the two"
-        )
-
-
 def _system(recipe: Recipe) -> Iterator[Fault]:
     system = recipe.system
     masked = {_unit(name) for name in system.masked}
@@ -184,20 +144,7 @@ def _distribution(recipe: Recipe) -> Iterator[Fault]:
     if isinstance(recipe.distribution, ArchDistribution):
         yield from arch_contradictions(recipe, recipe.distribution)
         return
-    if recipe.system.init is not Init.SYSTEMD:
-        yield Fault(("system", "init"), f"{recipe.system.init} is for Arch Linux's derivatives", "remove it")
-    if not isinstance(recipe.initramfs, InitramfsTools):
-        yield Fault(
-            ("initramfs", "generator"),
-            "images of Debian are made with initramfs-tools",
-            "write initramfs: {generator: initramfs-tools}",
-        )
-    elif recipe.initramfs.drivers is Drivers.LIST and not recipe.initramfs.modules:
-        yield Fault(
-            ("initramfs", "drivers"),
-            "drivers: list takes only 'modules', and there are none",
-            "list the clients' network drivers, nfsv3 and nfs, or use drivers: netboot",
-        )
+    yield from debian_contradictions(recipe, recipe.distribution)
 
 
 def _boot(recipe: Recipe) -> Iterator[Fault]:
@@ -216,3 +163,19 @@ def _boot(recipe: Recipe) -> Iterator[Fault]:
 
 def _unit(name: str) -> str:
     return name if "." in name.rpartition("@")[2] else name + ".service"
+
+
+_CHECKS = (
+    _names,
+    _repeated,
+    _empty,
+    _files,
+    script_contradictions,
+    _filesystems,
+    network_contradictions,
+    _system,
+    user_contradictions,
+    _distribution,
+    _boot,
+    root_contradictions,
+)

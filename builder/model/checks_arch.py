@@ -135,6 +135,13 @@ def _init(recipe: Recipe) -> Iterator[Fault]:
         return
     if network.client is NetworkClient.NETWORKD:
         yield Fault(("network", "client"), "systemd-networkd needs system.init: systemd", "use dhcpcd, or none")
+    for position, name in enumerate(recipe.system.masked):
+        if "." in name or "@" in name:
+            yield Fault(
+                ("system", "masked", position),
+                f"'{name}' is a unit of systemd, initscripts has daemons",
+                "write the daemon's name as in /etc/rc.d",
+            )
     if network.client is NetworkClient.DHCPCD and not (network.inform and network.interface):
         yield Fault(
             ("network", "client"),

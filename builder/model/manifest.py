@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from builder.model.script import RanScript
 from builder.model.syntax import IMAGE_NAME
 from builder.model.typed import conforms
 
@@ -61,6 +62,7 @@ class Manifest:
     epoch: seconds; no file of the image is younger
     cmdline: kernel arguments besides those that name the root
     capabilities: files with capabilities that NFS does not carry to clients
+    scripts: what ran inside, in order; manifests of before scripts lack it
     """
 
     image: str
@@ -82,6 +84,7 @@ class Manifest:
     artifacts: dict[str, Artifact]
     tools: dict[str, str]
     schema: int = SCHEMA
+    scripts: tuple[RanScript, ...] = ()
 
     def to_json(self) -> str:
         """The bytes of manifest.json: keys sorted, one line break at the end."""
@@ -97,6 +100,7 @@ class Manifest:
             data["root"] = NfsRoot(**{**data["root"], "options": tuple(data["root"]["options"])})
             data["packages"] = tuple(Package(**package) for package in data["packages"])
             data["artifacts"] = {name: Artifact(**value) for name, value in data["artifacts"].items()}
+            data["scripts"] = tuple(RanScript(**script) for script in data.get("scripts", ()))
             data["cmdline"] = tuple(data["cmdline"])
             data["capabilities"] = tuple(data["capabilities"])
             manifest = cls(**data)

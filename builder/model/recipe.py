@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from builder.model.account import User
+from builder.model.script import Script
 from builder.model.syntax import (
     Address,
     AssumedPackage,
@@ -31,6 +33,7 @@ from builder.model.syntax import (
     PackageName,
     ProgramPath,
     RepositoryName,
+    RepositorySuite,
     SnapshotDate,
     SourcePath,
     SuiteName,
@@ -60,7 +63,18 @@ class NetworkClient(enum.StrEnum):
 
     DHCPCD = "dhcpcd"
     NETWORKD = "systemd-networkd"
+    NETWORKMANAGER = "NetworkManager"
+    IFUPDOWN = "ifupdown"
     NONE = "none"
+
+
+class Resolver(enum.StrEnum):
+    """Where /etc/resolv.conf comes from."""
+
+    FIXED = "fixed"
+    KERNEL = "kernel"
+    RESOLVED = "resolved"
+    DHCP = "dhcp"
 
 
 class Generator(enum.StrEnum):
@@ -122,6 +136,17 @@ class Loader(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DebianRepository:
+    """One repository besides the distribution's own, sources.list(5); clients do not get it."""
+
+    url: Url = key("where it lies: http, https or file")
+    suite: RepositorySuite = key("its suite; a flat repository's directory, which ends in /: `./`")
+    components: tuple[ComponentName, ...] = key("its parts; [] for a flat repository", ("main",))
+    keyring: HostPath | None = key("the keys that sign it, .gpg or .asc, on the build host or beside the recipe", None)
+    signatures: Signatures = key("never: for local repositories (file://) only", Signatures.REQUIRED)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DebianDistribution:
     """Where Debian's packages come from."""
 
@@ -133,11 +158,17 @@ class DebianDistribution:
         "the archive of security updates; [] where the suite has none (sid, a local mirror)",
         ("http://deb.debian.org/debian-security",),
     )
+    snapshot: SnapshotDate | None = key(
+        "the archive as it was when this day began, in UTC, from snapshot.debian.org; "
+        "`mirrors` are then other servers of its layout, MIRROR/YYYYMMDDT000000Z/",
+        None,
+    )
     updates: bool = key("also use SUITE-updates", True)
     components: tuple[ComponentName, ...] = key("the parts of the archive", ("main",))
     keyring: KeyringPath = key(
         "the keys that sign the archive, on the build host", "/usr/share/keyrings/debian-archive-keyring.gpg"
     )
+    repositories: tuple[DebianRepository, ...] = key("further repositories", ())
 
     @property
     def release(self) -> str:
@@ -192,14 +223,15 @@ Distribution = DebianDistribution | ArchDistribution
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """What the machine is called and what it runs."""
+    """What the machine is called, who can log in and what it runs."""
 
     hostname: HostName = key("the host name; with DHCP clients usually get their own", "diskless")
     timezone: TimeZone = key("a name of the tz database", "UTC")
     locale: LocaleName = key("the system's LANG", "C.UTF-8")
+    users: tuple[User, ...] = key("accounts: who can log in, and how", ())
     init: Init = key("what starts the services; initscripts: rc.conf, for derivatives that keep it", Init.SYSTEMD)
     services: tuple[UnitName, ...] = key("units to enable; the distribution's defaults stay", ())
-    masked: tuple[UnitName, ...] = key("units that must never start", ())
+    masked: tuple[UnitName, ...] = key("units of the image that must never start", ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,13 +261,37 @@ class Filesystem:
 class Network:
     """What the running system does with the interface that carries its root."""
 
-    client: NetworkClient = key("the DHCP client, or none")
+    client: NetworkClient = key(
+        "what manages the network, or none; NetworkManager and ifupdown leave the boot interface as the kernel set it"
+    )
     inform: bool = key("dhcpcd only: keep the kernel's address and only ask for options (dhcpcd -s)", False)
     interface: InterfaceName | None = key(
         "the interface; eth0 and its like also set net.ifnames=0; left out: any Ethernet", None
     )
-    nameservers: tuple[Address, ...] = key("a fixed resolv.conf; left out: what the DHCP client learns", ())
+    resolver: Resolver | None = key(
+        "who fills /etc/resolv.conf. fixed: `nameservers`; kernel: what the boot's own DHCP request learnt; "
+        "resolved: systemd-resolved; dhcp: the DHCP client. Left out: fixed with `nameservers`, else resolved with "
+        "systemd-networkd, dhcp with dhcpcd, kernel with NetworkManager and ifupdown",
+        None,
+    )
+    nameservers: tuple[Address, ...] = key("a fixed resolv.conf; left out: see `resolver`", ())
     search: tuple[DomainName, ...] = key("search domains of a fixed resolv.conf", ())
+
+    @property
+    def resolver_policy(self) -> Resolver:
+        """The resolver that is meant where none is written."""
+        if self.resolver is not None:
+            return self.resolver
+        return Resolver.FIXED if self.nameservers else _RESOLVERS[self.client]
+
+
+_RESOLVERS = {
+    NetworkClient.DHCPCD: Resolver.DHCP,
+    NetworkClient.NETWORKD: Resolver.RESOLVED,
+    NetworkClient.NETWORKMANAGER: Resolver.KERNEL,
+    NetworkClient.IFUPDOWN: Resolver.KERNEL,
+    NetworkClient.NONE: Resolver.FIXED,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,6 +365,11 @@ class Recipe:
     packages: tuple[PackageName, ...] = key("the packages (Arch: also groups) to install, besides the essential ones")
     system: System = key("name, time, language, services", System)
     files: tuple[File, ...] = key("files of your own, written last", ())
+    scripts: tuple[Script, ...] = key(
+        "programs of your own, run in this order inside the image, without network and after everything is written; "
+        "each is the path of a file beside the recipe, or keys",
+        (),
+    )
     filesystems: tuple[Filesystem, ...] = key("the lines of /etc/fstab", ())
     network: Network = key("who owns the boot interface once the system runs")
     initramfs: InitramfsTools | Mkinitcpio = key("the initial RAM file system", InitramfsTools)

@@ -20,6 +20,7 @@ class Syntax:
     """A named kind of value: `pattern` must match it whole, `check` (if any) raises ValueError on the rest.
 
     `mend` makes of a common other way of writing it what is accepted, for the hint; it may raise ValueError.
+    `remedy` is the hint where an example would not help; a `secret` value is never shown in a message.
     """
 
     name: str
@@ -27,6 +28,8 @@ class Syntax:
     example: str
     check: Callable[[str], object] | None = None
     mend: Callable[[str], str] | None = None
+    remedy: str | None = None
+    secret: bool = False
 
     def hint(self, text: str) -> str:
         """What to write instead of `text`, which is not accepted."""
@@ -34,7 +37,9 @@ class Syntax:
             mended = "" if self.mend is None else self.mend(text)
         except ValueError:
             mended = ""
-        return f"did you mean '{mended}'?" if mended and self.accepts(mended) else f"write it like {self.example}"
+        if mended and self.accepts(mended):
+            return f"did you mean '{mended}'?"
+        return self.remedy or f"write it like {self.example}"
 
     def accepts(self, text: str) -> bool:
         """Whether `text` is such a value."""
@@ -51,6 +56,11 @@ class Syntax:
 def _stays_inside(path: str) -> None:
     if ".." in path.split("/"):
         raise ValueError(path)
+
+
+def _stays_inside_unless_key(text: str) -> None:
+    if " " not in text:
+        _stays_inside(text)
 
 
 def _is_plain(path: str) -> None:
@@ -98,6 +108,15 @@ MirrorUrl = Annotated[
         "https://geo.mirror.pkgbuild.com/$repo/os/$arch",
     ),
 ]
+RepositorySuite = Annotated[
+    str,
+    Syntax(
+        "suite, or the directory of a flat repository, which ends in /",
+        r"\./|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?",
+        "bookworm",
+        _stays_inside,
+    ),
+]
 RepositoryName = Annotated[
     str, Syntax("repository (not local or options)", r"(?!(local|options)$)[a-z0-9][a-z0-9._+-]*", "extra")
 ]
@@ -115,6 +134,45 @@ HostName = Annotated[
 TimeZone = Annotated[str, Syntax("time zone", r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}", "Europe/Berlin")]
 LocaleName = Annotated[
     str, Syntax("locale in UTF-8", r"C(\.UTF-8)?|POSIX|[a-z]{2,3}(_[A-Z]{2})?\.UTF-8(@[a-z]+)?", "en_US.UTF-8")
+]
+UserName = Annotated[str, Syntax("user name", r"[a-z_][a-z0-9_-]{0,31}", "alice")]
+GroupName = Annotated[str, Syntax("group name", r"[a-z_][a-z0-9_-]{0,31}", "audio")]
+_B64 = "[./0-9A-Za-z]"
+PasswordHash = Annotated[
+    str,
+    Syntax(
+        "password hash of crypt(5) ($y$, $7$, $6$, $5$ or $2b$)",
+        rf"\$g?y\${_B64}+\${_B64}{{0,86}}\${_B64}{{43}}"
+        rf"|\$7\${_B64}{{11,97}}\${_B64}{{43}}"
+        rf"|\$6\$(rounds=[1-9][0-9]{{3,8}}\$)?{_B64}{{1,16}}\${_B64}{{86}}"
+        rf"|\$5\$(rounds=[1-9][0-9]{{3,8}}\$)?{_B64}{{1,16}}\${_B64}{{43}}"
+        rf"|\$2[abxy]\$[0-9]{{2}}\${_B64}{{53}}",
+        "$6$salt$...",
+        remedy="make a hash with `openssl passwd -6`, or `mkpasswd` of the package whois; never write a password here",
+        secret=True,
+    ),
+]
+_KEY_TYPES = r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
+SSH_KEY = re.compile(rf"{_KEY_TYPES} [A-Za-z0-9+/]+={{0,3}}( {_LINE})?")
+SshKey = Annotated[
+    str,
+    Syntax(
+        "ssh public key, nor the path of a file of them beside the recipe",
+        rf"{SSH_KEY.pattern}|(?![/-]|{_KEY_TYPES}\Z)[^\s\x00-\x1f\x7f-\x9f\u2028\u2029]+",
+        "files/admin.pub",
+        _stays_inside_unless_key,
+        remedy="write the line of a .pub file (ssh-ed25519 AAAA... name), or its path, such as files/admin.pub",
+    ),
+]
+ShellPath = Annotated[
+    str,
+    Syntax("absolute path without spaces or colons", r"/[A-Za-z0-9._/+@-]+", "/bin/bash", _is_plain),
+]
+HomePath = Annotated[
+    str,
+    Syntax(
+        "home directory: an absolute path without spaces or colons", r"/[A-Za-z0-9._/+@-]+", "/home/alice", _is_plain
+    ),
 ]
 UnitName = Annotated[
     str,

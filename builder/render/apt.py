@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from builder.model.lock import LockedPackage
-from builder.model.recipe import Architecture, DebianDistribution
+from builder.model.recipe import Architecture, DebianDistribution, DebianRepository, DistributionName, Signatures
 
+SNAPSHOT_ARCHIVE = "http://snapshot.debian.org/archive"
+_USUAL = DebianDistribution(name=DistributionName.DEBIAN)
 ARCHITECTURES = {Architecture.X86_64: "amd64"}
 
 
-def sources(distribution: DebianDistribution, mirror: str, security: str | None, options: str = "") -> str:
-    """sources.list(5) of a distribution; `options` go into the brackets of every line."""
+def sources(distribution: DebianDistribution, mirror: str, security: str | None, options: Sequence[str] = ()) -> str:
+    """sources.list(5) of a distribution; `options` go into the brackets of every line.
+
+    A snapshot's index has a date of its day, on which apt would refuse it today: its Valid-Until is not looked at.
+    """
     suite, parts = distribution.suite, " ".join(distribution.components)
-    bracket = f"[{options}] " if options else ""
+    bracket = _bracket([*options, *(["check-valid-until=no"] if distribution.snapshot else [])])
     lines = [f"deb {bracket}{mirror} {suite} {parts}"]
     if distribution.updates:
         lines.append(f"deb {bracket}{mirror} {suite}-updates {parts}")
@@ -22,10 +27,40 @@ def sources(distribution: DebianDistribution, mirror: str, security: str | None,
     return "\n".join(lines) + "\n"
 
 
+def repository_line(repository: DebianRepository, url: str, keyring: str | None) -> str:
+    """The line of a further repository: only its own key signs it; without one it is local and taken as it is."""
+    option = "trusted=yes" if repository.signatures is Signatures.NEVER else f"signed-by={keyring}"
+    return f"deb [{option}] {url} {' '.join([repository.suite, *repository.components])}\n"
+
+
+def _bracket(options: Sequence[str]) -> str:
+    return f"[{' '.join(options)}] " if options else ""
+
+
+def archive_urls(distribution: DebianDistribution) -> tuple[str, ...]:
+    """The mirrors, at the snapshot's moment if there is one."""
+    return _at_snapshot(distribution, distribution.mirrors, _USUAL.mirrors, "debian")
+
+
+def security_urls(distribution: DebianDistribution) -> tuple[str, ...]:
+    """The mirrors of security updates, likewise."""
+    return _at_snapshot(distribution, distribution.security_mirrors, _USUAL.security_mirrors, "debian-security")
+
+
+def _at_snapshot(
+    distribution: DebianDistribution, urls: tuple[str, ...], usual: tuple[str, ...], name: str
+) -> tuple[str, ...]:
+    if distribution.snapshot is None:
+        return urls
+    stamp = distribution.snapshot.replace("-", "") + "T000000Z"
+    bases = (f"{SNAPSHOT_ARCHIVE}/{name}",) if urls == usual else urls
+    return tuple(f"{base.rstrip('/')}/{stamp}/" for base in bases)
+
+
 def image_sources(distribution: DebianDistribution) -> str:
     """sources.list of the image: the first mirror of each kind, so that a client can install packages."""
-    security = distribution.security_mirrors[0] if distribution.security_mirrors else None
-    return sources(distribution, distribution.mirrors[0], security)
+    security = security_urls(distribution)
+    return sources(distribution, archive_urls(distribution)[0], security[0] if security else None)
 
 
 def resolver_config(distribution: DebianDistribution, state: str, archives: str, host: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from builder.render.fstab import fstab
 from builder.render.initramfs import initramfs_arguments, initramfs_entries
 from builder.render.initscripts import initscripts_entries
 from builder.render.network import network_arguments, network_entries, network_services
+from builder.render.resolver import resolver_entries
 from builder.render.system import ssh_key_entries, system_entries
 
 
@@ -21,6 +22,7 @@ def image_entries(recipe: Recipe, sources: Mapping[str, bytes]) -> list[TreeEntr
         *_source_entries(recipe.distribution),
         *system_entries(recipe.system, locale_file=_locale_file(recipe.distribution)),
         TreeFile("/etc/fstab", fstab(recipe.filesystems).encode()),
+        *resolver_entries(recipe),
         *network_entries(recipe.network),
         *initramfs_entries(recipe.initramfs, recipe.root),
         *_init_entries(recipe),

@@ -7,7 +7,8 @@ tested as text; no such distribution was built here.
 from __future__ import annotations
 
 from builder.model.entry import TreeEntry, TreeFile
-from builder.model.recipe import Network, NetworkClient, System
+from builder.model.recipe import Network, NetworkClient, Resolver, System
+from builder.render.resolver import DAEMON
 
 _ADDRESS = r"$(ifconfig {} | grep -o '[0-9]*\.[0-9\.]*' | head -n1)"
 
@@ -28,16 +29,26 @@ def _rc_conf(system: System, network: Network) -> str:
         f'HOSTNAME="{system.hostname}"',
         "",
     ]
-    runs = network.client is NetworkClient.DHCPCD
-    if runs:
+    if network.client is NetworkClient.DHCPCD:
         lines.append(f"interface={network.interface}")
     lines += [
         "# the interface stays up at shutdown: the root is unmounted over it",
         'NETWORK_PERSIST="yes"',
         "",
-        f"DAEMONS=({' '.join(['network' if runs else '!network', *system.services])})",
+        f"DAEMONS=({' '.join(_daemons(system, network))})",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _daemons(system: System, network: Network) -> list[str]:
+    """In the order of starting; `!` before a name keeps rc.d(8) from starting it, whatever else would."""
+    first = ["network" if network.client is NetworkClient.DHCPCD else "!network"]
+    if network.resolver_policy is Resolver.KERNEL:
+        first.insert(0, DAEMON)
+    if network.client is NetworkClient.NETWORKMANAGER:
+        first += ["dbus", "networkmanager"]
+    masked = [f"!{name}" for name in system.masked]
+    return list(dict.fromkeys([*first, *system.services, *masked]))
 
 
 def _dhcpcd(network: Network) -> str:

@@ -121,7 +121,8 @@ def _value(kind: Any) -> str:  # noqa: ANN401
     if get_origin(kind) is tuple:
         return f"list of: {_value(get_args(kind)[0])}"
     if dataclasses.is_dataclass(kind):
-        return "keys, see below"
+        first = dataclasses.fields(kind)[0]
+        return f"`{first.name}` alone, or keys, see below" if first.metadata.get("short") else "keys, see below"
     if get_origin(kind) is Annotated:
         syntax = kind.__metadata__[0]
         return f"{syntax.name}, e.g. `{syntax.example}`"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from builder.errors import AuditError
 from builder.model.recipe import Recipe
+from builder.stages.audit_resolver import resolver_faults
 from builder.stages.context import Context
 from builder.system.tree import Tree
 
@@ -85,6 +86,7 @@ def leftovers(tree: Tree, recipe: Recipe, marks: dict[str, bytes]) -> list[str]:
         lambda: _host(tree, recipe),
         lambda: _places(tree, kept),
         lambda: _contents(tree, kept, marks),
+        lambda: resolver_faults(tree),
         lambda: _special_files(tree),
     ]
     return [line for check in checks for line in check()]

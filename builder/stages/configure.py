@@ -6,17 +6,21 @@ import difflib
 
 from builder.errors import InputError
 from builder.model.entry import TreeEntry, TreeLink
+from builder.model.recipe import Init
 from builder.render.image import enabled_services, image_entries
 from builder.render.system import BUILT_IN_LOCALES, SSH_KEY_UNITS, ssh_key_entries
+from builder.stages.accounts import set_accounts
 from builder.stages.context import Context
 
+_CLIENT = "network.client"
 _UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 
 
-def run(context: Context) -> None:
-    """Writes every generated and every own file, then enables and masks units."""
+def run(context: Context, epoch: int) -> None:
+    """Makes the accounts, writes every generated and every own file, then enables and masks units."""
     with context.progress.step("configure"):
         _check_timezone(context)
+        set_accounts(context, epoch)
         for entry in _entries(context):
             context.tree.write(entry)
         _generate_locale(context)
@@ -52,24 +56,33 @@ def _generate_locale(context: Context) -> None:
 def _set_services(context: Context) -> None:
     services = enabled_services(context.recipe)
     for name in services:
-        _check_unit(context, name)
+        own = name in context.recipe.system.services
+        _check_unit(context, name, "system.services" if own else _CLIENT)
     if services:
         context.sandbox.run(["systemctl", "enable", *services], chroot=context.workspace.tree)
+    if context.recipe.system.init is not Init.SYSTEMD:
+        return  # rc.conf says `!name`
     for name in context.recipe.system.masked:
-        unit = name if "." in name else f"{name}.service"
+        unit = _check_unit(context, name, "system.masked")
         context.tree.write(TreeLink(f"/etc/systemd/system/{unit}", "/dev/null"))
 
 
-def _check_unit(context: Context, name: str) -> None:
+def _check_unit(context: Context, name: str, key: str) -> str:
+    """The whole name of a unit that is there, or whose template is."""
     unit = name if "." in name.rpartition("@")[2] else f"{name}.service"
     prefix, at, suffix = unit.partition("@")
     file = f"{prefix}@.{suffix.rpartition('.')[2]}" if at else unit
     known = sorted({known for directory in _UNIT_DIRECTORIES for known in context.tree.names(directory)})
-    if file not in known:
+    if not {file, unit} & set(known):
+        if key == _CLIENT:
+            hint = "add the package that brings it to packages, or choose another client"
+            raise InputError(f"{key}: no package brings the unit {unit}", hint)
+        kinds = (".service", f".{unit.rpartition('.')[2]}")
         raise InputError(
-            f"system.services: no package brings the unit {unit}",
-            _did_you_mean(unit, [name for name in known if name.endswith(".service")]),
+            f"{key}: no package brings the unit {unit}",
+            _did_you_mean(unit, [name for name in known if name.endswith(kinds)]),
         )
+    return unit
 
 
 def _did_you_mean(word: str, known: list[str]) -> str:

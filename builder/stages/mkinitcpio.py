@@ -7,6 +7,7 @@ in its final state; here its command runs with the kernel as its target: copy, p
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
 import shlex
 
@@ -76,7 +77,9 @@ def _include_drop_in(context: Context) -> None:
     if release is None or int(release[1]) >= _FIRST_WITH_DROP_INS:
         return
     config = context.tree.read("/etc/mkinitcpio.conf") or b""
-    include = f"\n# written by diskless: this mkinitcpio reads no drop-ins\n. {MKINITCPIO_DROP_IN}\n"
+    directory = posixpath.dirname(MKINITCPIO_DROP_IN)
+    lines = [f". {directory}/{name}" for name in context.tree.names(directory, "diskless*.conf")]
+    include = "\n".join(["\n# written by diskless: this mkinitcpio reads no drop-ins", *lines, ""])
     context.tree.write(TreeFile("/etc/mkinitcpio.conf", config.rstrip(b"\n") + include.encode()))
 
 

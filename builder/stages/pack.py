@@ -29,6 +29,7 @@ from builder.render.image import image_cmdline
 from builder.render.pxe import INITRAMFS, KERNEL, bundle_config
 from builder.stages.context import Context
 from builder.stages.initramfs import Kernel
+from builder.stages.scripts import ran_scripts
 from builder.system.archive import Member, memory_members, scan_tree, write_archive
 from builder.system.files import sha256_of, write_atomic
 from builder.system.progress import Task
@@ -84,6 +85,7 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
         size=0,
         artifacts={},
         tools=_tools(),
+        scripts=ran_scripts(context),
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import os
 import shlex
 import shutil
 import signal
@@ -157,6 +159,37 @@ def _start(argv: Sequence[str], environment: Mapping[str, str], captured: IO[byt
         )
     except OSError as error:
         raise HostError(f"cannot start {argv[0]}: {error.strerror}") from error
+
+
+def attach(argv: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Runs `argv` with our own input, output and terminal, and returns its status as a shell would.
+
+    A shell that managed jobs leaves the terminal to its own process group: it is taken back at the end.
+    """
+    try:
+        process = subprocess.Popen(argv, env={**CLEAN_ENVIRONMENT, **environment})
+    except OSError as error:
+        raise HostError(f"cannot start {argv[0]}: {error.strerror}") from error
+    try:
+        status = process.wait()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        _take_terminal()
+    return status if status >= 0 else 128 - status
+
+
+def _take_terminal() -> None:
+    if not os.isatty(0):
+        return
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # tcsetpgrp(3) from the background would stop us
+    try:
+        with contextlib.suppress(OSError):
+            os.tcsetpgrp(0, os.getpgrp())
+    finally:
+        signal.signal(signal.SIGTTOU, before)
 
 
 def describe_status(status: int) -> str:

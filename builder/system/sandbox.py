@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.errors import CommandError, HostError
-from builder.system.run import Runner, Tool
+from builder.system.run import Runner, Tool, attach
 from builder.system.sandbox_init import FAILED
 
 TOOLS = (Tool("unshare", "util-linux", "util-linux"), Tool("setpriv", "util-linux", "util-linux"))
@@ -67,22 +67,14 @@ class Sandbox:
         """Runs `argv` in the sandbox, inside `chroot` if given, and returns what Runner.run returns.
 
         `mounts` are further host directories, read-only, by the path below /run or /tmp where `argv` finds them.
+        With `network` a `chroot` sees the host's resolv.conf.
 
         Raises CommandError as Runner.run does, and HostError when the sandbox itself cannot be made.
         """
-        plan = {
-            "root": str(self.directory),
-            "writable": [str(path) for path in self.writable],
-            "readable": [[str(path), str(path)] for path in self.readable]
-            + [[str(source), target] for target, source in (mounts or {}).items()],
-            "prepared": None if self.prepared is None else str(self.prepared),
-            "chroot": None if chroot is None else str(chroot),
-            "argv": list(argv),
-        }
         environment = {**self.environment, **(env or {})}
         if chroot is None and self.prepared is None:  # no path of the host is one in the tree
             environment.setdefault("TMPDIR", str(self.temporary))
-        command = [*namespace_prefix(network=network), sys.executable, "-I", "-S", _INIT, json.dumps(plan)]
+        command = self._command(argv, chroot, network=network, mounts=mounts or {})
         try:
             return self.runner.run(
                 command, env=environment, name=" ".join(argv), capture=capture, hint=hint, log_output=log_output
@@ -95,3 +87,23 @@ class Sandbox:
                     error.details,
                 ) from error
             raise
+
+    def attach(self, argv: Sequence[str], *, chroot: Path, network: bool = False, env: Mapping[str, str]) -> int:
+        """Runs `argv` inside `chroot` with this process's terminal, and returns its exit status; nothing is logged."""
+        return attach(self._command(argv, chroot, network=network, mounts={}), {**self.environment, **env})
+
+    def _command(
+        self, argv: Sequence[str], chroot: Path | None, *, network: bool, mounts: Mapping[str, Path]
+    ) -> list[str]:
+        given = [[str(source), target] for target, source in mounts.items()]
+        plan = {
+            "root": str(self.directory),
+            "writable": [str(path) for path in self.writable],
+            "readable": [[str(path), str(path)] for path in self.readable] + ([] if chroot else given),
+            "inside": given if chroot else [],
+            "network": network,
+            "prepared": None if self.prepared is None else str(self.prepared),
+            "chroot": None if chroot is None else str(chroot),
+            "argv": list(argv),
+        }
+        return [*namespace_prefix(network=network), sys.executable, "-I", "-S", _INIT, json.dumps(plan)]

@@ -6,6 +6,7 @@ inside the tree, as it will for the machine that boots it; last components are n
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fnmatch
@@ -56,6 +57,26 @@ class Tree:
             ) from error
         finally:
             os.close(parent)
+
+    def make_directory(self, path: str, mode: int, uid: int, gid: int) -> None:
+        """Makes a directory, or gives the one there this mode and owner; InputError where it is something else."""
+        parent = self._make_parent(path)
+        name = posixpath.basename(path)
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, mode, dir_fd=parent)
+            handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be made: {error.strerror}", "the packages made something else there"
+            ) from error
+        finally:
+            os.close(parent)
+        try:
+            os.fchown(handle, uid, gid)
+            os.fchmod(handle, mode)
+        finally:
+            os.close(handle)
 
     def read(self, path: str) -> bytes | None:
         """The content of a regular file, or None where there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from builder.errors import DisklessError
 from builder.system.files import remove_tree
 
 _PREFIX = "build-"
+_KEPT = "kept-"
 WORK = ".work"  # below OUTPUT: what is finished gets its name by rename(2), which cannot cross file systems
 
 
@@ -51,8 +54,10 @@ class Workspace:
 
 
 @contextlib.contextmanager
-def open_workspace(parent: Path) -> Iterator[Workspace]:
+def open_workspace(parent: Path, *, keep_failed: bool = False) -> Iterator[Workspace]:
     """A new work directory below `parent`, removed at the end; leftovers of builds that were killed go first.
+
+    With `keep_failed` it gets another name after an error, which tells it, and nobody but the user removes it.
 
     The lock is held by an open file, so the kernel drops it however this process ends.
     """
@@ -67,9 +72,33 @@ def open_workspace(parent: Path) -> Iterator[Workspace]:
         for directory in (workspace.installer, workspace.temporary, workspace.view, workspace.artifacts):
             directory.mkdir()
         yield workspace
+    except Exception as error:
+        if keep_failed and workspace.tree.is_dir():
+            _keep(path, error)
+        raise
     finally:
-        remove_tree(path)
+        if path.exists():
+            remove_tree(path)
         os.close(lock)
+
+
+def kept_tree(path: Path) -> Path | None:
+    """The tree of a work directory that a failed build left; None where `path` is none."""
+    tree = Workspace(path.absolute()).tree
+    return tree if path.name.startswith(_KEPT) and tree.is_dir() else None
+
+
+def _keep(path: Path, error: Exception) -> None:
+    kept = path.with_name(_KEPT + path.name.removeprefix(_PREFIX))
+    path.rename(kept)
+    if isinstance(error, DisklessError):
+        shown = shlex.quote(os.path.relpath(kept)) if kept.is_relative_to(Path.cwd()) else shlex.quote(str(kept))
+        error.details = (
+            *error.details,
+            f"kept: {shown}",
+            f"  look around in it: diskless shell {shown}",
+            f"  remove it:         rm -r --one-file-system {shown}",
+        )
 
 
 def remove_orphans(parent: Path) -> list[Path]:

@@ -9,15 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from builder.loader import load_recipe
 from builder.model.manifest import INDEX, ROOTFS
 from builder.system.archive import scan_tree, write_archive
 from builder.system.unpack import read_index, unpack
+from tests.bench.build import bench_build
 from tests.bench.deploy import bench_deploy, bench_phases
-from tests.images import build_image, run_diskless, scratch, write_recipe
+from tests.images import build_image, scratch
 
 ROUNDS = 3
-CACHE = Path("/var/cache/diskless")
 
 
 def compare(name: str, ours: Callable[[], object], peer: Callable[[], object], rounds: int = ROUNDS) -> None:
@@ -64,26 +63,6 @@ def bench_archive(version: Path) -> None:
         lambda: unpack(version / ROOTFS, version / INDEX, fresh(tree)),
         lambda: subprocess.run([*tar, "--zstd", "-xpf", peer, "-C", fresh(tree)], check=True),
     )
-
-
-def bench_build() -> None:
-    """A whole build, packages cached, against mmdebstrap with the same packages, cached, and initramfs-tools' hooks."""
-    recipe_path = write_recipe(fresh(scratch() / "bench"))
-    recipe = load_recipe(recipe_path).recipe
-    archives = CACHE / "packages/apt/archives"
-    into = "$1/var/cache/apt/archives"
-    peer = [
-        *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(recipe.packages)}"),
-        *("--skip=essential/unlink", f"--setup-hook=mkdir -p {into} && cp -n {archives}/*.deb {into}/"),
-        *("--customize-hook=rm -rf $1/var/cache/apt/archives/*.deb",),
-        *(recipe.distribution.release, str(scratch() / "peer-root.tar.zst")),
-    ]
-
-    def ours() -> None:
-        result = run_diskless("build", recipe_path, "--output", scratch() / "bench-output", "--cache", CACHE)
-        assert result.returncode == 0, result.stderr
-
-    compare("build / mmdebstrap", ours, lambda: subprocess.run(peer, check=True, capture_output=True), rounds=2)
 
 
 def main() -> None:

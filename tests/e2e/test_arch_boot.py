@@ -8,7 +8,7 @@ import pytest
 
 from builder.bootlab.guest import Machine
 from builder.bootlab.timeline import Milestone
-from tests.arch_images import arch_image
+from tests.arch_images import arch_everything, arch_image
 from tests.e2e.test_boot import Booted, address, booted
 from tests.e2e.test_overlay_boot import check_mounts, served, sharing
 from tests.images import ssh_key
@@ -126,3 +126,27 @@ def test_arch_today_has_a_shared_root_and_systemd_networkd() -> None:
         assert machine.inside("hello") == "hello from diskless"
         machine.guest.power_off()
         assert served(machine.bench) == machine.before
+
+
+@pytest.mark.full
+def test_users_a_script_masked_units_and_the_name_servers_of_the_boot() -> None:
+    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "LogLevel=ERROR"]
+    ssh = ["ssh", "-i", str(ssh_key()), *(f"-o{option}" for option in options)]
+    with booted(arch_everything()) as machine:
+        assert machine.inside("systemctl --failed --no-legend --plain") == ""
+        assert machine.inside("cat /etc/alice") == "1234"
+        assert "alice" in machine.inside("getent group audio")
+        epoch = machine.bench.manifest.epoch
+        assert machine.inside("getent shadow root alice").splitlines() == [
+            f"root:*:{epoch // 86400}::::::",
+            f"alice:*:{epoch // 86400}:0:99999:7:::",
+        ]
+        assert machine.inside("systemctl is-enabled systemd-resolved || true") == "masked"
+        line = f"nameserver {machine.bench.lab.settings.network.server}"
+        assert line in machine.inside("cat /etc/resolv.conf").splitlines()
+        # started is not yet listening
+        machine.inside("for second in $(seq 20); do ss -ltn | grep -q :22 && exit 0; sleep 1; done; exit 1")
+        for user, number in (("root", "0"), ("alice", "1234")):
+            done = machine.bench.lab.run([*ssh, f"{user}@{machine.guest.address}", "id -u"])
+            assert (done.status, done.output.strip()) == (0, number), done.output
+        machine.guest.power_off()

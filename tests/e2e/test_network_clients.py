@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_boot import address, booted
+from tests.e2e.test_boot import Booted, address, booted
 from tests.images import build_image
 from tests.require import needs_boot
 
@@ -45,3 +45,51 @@ def test_systemd_networkd_keeps_the_address() -> None:
         assert address(machine) == before
         assert machine.inside("systemctl --failed --no-legend --plain") == ""
         machine.guest.power_off()
+
+
+def test_networkmanager_leaves_the_interface_of_the_root_alone() -> None:
+    version = build_image(
+        "networkmanager",
+        packages=[*COMMON, "network-manager"],
+        network={"client": "NetworkManager", "interface": "eth0"},
+        system={},
+    )
+    with booted(version) as machine:
+        before = address(machine)
+        assert before == f"{machine.guest.address}/24"
+        assert "eth0:ethernet:unmanaged:" in machine.inside("nmcli -t device").splitlines()
+        check_resolver(machine)
+        machine.inside("systemctl restart NetworkManager.service; sleep 3")
+        assert address(machine) == before
+        check_resolver(machine)
+        machine.inside("systemctl stop NetworkManager.service; sleep 1")
+        assert address(machine) == before
+        assert machine.inside("systemctl --failed --no-legend --plain") == ""
+        machine.guest.power_off()
+
+
+def test_ifupdown_leaves_the_interface_of_the_root_alone() -> None:
+    version = build_image(
+        "ifupdown",
+        packages=[*COMMON, "ifupdown"],
+        network={"client": "ifupdown", "interface": "eth0"},
+        system={},
+    )
+    with booted(version) as machine:
+        before = address(machine)
+        assert before == f"{machine.guest.address}/24"
+        check_resolver(machine)
+        machine.inside("systemctl restart networking.service; ifdown -a; ifup -a; sleep 1")
+        assert address(machine) == before
+        machine.inside("systemctl stop networking.service; sleep 1")
+        assert address(machine) == before
+        assert machine.inside("systemctl --failed --no-legend --plain") == ""
+        machine.guest.power_off()
+
+
+def check_resolver(machine: Booted) -> None:
+    """The name server of the lease that the machine booted with, by way of the link that leads to it."""
+    assert (
+        f"nameserver {machine.bench.lab.settings.network.server}" in machine.inside("cat /etc/resolv.conf").splitlines()
+    )
+    assert machine.inside("readlink /etc/resolv.conf") == "../run/diskless/resolv.conf"

@@ -437,3 +437,26 @@ def test_nothing_of_the_host_is_owned_by_somebody_else_inside(box: Box) -> None:
     info = (ROOT / "pyproject.toml").stat()
     seen = box.run("stat", "-c", "%u:%g:%a", str(ROOT / "pyproject.toml")).strip()
     assert seen == f"{info.st_uid}:{info.st_gid}:{stat.S_IMODE(info.st_mode):o}"
+
+
+SYNC = """
+import os, time, ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+with open('file', 'wb') as file:
+    file.write(b'x')
+    file.flush()
+    os.fsync(file.fileno()); os.fdatasync(file.fileno()); os.sync()
+    assert libc.syncfs(file.fileno()) == 0
+assert os.stat('file').st_size == 1
+try:
+    os.fsync(99)
+    print('ignored')
+except OSError as error:
+    print(os.strerror(error.errno))
+"""
+
+
+@pytest.mark.parametrize(("network", "said"), [(False, "ignored"), (True, "Bad file descriptor")])
+def test_nothing_waits_for_the_disk_but_what_fills_a_cache(network: bool, said: str, box: Box) -> None:
+    program = f"import os; os.chdir({str(box.work)!r}){SYNC}"
+    assert box.run("python3", "-I", "-c", program, network=network) == f"{said}\n"

@@ -112,7 +112,7 @@ def test_initscripts(network: dict[str, Any], words: str, tmp_path: Path) -> Non
         ({"system": {"init": "initscripts"}}, "initscripts is for Arch Linux's derivatives"),
         ({"initramfs": MKINITCPIO}, "images of Debian are made with initramfs-tools"),
         ({"distribution": {"name": "debian", "architecture": "i686"}}, "'i686' is not allowed here"),
-        ({"distribution": {"name": "debian", "snapshot": "2026-11-01"}}, "unknown key 'snapshot'"),
+        ({"distribution": {"name": "debian", "ignore": "[nano]"}}, "unknown key 'ignore'"),
     ],
 )
 def test_what_is_archs_is_not_debians(changes: dict[str, Any], words: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import zstandard
 from builder.errors import AuditError, InputError
 from builder.model.index import FileRecord, Frame, Index, root_digest
 from builder.model.manifest import Manifest
+from builder.model.script import RanScript
 from builder.model.syntax import Syntax
 from builder.system.unpack import read_index
 from builder.system.versions import read_manifest
@@ -133,6 +134,17 @@ def test_a_broken_index_is_a_value_error_and_never_half_read() -> None:
         for frame in index.frames:
             assert wrong_types(frame, Frame.__annotations__) == [], changed
     assert refused > 100
+
+
+def test_a_manifest_of_before_scripts_is_read_and_one_with_scripts_too() -> None:
+    data = json.loads(MANIFEST.to_json())
+    assert data.pop("scripts") == []
+    assert Manifest.from_json(json.dumps(data)) == MANIFEST
+    ran = dataclasses.replace(MANIFEST, scripts=(RanScript("files/setup.sh", "ab" * 32, network=False),))
+    assert Manifest.from_json(ran.to_json()) == ran
+    for wrong in ("x", [{"source": 1, "sha256": "", "network": False}], [{"source": "a"}]):
+        with pytest.raises(ValueError, match="not a manifest"):
+            Manifest.from_json(json.dumps({**data, "scripts": wrong}))
 
 
 @pytest.mark.parametrize(

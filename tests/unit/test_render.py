@@ -10,7 +10,19 @@ import pytest
 
 from builder.errors import InputError
 from builder.loader import load_recipe
-from builder.model.recipe import File, Filesystem, Network, NetworkClient, System
+from builder.model.recipe import (
+    DebianDistribution,
+    DebianRepository,
+    DistributionName,
+    File,
+    Filesystem,
+    Network,
+    NetworkClient,
+    Resolver,
+    Signatures,
+    System,
+)
+from builder.render.apt import archive_urls, repository_line, security_urls
 from builder.render.fstab import fstab
 from builder.render.image import enabled_services, image_cmdline, image_entries
 from builder.render.network import network_arguments, network_entries, network_services
@@ -36,6 +48,18 @@ RECIPES: dict[str, dict[str, Any]] = {
         "initramfs": {"drivers": "list", "modules": ["e1000", "virtio_net"], "compression": "zstd"},
         "files": [{"path": "/etc/motd", "text": "Diskless.\n", "mode": "0600", "owner": "5:10"}],
     },
+    "network-manager-and-a-snapshot": {
+        "network": {"client": "NetworkManager", "interface": "eth0"},
+        "packages": ["linux-image-amd64", "network-manager"],
+        "distribution": {**SUITE, "snapshot": "2026-11-01"},
+        "system": {
+            "users": [
+                {"name": "root", "ssh_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 admin"]},
+                {"name": "alice", "password_hash": "$6$salt$" + "x" * 86, "groups": ["audio", "video"]},
+            ]
+        },
+    },
+    "ifupdown": {"network": {"client": "ifupdown"}, "packages": ["linux-image-amd64", "ifupdown"]},
 }
 SERVICE = DhcpService(
     interface="eth1",
@@ -64,7 +88,7 @@ EXPORTS = (
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_file_of_an_image(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = write_recipe(tmp_path, distribution=SUITE, **RECIPES[name])
+    recipe = write_recipe(tmp_path, **{"distribution": SUITE, **RECIPES[name]})
     status, output, errors = run_command(capsys, "check", "--show", str(recipe))
     assert (status, errors) == (0, "")
     check_golden(GOLDEN / "show" / f"{name}.txt", output)
@@ -126,6 +150,8 @@ def test_own_files_have_the_mode_and_owner_of_the_recipe(tmp_path: Path) -> None
         (Network(client=NetworkClient.DHCPCD, interface="eth0"), ["dhcpcd.service"], ["net.ifnames=0"]),
         (Network(client=NetworkClient.DHCPCD, interface="enp1s0"), ["dhcpcd.service"], []),
         (Network(client=NetworkClient.NETWORKD), ["systemd-networkd.service"], []),
+        (Network(client=NetworkClient.NETWORKMANAGER), ["NetworkManager.service"], []),
+        (Network(client=NetworkClient.IFUPDOWN, interface="eth0"), ["networking.service"], ["net.ifnames=0"]),
         (Network(client=NetworkClient.NONE, nameservers=("192.168.1.1",)), [], []),
     ],
 )
@@ -138,12 +164,15 @@ def test_services_and_arguments_of_a_network(network: Network, services: list[st
 def test_no_client_may_take_the_address_away(client: NetworkClient) -> None:
     network = Network(client=client, interface="eth0", nameservers=("192.168.1.1",))
     contents = {entry.path: getattr(entry, "content", b"").decode() for entry in network_entries(network)}
-    assert contents.pop("/etc/resolv.conf") == "nameserver 192.168.1.1\n"
     text = "".join(contents.values())
     assert ("persistent" in text.splitlines()) is (client is NetworkClient.DHCPCD)
     assert ("KeepConfiguration=yes" in text.splitlines()) is (client is NetworkClient.NETWORKD)
     assert ("nohook resolv.conf" in text.splitlines()) is (client is NetworkClient.DHCPCD)
     assert ("UseDNS=no" in text.splitlines()) is (client is NetworkClient.NETWORKD)
+    is_manager = client is NetworkClient.NETWORKMANAGER
+    for line in ("dns=none", "no-auto-default=*", "unmanaged-devices=interface-name:eth0"):
+        assert (line in text.splitlines()) is is_manager
+    assert ("iface eth0 inet manual" in text.splitlines()) is (client is NetworkClient.IFUPDOWN)
 
 
 def test_services_and_arguments_are_named_once(tmp_path: Path) -> None:
@@ -241,3 +270,42 @@ def test_a_file_needs_no_source_when_it_has_text(tmp_path: Path) -> None:
     recipe = load_recipe(write_recipe(tmp_path, distribution=SUITE)).recipe
     entry = image_entries(dataclasses.replace(recipe, files=(own,)), {})[-1]
     assert (entry.path, getattr(entry, "content", None)) == ("/etc/motd", b"")
+
+
+@pytest.mark.parametrize(
+    ("network", "policy", "line"),
+    [
+        (Network(client=NetworkClient.DHCPCD), Resolver.DHCP, None),
+        (Network(client=NetworkClient.DHCPCD, resolver=Resolver.KERNEL), Resolver.KERNEL, "nohook resolv.conf"),
+        (Network(client=NetworkClient.DHCPCD, resolver=Resolver.RESOLVED), Resolver.RESOLVED, None),
+        (Network(client=NetworkClient.NETWORKD), Resolver.RESOLVED, "UseDNS=yes"),
+        (Network(client=NetworkClient.NETWORKD, resolver=Resolver.KERNEL), Resolver.KERNEL, "UseDNS=no"),
+        (Network(client=NetworkClient.NETWORKMANAGER), Resolver.KERNEL, "unmanaged-devices=type:ethernet"),
+        (Network(client=NetworkClient.NETWORKMANAGER), Resolver.KERNEL, "dns=none"),
+        (Network(client=NetworkClient.IFUPDOWN), Resolver.KERNEL, "auto lo"),
+        (Network(client=NetworkClient.NONE, nameservers=("192.168.1.1",)), Resolver.FIXED, None),
+    ],
+)
+def test_who_fills_resolv_conf(network: Network, policy: Resolver, line: str | None) -> None:
+    assert network.resolver_policy is policy
+    lines = "".join(getattr(entry, "content", b"").decode() for entry in network_entries(network)).splitlines()
+    assert line is None or line in lines
+    assert ("nohook resolv.conf" in lines) is (line == "nohook resolv.conf")
+
+
+def test_further_repositories_trust_their_own_key_only() -> None:
+    repository = DebianRepository(url="https://a.example.org/debian", suite="stable", components=("main", "extra"))
+    line = "deb [signed-by=/keys/a.gpg] https://a.example.org/debian stable main extra\n"
+    assert repository_line(repository, repository.url, "/keys/a.gpg") == line
+    flat = DebianRepository(url="file:///srv", suite="./", components=(), signatures=Signatures.NEVER)
+    assert repository_line(flat, "copy:///srv", None) == "deb [trusted=yes] copy:///srv ./\n"
+
+
+def test_mirrors_of_a_snapshot_are_servers_of_its_layout() -> None:
+    day = DebianDistribution(name=DistributionName.DEBIAN, suite="bookworm", snapshot="2026-11-01")
+    assert archive_urls(day) == ("http://snapshot.debian.org/archive/debian/20261101T000000Z/",)
+    assert security_urls(day) == ("http://snapshot.debian.org/archive/debian-security/20261101T000000Z/",)
+    own = dataclasses.replace(day, mirrors=("http://a.example.org/debian/",), security_mirrors=())
+    assert archive_urls(own) == ("http://a.example.org/debian/20261101T000000Z/",)
+    assert security_urls(own) == ()
+    assert archive_urls(dataclasses.replace(own, snapshot=None)) == ("http://a.example.org/debian/",)

@@ -151,6 +151,51 @@ def test_rc_conf_with_the_daemon(tmp_path: Path) -> None:
     assert "DAEMONS=(network syslog-ng rpcbind sshd)" in text
 
 
+def test_rc_conf_of_everything_else(tmp_path: Path) -> None:
+    """Masked daemons, name servers of the kernel's lease, NetworkManager."""
+    system = {"init": "initscripts", "services": ["sshd"], "masked": ["ntpd", "crond"]}
+    network = {"client": "NetworkManager", "interface": "eth0"}
+    recipe = changed(tmp_path, "arch-initscripts", system=system, network=network)
+    files = written(recipe)
+    daemons = "diskless-resolver !network dbus networkmanager sshd !ntpd !crond"
+    assert files["/etc/rc.conf"].endswith(f"DAEMONS=({daemons})\n")
+    assert (
+        "case $1 in start | restart) exec /usr/local/lib/diskless/resolver ;; esac"
+        in files["/etc/rc.d/diskless-resolver"]
+    )
+    assert "unmanaged-devices=interface-name:eth0" in files["/etc/NetworkManager/conf.d/10-diskless.conf"]
+    assert not [entry.path for entry in image_entries(recipe, {}) if "systemd" in entry.path]
+
+
+@pytest.mark.parametrize(
+    ("network", "target"),
+    [
+        ({"client": "none", "resolver": "kernel"}, "../run/diskless/resolv.conf"),
+        (
+            {"client": "dhcpcd", "inform": "true", "interface": "eth0", "resolver": "kernel"},
+            "../run/diskless/resolv.conf",
+        ),
+        ({"client": "dhcpcd", "inform": "true", "interface": "eth0", "resolver": "dhcp"}, None),
+        ({"client": "none", "nameservers": ["192.168.1.1"], "resolver": "fixed"}, None),
+    ],
+)
+def test_resolv_conf_under_initscripts(network: dict[str, Any], target: str | None, tmp_path: Path) -> None:
+    recipe = changed(tmp_path, "arch-initscripts", network=network)
+    (entry,) = [entry for entry in image_entries(recipe, {}) if entry.path == "/etc/resolv.conf"]
+    assert getattr(entry, "target", None) == target
+    assert ("diskless-resolver" in written(recipe)["/etc/rc.conf"]) is (target is not None)
+
+
+def test_the_lease_of_mkinitcpios_net_hook_is_kept_for_the_resolver(tmp_path: Path) -> None:
+    files = written(changed(tmp_path, network={"client": "none", "resolver": "kernel"}))
+    # mkinitcpio reads drop-ins sorted by version: after diskless.conf, which sets HOOKS
+    names = sorted(path.rpartition("/")[2] for path in files if path.startswith("/etc/mkinitcpio.conf.d/"))
+    assert names == ["diskless.conf", "diskless_resolver.conf"]
+    assert "HOOKS+=(diskless-lease)\n" in files["/etc/mkinitcpio.conf.d/diskless_resolver.conf"]
+    assert {"/etc/initcpio/hooks/diskless-lease", "/etc/initcpio/install/diskless-lease"} <= set(files)
+    assert "nohook resolv.conf" not in files
+
+
 def test_mkinitcpios_drop_in(tmp_path: Path) -> None:
     initramfs = {
         "generator": "mkinitcpio",

@@ -1,0 +1,109 @@
+"""Contradictions of the network: clients that would take the root away, a resolv.conf that nobody fills."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from builder.model.fault import Fault, Place
+from builder.model.recipe import ArchDistribution, Init, NetworkClient, Recipe, Resolver
+
+_RESOLVER_LIMIT = 3  # MAXNS, resolv.conf(5)
+_RESOLVED = {"systemd-resolved", "systemd-resolved.service"}
+_POLICY: Place = ("network", "resolver")
+
+
+def network_contradictions(recipe: Recipe) -> Iterator[Fault]:
+    """All contradictions of the recipe's network."""
+    yield from _client(recipe)
+    yield from _resolver(recipe)
+    yield from _nameservers(recipe)
+
+
+def _client(recipe: Recipe) -> Iterator[Fault]:
+    network = recipe.network
+    if network.inform and network.client is not NetworkClient.DHCPCD:
+        yield Fault(
+            ("network", "inform"),
+            f"'inform' is dhcpcd's, the client is {network.client}",
+            "remove it, or set client: dhcpcd",
+        )
+    if network.client is NetworkClient.IFUPDOWN and isinstance(recipe.distribution, ArchDistribution):
+        yield Fault(
+            ("network", "client"), "ifupdown is Debian's", "use dhcpcd, systemd-networkd, NetworkManager or none"
+        )
+    if (network.interface or "").startswith("eth") and "net.ifnames=1" in recipe.boot.cmdline:
+        yield Fault(
+            ("network", "interface"), f"{network.interface} does not exist with net.ifnames=1", "remove one of the two"
+        )
+
+
+def _resolver(recipe: Recipe) -> Iterator[Fault]:
+    network = recipe.network
+    policy = network.resolver_policy
+    if policy is Resolver.FIXED and not network.nameservers:
+        if network.resolver is None:
+            yield Fault(
+                ("network", "client"),
+                "with client: none nothing would ever fill /etc/resolv.conf",
+                "add nameservers: [ADDRESS], or resolver: kernel",
+            )
+        else:
+            yield Fault(_POLICY, "resolver: fixed is made of name servers, and there are none", _ADD)
+    if policy is not Resolver.FIXED and network.nameservers:
+        yield Fault(
+            _POLICY, f"resolver: {policy} takes no nameservers", "remove one of the two, or write resolver: fixed"
+        )
+    if policy is Resolver.DHCP and network.client is not NetworkClient.DHCPCD:
+        yield Fault(
+            _POLICY,
+            f"resolver: dhcp needs a client that asks for name servers, {network.client} does not",
+            "use resolver: resolved, or nameservers: [ADDRESS]"
+            if network.client is NetworkClient.NETWORKD
+            else "use resolver: kernel, or nameservers: [ADDRESS]",
+        )
+    if policy is Resolver.RESOLVED:
+        yield from _resolved(recipe)
+
+
+_ADD = "add nameservers: [ADDRESS]"
+
+
+def _resolved(recipe: Recipe) -> Iterator[Fault]:
+    network = recipe.network
+    place = _POLICY if network.resolver else ("network", "client")
+    is_arch = isinstance(recipe.distribution, ArchDistribution)
+    # on Arch it is in systemd's package, and only has to be enabled
+    where, names = ("system.services", recipe.system.services) if is_arch else ("packages", recipe.packages)
+    if recipe.system.init is not Init.SYSTEMD:
+        yield Fault(place, "systemd-resolved needs system.init: systemd", "use resolver: kernel, or nameservers")
+    elif not _RESOLVED & set(names):
+        what = (
+            "resolver: resolved needs systemd-resolved"
+            if network.resolver
+            else "systemd-networkd alone never fills /etc/resolv.conf"
+        )
+        yield Fault(place, what, f"add systemd-resolved to {where}, or nameservers: [ADDRESS]")
+    elif network.client is NetworkClient.DHCPCD and is_arch and "systemd-resolvconf" not in recipe.packages:
+        yield Fault(
+            place,
+            "dhcpcd tells systemd-resolved nothing without a resolvconf program",
+            "add systemd-resolvconf to packages",
+        )
+    if network.client in (NetworkClient.NETWORKMANAGER, NetworkClient.IFUPDOWN, NetworkClient.NONE):
+        yield Fault(
+            place,
+            f"client: {network.client} leaves the boot interface alone, so systemd-resolved would learn no name server",
+            "use resolver: kernel, or nameservers: [ADDRESS]",
+        )
+
+
+def _nameservers(recipe: Recipe) -> Iterator[Fault]:
+    network = recipe.network
+    if network.search and not network.nameservers:
+        yield Fault(("network", "search"), "'search' belongs to a fixed resolv.conf", _ADD)
+    if len(network.nameservers) > _RESOLVER_LIMIT:
+        yield Fault(
+            ("network", "nameservers"),
+            f"{len(network.nameservers)} name servers, but resolvers read only {_RESOLVER_LIMIT}",
+            f"keep the best {_RESOLVER_LIMIT}",
+        )

@@ -1,0 +1,64 @@
+"""Contradictions of accounts and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from builder.model.account import FIRST_UID, LAST_UID, ROOT, User
+from builder.model.fault import Fault, Place
+from builder.model.recipe import Recipe
+
+
+def user_contradictions(recipe: Recipe) -> Iterator[Fault]:
+    """All contradictions of system.users."""
+    users = recipe.system.users
+    written = {file.path for file in recipe.files}
+    for position, user in enumerate(users):
+        place: Place = ("system", "users", position)
+        before = users[:position]
+        if user.name in [other.name for other in before]:
+            yield Fault((*place, "name"), f"user '{user.name}' is listed twice", "write both into one entry")
+        if user.uid is not None and user.uid in [other.uid for other in before]:
+            yield Fault(
+                (*place, "uid"), f"uid {user.uid} belongs to another user of the recipe", "choose another number"
+            )
+        yield from _numbers(user, place)
+        yield from _lists(user, place)
+        keys = f"{home_of(user)}/.ssh/authorized_keys"
+        if user.ssh_keys and keys in written:
+            yield Fault((*place, "ssh_keys"), f"{keys} is also written by files", "keep one of the two")
+
+
+def _numbers(user: User, place: Place) -> Iterator[Fault]:
+    if user.uid is None:
+        return
+    if user.name == ROOT:
+        if user.uid != 0:
+            yield Fault((*place, "uid"), f"root has the uid 0, not {user.uid}", "remove it")
+    elif not FIRST_UID <= user.uid <= LAST_UID:
+        yield Fault(
+            (*place, "uid"),
+            f"{user.uid} is no number for a user: those below belong to the system, those above to systemd",
+            f"choose one from {FIRST_UID} to {LAST_UID}",
+        )
+
+
+def _lists(user: User, place: Place) -> Iterator[Fault]:
+    for name, values in (("groups", user.groups), ("ssh_keys", user.ssh_keys)):
+        for position, value in enumerate(values):
+            if value in values[:position]:
+                what = f"'{value}'" if name == "groups" else "this key"
+                yield Fault((*place, name, position), f"{what} is listed twice", "keep one of the two")
+
+
+def home_of(user: User) -> str:
+    """Where a user is at home if the image's packages say nothing else."""
+    return user.home or ("/root" if user.name == ROOT else f"/home/{user.name}")
+
+
+def script_contradictions(recipe: Recipe) -> Iterator[Fault]:
+    """A script that runs twice is most often a slip."""
+    sources = [script.source for script in recipe.scripts]
+    for position, source in enumerate(sources):
+        if source in sources[:position]:
+            yield Fault(("scripts", position), f"'{source}' would run twice", "keep one of the two")

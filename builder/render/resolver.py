@@ -1,0 +1,118 @@
+"""/etc/resolv.conf, resolv.conf(5), by the recipe's policy.
+
+`kernel` means what the machine learnt when it mounted its root: /proc/net/pnp where the kernel itself asked (the
+kernel's nfsroot.rst), else the files that klibc's ipconfig leaves, with IPV4DNS0= and DNSDOMAIN=: /run/net-IFACE.conf
+since klibc 2.0, which is Debian's; /tmp/net-IFACE.conf before and in mkinitcpio-nfs-utils, where a hook of ours saves
+it. A script makes the file from either, once, early in the boot.
+"""
+
+from __future__ import annotations
+
+from builder.model.entry import TreeEntry, TreeFile, TreeLink
+from builder.model.recipe import Init, Mkinitcpio, Network, Recipe, Resolver
+
+PATH = "/etc/resolv.conf"
+RESOLVED_STUB = "../run/systemd/resolve/stub-resolv.conf"
+KERNEL_LINK = "../run/diskless/resolv.conf"
+KERNEL_SCRIPT = "/usr/local/lib/diskless/resolver"
+KERNEL_UNIT = "/etc/systemd/system/diskless-resolver.service"
+KERNEL_DAEMON = "/etc/rc.d/diskless-resolver"
+DAEMON = "diskless-resolver"
+_WANTS = "/etc/systemd/system/sysinit.target.wants/diskless-resolver.service"
+# after diskless.conf, mkinitcpio sorts drop-ins by name; a late hook runs once the root is mounted
+_DROP_IN = "/etc/mkinitcpio.conf.d/diskless_resolver.conf"
+_SCRIPT = """\
+#!/bin/sh
+# written by diskless: resolv.conf from the address that the machine booted with
+mkdir -p /run/diskless
+{
+	[ ! -r /proc/net/pnp ] || sed -n 's/^domain /search /p; /^nameserver /p' /proc/net/pnp
+	for lease in /run/net-*.conf /run/diskless/net-*.conf; do
+		[ -r "$lease" ] || continue
+		(
+			. "$lease"
+			[ -z "$DNSDOMAIN" ] || echo "search $DNSDOMAIN"
+			for server in "$IPV4DNS0" "$IPV4DNS1"; do
+				case $server in '' | 0.0.0.0) ;; *) echo "nameserver $server" ;; esac
+			done
+		)
+	done
+} | awk '!seen[$0]++' > /run/diskless/resolv.conf.new
+mv /run/diskless/resolv.conf.new /run/diskless/resolv.conf
+"""
+_UNIT = f"""\
+[Unit]
+Description=Name servers of the address that this machine booted with
+DefaultDependencies=no
+Before=sysinit.target network-pre.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={KERNEL_SCRIPT}
+"""
+_RC = f"""\
+#!/bin/sh
+# written by diskless
+case $1 in start | restart) exec {KERNEL_SCRIPT} ;; esac
+"""
+_SAVE_INSTALL = """\
+#!/usr/bin/bash
+# written by diskless: keeps what the hook net learnt
+build() {
+	add_runscript
+}
+"""
+_SAVE_RUNTIME = """\
+#!/usr/bin/ash
+# written by diskless: /tmp is lost when the root is switched, /run is not
+run_latehook() {
+	mkdir -p /run/diskless
+	for lease in /tmp/net-*.conf; do
+		[ ! -e "$lease" ] || cp "$lease" /run/diskless/
+	done
+}
+"""
+_SAVE_HOOK = "diskless-lease"
+
+
+def resolver_entries(recipe: Recipe) -> list[TreeEntry]:
+    """/etc/resolv.conf, and whatever fills it."""
+    network = recipe.network
+    match network.resolver_policy:
+        case Resolver.FIXED:
+            return [TreeFile(PATH, _fixed(network).encode())]
+        case Resolver.RESOLVED:
+            return [TreeLink(PATH, RESOLVED_STUB)]
+        case Resolver.KERNEL:
+            return [TreeLink(PATH, KERNEL_LINK), *_kernel(recipe)]
+        case Resolver.DHCP:
+            # it must exist: Debian's dhcpcd.service names it in ReadWritePaths= and fails with 226/NAMESPACE without it
+            return [TreeFile(PATH, b"# filled in by dhcpcd\n")]
+
+
+def is_left_to_clients(network: Network) -> bool:
+    """Whether the DHCP client writes or passes on the name servers that it learns."""
+    return network.resolver_policy in (Resolver.DHCP, Resolver.RESOLVED)
+
+
+def _fixed(network: Network) -> str:
+    lines = [f"nameserver {address}" for address in network.nameservers]
+    if network.search:
+        lines.insert(0, "search " + " ".join(network.search))
+    return "\n".join(lines) + "\n"
+
+
+def _kernel(recipe: Recipe) -> list[TreeEntry]:
+    entries: list[TreeEntry] = [TreeFile(KERNEL_SCRIPT, _SCRIPT.encode(), 0o755)]
+    if recipe.system.init is Init.INITSCRIPTS:
+        entries.append(TreeFile(KERNEL_DAEMON, _RC.encode(), 0o755))
+    else:
+        entries += [TreeFile(KERNEL_UNIT, _UNIT.encode()), TreeLink(_WANTS, KERNEL_UNIT)]
+    if isinstance(recipe.initramfs, Mkinitcpio):
+        entries += [
+            TreeFile(_DROP_IN, f"# written by diskless from network.resolver\nHOOKS+=({_SAVE_HOOK})\n".encode()),
+            TreeFile(f"/etc/initcpio/install/{_SAVE_HOOK}", _SAVE_INSTALL.encode(), 0o755),
+            TreeFile(f"/etc/initcpio/hooks/{_SAVE_HOOK}", _SAVE_RUNTIME.encode(), 0o755),
+        ]
+    return entries
