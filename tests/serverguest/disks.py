@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ class Drive:
 
 def make_ext4(path: Path, tree: Path) -> None:
     """An ext4 file system that holds a tree with everything that its files have, and some room."""
-    size = sum(info.st_blocks * 512 + 4096 for info in map(os.lstat, _paths(tree)))
+    size = sum(info.st_blocks * 512 + 4096 for info in (path.lstat() for path in tree.rglob("*")))
     make_empty(path, int(size * 1.2) + 256 * _MEGABYTE)
     # no journal: whatever is written there is thrown away
     command = ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", str(tree), str(path)]
@@ -40,10 +39,6 @@ def make_empty(path: Path, size: int) -> None:
     """A disk of `size` bytes that takes no space yet."""
     with path.open("xb") as file:
         file.truncate(size)
-
-
-def _paths(tree: Path) -> list[str]:
-    return [os.path.join(parent, name) for parent, directories, files in os.walk(tree) for name in directories + files]
 
 
 class ForgetfulDisk:

@@ -49,7 +49,9 @@ class ServerGuest:
         self._shell = DebugShell(shell)
         self._await_up()
 
-    def run(self, command: str, *, seconds: float = _COMMAND_SECONDS, power_cut_after: float | None = None) -> Completed:
+    def run(
+        self, command: str, *, seconds: float = _COMMAND_SECONDS, power_cut_after: float | None = None
+    ) -> Completed:
         """Runs a shell command as root; PowerCutError when it was still running `power_cut_after` seconds later."""
         started = time.monotonic()
 

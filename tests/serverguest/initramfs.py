@@ -19,9 +19,8 @@ exec /bin/busybox switch_root /root {init}
 
 def write_initramfs(path: Path, root: Path, release: str, init: str) -> None:
     """Writes it from a tree with busybox and the modules of the kernel `release`; `init` is started in that tree."""
-    entries: dict[str, tuple[int, bytes]] = {
-        name: (stat.S_IFDIR | 0o755, b"") for name in ("bin", "dev", "modules", "root")
-    }
+    directories = ("bin", "dev", "modules", "root")
+    entries = dict.fromkeys(directories, (stat.S_IFDIR | 0o755, b""))
     entries["bin/busybox"] = (stat.S_IFREG | 0o755, (root / "usr/bin/busybox").read_bytes())
     entries["init"] = (stat.S_IFREG | 0o755, _INIT.format(init=init).encode())
     for number, module in enumerate(_load_order(root / "usr/lib/modules" / release)):

@@ -84,7 +84,10 @@ def _add_project(root: Path) -> None:
     _program(root / "usr/local/sbin/diskless", _DISKLESS)
     _program(root / "usr/local/sbin/look-at-store", (_HERE / "look_at_store.py").read_text("utf-8"))
     # it would be compiled anew at every start: the disk forgets
-    subprocess.run(["chroot", root, "python3", "-m", "compileall", "-q", "/usr/lib/python3", f"/usr/lib/python{python}"], check=True)
+    subprocess.run(
+        ["chroot", root, "python3", "-m", "compileall", "-q", "/usr/lib/python3", f"/usr/lib/python{python}"],
+        check=True,
+    )
 
 
 def _program(path: Path, text: str) -> None:
