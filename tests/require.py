@@ -39,3 +39,13 @@ needs_boot = (
     pytest.mark.network,
     pytest.mark.boot,
 )
+
+# a server guest is built like any image, and booted without a network
+needs_server_guest = (
+    needs_root,
+    needs_network,
+    needs_tool("mmdebstrap", "qemu-system-x86_64", "qemu-img", "mke2fs"),
+    pytest.mark.root,
+    pytest.mark.network,
+    pytest.mark.boot,
+)

@@ -79,8 +79,9 @@ def _typed(command: str, mark: str) -> str:
             "\nstty -echo -opost; c=\n",
             *(f"c=${{c}}{piece}\n" for piece in pieces),
             f"printf '%s%s%s\\n' '<' {mark} '<'; exec 4>&1; "
-            # through a pipe, so that no program thinks it speaks to a terminal; 3 carries the status past it
-            's=$({ { sh -c "$(printf %s $c | base64 -d)" </dev/null 2>&1; echo $? >&3; } | cat >&4; } 3>&1); '
+            # through a pipe, so that no program thinks it speaks to a terminal; 3 carries the status past it, and is
+            # closed inside: what a command leaves in the background would hold it
+            's=$({ { sh -c "$(printf %s $c | base64 -d)" </dev/null 2>&1 3>&- 4>&-; echo $? >&3; } | cat >&4; } 3>&1); '
             f"printf '\\n%s%s%s%d;\\n' '>' {mark} '>' $s\n",
         ]
     )

@@ -2,7 +2,7 @@
 
 A hard link is one file under two names, so what is linked must be the same in everything that a client can see: owner,
 mode, time, extended attributes and content. A read-write root shares no file with anything: a client's write would
-show in every version.
+show in every version. Nor do versions share their init: see UNSHARED.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 from builder.errors import AuditError, DisklessError
 from builder.model.index import FILE, FileRecord
@@ -28,8 +30,12 @@ from builder.system.versions import read_manifest
 
 _MOST_BASES = 2
 _FICLONE = 0x40049409  # linux/fs.h
+# what runs as process 1 from power-on to power-off: while it has a file of its own in each version, an NFS server's
+# list of open files says which version a client booted
+UNSHARED = ("usr/lib/systemd/systemd", "lib/systemd/systemd", "usr/sbin/init", "sbin/init")
 # no further link can be made to this file, or none to that directory: it is written instead
 _NO_LINK = (errno.EMLINK, errno.EXDEV, errno.EPERM)
+_NEVER_A_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY)
 _NO_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ETXTBSY)
 
 
@@ -101,7 +107,7 @@ class VersionsReuse(Reuse):
         )
 
     def take(self, record: FileRecord, parent: int, name: str) -> bool:
-        """Links or clones the file of the same path, if it is the same file and nobody touched it."""
+        """Links, clones or copies the file of the same path, if it is the same file and nobody touched it."""
         for base in self._bases:
             known = base.files.get(record.path)
             if known is None or not is_same_content(known, record):
@@ -112,13 +118,15 @@ class VersionsReuse(Reuse):
                 continue  # somebody replaced a directory
             if self._clone:
                 return self._cloned(source, parent, name, record)
+            if record.path in UNSHARED:
+                return _copy(source, parent, name, record, _write)
             if is_untouched(source, name, record) and self._link(source, parent, name):
                 return True
         return False
 
     def _cloned(self, source: int, parent: int, name: str, record: FileRecord) -> bool:
         try:
-            return _clone(source, parent, name, record)
+            return _copy(source, parent, name, record, _clone)
         except _NoClonesError:
             self._bases = ()  # this file system makes none: do not try it for each file
             return False
@@ -175,29 +183,37 @@ def attributes(directory: int, name: str) -> dict[str, str]:
     }
 
 
-def _clone(source: int, parent: int, name: str, record: FileRecord) -> bool:
-    """A copy that shares the blocks (FICLONE), kept only if its content is the record's: clients write here."""
+def _clone(original: BinaryIO, copy: BinaryIO) -> None:
+    """Shares the blocks, ioctl_ficlonerange(2); OSError where the file system cannot."""
+    fcntl.ioctl(copy.fileno(), _FICLONE, original.fileno())
+
+
+def _write(original: BinaryIO, copy: BinaryIO) -> None:
+    shutil.copyfileobj(original, copy)
+    copy.seek(0)
+
+
+def _copy(source: int, parent: int, name: str, record: FileRecord, fill: Callable[[BinaryIO, BinaryIO], None]) -> bool:
+    """A file of its own, kept only if its content is the record's: somebody may have written to the original."""
     try:
         original = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source)
     except OSError:
         return False
-    try:
+    with open(original, "rb", buffering=0) as old:
         if os.fstat(original).st_size != record.size or not stat.S_ISREG(os.fstat(original).st_mode):
             return False
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(name, flags, 0o600, dir_fd=parent), "r+b", buffering=0) as copy:
-            fcntl.ioctl(copy.fileno(), _FICLONE, original)
-            if hashlib.file_digest(copy, "sha256").hexdigest() == record.sha256:
-                apply_metadata(copy.fileno(), record)
-                return True
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(name, flags, 0o600, dir_fd=parent), "r+b", buffering=0) as copy:
+                fill(old, copy)
+                if hashlib.file_digest(copy, "sha256").hexdigest() == record.sha256:
+                    apply_metadata(copy.fileno(), record)
+                    return True
+        except OSError as error:
+            if error.errno not in _NO_CLONE:
+                raise
+            if error.errno in _NEVER_A_CLONE:
+                os.unlink(name, dir_fd=parent)
+                raise _NoClonesError from error
         os.unlink(name, dir_fd=parent)
         return False
-    except OSError as error:
-        if error.errno not in _NO_CLONE:
-            raise
-        os.unlink(name, dir_fd=parent)
-        if error.errno in (errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY):
-            raise _NoClonesError from error
-        return False
-    finally:
-        os.close(original)

@@ -3,6 +3,8 @@
 Sources: /proc/fs/nfsd/clients/*/{info,states} of the kernel's server, for NFSv4: every open file with its inode, and
 the address; /var/lib/nfs/rmtab, rmtab in mountd(8), for NFSv3: what was mounted and not unmounted in order, so it can
 name clients that are long gone. nfs-ganesha tells neither. What is not known to be unused may be in use.
+
+The format of `states` is the kernel's fs/nfsd/nfs4state.c (nfs4_show_open): superblock: "MAJOR:MINOR:INODE".
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ _SUPERBLOCK = re.compile(r'superblock: "([0-9a-f]+):([0-9a-f]+):([0-9]+)"')
 _ADDRESS = re.compile(r'^address: "?\[?([0-9a-fA-F.:]+?)\]?(?::[0-9]+)?"?$', re.MULTILINE)
 _PLACE = re.compile(r"^/(?:versions|writable)/([^/]+)/([0-9]{8}-[0-9a-f]{8})/root(?:/|$)")
 
-InUse = dict[tuple[str, str], set[str]]
+Key = tuple[str, str]  # image, version
+InUse = dict[Key, set[str]]
 
 
 def versions_in_use(store: Store, rmtab: Path = _RMTAB, clients: Path = _CLIENTS) -> InUse:
@@ -31,11 +34,24 @@ def versions_in_use(store: Store, rmtab: Path = _RMTAB, clients: Path = _CLIENTS
         place = _PLACE.match(path.removeprefix(str(store.root)))
         if path.startswith(str(store.root)) and place:
             found.setdefault((place[1], place[2]), set()).add(address)
-    inodes = dict(_open_inodes(clients))
-    if inodes:
-        for key, number in _inodes_of_versions(store, set(inodes)):
-            found.setdefault(key, set()).update(inodes[number])
+    open_by_client = list(_open_inodes(clients))
+    if open_by_client:
+        holders = _versions_with(store, set().union(*(inodes for _, inodes in open_by_client)))
+        for address, inodes in open_by_client:
+            for key in _booted(inodes, holders):
+                found.setdefault(key, set()).add(address)
     return found
+
+
+def _booted(inodes: set[int], holders: dict[Key, set[int]]) -> set[Key]:
+    """What a client that has these files open may have booted.
+
+    Versions share files by hard links, but a client has one root: what it booted holds all that it has open of any
+    version. Where none does, it has several mounted.
+    """
+    known = inodes & set().union(*holders.values())
+    whole = {key for key, held in holders.items() if known and known <= held}
+    return whole or {key for key, held in holders.items() if known & held}
 
 
 def _mounted(rmtab: Path) -> Iterator[tuple[str, str]]:
@@ -50,21 +66,20 @@ def _mounted(rmtab: Path) -> Iterator[tuple[str, str]]:
             yield address, path
 
 
-def _open_inodes(clients: Path) -> Iterator[tuple[int, set[str]]]:
-    found: dict[int, set[str]] = {}
+def _open_inodes(clients: Path) -> Iterator[tuple[str, set[int]]]:
+    """The address of each client, and what it has open on any file system."""
     for states in clients.glob("*/states"):
         try:
             text, info = states.read_text("utf-8", "replace"), (states.parent / "info").read_text("utf-8", "replace")
         except OSError:
             continue
         address = _ADDRESS.search(info)
-        for match in _SUPERBLOCK.finditer(text):
-            found.setdefault(int(match[3]), set()).add(address[1] if address else "a client")
-    yield from found.items()
+        yield address[1] if address else "a client", {int(match[3]) for match in _SUPERBLOCK.finditer(text)}
 
 
-def _inodes_of_versions(store: Store, wanted: set[int]) -> Iterator[tuple[tuple[str, str], int]]:
-    """The versions that hold files with some inodes; a hard-linked file says so of each version that has it."""
+def _versions_with(store: Store, wanted: set[int]) -> dict[Key, set[int]]:
+    """The versions that hold some of these inodes, and which."""
+    found: dict[Key, set[int]] = {}
     for manifest in store.manifests():
         # clients write while this walks: what is gone meanwhile is passed over
         for _, directories, files, handle in os.fwalk(store.root_of(manifest), follow_symlinks=False):
@@ -72,4 +87,5 @@ def _inodes_of_versions(store: Store, wanted: set[int]) -> Iterator[tuple[tuple[
                 with contextlib.suppress(FileNotFoundError):
                     number = os.stat(name, dir_fd=handle, follow_symlinks=False).st_ino
                     if number in wanted:
-                        yield (manifest.image, manifest.version), number
+                        found.setdefault((manifest.image, manifest.version), set()).add(number)
+    return found

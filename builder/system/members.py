@@ -24,6 +24,7 @@ from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, 
 
 AGAIN = "copy or build the version again"
 _LARGEST_BUNDLE = 1 << 30
+_PIECE = 1 << 20
 _THREADS, _AHEAD = 2, 6
 _BLOCK = 1 << 20  # read at once
 _local = threading.local()
@@ -104,14 +105,23 @@ def _decompress(name: str, frame: Frame, data: bytes) -> bytes:
     return plain
 
 
+def decompress(path: Path, limit: int) -> bytes:
+    """The plain content of a zstd file, but no more than `limit` + 1 bytes of it; ZstdError when it is damaged.
+
+    In pieces: a reader takes all the memory that it is asked for before it knows how much comes, and small servers
+    have not as much as the limit.
+    """
+    plain = io.BytesIO()
+    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader:
+        while piece := reader.read(min(_PIECE, limit + 1 - plain.tell())):
+            plain.write(piece)
+    return plain.getvalue()
+
+
 def read_members(archive: Path) -> dict[str, bytes]:
     """The files of a small archive (a bundle) by name; AuditError when it is none."""
     try:
-        with (
-            archive.open("rb") as file,
-            zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader,
-        ):
-            plain = reader.read(_LARGEST_BUNDLE + 1)
+        plain = decompress(archive, _LARGEST_BUNDLE)
         if len(plain) > _LARGEST_BUNDLE:
             raise AuditError(f"{archive} holds more than {_LARGEST_BUNDLE >> 30} GiB", "this is no bundle")
         with libarchive.memory_reader(plain, "tar") as members:

@@ -20,7 +20,7 @@ import zstandard
 from builder.errors import AuditError, HostError, InputError
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
 from builder.system.directories import Directories
-from builder.system.members import AGAIN, plain_frames, read_archive
+from builder.system.members import AGAIN, decompress, plain_frames, read_archive
 from builder.system.source import DirectorySource, Source
 
 _LARGEST_INDEX = 256 << 20
@@ -48,11 +48,7 @@ class Unpacked:
 def read_index(path: Path) -> Index:
     """Reads index.json.zst; AuditError when it is damaged."""
     try:
-        with (
-            path.open("rb") as file,
-            zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader,
-        ):
-            data = reader.read(_LARGEST_INDEX + 1)
+        data = decompress(path, _LARGEST_INDEX)
     except zstandard.ZstdError as error:
         raise AuditError(f"{path}: damaged: {error}", AGAIN) from error
     if len(data) > _LARGEST_INDEX:

@@ -1,0 +1,118 @@
+"""An upgrade under a running client, served by the kernel's nfsd of a server guest with the generated configuration."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from builder.bootlab import network
+from builder.bootlab.accelerator import accelerator_arguments
+from builder.bootlab.guest import Guest
+from builder.bootlab.lab import Lab
+from builder.bootlab.settings import LabSettings, Patience
+from builder.system.versions import read_manifest
+from tests.e2e.test_upgrade import IMAGE, MACHINE, check_is, inside, versions
+from tests.images import scratch
+from tests.require import needs_boot, needs_server_guest
+from tests.serverguest.disks import Drive, make_empty, make_ext4
+from tests.serverguest.guest import ServerGuest
+from tests.serverguest.root import ADDRESS, server_root
+from tests.serverguest.server import STORE, Server
+
+pytestmark = [*needs_boot, *needs_server_guest, pytest.mark.full]
+
+LOWER = "/run/overlay/lower"
+# every file of the root, from the server each time; what differs or cannot be read is in errors
+READER = f"""#!/bin/sh
+cd {LOWER}
+find usr etc -xdev -type f -print0 | sort -z | xargs -0 md5sum > /run/sums 2> /run/errors
+while true; do
+    echo pass >> /run/passes
+    echo 3 > /proc/sys/vm/drop_caches
+    md5sum --check --quiet /run/sums >> /run/errors 2>&1
+done
+"""
+
+
+@dataclass(frozen=True)
+class Bed:
+    lab: Lab
+    server: Server
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[Bed]:
+    """Two guests' network, and the server in it with versions to deploy on a disk of their own."""
+    directory = scratch() / "nfsd"
+    logs = directory / "lab"
+    logs.mkdir(parents=True)
+    make_ext4(directory / "versions.ext4", versions()[0].parent)
+    make_empty(directory / "store.raw", 8 << 30)
+    drives = [Drive(directory / "store.raw"), Drive(directory / "versions.ext4", read_only=True)]
+    # two guests share this machine
+    with Lab(logs, LabSettings(patience=Patience(login=900, check=900, power_off=300))) as lab:
+        root = server_root()
+        network.add_tap(lab.namespace, lab.settings.network, "server")
+        accelerator = accelerator_arguments(root.kernel)
+        yield Bed(lab, Server(ServerGuest(lab.namespace, "server", root, drives, accelerator, "server")))
+
+
+@contextlib.contextmanager
+def booted(bed: Bed, name: str) -> Iterator[Guest]:
+    """A client at its login prompt, switched off in order at the end."""
+    guest = bed.lab.power_on(scratch() / f"nfsd-{name}.console.log", server_root().kernel, MACHINE)
+    try:
+        guest.await_login()
+    except Exception:
+        print(bed.server.run("tail -n 30 /run/dnsmasq.log; cat /proc/fs/nfsd/versions; exportfs -v"))  # noqa: T201
+        raise
+    yield guest
+    guest.power_off()
+
+
+def passes(guest: Guest) -> int:
+    return int(inside(guest, "cat /run/passes 2>/dev/null | wc -l"))
+
+
+def await_passes(guest: Guest, more: int) -> None:
+    """Until every file was read that often once more; the reader is in the middle of one when this begins."""
+    wanted = passes(guest) + more + 1
+    inside(guest, f"until [ $(cat /run/passes | wc -l) -ge {wanted} ]; do sleep 1; done")
+
+
+def test_an_upgrade_under_a_client_of_the_kernels_server(bed: Bed) -> None:
+    paths = versions()
+    zero, one, two = (read_manifest(path) for path in paths)
+    server = bed.server
+    server.deploy(zero.version)
+    server.configure()
+    server.deploy(one.version)
+    with booted(bed, "one") as guest:
+        check_is(guest, one)
+        assert inside(guest, f"findmnt -nro SOURCE,FSTYPE {LOWER}") == (
+            f"{ADDRESS}:{STORE}/versions/{IMAGE}/{one.version}/root nfs4"
+        )
+        inside(guest, f"cat > /run/reader <<'end'\n{READER}end\nchmod 755 /run/reader; setsid /run/reader &")
+        server.deploy(two.version)
+        kept = server.prune(2)
+        assert kept[zero.version] is None
+        assert zero.version not in server.run(f"ls {STORE}/versions/{IMAGE} {STORE}/boot/{IMAGE}").split()
+        kept = server.prune(1)
+        assert kept[one.version] == f"in use by {guest_address(guest)}"
+        await_passes(guest, 1)
+        assert inside(guest, "cat /run/errors") == ""
+        assert inside(guest, f"grep -c . /run/sums; cat {LOWER}/etc/motd").endswith("version 1")
+        check_is(guest, one)
+    with booted(bed, "two") as guest:
+        check_is(guest, two)
+    server.run(f"diskless rollback --to {STORE}")
+    with booted(bed, "back") as guest:
+        check_is(guest, one)
+    assert server.run(f"diskless verify --deep --to {STORE}").strip().endswith("no fault found")
+
+
+def guest_address(guest: Guest) -> str:
+    return inside(guest, "ip -4 -o address show scope global | awk '{print $4}'").partition("/")[0]
