@@ -22,6 +22,7 @@ _XATTR_NAMESPACES = ("user.", "security.", "trusted.", "system.")  # xattr(7)
 _TIMES = range(-(2**31), 2**34)  # what ext4 can hold, seconds
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # in no name of a file, or of no UTF-8
 LARGEST_FRAME = 1 << 20
+_ROWS = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _COLUMN_TYPES = (str, str, int, int, int, int, int, str, str, dict, int)
 _COLUMNS = ("path", "type", "mode", "uid", "gid", "mtime", "size", "sha256", "link", "xattrs", "frame")
 
@@ -176,7 +177,7 @@ def root_digest(files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:
     for file in files:
         row = [file.path, file.type, file.mode, file.uid, file.gid, file.mtime, file.size, file.sha256, file.link]
         row.append(dict(sorted(file.xattrs.items())))
-        digest.update(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        digest.update(_ROWS.encode(row).encode() + b"\n")
     for name, sha256 in sorted(bundle.items()):
         digest.update(json.dumps([name, sha256]).encode() + b"\n")
     return digest.hexdigest()

@@ -72,7 +72,7 @@ def _fill(
             (staged / SIGNATURE).write_bytes(signature)
         index = _fetch_index(source, staged, manifest)
         bundle = _stage_bundle(store, source, staged, manifest, index)
-        _check_digest(source, manifest, index, bundle)
+        _check_bundle(source, bundle)
         unpacked = _stage_root(store, source, root, manifest, index, on_file)
         check_releases(f"{manifest.image} {manifest.version}", staged / "boot" / KERNEL, root, "build the image again")
         for part in parts:
@@ -209,7 +209,10 @@ def _check_artifact(source: Source, path: Path, manifest: Manifest, name: str) -
 
 
 def _stage_bundle(store: Store, source: Source, staged: Path, manifest: Manifest, index: Index) -> dict[str, str]:
-    """The bundle's files in boot/, linked from a version that has the same bundle; their digests by name."""
+    """The bundle's files in boot/, linked from a version that has the same bundle; their digests by name.
+
+    With the index they are of the manifest's root digest, or AuditError.
+    """
     target = staged / "boot"
     target.mkdir()
     same = _version_with_bundle(store, manifest)
@@ -234,7 +237,9 @@ def _stage_bundle(store: Store, source: Source, staged: Path, manifest: Manifest
         if error.errno not in _BAD_NAMES:
             raise
         raise AuditError(f"{source.name}: {BUNDLE} holds {name!r}: {error.strerror}", AGAIN) from error
-    return bundle_digests(target)
+    digests = bundle_digests(target)
+    _check_digest(source, manifest, index, digests)
+    return digests
 
 
 def _link_bundle(source: Path, target: Path) -> None:
@@ -257,6 +262,9 @@ def _check_digest(source: Source, manifest: Manifest, index: Index, bundle: dict
     found = root_digest(index.files, bundle)
     if found != manifest.root_digest:
         raise AuditError(f"{source.name}: index and bundle are of {found}, not of {manifest.root_digest}", AGAIN)
+
+
+def _check_bundle(source: Source, bundle: dict[str, str]) -> None:
     missing = [name for name in (KERNEL, INITRAMFS) if name not in bundle]
     if missing:
         raise AuditError(f"{source.name}: the bundle has no {' and no '.join(missing)}", "build it again")

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import libarchive
 import zstandard
@@ -27,6 +27,7 @@ _LARGEST_BUNDLE = 1 << 30
 _PIECE = 1 << 20
 _THREADS, _AHEAD = 2, 6
 _BLOCK = 1 << 20  # read at once
+Block: TypeAlias = "ctypes.Array[ctypes.c_char]"
 _local = threading.local()
 _xattr_reset = ffi.ffi("entry_xattr_reset", [ffi.c_archive_entry_p], ctypes.c_int)
 _xattr_next = ffi.ffi(
@@ -43,17 +44,20 @@ _xattr_next = ffi.ffi(
 
 def read_archive(
     name: str, plain: Iterator[bytes], records: Sequence[FileRecord]
-) -> Iterator[tuple[FileRecord, Iterator[bytes]]]:
+) -> Iterator[tuple[FileRecord, Iterator[memoryview]]]:
     """Each record with its member's content, from the plain frames of a whole archive or of a run of its members.
+
+    A piece of content is valid until the next one is asked for.
 
     Raises AuditError where the archive, called `name`, differs from the records; errors of `plain` pass through.
     """
     stream = PlainStream(plain)
+    block: Block = ctypes.create_string_buffer(_BLOCK)  # one for all: making it takes longer than most files
     expected = iter(records)
     try:
         with libarchive.stream_reader(io.BufferedReader(stream, 1 << 20), "tar") as members:
             for member in members:
-                yield _matched(name, next(expected, None), member), _content(name, stream, member)
+                yield _matched(name, next(expected, None), member), _content(name, stream, member, block)
     except ArchiveError as error:
         raise stream.error or AuditError(f"{name}: no tar archive: {error}", AGAIN) from error
     if stream.error is not None:
@@ -63,9 +67,11 @@ def read_archive(
         raise AuditError(f"{name} ends before {missing.path!r}, which the index says it holds", AGAIN)
 
 
-def _content(name: str, stream: PlainStream, member: Any) -> Iterator[bytes]:  # noqa: ANN401 - no types
+def _content(name: str, stream: PlainStream, member: Any, block: Block) -> Iterator[memoryview]:  # noqa: ANN401
+    view = memoryview(block)
     try:
-        yield from member.get_blocks(_BLOCK)
+        while count := ffi.read_data(member._archive_p, block, len(block)):
+            yield view[:count]
     except ArchiveError as error:
         raise stream.error or AuditError(f"{name}: {member.pathname!r} ends too early: {error}", AGAIN) from error
 

@@ -187,7 +187,7 @@ def _make_hard_links(root: int, directories: Directories, records: Sequence[File
         first.close()
 
 
-def _write_file(parent: int, name: str, record: FileRecord, blocks: Iterator[bytes]) -> None:
+def _write_file(parent: int, name: str, record: FileRecord, blocks: Iterator[memoryview]) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     digest, size = hashlib.sha256(), 0
     with open(os.open(name, flags, 0o600, dir_fd=parent), "wb", buffering=0) as file:
