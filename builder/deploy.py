@@ -39,7 +39,7 @@ class DeployOptions:
     server: this server's address, where the site does not say it or says another
     activate: whether clients boot it next; without, it is in the menus, for a client that the site pins to it
     keep: how many versions of the image to keep; None: prune nothing
-    trust: an ALLOWED_SIGNERS file; what none of them signed is refused
+    trust: an ALLOWED_SIGNERS file, instead of the site's; what none of them signed is refused
     """
 
     server: str | None = None
@@ -60,9 +60,14 @@ class Replaced:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What a deploy did; `unpacked` is None where the version was there already."""
+    """What a deploy did.
+
+    before: the version that clients booted until now, if it was another one
+    unpacked: None where the version was there already
+    """
 
     manifest: Manifest
+    before: Manifest | None
     root: Path
     generation: Generation
     unpacked: Unpacked | None
@@ -75,8 +80,9 @@ def deploy(source: Source, root: Path, options: DeployOptions, progress: Progres
     with _opened(root, progress, create=True) as store:
         site = load_site_of(store, options.server)
         data = source.manifest()
-        if options.trust is not None:
-            verify_signature(data, source.signature(), options.trust)
+        trust = options.trust or (Path(site.trust) if site.trust else None)
+        if trust is not None:
+            verify_signature(data, source.signature(), trust)
         manifest = parse_manifest(source, data)
         check_cmdline(store, site, manifest)
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
@@ -84,12 +90,13 @@ def deploy(source: Source, root: Path, options: DeployOptions, progress: Progres
         with progress.step("activate"):
             if options.replace_loaders:
                 set_up_loaders(store, manifest, replace=True)
-            replaced = _replaced(store, manifest) if options.activate else None
+            before = _before(store, manifest) if options.activate else None
+            replaced = _replaced(store, before)
             generation = _activate(store, site, manifest, options)
             _warn_of_pins(store, site, generation, progress)
         pruned = _prune_after(store, site, manifest, options)
         source.close()
-        return Deployed(manifest, store.root_of(manifest), generation, unpacked, replaced, pruned)
+        return Deployed(manifest, before, store.root_of(manifest), generation, unpacked, replaced, pruned)
 
 
 def rollback(root: Path, image: str | None, version: str | None, progress: Progress) -> Generation:
@@ -151,18 +158,24 @@ def _activate(store: Store, site: Site, manifest: Manifest, options: DeployOptio
     return activate(store, site, changes, f"deploy {manifest.image} {manifest.version}")
 
 
-def _replaced(store: Store, manifest: Manifest) -> Replaced | None:
-    """The read-write root that clients boot until now, if it is another one and clients have changed it."""
-    before = active_generation(store)
-    name = before.boot_name(manifest.image) if before else None
+def _before(store: Store, manifest: Manifest) -> Manifest | None:
+    """The version that clients boot until now, if it is another one."""
+    active = active_generation(store)
+    name = active.boot_name(manifest.image) if active else None
     if name is None or name.version == manifest.version:
         return None
-    directory = store.version(manifest.image, name.version)
-    old = read_manifest(directory)
-    if old.root.mode != "rw":
+    with contextlib.suppress(InputError):
+        return read_manifest(store.version(manifest.image, name.version))
+    return None  # somebody removed or damaged it
+
+
+def _replaced(store: Store, old: Manifest | None) -> Replaced | None:
+    """The read-write root of a version, with what clients have changed in it."""
+    if old is None or old.root.mode != "rw":
         return None
-    found = compare(store.root_of(old), read_index(directory / INDEX), times_of_directories=False)
-    return Replaced(name.version, store.root_of(old), found)
+    index = read_index(store.version(old.image, old.version) / INDEX)
+    found = compare(store.root_of(old), index, times_of_directories=False)
+    return Replaced(old.version, store.root_of(old), found)
 
 
 def _prune_after(store: Store, site: Site, manifest: Manifest, options: DeployOptions) -> tuple[Decision, ...]:

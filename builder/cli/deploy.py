@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -12,6 +14,8 @@ from builder.cli.reporting import reports_progress
 from builder.cli.transfer import transfer_options, trust_option
 from builder.deploy import Deployed, DeployOptions
 from builder.deploy import deploy as run_deploy
+from builder.model.difference import compare
+from builder.render.summary import summary
 from builder.store.differences import shown
 from builder.system.progress import Progress
 from builder.system.source import DirectorySource, Source
@@ -57,7 +61,16 @@ def deploy(
     deployed = run_deploy(source, store, wanted, progress)
     result = {**describe_json(deployed), "received_bytes": source.received}
     click.echo(json.dumps(result, indent=1) if as_json else describe_text(deployed, store))
+    for line in summarize(deployed, progress.seconds, store):
+        progress.note(line)
     progress.result(result)
+
+
+def summarize(deployed: Deployed, seconds: Mapping[str, float], store: Path) -> tuple[str, ...]:
+    """The closing lines: what changed for clients since the version before."""
+    difference = None if deployed.before is None else compare(deployed.before, deployed.manifest)
+    command = "rollback" if deployed.before is not None else "server-config"
+    return summary(deployed.manifest, difference, seconds, f"diskless {command} --to {shlex.quote(str(store))}")
 
 
 def _source(target: str | None, output: Path, options: Options) -> Source:

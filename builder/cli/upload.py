@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import click
 from builder.cli.options import complete_version, json_option, output_option
 from builder.cli.reporting import reports_progress
 from builder.cli.transfer import transfer_options
+from builder.render.summary import summary
 from builder.system.progress import Progress
 from builder.system.versions import find_version
 from builder.transports.base import Options
@@ -58,6 +60,9 @@ def upload(
     result = _result(done)
     click.echo(json.dumps(result, indent=1) if as_json else done.pushed.reference)
     _tell(progress, done)
+    command = f"diskless deploy {shlex.quote(done.pushed.reference)} --to DIR"
+    for line in summary(done.manifest, None, progress.seconds, command):
+        progress.note(line)
     progress.result(result)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from builder.model.syntax import (
     Address,
+    FilePath,
     HostName,
     ImageName,
     InterfaceName,
@@ -86,6 +87,9 @@ class Site:
     http_port: int | None = key("the port of a web server that serves the store's boot/; kernels come from it", None)
     default: ImageName | None = key("the image that unknown clients boot; left out: the first that was deployed", None)
     menu_seconds: int = key("how long a client shows its menu; 0: it boots at once", 0)
+    trust: FilePath | None = key(
+        "a deploy refuses what none of these signed: an allowed_signers file, ssh-keygen(1)", None
+    )
     cmdline: tuple[KernelArgument, ...] = key("kernel arguments for every image, after its own", ())
     clients: tuple[SiteClient, ...] = key("clients that get an address, a name or an image of their own", ())
 
