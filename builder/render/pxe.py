@@ -124,6 +124,10 @@ def wants_bootif(manifest: Manifest) -> bool:
 def bundle_config(manifest: Manifest) -> str:
     """The configuration inside the bundle: works untarred into any TFTP root, with the root from DHCP.
 
-    It must not name the version, which is derived from it.
+    It must not name the version, which is derived from it. Everything that a deploy writes into menus is in it, if only
+    as a comment: two versions that boot differently are never of one digest.
     """
-    return pxelinux_config([image_entry(manifest, None)])
+    root = manifest.root
+    options = ",".join([f"vers={root.version}", *root.options])
+    note = f"# {manifest.image}: root {root.mode}, {options}\n"
+    return note + pxelinux_config([image_entry(manifest, None)])

@@ -74,7 +74,7 @@ def _value(hint: Any, definitions: dict[str, Schema]) -> Schema:  # noqa: ANN401
         if kind.__name__ not in definitions:
             definitions[kind.__name__] = {}
             definitions[kind.__name__] = _object(kind, definitions)
-        return {"$ref": f"#/$defs/{kind.__name__}"}
+        return _with_short_form(kind, {"$ref": f"#/$defs/{kind.__name__}"})
     if get_origin(hint) is Annotated:
         return _text(hint.__metadata__[0])
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
@@ -85,6 +85,15 @@ def _value(hint: Any, definitions: dict[str, Schema]) -> Schema:  # noqa: ANN401
         str: {"type": ["string", "number", "boolean"]},
     }
     return plain[hint]
+
+
+def _with_short_form(kind: type, whole: Schema) -> Schema:
+    """Of a kind whose first key may be written alone, either form."""
+    first = dataclasses.fields(kind)[0]
+    if not first.metadata.get("short"):
+        return whole
+    hint = typing.get_type_hints(kind, include_extras=True)[first.name]
+    return {"anyOf": [_text(get_args(hint)[1]), whole]}
 
 
 def _text(syntax: Syntax) -> Schema:

@@ -69,6 +69,12 @@ def test_every_recipe_passes_and_names_its_schema(recipe: Path) -> None:
     assert (recipe.parent / found[1]).is_file()
 
 
+@pytest.mark.parametrize("script", ["files/setup.sh", {"source": "files/setup.sh"}])
+def test_what_may_be_written_short_passes_in_both_forms(script: object) -> None:
+    recipe = load(ROOT / "recipes/debian-nfs.yml")
+    validator("recipe").validate({**recipe, "scripts": [script]})
+
+
 def test_most_bad_recipes_fail() -> None:
     schema = validator("recipe")
     passed: set[str] = set()
