@@ -1,4 +1,4 @@
-"""`diskless boot [VERSION | RECIPE]`"""
+"""`diskless boot [VERSION | IMAGE | RECIPE]`"""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from builder.cli.options import cache_option, json_option, output_option
 from builder.cli.reporting import reports_progress
 from builder.loader import load_recipe
 from builder.system.progress import Progress
-from builder.system.versions import find_latest
+from builder.system.versions import find_version
 
 
 @click.command()
-@click.argument("target", metavar="[VERSION | RECIPE]", required=False, type=click.Path(path_type=Path))
+@click.argument("target", metavar="[VERSION | IMAGE | RECIPE]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--check", "checks", multiple=True, metavar="COMMAND", help="Run COMMAND inside as root; can be repeated."
 )
@@ -54,8 +54,8 @@ def boot(
 ) -> None:
     """Boot an image in a virtual machine without a disk, from DHCP to the login prompt and off again.
 
-    VERSION is a directory such as output/IMAGE/latest; a RECIPE is built first; without either it is the newest
-    version of the only image under OUTPUT. Needs root and QEMU; touches no network of this host.
+    VERSION is a directory such as output/IMAGE/latest, IMAGE the name of one below OUTPUT; a RECIPE is built first;
+    without any it is the newest version of the only image there. Needs root and QEMU; touches no network of this host.
     """
     version = _version(target, output, cache, progress)
     options = BootOptions(
@@ -73,10 +73,10 @@ def boot(
 
 
 def _version(target: Path | None, output: Path, cache: Path, progress: Progress) -> Path:
-    if target is None:
-        return find_latest(output)
-    if target.is_dir():
+    if target is not None and target.is_dir():
         return target
+    if target is None or (target.suffix not in (".yml", ".yaml") and not target.is_file()):
+        return find_version(None if target is None else str(target), output)
     return build(load_recipe(target), output, cache, progress).directory
 
 
