@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -15,15 +17,17 @@ from builder.bootlab.lab import Lab
 from builder.bootlab.settings import LabSettings, Patience
 from builder.system.versions import read_manifest
 from tests.e2e.test_upgrade import IMAGE, MACHINE, check_is, inside, versions
-from tests.images import scratch
+from tests.images import run_diskless, scratch
 from tests.require import needs_boot, needs_server_guest
-from tests.serverguest.disks import Drive, make_empty, make_ext4
+from tests.serverguest.disks import Drive, make_ext4
 from tests.serverguest.guest import ServerGuest
 from tests.serverguest.root import ADDRESS, server_root
-from tests.serverguest.server import STORE, Server
+from tests.serverguest.server import SITE, STORE, Server
 
 pytestmark = [*needs_boot, *needs_server_guest, pytest.mark.full]
 
+# two guests share this machine
+PATIENCE = Patience(login=900, check=900, power_off=300)
 LOWER = "/run/overlay/lower"
 # every file of the root, from the server each time; what differs or cannot be read is in errors
 READER = f"""#!/bin/sh
@@ -45,19 +49,29 @@ class Bed:
 
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Bed]:
-    """Two guests' network, and the server in it with versions to deploy on a disk of their own."""
+    """Two guests' network, and in it a server that has two versions deployed and a third one at hand."""
     directory = scratch() / "nfsd"
-    logs = directory / "lab"
-    logs.mkdir(parents=True)
-    make_ext4(directory / "versions.ext4", versions()[0].parent)
-    make_empty(directory / "store.raw", 8 << 30)
-    drives = [Drive(directory / "store.raw"), Drive(directory / "versions.ext4", read_only=True)]
-    # two guests share this machine
-    with Lab(logs, LabSettings(patience=Patience(login=900, check=900, power_off=300))) as lab:
+    logs, store, new = directory / "lab", directory / "store", directory / "new"
+    for path in (logs, store, new):
+        path.mkdir(parents=True)
+    make_store(store, versions()[:2])
+    shutil.copytree(versions()[2], new / versions()[2].name)
+    make_ext4(directory / "store.ext4", store, room=2048, journal=True)
+    make_ext4(directory / "versions.ext4", new)
+    drives = [Drive(directory / "store.ext4"), Drive(directory / "versions.ext4", read_only=True)]
+    with Lab(logs, LabSettings(patience=PATIENCE)) as lab:
         root = server_root()
         network.add_tap(lab.namespace, lab.settings.network, "server")
         accelerator = accelerator_arguments(root.kernel)
         yield Bed(lab, Server(ServerGuest(lab.namespace, "server", root, drives, accelerator, "server")))
+
+
+def make_store(directory: Path, paths: Sequence[Path]) -> None:
+    """What the server's disk holds; made here, for under emulation these deploys take many minutes."""
+    (directory / "site.yml").write_text(SITE, encoding="ascii")
+    for path in paths:
+        done = run_diskless("deploy", path, "--to", directory)
+        assert done.returncode == 0, done.stderr
 
 
 @contextlib.contextmanager
@@ -87,9 +101,6 @@ def test_an_upgrade_under_a_client_of_the_kernels_server(bed: Bed) -> None:
     paths = versions()
     zero, one, two = (read_manifest(path) for path in paths)
     server = bed.server
-    server.deploy(zero.version)
-    server.configure()
-    server.deploy(one.version)
     with booted(bed, "one") as guest:
         check_is(guest, one)
         assert inside(guest, f"findmnt -nro SOURCE,FSTYPE {LOWER}") == (

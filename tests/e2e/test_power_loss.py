@@ -62,11 +62,11 @@ def site(request: pytest.FixtureRequest) -> Site:
 
 def two_versions(output: Path, image: str, mode: str) -> tuple[str, str]:
     """Versions that have most of their bytes to themselves: what is linked was synced long ago."""
-    paths = [f"usr/share/data/{number}" for number in range(100)]
+    paths = [f"usr/share/data/{number}" for number in range(40)]
     names = []
     for salt in "ab":
         changes = {path: some_bytes(f"{image}{salt}{path}", 30000) for path in paths}
-        names.append(make_version(output, changes, image=image, mode=mode, kernel=salt.encode(), files=100).name)
+        names.append(make_version(output, changes, image=image, mode=mode, kernel=salt.encode(), files=60).name)
     return names[0], names[1]
 
 
@@ -83,17 +83,18 @@ def server(site: Site, store: Drive, *, make: bool = False) -> Iterator[ServerGu
             guest.check(f"mkfs.{site.filesystem} -q /dev/vdb")
         guest.check(
             f"mkdir {STORE} {VERSIONS}; modprobe -a {site.filesystem}; mount -t {site.filesystem} /dev/vdb {STORE} && "
-            f"mount -o ro /dev/vdc {VERSIONS}"
+            f"mount -o ro /dev/vdc {VERSIONS}; (preload </dev/null >/run/preload.log 2>&1 &); "
+            "until [ -p /run/preload/status ]; do sleep 0.1; done"
         )
         yield guest
 
 
 def deploy_command(image: str, version: str) -> str:
-    return f"diskless deploy {VERSIONS}/{image}/{version} --to {STORE} --server 192.168.1.1"
+    return f"preloaded diskless deploy {VERSIONS}/{image}/{version} --to {STORE} --server 192.168.1.1"
 
 
 def look(guest: ServerGuest) -> Any:
-    return json.loads(guest.check(f"look-at-store {STORE} {VERSIONS}"))
+    return json.loads(guest.check(f"preloaded look-at-store {STORE} {VERSIONS}"))
 
 
 def test_a_power_cut_leaves_the_old_version_or_the_new_one_whole(site: Site) -> None:
@@ -146,7 +147,7 @@ def check_next_deploy(site: Site, guest: ServerGuest, image: str) -> float:
     assert seen["faults"] == []
     assert seen["left"] == []
     assert seen["active"][image] == version
-    guest.check(f"diskless prune --to {STORE} --keep 1 --force")
+    guest.check(f"preloaded diskless prune --to {STORE} --keep 1 --force")
     site.may_be_active[image] = {version}
     return seconds
 

@@ -26,12 +26,15 @@ class Drive:
         return ["-drive", ",".join(options)]
 
 
-def make_ext4(path: Path, tree: Path) -> None:
-    """An ext4 file system that holds a tree with everything that its files have, and some room."""
+def make_ext4(path: Path, tree: Path, *, room: int = 256, journal: bool = False) -> None:
+    """An ext4 file system that holds a tree with everything that its files have; room: free MiB.
+
+    Without a journal, for what is not written to, or thrown away.
+    """
     size = sum(info.st_blocks * 512 + 4096 for info in (path.lstat() for path in tree.rglob("*")))
-    make_empty(path, int(size * 1.2) + 256 * _MEGABYTE)
-    # no journal: whatever is written there is thrown away
-    command = ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", str(tree), str(path)]
+    make_empty(path, int(size * 1.2) + room * _MEGABYTE)
+    features = "has_journal" if journal else "^has_journal"
+    command = ["mke2fs", "-q", "-t", "ext4", "-O", features, "-m", "0", "-d", str(tree), str(path)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 

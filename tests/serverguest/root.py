@@ -28,6 +28,7 @@ _PACKAGES = (
     *("busybox-static", "python3", "libarchive13", "e2fsprogs", "xfsprogs"),
     *("nfs-common", "nfs-kernel-server", "rpcbind", "dnsmasq-base"),
 )
+_PROGRAMS = {"look-at-store": "look_at_store.py", "preload": "preload.py", "preloaded": "preloaded.sh"}
 _DISKLESS = """#!/usr/bin/python3 -P
 from builder.cli.main import main
 main()
@@ -82,7 +83,8 @@ def _add_project(root: Path) -> None:
     shutil.copytree(ROOT / "builder", packages / "builder", ignore=shutil.ignore_patterns("__pycache__"))
     _program(root / _INIT.lstrip("/"), (_HERE / "init.sh").read_text("utf-8"))
     _program(root / "usr/local/sbin/diskless", _DISKLESS)
-    _program(root / "usr/local/sbin/look-at-store", (_HERE / "look_at_store.py").read_text("utf-8"))
+    for name, source in _PROGRAMS.items():
+        _program(root / "usr/local/sbin" / name, (_HERE / source).read_text("utf-8"))
     # it would be compiled anew at every start: the disk forgets
     subprocess.run(
         ["chroot", root, "python3", "-m", "compileall", "-q", "/usr/lib/python3", f"/usr/lib/python{python}"],

@@ -11,10 +11,11 @@ from tests.serverguest.root import ADDRESS
 
 STORE = "/srv/diskless"
 VERSIONS = "/mnt/versions"
-_SITE = f"""server: {ADDRESS}
+SITE = f"""server: {ADDRESS}
 interface: eth0
+path: {STORE}
 dhcp: {{first: 10.77.0.100, last: 10.77.0.199}}
-cmdline: [{", ".join(KERNEL_ARGUMENTS)}]
+cmdline: {json.dumps(KERNEL_ARGUMENTS)}
 """
 # what the units of Debian's nfs-kernel-server, rpcbind and dnsmasq start, in the order that server-config names
 _START = """
@@ -30,19 +31,17 @@ dnsmasq --conf-dir=/etc/dnsmasq.d --log-dhcp --log-facility=/run/dnsmasq.log
 
 
 class Server:
-    """Commands on the server guest, whose store's disk is /dev/vdb and whose versions to deploy lie on /dev/vdc."""
+    """Commands on the server guest, whose store lies on /dev/vdb and whose versions to deploy lie on /dev/vdc.
+
+    The generated configuration is installed and every service started with it.
+    """
 
     def __init__(self, guest: ServerGuest) -> None:
         self._guest = guest
         self._guest.check(
             f"set -e; modprobe virtio_net; ip address add {ADDRESS}/24 dev eth0; ip link set eth0 up; "
-            f"mkfs.ext4 -q /dev/vdb; mkdir -p {STORE} {VERSIONS}; "
-            f"mount /dev/vdb {STORE}; mount -o ro /dev/vdc {VERSIONS}"
+            f"mkdir -p {STORE} {VERSIONS}; mount /dev/vdb {STORE}; mount -o ro /dev/vdc {VERSIONS}"
         )
-        self._guest.check(f"cat > {STORE}/site.yml <<'end'\n{_SITE}end\n")
-
-    def configure(self) -> None:
-        """Installs the generated configuration, and starts the services with it."""
         self._guest.check(f"diskless server-config --to {STORE} --install")
         self._guest.check(f"set -e\n{_START}")
 
