@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib
 import os
 import signal
 import sys
 
 import click
 
-from builder.cli.boot import boot
-from builder.cli.build import build
-from builder.cli.check import check
-from builder.cli.completion import completion
-from builder.cli.deploy import deploy
-from builder.cli.diff import diff
-from builder.cli.doctor import doctor
 from builder.cli.failures import explain_failure
-from builder.cli.init import init
-from builder.cli.prune import prune
-from builder.cli.pull import pull
-from builder.cli.refresh import refresh
-from builder.cli.rollback import rollback
-from builder.cli.schema import schema
-from builder.cli.server_config import server_config
-from builder.cli.shell import shell
-from builder.cli.status import status
-from builder.cli.upload import upload
-from builder.cli.verify import verify
 from builder.errors import DisklessError
 
+# in the order of a first day
+COMMANDS = (
+    *("init", "check", "build", "boot", "shell", "diff", "upload", "pull"),
+    *("deploy", "rollback", "status", "prune", "verify", "refresh", "server-config"),
+    *("doctor", "schema", "completion"),
+)
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class Commands(click.Group):
+    """The commands; each is imported when it is asked for, so that the others cost no time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, in the order of a first day."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, from the module of its name."""
+        if cmd_name not in COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"builder.cli.{name}"), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with a suggestion for a name that is mistyped."""
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        if near and args[0] not in COMMANDS:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="diskless", prog_name="diskless")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def cli(debug: bool) -> None:
     """Builds images for machines without disks, boots them, and moves them to where they are served."""
-
-
-for group in (
-    (init, check, build, boot, shell, diff, upload, pull),
-    (deploy, rollback, status, prune, verify, refresh, server_config),
-    (doctor, schema, completion),
-):
-    for command in group:
-        cli.add_command(command)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import subprocess
 import textwrap
 from pathlib import Path
 
-from builder.cli.main import cli
+from builder.cli.main import COMMANDS
 from builder.cli.manual import manual_page
 from builder.loader import load_site
 from builder.model.site import Site
@@ -44,7 +44,7 @@ def test_the_events_are_described_from_the_model() -> None:
 def test_the_manual_page_is_made_from_the_commands() -> None:
     page = read("docs/diskless.1")
     assert page == manual_page(), "run `make docs`"
-    for command in cli.commands:
+    for command in COMMANDS:
         assert f".SS diskless {command.replace('-', chr(92) + '-')}" in page
 
 
@@ -81,6 +81,6 @@ def test_the_server_page_has_every_format_and_its_place() -> None:
 
 
 def test_every_command_is_in_the_readme_and_the_changelog() -> None:
-    for command in cli.commands:
+    for command in COMMANDS:
         assert f"diskless {command}" in read("README.md")
         assert f"`diskless {command}`" in read("CHANGELOG.md")
