@@ -12,6 +12,7 @@ from builder.cli.options import cache_option
 from builder.system.progress import Progress
 from builder.transports.base import Options
 from builder.transports.credentials import HEADERS, environment_headers, parse_header
+from builder.transports.retries import Retries
 
 trust_option = click.option(
     "--trust",
@@ -49,6 +50,7 @@ def transfer_options(command: Callable[..., None]) -> Callable[..., None]:
             ca=ca,
             plain_http=plain_http,
             cache=cache,
+            retries=Retries(tell=progress.note),
             progress=progress,
         )
         command(options=options, progress=progress, **others)

@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import BinaryIO
 
 from builder.errors import HostError
 
+_OLD = 7 * 86400  # seconds
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -48,16 +50,23 @@ class Kept:
     @contextlib.contextmanager
     def partial(self, sha256: str) -> Iterator[BinaryIO]:
         """The beginning of a larger piece, to be read and extended; one that another process extends is left to it."""
+        with self._lock(sha256) or tempfile.TemporaryFile(buffering=0) as file:
+            yield file
+
+    def _lock(self, sha256: str) -> BinaryIO | None:
+        """The file of a piece, ours until it is closed; None where another process has it, or clears the directory."""
         self._make()
         path = self.directory / f"{sha256}.part"
-        with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                with tempfile.TemporaryFile(dir=self.directory, buffering=0) as own:
-                    yield own
-                return
-            yield file
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        return os.fdopen(handle, "r+b", buffering=0)
 
     def clear(self) -> None:
         """Forgets everything."""
@@ -69,6 +78,13 @@ class Kept:
             found = sorted(self.directory.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
             for path in found[count:]:
                 path.unlink()
+
+    def forget_old(self) -> None:
+        """Removes what lies beside this directory and nobody came back for in a week."""
+        with contextlib.suppress(OSError):
+            for path in self.directory.parent.iterdir():
+                if path != self.directory and time.time() - path.stat().st_mtime > _OLD:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _make(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)

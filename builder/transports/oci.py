@@ -140,16 +140,21 @@ class OciTransport(Transport):
         for name in (manifest.version, *tags):
             data = registry.manifest(name)
             if data is not None:
-                return self._digests_in(data, name)
+                return self._digests_in(data, name, manifest.image)
         versions = [tag for tag in registry.tags() if _VERSION.fullmatch(tag)]
         data = registry.manifest(versions[-1]) if versions else None
-        return set() if data is None else self._digests_in(data, versions[-1])
+        return set() if data is None else self._digests_in(data, versions[-1], manifest.image)
 
-    def _digests_in(self, data: bytes, name: str) -> set[str]:
+    def _digests_in(self, data: bytes, name: str, image: str) -> set[str]:
+        """InputError where that is another image: a channel never changes what it is of."""
         try:
-            return read_document(data, f"{self._where}:{name}").digests
+            document = read_document(data, f"{self._where}:{name}")
         except AuditError:
             return set()
+        if document.image != image:
+            message = f"{self._where}:{name} is the image {document.image}, not {image}"
+            raise InputError(message, "give each image a repository of its own")
+        return document.digests
 
     def _send(self, registry: Registry, pieces: Sequence[Piece]) -> int:
         """Sends, several at once, what the registry lacks, the config among it; how many were there."""

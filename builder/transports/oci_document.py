@@ -46,8 +46,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class Document:
-    """What an OCI manifest of ours says: files by name, and the parts of bundle and archive in order."""
+    """What an OCI manifest of ours says: the image, files by name, and the parts of bundle and archive in order."""
 
+    image: str
     files: Mapping[str, Layer]
     bundle: Sequence[Layer]
     archive: Sequence[Layer]
@@ -94,10 +95,11 @@ def read_document(data: bytes, name: str) -> Document:
                 f"{name} is {kind or 'something else'}, no version of an image", "diskless upload makes one"
             )
         layers = [_layer(row) for row in document["layers"]]
+        image = str(document["annotations"][_TITLE])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AuditError(f"{name} has no manifest that we can read: {error}", "upload the version again") from error
     files = {layer.title: layer for layer in layers if layer.title in _TYPES}
-    found = Document(files, _parts(layers, BUNDLE), _parts(layers, ROOTFS))
+    found = Document(image, files, _parts(layers, BUNDLE), _parts(layers, ROOTFS))
     there = {**files, BUNDLE: found.bundle, ROOTFS: found.archive}
     missing = [file for file in (MANIFEST, INDEX, BUNDLE, ROOTFS) if not there.get(file)]
     if missing:

@@ -21,6 +21,7 @@ from builder.transports.pieces import Piece
 from builder.transports.retries import BrokenTransferError, DamagedTransferError, persist
 
 CHUNK = 4 << 20
+_MOST_SESSIONS = 256
 _OCTETS = {"Content-Type": "application/octet-stream"}
 _HELD = re.compile(r"(?:bytes=)?0-(\d+)")
 _LOST = (404, 410, 416)  # the registry forgot the upload, or has another length of it
@@ -34,6 +35,7 @@ class BlobSender:
         self._client = registry.client
         self._retries = options.retries
         self._sessions = open_kept(options.cache, "uploads")
+        self._sessions.prune(_MOST_SESSIONS)
 
     def send_bytes(self, data: bytes) -> None:
         """A blob from memory."""

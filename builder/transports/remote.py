@@ -60,7 +60,8 @@ class RemoteSource(Source):
         self._place = place
         self._options = options
         self._artifacts = _artifacts_of(place)
-        self._kept = open_kept(options.cache, hashlib.sha256(place.manifest).hexdigest()[:32])
+        self._kept = open_kept(options.cache, "versions", hashlib.sha256(place.manifest).hexdigest()[:32])
+        self._kept.forget_old()
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from builder.errors import AuditError, DisklessError, TransferError
 # RFC 9110 and 6585; 507 (a full disk) and 501 do not pass by themselves
 PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 LONGEST_RETRY_AFTER = 300.0
+_LONG_WAIT = 2.0
 T = TypeVar("T")
 
 
@@ -37,11 +38,15 @@ class DamagedTransferError(PassingError, AuditError):
 
 @dataclass(frozen=True)
 class Retries:
-    """How often and how long: `attempts` in a row without progress; delays double from `first` to `longest` seconds."""
+    """How often and how long: `attempts` in a row without progress; delays double from `first` to `longest` seconds.
+
+    tell: hears of every longer wait
+    """
 
     attempts: int = 6
     first: float = 0.5
     longest: float = 30.0
+    tell: Callable[[str], None] = lambda text: None
 
     def delay(self, failures: int) -> float:
         """Seconds to wait after so many failures: random, so that many clients do not come back at once."""
@@ -68,7 +73,10 @@ def persist(
             failures, last = (1 if now != last else failures + 1), now
             if failures >= retries.attempts or fault.retry_after > LONGEST_RETRY_AFTER:
                 raise
-            _wait(max(retries.delay(failures), fault.retry_after), stop)
+            seconds = max(retries.delay(failures), fault.retry_after)
+            if seconds >= _LONG_WAIT:
+                retries.tell(f"{fault.message}; again in {seconds:.0f} s")
+            _wait(seconds, stop)
             if stop is not None and stop.is_set():
                 raise
 

@@ -88,7 +88,7 @@ def test_killed_deploy_continues(kind: str, tmp_path: Path) -> None:
         report(f"{size_of(version)} bytes, {proxy.down} with two kills")
         assert proxy.down < size_of(version) + (8 << 20)
         assert faults(store) == []
-        assert not list((tmp_path / "cache/transfers").glob("*/*.part"))
+        assert not list((tmp_path / "cache/transfers").glob("versions/*/*"))
 
 
 @pytest.mark.parametrize("kind", PLACES)

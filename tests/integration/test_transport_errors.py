@@ -330,6 +330,25 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             assert "Traceback" not in result.stderr
 
 
+def test_a_channel_stays_with_its_image(tmp_path: Path) -> None:
+    with run_registry(tmp_path / "server") as server:
+        place = registry_place(server, Options(retries=HASTY))
+        place.upload(make_version(tmp_path / "here"), "stable")
+        with pytest.raises(InputError, match="is the image lab, not kiosk") as error:
+            place.upload(make_version(tmp_path / "here", image="kiosk"), "stable")
+        assert "repository of its own" in (error.value.hint or "")
+
+
+def test_long_waits_are_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    options = Options(retries=Retries(attempts=2, first=0.0, tell=told.append))
+    with answering(503, Retry_After="2") as address, pytest.raises(TransferError):
+        open_source(f"oci://{address}/lab", options)
+    assert told
+    assert "503" in told[0]
+    assert "again in 2 s" in told[0]
+
+
 def test_another_image_in_the_repository_s_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no version of ours is not taken for one."""
     with run_registry(tmp_path / "server") as server:

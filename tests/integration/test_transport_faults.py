@@ -233,7 +233,7 @@ def test_killed_pull_continues(kind: str, tmp_path: Path) -> None:
         report(f"{size} bytes, killed after {killed}, {proxy.down} in all")
         assert proxy.down < size + (8 << 20)
         assert contents(tmp_path / "out/lab" / version.name) == contents(version)
-        assert not list((tmp_path / "cache/transfers").glob("*/*.part"))
+        assert not list((tmp_path / "cache/transfers").glob("versions/*/*"))
 
 
 LARGE = {"usr/lib/large": random.Random("large").randbytes(7 << 20)}  # one layer, sent in two chunks

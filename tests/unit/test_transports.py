@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -244,3 +245,11 @@ def test_what_is_kept_is_checked(tmp_path: Path) -> None:
         assert again.read() == b"mine"
     kept.clear()
     kept.clear()
+
+
+def test_what_nobody_came_back_for_is_forgotten(tmp_path: Path) -> None:
+    for name in ("old", "new", "mine"):
+        Kept(tmp_path / "versions" / name).write("0", b"data")
+    os.utime(tmp_path / "versions/old", (1, 1))
+    Kept(tmp_path / "versions/mine").forget_old()
+    assert sorted(path.name for path in (tmp_path / "versions").iterdir()) == ["mine", "new"]
