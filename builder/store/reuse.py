@@ -39,8 +39,11 @@ _NEVER_A_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY)
 _NO_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ETXTBSY)
 
 
-def open_reuse(store: Store, manifest: Manifest) -> VersionsReuse:
-    """What versions of the same image, and of the same mode, hold already; use it with `with`."""
+def open_reuse(store: Store, manifest: Manifest, *, copies: bool) -> VersionsReuse:
+    """What versions of the same image, and of the same mode, hold already; use it with `with`.
+
+    copies: whether a file is copied where it cannot be cloned, which costs less than fetching it from far away
+    """
     bases = []
     for version in _candidates(store, manifest):
         try:
@@ -51,7 +54,7 @@ def open_reuse(store: Store, manifest: Manifest) -> VersionsReuse:
                 bases.append(Base(store.root_of(old), files))
         except (DisklessError, OSError):
             continue  # nothing is taken from a version that is damaged
-    return VersionsReuse(bases, clone=manifest.root.mode == "rw")
+    return VersionsReuse(bases, clone=manifest.root.mode == "rw", copies=copies)
 
 
 def _candidates(store: Store, manifest: Manifest) -> list[str]:
@@ -84,10 +87,12 @@ class Base:
 class VersionsReuse(Reuse):
     """Takes files from some versions, the first that has them."""
 
-    def __init__(self, bases: Sequence[Base], *, clone: bool) -> None:
+    def __init__(self, bases: Sequence[Base], *, clone: bool, copies: bool = False) -> None:
         self._opened = tuple(bases)
         self._bases = self._opened
         self._clone = clone
+        self._fill = _clone
+        self._copies = copies
         self._taken: set[int] = set()
 
     def __enter__(self) -> VersionsReuse:
@@ -126,10 +131,11 @@ class VersionsReuse(Reuse):
 
     def _cloned(self, source: int, parent: int, name: str, record: FileRecord) -> bool:
         try:
-            return _copy(source, parent, name, record, _clone)
-        except _NoClonesError:
-            self._bases = ()  # this file system makes none: do not try it for each file
-            return False
+            return _copy(source, parent, name, record, self._fill)
+        except _NoClonesError:  # this file system makes none: do not try it for each file
+            self._fill = _write
+            self._bases = self._bases if self._copies else ()
+            return self._copies and _copy(source, parent, name, record, _write)
 
     def _link(self, source: int, parent: int, name: str) -> bool:
         """One inode of a base becomes one file here: two files of the index are never one."""

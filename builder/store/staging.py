@@ -274,7 +274,7 @@ def _stage_root(
     store: Store, source: Source, root: Path, manifest: Manifest, index: Index, on_file: OnFile
 ) -> Unpacked:
     root.mkdir(mode=0o755)
-    with open_reuse(store, manifest) as reuse:
+    with open_reuse(store, manifest, copies=source.is_remote) as reuse:
         new = [record for record in index.files if record.type == FILE and not reuse.knows(record)]
         inodes = len(new) + sum(record.type != FILE for record in index.files)
         check_space(root, sum(record.size for record in new), inodes)

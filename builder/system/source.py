@@ -45,6 +45,11 @@ class Source(abc.ABC):
         """AuditError when an artifact that lies at hand whole is not what the manifest says."""
 
     @property
+    def is_remote(self) -> bool:
+        """Whether what it gives comes over a network."""
+        return False
+
+    @property
     def received(self) -> int:
         """Bytes that came over a network so far."""
         return 0

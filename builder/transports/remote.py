@@ -69,6 +69,11 @@ class RemoteSource(Source):
         return self._place.name
 
     @property
+    def is_remote(self) -> bool:
+        """Always."""
+        return True
+
+    @property
     def received(self) -> int:
         """Bytes of bodies that came over the line so far, for this version and for finding it."""
         return self._client.meter.moved

@@ -28,14 +28,15 @@ def size_of(version: Path) -> int:
     return sum(path.stat().st_size for path in version.iterdir() if path.name != LOG)
 
 
-@pytest.mark.parametrize("kind", PLACES)
-def test_only_what_the_store_lacks_comes(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "mode"), [("registry", "overlay"), ("web", "overlay"), ("registry", "rw")])
+def test_only_what_the_store_lacks_comes(kind: str, mode: str, tmp_path: Path) -> None:
+    """Of a read-write root too, whose files are copied where they cannot be cloned."""
     with behind_proxy(kind, tmp_path, seed=1) as (place, _, proxy):
         store = new_place()
-        first = make_version(tmp_path / "here")
+        first = make_version(tmp_path / "here", mode=mode)
         place.upload(first, "stable")
         assert deploy_from(place, store).manifest.version == first.name
-        second = make_version(tmp_path / "here", {"etc/hostname": b"changed\n"})
+        second = make_version(tmp_path / "here", {"etc/hostname": b"changed\n"}, mode=mode)
         place.upload(second, "stable")
         proxy.reset()
         assert deploy_from(place, store).manifest.version == second.name
