@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from urllib.parse import urljoin
 
 from builder.errors import TransferError
-from builder.model.manifest import CHECKSUMS, MANIFEST
+from builder.model.manifest import CHECKSUMS, MANIFEST, Manifest
 from builder.transports.base import Options
 from builder.transports.client import Client
 from builder.transports.retries import DamagedTransferError, persist
@@ -53,8 +53,12 @@ class Reader:
         return manifest, body
 
     def _checked(self, url: str, body: bytes) -> bytes:
-        """What comes without TLS and without a digest is compared with the checksums beside it."""
+        """What comes without TLS and without a digest must make sense, and is compared with the checksums beside it."""
         if url.startswith("http:"):
+            try:
+                Manifest.from_json(body.decode("utf-8"))
+            except ValueError as error:
+                raise DamagedTransferError(f"{url}: {error}", "is this the address of a manifest.json?") from error
             sums = self.read_once(urljoin(url, CHECKSUMS)) or b""
             line = f"{hashlib.sha256(body).hexdigest()}  {MANIFEST}\n".encode()
             if sums and line not in sums:
