@@ -275,7 +275,9 @@ def _stage_root(
 ) -> Unpacked:
     root.mkdir(mode=0o755)
     with open_reuse(store, manifest, copies=source.is_remote) as reuse:
-        new = [record for record in index.files if record.type == FILE and not reuse.knows(record)]
+        # what is cloned today is written tomorrow: a read-write root needs room for all of it
+        files = [record for record in index.files if record.type == FILE]
+        new = files if manifest.root.mode == "rw" else [record for record in files if not reuse.knows(record)]
         inodes = len(new) + sum(record.type != FILE for record in index.files)
         check_space(root, sum(record.size for record in new), inodes)
         return unpack_source(source, index, root, reuse, on_file)
