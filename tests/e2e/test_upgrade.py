@@ -15,6 +15,7 @@ import yaml
 from builder.boot import lab_site, serve_store, store_exports
 from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.lab import Lab
+from builder.bootlab.settings import LabSettings, Patience
 from builder.model.manifest import Manifest
 from builder.store.layout import Store, find_store
 from builder.system.versions import read_manifest
@@ -25,7 +26,8 @@ pytestmark = [*needs_boot, pytest.mark.full]
 IMAGE = "upgraded"
 # the cloud kernel drives virtual hardware only
 MACHINE = Machine(nic="virtio-net-pci")
-READ_ALL = "find /usr /etc/ssl -xdev -type f -print0 | sort -z | xargs -0 md5sum | md5sum"
+# some thousand files and 60 MB: an emulated client reads slowly
+READ_ALL = "find /etc /usr/bin /usr/lib/systemd /usr/share/bash-completion -xdev -type f -print0 | sort -z | xargs -0 md5sum | md5sum"
 KEEP_READING = f"nohup sh -c 'while {READ_ALL}; do echo 3 > /proc/sys/vm/drop_caches; done' > /run/read.log 2>&1 &"
 
 
@@ -77,7 +79,7 @@ def serving(first: Path) -> Iterator[Server]:
     logs = scratch() / "upgrade-lab"
     root.mkdir()
     logs.mkdir()
-    with Lab(logs) as lab:
+    with Lab(logs, LabSettings(patience=Patience(login=600, check=400))) as lab:
         site = lab_site(lab, Store(root))
         words = ", ".join(f'"{word}"' for word in site.cmdline)
         (root / "site.yml").write_text(
