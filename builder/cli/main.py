@@ -28,6 +28,7 @@ from builder.cli.status import status
 from builder.cli.upload import upload
 from builder.cli.verify import verify
 from builder.errors import DisklessError
+from builder.model.printable import printable
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -63,9 +64,9 @@ def main() -> None:
 
 
 def _report(error: DisklessError) -> None:
-    for line in error.details:
-        click.echo(f"  {line}", err=True)
-    click.echo(f"error: {f'{error.phase}: ' if error.phase else ''}{error.message}", err=True)
-    if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+    lines = [f"  {line}" for line in error.details]
+    lines.append(f"error: {f'{error.phase}: ' if error.phase else ''}{error.message}")
+    lines += [f"hint: {error.hint}"] if error.hint else []
+    for line in lines:
+        click.echo(printable(line, keep="\n\t"), err=True)
     sys.exit(error.exit_code)
