@@ -11,6 +11,7 @@ from pathlib import Path
 
 from builder.errors import AuditError, InputError
 from builder.loader import load_site
+from builder.model.escapes import escaped
 from builder.model.generation import BootName, Generation
 from builder.model.manifest import INDEX, Manifest
 from builder.model.site import Site
@@ -144,7 +145,7 @@ def load_site_of(store: Store, server: str | None) -> Site:
 def _opened(root: Path, progress: Progress, *, create: bool = False) -> Iterator[Store]:
     with open_store(root, progress.note, create=create) as store:
         for path in recover(store):
-            progress.note(f"removed what an interrupted run left: {path}")
+            progress.note(f"removed what an interrupted run left: {escaped(path)}")
         yield store
 
 

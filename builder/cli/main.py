@@ -28,7 +28,7 @@ from builder.cli.status import status
 from builder.cli.upload import upload
 from builder.cli.verify import verify
 from builder.errors import DisklessError
-from builder.model.printable import printable
+from builder.model.escapes import escaped
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -68,5 +68,5 @@ def _report(error: DisklessError) -> None:
     lines.append(f"error: {f'{error.phase}: ' if error.phase else ''}{error.message}")
     lines += [f"hint: {error.hint}"] if error.hint else []
     for line in lines:
-        click.echo(printable(line, keep="\n\t"), err=True)
+        click.echo(escaped(line, keep="\n\t"), err=True)
     sys.exit(error.exit_code)

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.model.escapes import escaped
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index
-from builder.model.printable import printable
 from builder.store.reuse import attributes
 from builder.system.files import open_file
 from builder.system.walk import walk
@@ -37,7 +37,7 @@ class Differences:
         listed = [(path, "+", "") for path in self.added]
         listed += [(path, "-", "") for path in self.removed]
         listed += [(path, "~", f": {what}") for path, what in self.changed]
-        return [f"{sign} /{printable(path)}{what}" for path, sign, what in sorted(listed)]
+        return [f"{sign} /{escaped(path)}{what}" for path, sign, what in sorted(listed)]
 
 
 def compare(root: Path, index: Index, *, deep: bool = False, times_of_directories: bool = True) -> Differences:
