@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.errors import InputError
+from builder.errors import AuditError, InputError
 from builder.loader import load_site
+from builder.model.escapes import escaped
 from builder.model.generation import BootName, Generation
 from builder.model.manifest import INDEX, Manifest
 from builder.model.site import Site
@@ -91,7 +92,7 @@ def deploy(source: Source, root: Path, options: DeployOptions, progress: Progres
             if options.replace_loaders:
                 set_up_loaders(store, manifest, replace=True)
             before = _before(store, manifest) if options.activate else None
-            replaced = _replaced(store, before)
+            replaced = _replaced(store, before, progress)
             generation = _activate(store, site, manifest, options)
             _warn_of_pins(store, site, generation, progress)
         pruned = _prune_after(store, site, manifest, options)
@@ -144,7 +145,7 @@ def load_site_of(store: Store, server: str | None) -> Site:
 def _opened(root: Path, progress: Progress, *, create: bool = False) -> Iterator[Store]:
     with open_store(root, progress.note, create=create) as store:
         for path in recover(store):
-            progress.note(f"removed what an interrupted run left: {path}")
+            progress.note(f"removed what an interrupted run left: {escaped(path)}")
         yield store
 
 
@@ -169,12 +170,16 @@ def _before(store: Store, manifest: Manifest) -> Manifest | None:
     return None  # somebody removed or damaged it
 
 
-def _replaced(store: Store, old: Manifest | None) -> Replaced | None:
+def _replaced(store: Store, old: Manifest | None, progress: Progress) -> Replaced | None:
     """The read-write root of a version, with what clients have changed in it."""
     if old is None or old.root.mode != "rw":
         return None
-    index = read_index(store.version(old.image, old.version) / INDEX)
-    found = compare(store.root_of(old), index, times_of_directories=False)
+    found = Differences()
+    try:
+        index = read_index(store.version(old.image, old.version) / INDEX)
+        found = compare(store.root_of(old), index, times_of_directories=False)
+    except (AuditError, OSError) as error:
+        progress.warn(f"what clients changed in {store.root_of(old)} is not known: {error}")
     return Replaced(old.version, store.root_of(old), found)
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from builder.errors import HostError, InputError
 from builder.loader import load_site
 from builder.model.checks_site import site_contradictions
-from builder.model.site import IPV4, Site
-from builder.model.syntax import STORE_PATH
+from builder.model.site import Site
 from builder.render.server_files import (
     PLACES,
     ROLES,
@@ -53,21 +52,10 @@ def find_site(root: Path, site_file: Path | None, server: str | None) -> Site:
     store = Store(root.resolve())
     path = site_file or store.site_file
     written = load_site(path) if site_file is not None or path.exists() else None
-    if server is not None and not IPV4.accepts(server):
-        raise InputError(f"--server {server}: no {IPV4.name}", IPV4.hint(server))
     site = site_of(store, server, written)
     for fault in site_contradictions(site):
         raise InputError(f"server {site.server}: {fault.message}", f"{fault.hint}, in {path}")
     return site
-
-
-def store_name(root: Path) -> str:
-    """The store's real path as the texts name it; InputError where no text could quote it."""
-    name = str(root.resolve())
-    if not STORE_PATH.accepts(name):
-        hint = "the path is written into exports, dnsmasq.conf and kernel command lines: choose another directory"
-        raise InputError(f"{name!r} is no {STORE_PATH.name}", hint)
-    return name
 
 
 def choose_formats(site: Site, store: str, wanted: Sequence[Format] | None, *, install: bool) -> tuple[Format, ...]:

@@ -73,9 +73,7 @@ def boot(
 
 
 def _version(target: Path | None, output: Path, cache: Path, progress: Progress) -> Path:
-    if target is not None and target.is_dir():
-        return target
-    if target is None or (target.suffix not in (".yml", ".yaml") and not target.is_file()):
+    if target is None or target.is_dir() or (target.suffix not in (".yml", ".yaml") and not target.is_file()):
         return find_version(None if target is None else str(target), output)
     return build(load_recipe(target), output, cache, progress).directory
 

@@ -15,7 +15,7 @@ def explain_failure(error: BaseException) -> DisklessError:
     if isinstance(error, DisklessError):
         return error
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
-        return _failure("interrupted", "nothing was changed but the package cache", _INTERRUPTED)
+        return _failure("interrupted", "nothing half done is left: run it again", _INTERRUPTED)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         hint = "free space or mend permissions there; --debug shows where it came from"

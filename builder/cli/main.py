@@ -12,6 +12,7 @@ import click
 
 from builder.cli.failures import explain_failure
 from builder.errors import DisklessError
+from builder.model.escapes import escaped
 
 # in the order of a first day
 COMMANDS = (
@@ -70,9 +71,9 @@ def main() -> None:
 
 
 def _report(error: DisklessError) -> None:
-    for line in error.details:
-        click.echo(f"  {line}", err=True)
-    click.echo(f"error: {f'{error.phase}: ' if error.phase else ''}{error.message}", err=True)
-    if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+    lines = [f"  {line}" for line in error.details]
+    lines.append(f"error: {f'{error.phase}: ' if error.phase else ''}{error.message}")
+    lines += [f"hint: {error.hint}"] if error.hint else []
+    for line in lines:
+        click.echo(escaped(line, keep="\n\t"), err=True)
     sys.exit(error.exit_code)

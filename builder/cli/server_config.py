@@ -11,7 +11,8 @@ import click
 from builder.cli.options import json_option, store_option
 from builder.errors import InputError
 from builder.render.server_files import Format
-from builder.server_config import Installed, choose_formats, find_site, install_files, render_files, store_name
+from builder.server_config import Installed, choose_formats, find_site, install_files, render_files
+from builder.store.layout import store_name
 
 _ALL = "all"
 

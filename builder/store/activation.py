@@ -10,7 +10,7 @@ from pathlib import Path
 from builder.errors import InputError
 from builder.model.generation import BootName, Generation
 from builder.model.manifest import Manifest
-from builder.model.site import Site
+from builder.model.site import IPV4, Site
 from builder.render.menu import Bootable, menus, pinned_label
 from builder.render.pxe import CMDLINE_BYTES, KERNEL
 from builder.store.agreement import check_releases
@@ -82,7 +82,12 @@ def missing_pins(store: Store, site: Site, generation: Generation) -> list[str]:
 
 
 def site_of(store: Store, server: str | None, written: Site | None) -> Site:
-    """The site of a store: what is written in its file, else what the last generation knew; `server` overrides."""
+    """The site of a store: what is written in its file, else what the last generation knew; `server` overrides.
+
+    InputError where nothing says the address, or `server` is none: it goes into every menu.
+    """
+    if server is not None and not IPV4.accepts(server):
+        raise InputError(f"--server {server}: no {IPV4.name}", IPV4.hint(server))
     before = active_generation(store)
     address = server or (written.server if written else None) or (before.server if before else None)
     if address is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -9,10 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.model.escapes import escaped
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index
 from builder.store.reuse import attributes
+from builder.system.files import open_file
+from builder.system.walk import walk
 
 _KINDS = {DIRECTORY: stat.S_IFDIR, FILE: stat.S_IFREG, SYMLINK: stat.S_IFLNK}
+# a client removed it, its attribute, or put something else there just now
+_MEANWHILE = (errno.ENOENT, errno.ENODATA, errno.ELOOP, errno.ENOTDIR, errno.EINVAL, errno.ESTALE)
 
 
 @dataclass(frozen=True)
@@ -28,10 +34,10 @@ class Differences:
 
     def lines(self) -> list[str]:
         """One line a path: + added, - removed, and what is different."""
-        listed = [(path, f"+ /{path}") for path in self.added]
-        listed += [(path, f"- /{path}") for path in self.removed]
-        listed += [(path, f"~ /{path}: {what}") for path, what in self.changed]
-        return [line for _, line in sorted(listed)]
+        listed = [(path, "+", "") for path in self.added]
+        listed += [(path, "-", "") for path in self.removed]
+        listed += [(path, "~", f": {what}") for path, what in self.changed]
+        return [f"{sign} /{escaped(path)}{what}" for path, sign, what in sorted(listed)]
 
 
 def compare(root: Path, index: Index, *, deep: bool = False, times_of_directories: bool = True) -> Differences:
@@ -42,7 +48,7 @@ def compare(root: Path, index: Index, *, deep: bool = False, times_of_directorie
     records = {record.path: record for record in index.files}
     changed, seen = [], set()
     added = []
-    for path, directory, name in _walk(root):
+    for path, directory, name in walk(root):
         record = records.get(path)
         if record is None:
             added.append(path)
@@ -50,23 +56,15 @@ def compare(root: Path, index: Index, *, deep: bool = False, times_of_directorie
         file = records[record.link] if record.type == HARDLINK else record
         try:
             what = list(_differences(directory, name, record, file, deep, times_of_directories))
-        except FileNotFoundError:
-            continue  # a client removed it just now
+        except OSError as error:
+            if error.errno not in _MEANWHILE:
+                raise
+            continue
         seen.add(path)
         if what:
             changed.append((path, ", ".join(what)))
     removed = [path for path in records if path not in seen]
     return Differences(tuple(sorted(added)), tuple(sorted(removed)), tuple(sorted(changed)))
-
-
-def _walk(root: Path) -> Iterator[tuple[str, int, str]]:
-    """Every path below a root with an open directory and its name there, valid until the next one."""
-    for base, directories, files, handle in os.fwalk(root, follow_symlinks=False):
-        relative = os.path.relpath(base, root)
-        if relative == ".":
-            yield ".", handle, "."
-        for name in (*directories, *files):
-            yield name if relative == "." else f"{relative}/{name}", handle, name
 
 
 def _differences(
@@ -94,7 +92,7 @@ def _deep_differences(directory: int, name: str, file: FileRecord) -> Iterator[s
     if attributes(directory, name) != file.xattrs:
         yield "attributes"
     if file.type == FILE:
-        with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory), "rb") as content:
+        with open(open_file(name, directory), "rb") as content:
             if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
                 yield "content"
 

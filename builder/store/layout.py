@@ -23,6 +23,7 @@ import filelock
 from builder.errors import HostError, InputError
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
+from builder.model.syntax import STORE_PATH
 from builder.store.filesystem import check_filesystem
 from builder.system.files import sync_directory, write_atomic
 from builder.system.versions import read_manifest
@@ -36,6 +37,7 @@ _VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{8}")
 # what may be in a directory that becomes a store: a mount point's own, the administrator's, ours of an interrupted try
 _HARMLESS = {"lost+found", SITE, LOCK}
 _PARTS = ("versions", "writable", BOOT)
+_INTERRUPTED = (f"{TEMPORARY}probe-", f"{TEMPORARY}{MARKER}-")  # all that a try can leave before it is a store
 _ROOT_DIRECTORIES = {"bin", "etc", "sbin", "usr", "var"}
 _LONGEST_WAIT = 3600
 
@@ -147,6 +149,7 @@ def open_store(root: Path, note: Callable[[str], None], *, create: bool = False)
     if os.geteuid() != 0:
         raise HostError("a store is changed by root only: its files have owners", "run it with sudo")
     if create:
+        store_name(root)
         refuse_other_things(root)
         _make_root(root)
     else:
@@ -158,10 +161,19 @@ def open_store(root: Path, note: Callable[[str], None], *, create: bool = False)
         yield find_store(root)
 
 
+def store_name(root: Path) -> str:
+    """The store's real path as menus and server files name it; InputError where no text could quote it."""
+    name = str(root.resolve())
+    if not STORE_PATH.accepts(name):
+        hint = "the path is written into exports, dnsmasq.conf and kernel command lines: choose another directory"
+        raise InputError(f"{name!r} is no {STORE_PATH.name}", hint)
+    return name
+
+
 def refuse_other_things(root: Path) -> None:
     """InputError unless the directory is a store, empty, or not there."""
     if root.is_dir():
-        names = {path.name for path in root.iterdir() if not path.name.startswith(TEMPORARY)}
+        names = _names(root)
         if MARKER in names or all(_is_harmless(root / name) for name in names):
             return
         if len(names & _ROOT_DIRECTORIES) > 2:
@@ -199,8 +211,12 @@ def _make_root(root: Path) -> None:
 def _is_harmless(path: Path) -> bool:
     """Whether something may be in a directory that becomes a store; parts of one may be mount points, still empty."""
     if path.name in _PARTS and path.is_dir() and not path.is_symlink():
-        return {entry.name for entry in path.iterdir()} <= _HARMLESS
+        return _names(path) <= _HARMLESS
     return path.name in _HARMLESS
+
+
+def _names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir() if not path.name.startswith(_INTERRUPTED)}
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ def recover(store: Store) -> list[str]:
 
     A version that came in whole, but not its boot files yet, gets them: nothing of it has to be unpacked again.
     """
+    _refuse_links(store)
     removed = list(_remove_temporaries(store))
     current = current_number(store)
     for number in generation_numbers(store):
@@ -75,6 +76,15 @@ def mend_shortcuts(store: Store) -> None:
 def _top(path: Path, store: Store) -> Path:
     """The directory below the store that `path` lies in: a rename to it stays on one file system."""
     return store.root / path.relative_to(store.root).parts[0]
+
+
+def _refuse_links(store: Store) -> None:
+    """AuditError where a directory above a read-write root is a link: clients could lead us anywhere by it."""
+    for image in store.writable.iterdir():
+        versions = list(image.iterdir()) if image.is_dir() and not image.is_symlink() else []
+        for path in (image, *versions, *(version / "root" for version in versions)):
+            if path.is_symlink():
+                raise AuditError(f"{path} is a link", "no deploy makes it, a client may have: see where it leads")
 
 
 def _remove_temporaries(store: Store) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from builder.system.files import remove_tree, sha256_of
 from builder.system.kernel import kernel_release
 from builder.system.tree import Tree
 
+_HEADER = 128 << 10  # of a kernel: its release lies in the first 64 KiB and 512 bytes
+_LARGEST = 1 << 30
 _MODULE = re.compile(r"(?:usr/)?lib/modules/([^/]+)/")
 
 
@@ -40,7 +43,7 @@ def find_kernels(root: Path) -> list[ClientKernel]:
     found = []
     for name in tree.names("/boot", "vmlinuz-*"):
         kind = name.removeprefix("vmlinuz-")
-        image = tree.read(f"/boot/{name}")
+        image = tree.read(f"/boot/{name}", _HEADER)
         beside = [path for path in (f"/boot/initrd.img-{kind}", f"/boot/initramfs-{kind}.img") if tree.exists(path)]
         if image is None or not beside:
             continue
@@ -82,7 +85,7 @@ def take_kernel(store: Store, manifest: Manifest, kernel: ClientKernel) -> BootN
     try:
         files = {KERNEL: temporary / KERNEL, INITRAMFS: temporary / INITRAMFS}
         for path, source in ((files[KERNEL], kernel.image), (files[INITRAMFS], kernel.initramfs)):
-            path.write_bytes(tree.read(source) or b"")
+            _copy(tree, source, path)
         _check_initramfs(files[INITRAMFS], kernel)
         digests = {name: sha256_of(path) for name, path in files.items()}
         for boot in reversed(names):
@@ -94,6 +97,16 @@ def take_kernel(store: Store, manifest: Manifest, kernel: ClientKernel) -> BootN
         return boot
     finally:
         remove_tree(temporary)
+
+
+def _copy(tree: Tree, path: str, target: Path) -> None:
+    file = tree.open(path)
+    if file is None:
+        raise InputError(f"{tree.root}{path} is no file any more", "let the client's package manager finish")
+    with file:
+        if os.fstat(file.fileno()).st_size > _LARGEST:
+            raise InputError(f"{tree.root}{path} is larger than {_LARGEST >> 30} GiB", "make it again in the client")
+        target.write_bytes(file.read(_LARGEST))
 
 
 def _check_initramfs(path: Path, kernel: ClientKernel) -> None:

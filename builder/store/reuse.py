@@ -25,6 +25,7 @@ from builder.store.generations import active_generation
 from builder.store.layout import Store
 from builder.system.archive import FOREIGN_XATTRS
 from builder.system.directories import Directories
+from builder.system.files import open_file
 from builder.system.unpack import Reuse, apply_metadata, read_index
 from builder.system.versions import read_manifest
 
@@ -202,11 +203,11 @@ def _write(original: BinaryIO, copy: BinaryIO) -> None:
 def _copy(source: int, parent: int, name: str, record: FileRecord, fill: Callable[[BinaryIO, BinaryIO], None]) -> bool:
     """A file of its own, kept only if its content is the record's: somebody may have written to the original."""
     try:
-        original = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source)
+        original = open_file(name, source)
     except OSError:
         return False
     with open(original, "rb", buffering=0) as old:
-        if os.fstat(original).st_size != record.size or not stat.S_ISREG(os.fstat(original).st_mode):
+        if os.fstat(original).st_size != record.size:
             return False
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

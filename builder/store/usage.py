@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from builder.store.layout import Store
+from builder.system.walk import walk
 
 _RMTAB = Path("/var/lib/nfs/rmtab")
 _CLIENTS = Path("/proc/fs/nfsd/clients")
@@ -82,10 +83,9 @@ def _versions_with(store: Store, wanted: set[int]) -> dict[Key, set[int]]:
     found: dict[Key, set[int]] = {}
     for manifest in store.manifests():
         # clients write while this walks: what is gone meanwhile is passed over
-        for _, directories, files, handle in os.fwalk(store.root_of(manifest), follow_symlinks=False):
-            for name in (*directories, *files):
-                with contextlib.suppress(FileNotFoundError):
-                    number = os.stat(name, dir_fd=handle, follow_symlinks=False).st_ino
-                    if number in wanted:
-                        found.setdefault((manifest.image, manifest.version), set()).add(number)
+        for _, handle, name in walk(store.root_of(manifest)):
+            with contextlib.suppress(FileNotFoundError):
+                number = os.stat(name, dir_fd=handle, follow_symlinks=False).st_ino
+                if number in wanted:
+                    found.setdefault((manifest.image, manifest.version), set()).add(number)
     return found

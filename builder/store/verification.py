@@ -87,6 +87,10 @@ def _boot_files(store: Store, manifest: Manifest, index: Index) -> Iterator[Find
 def _root(store: Store, manifest: Manifest, index: Index, *, deep: bool) -> Iterator[Finding]:
     is_writable = manifest.root.mode == "rw"
     root = store.root_of(manifest)
+    for path in (root, *root.parents[:2]):
+        if path.is_symlink():
+            yield Finding(Kind.FAULT, str(path), "is a link: nothing below it was looked at")
+            return
     if not root.is_dir():
         yield Finding(Kind.FAULT, f"{manifest.image} {manifest.version}", f"{root} is missing")
         return

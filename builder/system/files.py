@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import os
 import re
+import secrets
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
 from builder.errors import HostError
 
 _PIECE = 1 << 20
+_DEEPEST = 100  # levels that are entered to remove what is in them
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -132,7 +137,49 @@ def remove_tree(path: Path) -> None:
     mounted = mounts_below(path)
     if mounted:
         raise HostError(f"{path} is not removed: {', '.join(mounted)} is mounted in it", f"umount {mounted[-1]} first")
-    shutil.rmtree(path)
+    handle = os.open(path, _DIRECTORY)
+    try:
+        while os.listdir(handle):  # noqa: PTH208 - Path cannot list an open directory
+            _empty(handle, handle, 0)
+    finally:
+        os.close(handle)
+    path.rmdir()
+
+
+def _empty(directory: int, top: int, depth: int) -> None:
+    """Removes what is in an open directory; what lies too deep to be entered comes up to `top`, for the next time."""
+    with os.scandir(directory) as found:
+        entries = list(found)
+    for entry in entries:
+        if not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.name, dir_fd=directory)
+        elif depth == _DEEPEST:
+            os.rename(entry.name, f".tmp-{secrets.token_hex(16)}", src_dir_fd=directory, dst_dir_fd=top)
+        else:
+            below = os.open(entry.name, _DIRECTORY, dir_fd=directory)
+            try:
+                _empty(below, top, depth + 1)
+            finally:
+                os.close(below)
+            os.rmdir(entry.name, dir_fd=directory)
+
+
+def open_file(name: str, directory: int) -> int:
+    """Opens a plain file in an open directory for reading, and nothing else; OSError where it is none.
+
+    Opening is an act: a pipe waits for a writer, a tape rewinds, a watchdog begins to count.
+    """
+    return reopen_file(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory), name)
+
+
+def reopen_file(handle: int, name: str) -> int:
+    """The plain file of an O_PATH descriptor, which is closed, open for reading; OSError where it is none."""
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "is no plain file", name)
+        return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(handle)
 
 
 def free_bytes(path: Path) -> int:

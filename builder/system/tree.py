@@ -15,10 +15,11 @@ import posixpath
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from builder.errors import InputError
 from builder.model.entry import TreeEntry, TreeFile
-from builder.system.files import remove_tree
+from builder.system.files import remove_tree, reopen_file
 
 _SYS_OPENAT2 = 437  # the same number on every architecture
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
@@ -78,21 +79,22 @@ class Tree:
         finally:
             os.close(handle)
 
-    def read(self, path: str) -> bytes | None:
-        """The content of a regular file, or None where there is none."""
-        try:
-            fd = self._open(path, os.O_RDONLY | os.O_NONBLOCK)
-        except FileNotFoundError:
+    def read(self, path: str, most: int = -1) -> bytes | None:
+        """The content of a plain file, or its first `most` bytes; None where there is no such file."""
+        file = self.open(path)
+        if file is None:
             return None
+        with file:
+            return file.read(most)
+
+    def open(self, path: str) -> BinaryIO | None:
+        """A plain file to read; None where there is no such file."""
+        try:
+            return open(reopen_file(self._open(path, os.O_PATH), path), "rb")
         except OSError as error:
-            if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
                 return None
             raise
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            return None
-        with open(fd, "rb") as file:
-            return file.read()
 
     def exists(self, path: str) -> bool:
         """Whether `path` names something, following links as the booted machine would."""

@@ -88,7 +88,9 @@ class Client:
         self.sent = Meter(options.progress, "sent")
         self._origin = origin_of(base)
         self._options = options
-        self._secrets = [value for _, value in options.headers] + list(login.secrets if login else ())
+        # the whole value and, of `Bearer TOKEN`, the token
+        values = [text for _, value in options.headers for text in (value, value.rpartition(" ")[2])]
+        self._secrets = [*values, *(login.secrets if login else ())]
         first = login.basic if login is not None and preset else None
         self._authority = Authority(login, self._ask_token, first, scope)
         self._local = threading.local()

@@ -41,9 +41,13 @@ class Kept:
             self._make()
             try:
                 handle, name = tempfile.mkstemp(dir=self.directory, prefix=".tmp-")
-                with open(handle, "wb") as file:
-                    file.write(data)
-                Path(name).replace(self.directory / sha256)
+                try:
+                    with open(handle, "wb") as file:
+                        file.write(data)
+                    Path(name).replace(self.directory / sha256)
+                except BaseException:
+                    Path(name).unlink(missing_ok=True)
+                    raise
             except FileNotFoundError:
                 pass  # another process that was through with this version cleared the directory
 

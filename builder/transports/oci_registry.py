@@ -93,7 +93,9 @@ class Registry:
         """All tags, sorted; () where there is no such repository."""
         found: list[str] = []
         path = "tags/list"
-        while path:
+        seen = {""}
+        while path not in seen:  # a list may lead back to itself
+            seen.add(path)
             status, headers, body = self._call("GET", path)
             if status != 200:
                 break

@@ -22,6 +22,7 @@ from builder.model.index import Frame
 from builder.model.manifest import INDEX, ROOTFS, Artifact, Manifest
 from builder.system.source import Source
 from builder.system.unpack import read_index
+from builder.transports.addresses import plain_address
 from builder.transports.base import Options
 from builder.transports.client import Answer, Client
 from builder.transports.faults import TRY_LATER
@@ -249,7 +250,7 @@ def _take(answer: Answer, position: int, frames: Sequence[Frame]) -> Iterator[tu
                 position += skip
             piece = next(pieces, None)
             if piece is None:
-                raise BrokenTransferError(f"{answer.url}: ended early", TRY_LATER)
+                raise BrokenTransferError(f"{plain_address(answer.url)}: ended early", TRY_LATER)
             data += piece
         start = frame.offset - position
         content = bytes(data[start : start + frame.size])

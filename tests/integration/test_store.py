@@ -288,6 +288,22 @@ def test_a_faulty_site_leaves_everything_as_it_was(place: Path, site: str) -> No
     assert snapshot(place.parent) == before
 
 
+@pytest.mark.parametrize("server", ["nfs1", "192.168.1.1 rw", "192.168.1.1\nDEFAULT other", "::1", ""])
+def test_what_is_no_address_gets_into_no_menu(place: Path, server: str) -> None:
+    deployed(place, version("1"))
+    before = snapshot(place)
+    with pytest.raises(InputError, match="no IPv4 address"):
+        deployed(place, version("2"), server=server)
+    assert snapshot(place) == before
+
+
+@pytest.mark.parametrize("name", ["my store", "line\nbreak", "comma,", "stör"])
+def test_a_path_that_no_menu_can_name_is_refused(place: Path, name: str) -> None:
+    with pytest.raises(InputError, match="no plain absolute path"):
+        deployed(place.parent / name, version("1"))
+    assert not (place.parent / name).exists()
+
+
 @pytest.mark.parametrize(
     "image", ["current", "generations", "grub", "ipxe", "pxelinux.cfg", "pxelinux.0", "ldlinux.c32"]
 )

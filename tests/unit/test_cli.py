@@ -193,3 +193,14 @@ def test_events_go_to_a_file_and_errors_to_people(tmp_path: Path) -> None:
     assert result.stderr.startswith("error: ")
     result = run_diskless("build", tmp_path / "none.yml", "--events", tmp_path / "no" / "events")
     assert (result.returncode, "--events" in result.stderr) == (2, True)
+
+
+def test_the_root_directory_is_no_version(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, errors = run_command(capsys, "boot", "/")
+    assert status == 2
+    assert "is no version of an image" in errors
+
+
+def test_what_was_written_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, errors = run_command(capsys, "status", "--to", "/nowhere/\x1b[31m\udcff")
+    assert "/nowhere/\\x1b[31m\\udcff holds no store" in errors
