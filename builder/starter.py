@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import InputError
+from builder.model.checks_site import site_contradictions
 from builder.model.recipe import DistributionName
+from builder.model.site import Site
+from builder.model.syntax import INTERFACE_NAME
 from builder.render.starter import Answers, recipe_text, site_text
 from builder.system.files import write_atomic
 from builder.system.host import os_release
@@ -65,7 +68,11 @@ def read_ssh_key(path: Path) -> str:
 
 
 def write_start(directory: Path, answers: Answers, *, force: bool) -> tuple[Path, Path]:
-    """Writes IMAGE.yml and site.yml and returns their paths; InputError where one is there, unless `force`."""
+    """Writes IMAGE.yml and site.yml and returns their paths; InputError where one is there, unless `force`.
+
+    InputError, too, for answers that make no site.
+    """
+    _check(answers)
     texts = {directory / f"{answers.image}.yml": recipe_text(answers), directory / SITE: site_text(answers)}
     there = [str(path) for path in texts if os.path.lexists(path)]
     if there and not force:
@@ -75,6 +82,23 @@ def write_start(directory: Path, answers: Answers, *, force: bool) -> tuple[Path
         write_atomic(path, text.encode())
     recipe, site = texts
     return recipe, site
+
+
+def _check(answers: Answers) -> None:
+    if f"{answers.image}.yml" == SITE:
+        raise InputError(f"an image's recipe cannot be {SITE}: that is the site's", "choose another --image")
+    if answers.interface is not None and not INTERFACE_NAME.accepts(answers.interface):
+        hint = INTERFACE_NAME.hint(answers.interface)
+        raise InputError(f"{answers.interface!r} is no {INTERFACE_NAME.name}", hint)
+    site = Site(
+        server=str(answers.server.ip),
+        subnet=str(answers.server.network),
+        interface=answers.interface,
+        router=answers.router,
+        nameservers=answers.nameservers,
+    )
+    for fault in site_contradictions(site):
+        raise InputError(fault.message, fault.hint)
 
 
 def _home() -> Path:

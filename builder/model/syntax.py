@@ -241,7 +241,8 @@ MountOption = Annotated[
 ]
 NfsOption = Annotated[str, Syntax("NFS option", r"[a-z_]+(=[A-Za-z0-9.:_-]+)?", "rsize=16384")]
 Address = Annotated[str, Syntax("IP address", r"[0-9a-fA-F.:]+", "192.168.1.1", ipaddress.ip_address)]
-InterfaceName = Annotated[str, Syntax("network interface", r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,15}", "eth0")]
+INTERFACE_NAME = Syntax("network interface", r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,15}", "eth0")
+InterfaceName = Annotated[str, INTERFACE_NAME]
 DomainName = Annotated[str, Syntax("domain", r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", "lab.example.org")]
 ModuleName = Annotated[str, Syntax("kernel module", r"[A-Za-z0-9_-]+[?!]?", "nfsv3")]
 KernelArgument = Annotated[

@@ -12,6 +12,7 @@ from pathlib import Path
 
 _SIOCGIFADDR, _SIOCGIFNETMASK = 0x8915, 0x891B  # netdevice(7)
 _ROUTE_UP, _ROUTE_GATEWAY = 0x1, 0x2  # route.h
+_MOST_NAMESERVERS = 3  # MAXNS, resolv.conf(5)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def interface_address(name: str) -> ipaddress.IPv4Interface | None:
 
 
 def nameservers(path: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:
-    """The name servers of resolv.conf(5) that others can ask too: none on this host itself."""
+    """The name servers of resolv.conf(5) that others can ask too, none on this host: the three that count."""
     found = []
     with contextlib.suppress(OSError):
         for line in path.read_text("utf-8", "replace").splitlines():
@@ -55,4 +56,4 @@ def nameservers(path: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:
                 with contextlib.suppress(ValueError):
                     address = ipaddress.IPv4Address(words[1])
                     found += [] if address.is_loopback else [str(address)]
-    return tuple(found)
+    return tuple(dict.fromkeys(found))[:_MOST_NAMESERVERS]

@@ -83,6 +83,11 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ((*NETWORK, "--image", "No Name"), "'No Name' is no image name"),
         ((*NETWORK, "--ssh-key", "/etc/hostname"), "/etc/hostname is no public ssh key"),
         (("--server", "10.0.0.1", "--subnet", "10.0.0.0/30", "--dhcp"), "no room"),
+        ((*NETWORK, "--image", "site"), "an image's recipe cannot be site.yml"),
+        ((*NETWORK, "--interface", "eth0\nserver: 10.0.0.9"), "is no network interface"),
+        ((*NETWORK, "--interface", "lo"), "no client is on lo"),
+        (("--server", "10.0.0.0", "--subnet", "10.0.0.0/24"), "is the first or the last address"),
+        (("--server", "127.0.0.1", "--subnet", "127.0.0.0/24"), "no client reaches 127.0.0.1"),
     ],
 )
 def test_a_wrong_option_is_named(
@@ -133,3 +138,9 @@ def test_name_servers_of_this_host_alone_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "resolv.conf").write_text("# x\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nnameserver fe80::1\n")
     assert network.nameservers(tmp_path / "resolv.conf") == ("9.9.9.9",)
     assert network.nameservers(tmp_path / "none") == ()
+
+
+def test_no_more_name_servers_than_resolvers_read_and_each_once(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("".join(f"nameserver 10.0.0.{number}\n" for number in (1, 1, 2, 3, 4)), encoding="ascii")
+    assert network.nameservers(path) == ("10.0.0.1", "10.0.0.2", "10.0.0.3")
