@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builder.errors import AuditError, InputError, TransferError
 from builder.model.manifest import MANIFEST, Manifest
-from builder.system.files import remove_tree, sha256_of, swap_symlink, sync_directory, write_atomic
+from builder.system.files import remove_tree, sha256_of, swap_symlink, sync_directory, sync_filesystem, write_atomic
 from builder.system.source import SIGNATURE, DirectorySource, Source
 from builder.system.versions import read_manifest
 from builder.transports.base import Options, Pushed, Transport
@@ -81,7 +81,7 @@ def _publish(pieces: Sequence[Piece], draft: Path, target: Path) -> None:
         shutil.copyfile(piece.part.path, copy)
         if sha256_of(copy) != piece.sha256:
             raise TransferError(f"{copy} is not what was written", "see dmesg: the disk may be failing")
-    sync_directory(draft)
+    sync_filesystem(draft)
     draft.rename(target)
     sync_directory(target.parent)
 
