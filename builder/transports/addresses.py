@@ -10,7 +10,11 @@ from builder.errors import InputError
 
 def check_address(url: str, *, plain_http: bool) -> None:
     """InputError for an address with a login in it, or without TLS to another host unless that was asked for."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise InputError(f"this is no address of a web server: {error}", "https://HOST[:PORT]/PATH") from None
     if "@" in parts.netloc:
         raise InputError(
             f"the address of {parts.hostname} has a login in it, which others can see",

@@ -137,7 +137,7 @@ class Client:
             if response.status_code not in _REDIRECTS or "Location" not in response.headers:
                 return response
             response.close()
-            target = urljoin(url, response.headers["Location"])
+            target = _led_to(url, response.headers["Location"])
             if url.startswith("https:") and not target.startswith("https:"):
                 raise TransferError(
                     f"{plain_address(url)} leads to {plain_address(target)}, without TLS", "ask who runs the server"
@@ -219,6 +219,15 @@ class Client:
         for secret in self._secrets:
             error.message = error.message.replace(secret, "***")
         return error
+
+
+def _led_to(url: str, location: str) -> str:
+    try:
+        target = urljoin(url, location)
+        origin_of(target)
+    except ValueError:
+        raise TransferError(f"{plain_address(url)} leads to no address", "ask who runs the server") from None
+    return target
 
 
 class _CountedFile:

@@ -16,6 +16,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from builder.errors import AuditError, InputError
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Artifact, Manifest
 from builder.system.source import SIGNATURE, Source
+from builder.transports.addresses import check_address
 from builder.transports.base import Options, Pushed, Transport
 from builder.transports.client import Client
 from builder.transports.credentials import environment_login
@@ -33,6 +34,7 @@ class WebTransport(Transport):
     """Versions below one address."""
 
     def __init__(self, base: str, options: Options) -> None:
+        check_address(base, plain_http=options.plain_http)
         if urlsplit(base).query or urlsplit(base).fragment:
             raise InputError("the address has a query or fragment", "give what a server needs to know as --header")
         self._base = base if base.endswith("/") else f"{base}/"

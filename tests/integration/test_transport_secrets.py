@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.errors import DisklessError, TransferError
+from builder.errors import DisklessError, InputError, TransferError
 from builder.model.manifest import INDEX, ROOTFS
 from builder.system.unpack import read_index
 from builder.transports.base import Options
@@ -98,3 +98,18 @@ def test_a_list_of_tags_that_leads_to_itself_ends() -> None:
 
     with serving(Registry) as port, pytest.raises(TransferError, match="has no stable"):
         open_source(f"oci://127.0.0.1:{port}/lab:stable", Options(retries=Retries(attempts=1)))
+
+
+@pytest.mark.parametrize("address", ["http://[::1/", "http://127.0.0.1:99999/x", "oci://127.0.0.1:99999/lab"])
+def test_what_looks_like_an_address_and_is_none(address: str) -> None:
+    with pytest.raises(InputError, match="is no address of a web server"):
+        open_source(address, Options(retries=Retries(attempts=1)))
+
+
+def test_a_server_that_leads_to_no_address() -> None:
+    class Lost(Quiet):
+        def answer(self) -> tuple[int, dict[str, str], bytes]:
+            return 307, {"Location": "http://127.0.0.1:99999/"}, b""
+
+    with serving(Lost) as port, pytest.raises(TransferError, match="leads to no address"):
+        open_source(f"http://127.0.0.1:{port}/x/manifest.json", Options(retries=Retries(attempts=1)))
