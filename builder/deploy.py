@@ -80,6 +80,7 @@ def deploy(source: Source, root: Path, options: DeployOptions, progress: Progres
     """Brings a version into the store at `root` and lets clients boot it next; running clients are not disturbed."""
     with _opened(root, progress, create=True) as store:
         site = load_site_of(store, options.server)
+        _warn_of_another_server(store, options.server, progress)
         data = source.manifest()
         trust = options.trust or (Path(site.trust) if site.trust else None)
         if trust is not None:
@@ -123,6 +124,16 @@ def refresh(root: Path, image: str, kernel: str | None, progress: Progress) -> t
         if name == active:
             return None
         return activate(store, site, {image: name}, f"refresh {image} {name}"), name
+
+
+def refresh_menus(root: Path, progress: Progress) -> Generation | None:
+    """Writes the menus again, for what site.yml says now; None where they say it already."""
+    with _opened(root, progress) as store:
+        site = load_site_of(store, None)
+        before = require_active(store)
+        generation = activate(store, site, {}, "refresh the menus")
+        _warn_of_pins(store, site, generation, progress)
+        return generation if generation.number != before.number else None
 
 
 def prune(root: Path, options: PruneOptions, progress: Progress, *, dry_run: bool = False) -> list[Decision]:
@@ -196,6 +207,13 @@ def _prune_after(store: Store, site: Site, manifest: Manifest, options: DeployOp
 def _warn_of_pins(store: Store, site: Site, generation: Generation, progress: Progress) -> None:
     for mac in missing_pins(store, site, generation):
         progress.warn(f"{store.site_file} pins {mac} to a version that is not in the store: it boots as others do")
+
+
+def _warn_of_another_server(store: Store, server: str | None, progress: Progress) -> None:
+    if server is not None and store.site_file.exists():
+        written = load_site(store.site_file).server
+        if written != server:
+            progress.warn(f"{store.site_file} says server: {written}; --server {server} is for this deploy only")
 
 
 def _known(store: Store, image: str) -> str:

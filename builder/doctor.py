@@ -13,7 +13,6 @@ import zstandard
 
 from builder.bootlab import accelerator, dhcp, network
 from builder.bootlab.nfs import choose_nfs_server
-from builder.errors import InputError
 from builder.installers.registry import INSTALLERS
 from builder.loader import load_site
 from builder.model.finding import Finding, Level, fail, ok, warn
@@ -30,6 +29,7 @@ from builder.probes.server import (
     examine_tftp,
     read_boots,
 )
+from builder.store.activation import site_of
 from builder.store.layout import PXELINUX_DIRECTORY, Store, find_store
 from builder.system.host import os_release
 from builder.system.sandbox import TOOLS as SANDBOX_TOOLS
@@ -58,9 +58,8 @@ def examine_host(output: Path, cache: Path) -> list[Finding]:
 def examine_server(root: Path, seconds: float) -> list[Finding]:
     """The servers of the store at `root`, asked as clients ask; `seconds` to wait for answers to DHCP."""
     store = find_store(root)
-    if not store.site_file.exists():
-        raise InputError(f"{store.site_file} does not exist", "diskless init writes one, with this server's address")
-    site = load_site(store.site_file)
+    # where nobody wrote one, the address that the last deploy was given
+    site = site_of(store, None, load_site(store.site_file) if store.site_file.exists() else None)
     configurations = _configurations(store)
     boots = read_boots(configurations)
     return [

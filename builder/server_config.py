@@ -58,17 +58,15 @@ def find_site(root: Path, site_file: Path | None, server: str | None) -> Site:
     return site
 
 
-def choose_formats(site: Site, store: str, wanted: Sequence[Format] | None, *, install: bool) -> tuple[Format, ...]:
-    """The formats to render: what was asked for, all that fit, or what one server needs to be installed.
+def choose_formats(site: Site, store: str, wanted: Sequence[Format] | None) -> tuple[Format, ...]:
+    """The formats to render: what was asked for, or what one server needs: dnsmasq, an NFS server, nginx if it serves.
 
     InputError where the site lacks what a format needs.
     """
     possible = possible_formats(site, store)
-    if wanted is None and install:
+    if wanted is None:
         dhcp = Format.DNSMASQ if gives_addresses(site) else Format.DNSMASQ_PROXY
         return tuple(form for form in possible if form in (dhcp, _nfs(possible), Format.NGINX))
-    if wanted is None:
-        return possible
     for form in wanted:
         if form not in possible:
             raise InputError(f"format {form}: {_LACKS[form][0]}", _LACKS[form][1])

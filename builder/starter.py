@@ -67,6 +67,12 @@ def read_ssh_key(path: Path) -> str:
     return text
 
 
+def refuse_other_site(directory: Path, *, force: bool) -> None:
+    """InputError where a site file is there, unless `force`: before anything is asked."""
+    if os.path.lexists(directory / SITE) and not force:
+        raise InputError(f"there already: {directory / SITE}", "choose another directory, or --force")
+
+
 def write_start(directory: Path, answers: Answers, *, force: bool) -> tuple[Path, Path]:
     """Writes IMAGE.yml and site.yml and returns their paths; InputError where one is there, unless `force`.
 

@@ -7,17 +7,22 @@ from pathlib import Path
 import click
 
 from builder.cli.options import recipe_argument
-from builder.loader import load_recipe
+from builder.loader import load_recipe, load_site
 from builder.model.entry import TreeEntry, TreeFile
 from builder.render.accounts import describe_user
 from builder.render.image import enabled_services, image_cmdline, image_entries
+from builder.store.layout import SITE
 
 
 @click.command()
 @recipe_argument
 @click.option("--show", is_flag=True, help="Also print every file that a build would write.")
 def check(recipe: Path, show: bool) -> None:
-    """Check RECIPE without building it. Needs neither root nor network."""
+    """Check RECIPE, or a file called site.yml, without building. Needs neither root nor network."""
+    if recipe.name == SITE:
+        load_site(recipe)
+        click.echo(f"{recipe}: no fault found")
+        return
     recipe_file = load_recipe(recipe)
     if show:
         for entry in image_entries(recipe_file.recipe, recipe_file.sources):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import shlex
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +16,7 @@ from builder.errors import InputError
 from builder.model.recipe import DistributionName, RootMode
 from builder.model.syntax import IMAGE_NAME
 from builder.render.starter import Answers, address_range
-from builder.starter import SUITE, Surroundings, look_around, read_ssh_key, write_start
+from builder.starter import SUITE, Surroundings, look_around, read_ssh_key, refuse_other_site, write_start
 from builder.system.network import interface_address
 
 T = TypeVar("T")
@@ -49,10 +51,11 @@ def init(
 
     Asks for what no option says, with what was found here as the answer.
     """
+    refuse_other_site(directory, force=force)
     found = look_around()
     ask = _Asker(yes)
     name = DistributionName(distribution or ask("Distribution", _known(found), _distribution))
-    called = image or ask("Name of the image", f"{name.value}-nfs", _image)
+    called = image or ask("Name of the image", "lab", _image)
     shared = RootMode(mode or ask("Root: shared by many (overlay), or written to by one (rw)", "overlay", _mode))
     card = interface or ask("Network card of the clients' network", found.interface or "eth0", str)
     address = _server(ask, found, card, server, subnet)
@@ -78,6 +81,7 @@ def init(
     click.echo(f"{recipe}\n{site}")
     hint = "" if answers.ssh_key else f"Nobody can log in yet: put your public ssh key into {recipe}.\n"
     click.echo(f"{hint}next: diskless build {shlex.quote(str(recipe))}", err=True)
+    click.echo(f"before a deploy to DIR: cp {shlex.quote(str(site))} DIR/", err=True)
 
 
 class _Asker:
@@ -89,10 +93,25 @@ class _Asker:
     def __call__(self, question: str, default: str, convert: Callable[[str], T]) -> T:
         if self._yes:
             return convert(default)
-        return click.prompt(question, default=default, value_proc=_prompted(convert), err=True)
+        with _answered():
+            return click.prompt(question, default=default, value_proc=_prompted(convert), err=True)
 
     def yes_or_no(self, question: str, *, default: bool) -> bool:
-        return default if self._yes else click.confirm(question, default=default, err=True)
+        with _answered():
+            return default if self._yes else click.confirm(question, default=default, err=True)
+
+
+@contextlib.contextmanager
+def _answered() -> Iterator[None]:
+    """The end of the input is no interruption: nobody is there to ask."""
+    try:
+        yield
+    except click.Abort as error:
+        if sys.stdin.isatty():
+            raise
+        raise InputError(
+            "there is nobody to ask", "--yes takes what is found on this host; options say the rest"
+        ) from error
 
 
 def _prompted(convert: Callable[[str], T]) -> Callable[[str], T]:

@@ -10,7 +10,8 @@ import click
 
 from builder.cli.options import json_option, store_option
 from builder.errors import InputError
-from builder.render.server_files import Format
+from builder.model.site import Site
+from builder.render.server_files import Format, possible_formats
 from builder.server_config import Installed, choose_formats, find_site, install_files, render_files
 from builder.store.layout import store_name
 
@@ -28,7 +29,7 @@ _ALL = "all"
     "formats",
     multiple=True,
     type=click.Choice([*(str(form) for form in Format), _ALL]),
-    help="The program to configure; can be repeated. Left out: all that fit; with --install: dnsmasq and exports.",
+    help="The program to configure; can be repeated. Left out: dnsmasq, exports, and nginx if site.yml has http_port.",
 )
 @click.option("--install", is_flag=True, help="Write the files to their places; what was there is kept beside them.")
 @click.option(
@@ -56,7 +57,7 @@ def server_config(
     """
     site = find_site(store, site_file, server)
     name = store_name(store)
-    files = render_files(site, name, choose_formats(site, name, _wanted(formats, install=install), install=install))
+    files = render_files(site, name, _chosen(site, name, formats, install=install))
     if install:
         installed = install_files(files, prefix)
         click.echo(json.dumps([vars(file) for file in installed], indent=1) if as_json else _describe(installed))
@@ -66,11 +67,13 @@ def server_config(
         click.echo("\n".join(file.text for file in files), nl=False)
 
 
-def _wanted(formats: Sequence[str], *, install: bool) -> list[Format] | None:
-    if _ALL in formats and install:
+def _chosen(site: Site, store: str, formats: Sequence[str], *, install: bool) -> tuple[Format, ...]:
+    if _ALL not in formats:
+        return choose_formats(site, store, [Format(name) for name in formats] or None)
+    if install:
         message = "--format all has every kind of DHCP, TFTP and NFS server; one of each can be installed"
         raise InputError(message, "leave --format out for dnsmasq and exports, or name the formats")
-    return [Format(name) for name in formats] if formats and _ALL not in formats else None
+    return possible_formats(site, store)
 
 
 def _describe(installed: Sequence[Installed]) -> str:

@@ -53,7 +53,7 @@ def recipe_text(answers: Answers) -> str:
     return body.format(
         image=answers.image,
         distribution=_distribution(answers),
-        files=_files(answers.ssh_key),
+        users=_users(answers.ssh_key),
         root=_ROOTS[answers.mode],
         hook="diskless" if answers.mode is RootMode.OVERLAY else "net",
         ip="ip=dhcp" if answers.mode is RootMode.OVERLAY else "ip=:::",
@@ -75,9 +75,13 @@ def site_text(answers: Answers) -> str:
         "# what clients are told besides",
         *([f"router: {answers.router}"] if answers.router else []),
         f"nameservers: [{', '.join(answers.nameservers)}]",
-        _SITE_MORE.format(example=server.network.network_address + min(10, server.network.num_addresses - 1)),
+        _SITE_MORE.format(image=answers.image, example=_example(server)),
     ]
     return "\n".join(lines)
+
+
+def _example(server: ipaddress.IPv4Interface) -> ipaddress.IPv4Address:
+    return server.network.network_address + min(10, server.network.num_addresses - 1)
 
 
 def _distribution(answers: Answers) -> str:
@@ -86,13 +90,13 @@ def _distribution(answers: Answers) -> str:
     return "{" + ", ".join(f"{key}: {value}" for key, value in pairs.items()) + "}"
 
 
-def _files(ssh_key: str | None) -> str:
-    """Who may log in; without a key, how to say it later."""
-    text = json.dumps(f"{ssh_key or 'ssh-ed25519 AAAA... you@example.org'}\n", ensure_ascii=False)
-    entry = f'  - {{path: /root/.ssh/authorized_keys, mode: "0600", text: {text}}}'
+def _users(ssh_key: str | None) -> str:
+    """Who may log in; without a key, how to say it later. Lines of `system`."""
+    text = json.dumps(ssh_key or "ssh-ed25519 AAAA... you@example.org", ensure_ascii=False)
+    entry = f"- {{name: root, ssh_keys: [{text}]}}"
     if ssh_key:
-        return f"# who may log in as root, with ssh\nfiles:\n{entry}"
-    return f"# nobody can log in yet: put your public ssh key (~/.ssh/id_*.pub) here\n# files:\n# {entry}"
+        return f"  users:                    # who may log in, with ssh\n    {entry}"
+    return f"  # nobody can log in yet: put your public ssh key (~/.ssh/id_*.pub) here\n  # users:\n  #   {entry}"
 
 
 def _dhcp(answers: Answers) -> list[str]:
@@ -149,8 +153,7 @@ system:
   timezone: UTC
   locale: C.UTF-8
   services: [ssh]           # units to enable besides what packages enable themselves
-
-{files}
+{users}
 
 filesystems:
   - {{source: none, target: /, type: none}}                                        # the root is mounted already
@@ -192,8 +195,7 @@ system:
   hostname: diskless        # clients usually get their own from DHCP
   services: [sshd, systemd-resolved]
   masked: [systemd-network-generator.service]   # ip= is for the initramfs only
-
-{files}
+{users}
 
 # The address that the machine booted with carries its root: the unit that is written keeps it.
 network: {{client: systemd-networkd}}
@@ -211,7 +213,7 @@ schema: 1
 
 _SITE_MORE = """
 # the image that unknown clients boot; left out: the first that was deployed
-# default: debian-nfs
+# default: {image}
 
 # clients that get an address, a name or an image of their own
 # clients:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from builder.errors import AuditError, InputError
@@ -10,6 +11,7 @@ from builder.model.manifest import MANIFEST, Manifest
 from builder.system.files import swap_symlink, sync_directory
 
 LATEST = "latest"
+_VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{8}")
 _HINT = "give OUTPUT/IMAGE/VERSION or OUTPUT/IMAGE/latest"
 
 
@@ -34,10 +36,11 @@ def find_latest(output: Path) -> Path:
 
 
 def find_version(target: str | None, output: Path) -> Path:
-    """A version's directory: `target` is its path or the name of an image below `output`; None as in find_latest."""
+    """A version's directory: `target` is its path, its name, or that of an image below `output`; None: find_latest."""
     if target is None:
         return find_latest(output)
-    for path in (Path(target), output / target / LATEST):
+    named = list(output.glob(f"*/{target}")) if _VERSION.fullmatch(target) else []
+    for path in (Path(target), Path(target) / LATEST, output / target / LATEST, *named[:1]):
         if (path / MANIFEST).is_file():
             return path.resolve()
     built = ", ".join(sorted(link.parent.name for link in output.glob(f"*/{LATEST}"))) or "none"

@@ -41,6 +41,9 @@ from tests.versions import RELEASE, make_version
 pytestmark = [needs_root, pytest.mark.root]
 
 
+MAC = "52:54:00:00:00:01"
+
+
 @pytest.fixture
 def place() -> Path:
     return new_place() / "store"
@@ -270,6 +273,27 @@ def test_a_pin_that_leads_nowhere_is_said(place: Path, capsys: pytest.CaptureFix
     status, _, errors = run_command(capsys, "deploy", str(version("1")), "--to", str(place), "-q")
     assert status == 0
     assert "pins 52:54:00:00:00:0d to a version that is not in the store" in errors
+
+
+def test_menus_take_what_the_site_says_now(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deployed(place, version("1"))
+    assert "already" in run_command(capsys, "refresh", "--to", str(place))[1]
+    pin = f'{{mac: "{MAC}", name: desk, image: lab}}'
+    (place / "site.yml").write_text(f"server: 192.168.1.7\ncmdline: [quiet]\nclients: [{pin}]\n", encoding="ascii")
+    status, output, _ = run_command(capsys, "refresh", "--to", str(place))
+    assert (status, output) == (0, "menus: generation 2; clients boot it next\n")
+    assert "nfsroot=192.168.1.7:" in menu(place)
+    assert menu(place, "01-52-54-00-00-00-01").count(" quiet") == menu(place).count(" quiet") > 0
+    assert "already" in run_command(capsys, "refresh", "--to", str(place))[1]
+
+
+def test_an_address_that_the_site_contradicts_is_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place.mkdir(exist_ok=True)
+    (place / "site.yml").write_text("server: 192.168.1.7\n", encoding="ascii")
+    arguments = ("deploy", str(version("1")), "--to", str(place), "--server", "192.168.1.8")
+    status, _, errors = run_command(capsys, *arguments)
+    assert status == 0
+    assert "says server: 192.168.1.7; --server 192.168.1.8 is for this deploy only" in errors
 
 
 @pytest.mark.parametrize(

@@ -108,13 +108,21 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-def test_the_site_of_the_store_is_printed_whole(run: Run, tmp_path: Path) -> None:
+def test_what_one_server_needs_is_printed(run: Run) -> None:
     status, output, message = run()
+    assert (status, message) == (0, "")
+    assert "# /etc/dnsmasq.d/diskless.conf - " in output
+    assert "# /etc/exports.d/diskless.exports - " in output
+    assert "dhcpd" not in output
+    assert "xinetd" not in output
+
+
+def test_the_site_of_the_store_is_printed_whole(run: Run, tmp_path: Path) -> None:
+    status, output, message = run("--format", "all")
     assert (status, message) == (0, "")
     for path in ("/etc/dnsmasq.d/diskless.conf", "/etc/dhcp/diskless.conf", "/etc/exports.d/diskless.exports"):
         assert f"# {path} - " in output
     assert f"tftp-root={tmp_path}/store/boot" in output
-    assert run("--format", "all")[1] == output
     exports = run("--format", "exports")[1]
     assert exports in output
     assert "dnsmasq" not in exports

@@ -32,9 +32,7 @@ def test_every_first_recipe_is_good(
     (tmp_path / "lab.yml").write_text(recipe_text(answers), encoding="utf-8")
     recipe = load_recipe(tmp_path / "lab.yml").recipe
     assert (recipe.distribution.name, recipe.root.mode) == (distribution, mode)
-    assert [file.text for file in recipe.files if file.path.endswith("authorized_keys")] == (
-        [f"{key}\n"] if key else []
-    )
+    assert [(user.name, user.ssh_keys) for user in recipe.system.users] == ([("root", (key,))] if key else [])
 
 
 @pytest.mark.parametrize("distribution", [name.value for name in DistributionName])
@@ -46,7 +44,8 @@ def test_init_asks_nothing_with_yes(distribution: str, dhcp: str, tmp_path: Path
     assert result.returncode == 0, result.stderr
     recipe, site = map(Path, result.stdout.splitlines())
     assert run_diskless("check", recipe).returncode == 0
-    assert result.stderr == f"next: diskless build {recipe}\n"
+    assert run_diskless("check", site).returncode == 0
+    assert result.stderr == f"next: diskless build {recipe}\nbefore a deploy to DIR: cp {site} DIR/\n"
     values = check_site(site)
     assert (values["server"], values["subnet"], values["interface"]) == ("192.168.7.1", "192.168.7.0/24", "eth1")
     assert values.get("dhcp") == (
@@ -64,6 +63,13 @@ def test_the_dialogue_asks_again_for_a_wrong_answer(tmp_path: Path) -> None:
     assert result.stdout == f"{tmp_path}/kiosk.yml\n{tmp_path}/site.yml\n"
     assert check_site(tmp_path / "site.yml")["dhcp"] == {"first": "10.0.100.0", "last": "10.0.199.0", "lease": "12h"}
     assert "Nobody can log in yet" in result.stderr
+
+
+def test_without_anybody_to_ask_it_says_so(tmp_path: Path) -> None:
+    result = run_diskless("init", tmp_path)
+    assert result.returncode == 2
+    assert "error: there is nobody to ask" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
