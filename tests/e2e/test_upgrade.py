@@ -81,7 +81,7 @@ def serving(first: Path) -> Iterator[Server]:
     logs = scratch() / "upgrade-lab"
     root.mkdir()
     logs.mkdir()
-    with Lab(logs, LabSettings(patience=Patience(login=600, check=400))) as lab:
+    with Lab(logs, LabSettings(patience=Patience(login=600, check=400, power_off=400))) as lab:
         site = lab_site(lab, Store(root))
         words = ", ".join(f'"{word}"' for word in site.cmdline)
         (root / "site.yml").write_text(
@@ -140,7 +140,7 @@ def test_an_upgrade_under_a_running_client() -> None:
             inside(guest, "echo 3 > /proc/sys/vm/drop_caches")
             assert inside(guest, READ_ALL) == before
             assert inside(guest, "cat /etc/motd") == "version 1"
-            log = inside(guest, "pkill -f 'while fin[d]'; cat /run/read.log")
+            log = inside(guest, "cat /run/read.log; pkill -f 'while fin[d]'; pkill md5sum; sleep 1")
             assert "Stale" not in log
             assert "No such file" not in log
             assert {line for line in log.splitlines() if line} <= {before}
