@@ -359,6 +359,7 @@ def test_nothing_is_left_when_the_outer_process_is_killed(number: signal.Signals
     ) as process:
         try:
             assert process.stdout is not None
+            assert process.stdout.readline().startswith("$ sh -c")  # what runs is said first
             assert process.stdout.readline() == "started\n"
             assert wait_for(lambda: len(processes_with(f"sleep {mark}")) >= 2)
             process.send_signal(number)
