@@ -61,10 +61,10 @@ def mode_of(path: Path) -> int:
 def test_layout_and_modes_whatever_the_umask(place: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        deployed(place, version("1"), version("2"), version("1", image="work", mode="rw"))
+        deployed(place, version("1"), version("2"), version("1", image="desk", mode="rw"))
     finally:
         os.umask(before)
-    one, work = name_of(version("1")), name_of(version("1", image="work", mode="rw"))
+    one, work = name_of(version("1")), name_of(version("1", image="desk", mode="rw"))
     modes = {
         "": 0o755,
         "versions": 0o700,
@@ -92,17 +92,17 @@ def test_layout_and_modes_whatever_the_umask(place: Path, umask: int) -> None:
         f"versions/lab/{one}/root/etc/shadow": 0o640,
         f"versions/lab/{one}/root/tmp": 0o1777,
         f"versions/lab/{one}/root/usr/bin/su": 0o4755,
-        "writable/work": 0o755,
-        f"writable/work/{work}": 0o755,
-        f"writable/work/{work}/root": 0o755,
-        f"versions/work/{work}/boot": 0o755,
+        "writable/desk": 0o755,
+        f"writable/desk/{work}": 0o755,
+        f"writable/desk/{work}/root": 0o755,
+        f"versions/desk/{work}/boot": 0o755,
     }
     assert {path: oct(mode_of(place / path)) for path in modes} == {path: oct(mode) for path, mode in modes.items()}
-    assert not (place / f"versions/work/{work}/root").exists()
+    assert not (place / f"versions/desk/{work}/root").exists()
     assert (place / "boot/pxelinux.cfg").readlink() == Path("current/pxelinux.cfg")
     assert (place / "boot/current").readlink() == Path("generations/000003")
     assert (place / "current/lab").resolve() == place / f"versions/lab/{name_of(version('2'))}/root"
-    assert (place / "current/work").resolve() == place / f"writable/work/{work}/root"
+    assert (place / "current/desk").resolve() == place / f"writable/desk/{work}/root"
     assert faults(place) == []
 
 
@@ -115,7 +115,7 @@ def test_boot_files_are_links_to_the_versions(place: Path) -> None:
 
 
 def test_no_link_below_boot_leads_out_of_it(place: Path) -> None:
-    deployed(place, version("1"), version("2"), version("1", image="work", mode="rw"))
+    deployed(place, version("1"), version("2"), version("1", image="desk", mode="rw"))
     links = [path for path in (place / "boot").rglob("*") if path.is_symlink()]
     assert {path.name for path in links} == {"current", "pxelinux.cfg"}
     assert all(path.resolve().is_relative_to(place / "boot") for path in links)
@@ -209,15 +209,15 @@ def test_a_version_that_is_only_brought_in(place: Path) -> None:
 
 
 def test_several_images_do_not_touch_each_other(place: Path) -> None:
-    work = [version(number, image="work", mode="rw") for number in "12"]
+    work = [version(number, image="desk", mode="rw") for number in "12"]
     deployed(place, version("1"), work[0])
     before = snapshot(place / "versions/lab"), snapshot(place / "boot/lab")
     deployed(place, work[1])
     assert (snapshot(place / "versions/lab"), snapshot(place / "boot/lab")) == before
-    assert (active(place, "lab"), active(place, "work")) == (name_of(version("1")), name_of(work[1]))
+    assert (active(place, "lab"), active(place, "desk")) == (name_of(version("1")), name_of(work[1]))
     # unknown clients boot what was there first
     assert f"DEFAULT lab/{name_of(version('1'))}\n" in menu(place)
-    assert rollback(place, None, None, quiet()).active == {"lab": name_of(version("1")), "work": name_of(work[0])}
+    assert rollback(place, None, None, quiet()).active == {"lab": name_of(version("1")), "desk": name_of(work[0])}
     with pytest.raises(InputError, match="no other version of lab was active before"):
         rollback(place, "lab", None, quiet())
 
@@ -242,7 +242,7 @@ SITE = f"""\
 server: {SERVER}
 path: /srv/lab
 nfs_options: [nolock]
-default: work
+default: desk
 menu_seconds: 3
 cmdline: [console=ttyS0, quiet]
 clients:
@@ -256,7 +256,7 @@ clients:
 def test_menus(place: Path) -> None:
     place.mkdir()
     (place / "site.yml").write_text(SITE.replace("VERSION", name_of(version("1"))), encoding="ascii")
-    deployed(place, version("1"), version("2"), version("1", image="work", mode="rw"), server=None)
+    deployed(place, version("1"), version("2"), version("1", image="desk", mode="rw"), server=None)
     directory = place / "boot/pxelinux.cfg"
     assert sorted(path.name for path in directory.iterdir()) == [
         "01-52-54-00-00-00-0a",
@@ -380,7 +380,7 @@ def test_a_missing_loader_brings_all_of_them_since_they_must_match(place: Path) 
 
 
 def test_keep_prunes_the_image_that_is_deployed(place: Path) -> None:
-    deployed(place, version("1"), version("1", image="work", mode="rw"), version("2"))
+    deployed(place, version("1"), version("1", image="desk", mode="rw"), version("2"))
     (third,) = deployed(place, version("3"), keep=1)
     # it was booted a moment ago
     assert [decision.refused for decision in third.pruned] == [False, True, True]
@@ -414,9 +414,9 @@ def test_a_deploy_says_that_it_waits(place: Path) -> None:
 
 
 def test_what_clients_changed_is_listed_and_kept(place: Path) -> None:
-    one, two = (version(number, image="work", mode="rw") for number in "12")
+    one, two = (version(number, image="desk", mode="rw") for number in "12")
     deployed(place, one)
-    root = place / "writable/work" / name_of(one) / "root"
+    root = place / "writable/desk" / name_of(one) / "root"
     (root / "etc/hostname").write_text("changed\n", encoding="ascii")
     (root / "etc/empty").unlink()
     (root / "home").mkdir()
@@ -429,14 +429,14 @@ def test_what_clients_changed_is_listed_and_kept(place: Path) -> None:
     assert lines[1].startswith("~ /etc/hostname: 8 bytes, were 5")
     assert lines[2:] == ["+ /home"]
     assert snapshot(root) == before
-    rollback(place, "work", None, quiet())
+    rollback(place, "desk", None, quiet())
     assert snapshot(root) == before
 
 
 def test_a_client_may_write_while_its_root_is_compared(place: Path) -> None:
-    one, two = (version(number, image="work", mode="rw") for number in "12")
+    one, two = (version(number, image="desk", mode="rw") for number in "12")
     deployed(place, one)
-    root = place / "writable/work" / name_of(one) / "root"
+    root = place / "writable/desk" / name_of(one) / "root"
     ended = threading.Event()
 
     def churn() -> None:
@@ -458,10 +458,10 @@ def test_a_client_may_write_while_its_root_is_compared(place: Path) -> None:
 
 
 def test_a_store_with_a_version_removed_by_hand_goes_on(place: Path) -> None:
-    deployed(place, version("1"), version("1", image="work", mode="rw"))
+    deployed(place, version("1"), version("1", image="desk", mode="rw"))
     shutil.rmtree(place / "versions/lab")
-    deployed(place, version("2", image="work", mode="rw"))
-    assert {image for image, _ in named(place)} == {"work"}
+    deployed(place, version("2", image="desk", mode="rw"))
+    assert {image for image, _ in named(place)} == {"desk"}
     assert (faults(place), unreferenced(place)) == ([], [])
 
 
