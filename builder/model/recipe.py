@@ -99,7 +99,7 @@ class Init(enum.StrEnum):
 
 
 class Drivers(enum.StrEnum):
-    """Which network drivers the initramfs carries (MODULES= of initramfs.conf(5))."""
+    """Which network drivers the initramfs carries: what MODULES= of initramfs.conf(5) means by these words."""
 
     NETBOOT = "netboot"
     LIST = "list"

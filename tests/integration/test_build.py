@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from builder.model.manifest import ROOTFS, Manifest
+from builder.system.cpio import initramfs_names
 from builder.system.members import read_members
 from builder.system.unpack import read_index
 from tests.images import (
@@ -127,6 +128,22 @@ def test_capabilities_are_kept_and_listed() -> None:
     assert manifest().capabilities == ("/usr/bin/ping",)
     result = subprocess.run(["getcap", unpacked() / "usr/bin/ping"], check=True, capture_output=True, encoding="utf-8")
     assert "cap_net_raw" in result.stdout
+
+
+@pytest.mark.full
+def test_the_initramfs_holds_what_initramfs_tools_would_choose() -> None:
+    """Our hook against MODULES=netboot of mkinitramfs itself."""
+    tree, kernel = unpacked(), manifest().kernel
+    own, theirs = tree / "etc/initramfs-tools", tree / "tmp/initramfs-tools"
+    shutil.copytree(own, theirs)
+    (theirs / "hooks/diskless-drivers").unlink()
+    config = theirs / "conf.d/diskless.conf"
+    config.write_text(config.read_text("ascii").replace("MODULES=list", "MODULES=netboot"), "ascii")
+    make = f"mkinitramfs -d /tmp/initramfs-tools -o /tmp/image {kernel}"
+    subprocess.run(
+        ["unshare", "--mount", "sh", "-euc", f"mount --bind /dev {tree}/dev; exec chroot {tree} {make}"], check=True
+    )
+    assert initramfs_names(tree / "tmp/image") == initramfs_names(tree / f"boot/initrd.img-{kernel}")
 
 
 def test_another_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:

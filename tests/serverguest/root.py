@@ -68,7 +68,7 @@ def _server_version() -> Path:
         packages=list(_PACKAGES),
         system={"hostname": "server"},
         network={"client": "none", "nameservers": [ADDRESS]},
-        initramfs={"generator": "initramfs-tools", "drivers": "list"},
+        initramfs={"generator": "initramfs-tools", "drivers": "list", "modules": ["virtio_net", "nfsv3", "nfs"]},
     )
 
 
