@@ -6,6 +6,7 @@ in error messages. A value that passes cannot break the file it is written into.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import datetime
 import ipaddress
@@ -58,9 +59,11 @@ def _stays_inside(path: str) -> None:
         raise ValueError(path)
 
 
-def _stays_inside_unless_key(text: str) -> None:
+def _is_whole_key_or_stays_inside(text: str) -> None:
     if " " not in text:
         _stays_inside(text)
+    elif not has_whole_ssh_key(text):
+        raise ValueError(text)
 
 
 def _is_plain(path: str) -> None:
@@ -154,14 +157,35 @@ PasswordHash = Annotated[
 ]
 _KEY_TYPES = r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
 SSH_KEY = re.compile(rf"{_KEY_TYPES} [A-Za-z0-9+/]+={{0,3}}( {_LINE})?")
+
+
+def has_whole_ssh_key(line: str) -> bool:
+    """Whether a line of authorized_keys has a key that nobody cut off: its kind and further fields, RFC 4253 6.6."""
+    found = SSH_KEY.search(line)
+    if found is None:
+        return False
+    try:
+        rest = base64.b64decode(found[0].split(" ")[1], validate=True)
+    except ValueError:
+        return False
+    fields = []
+    while rest:
+        end = 4 + int.from_bytes(rest[:4], "big")
+        if len(rest) < end:
+            return False
+        fields.append(rest[4:end])
+        rest = rest[end:]
+    return len(fields) > 1 and fields[0] == found[1].encode()
+
+
 SshKey = Annotated[
     str,
     Syntax(
-        "ssh public key, nor the path of a file of them beside the recipe",
+        "ssh public key or path of a file of them beside the recipe",
         rf"{SSH_KEY.pattern}|(?![/-]|{_KEY_TYPES}\Z)[^\s\x00-\x1f\x7f-\x9f\u2028\u2029]+",
         "files/admin.pub",
-        _stays_inside_unless_key,
-        remedy="write the line of a .pub file (ssh-ed25519 AAAA... name), or its path, such as files/admin.pub",
+        _is_whole_key_or_stays_inside,
+        remedy="write the whole line of a .pub file (ssh-ed25519 AAAA... name), or its path, such as files/admin.pub",
     ),
 ]
 ShellPath = Annotated[

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from builder.model.fault import Fault, Place
 from builder.model.recipe import DebianDistribution, Recipe
-from builder.model.syntax import SSH_KEY
+from builder.model.syntax import SSH_KEY, has_whole_ssh_key
 
 _PROGRAM = (b"#!", b"\x7fELF")
 
@@ -92,10 +92,10 @@ def _key_faults(name: str, content: bytes, place: Place) -> Iterator[Fault]:
         yield Fault(place, f"'{name}' holds no key", "copy a .pub file there, as ssh-keygen makes them")
     else:
         for line in lines:
-            if SSH_KEY.search(line) is None:
+            if not has_whole_ssh_key(line):
                 yield Fault(
                     place,
-                    f"'{name}' has a line that is no ssh public key",
+                    f"'{name}' has a line that is no whole ssh public key",
                     "each line of it is one key: ssh-ed25519 AAAA... name",
                 )
                 break

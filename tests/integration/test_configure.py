@@ -18,7 +18,7 @@ pytestmark = [needs_root, needs_tool("unshare", "setpriv"), pytest.mark.root]
 EPOCH = 20000 * 86400
 NOBODY = {"client": "none", "nameservers": ["192.168.1.1"]}
 UNITS = ("rpcbind.service", "rpcbind.socket", "getty@.service", "systemd-resolved.service")
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 admin"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDah5vxWpLY64+CQh5jUQ5xnc5WSNklYenijjkkllyfT admin"
 
 
 @pytest.fixture

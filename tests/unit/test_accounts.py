@@ -101,7 +101,7 @@ def test_without_bash_it_is_sh() -> None:
 
 
 def test_authorized_keys_are_lines_and_the_lines_of_files() -> None:
-    line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 admin"
+    line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDah5vxWpLY64+CQh5jUQ5xnc5WSNklYenijjkkllyfT admin"
     user = User(name="root", ssh_keys=(line, "files/more.pub"))
     content = f'# more\r\n\n{line}\nfrom="10.0.0.*" ssh-rsa AAAA= two\n'.encode()
     assert authorized_keys(user, {"files/more.pub": content}) == (

@@ -245,7 +245,7 @@ def whole_recipe() -> dict[str, Any]:
     recipe["system"]["users"] = [
         {
             "name": "alice",
-            "ssh_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 alice"],
+            "ssh_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDah5vxWpLY64+CQh5jUQ5xnc5WSNklYenijjkkllyfT alice"],
             "password_hash": "$6$salt$" + "x" * 86,
             "uid": "1000",
             "groups": ["audio"],

@@ -54,7 +54,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "distribution": {**SUITE, "snapshot": "2026-11-01"},
         "system": {
             "users": [
-                {"name": "root", "ssh_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 admin"]},
+                {"name": "root", "ssh_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDah5vxWpLY64+CQh5jUQ5xnc5WSNklYenijjkkllyfT admin"]},
                 {"name": "alice", "password_hash": "$6$salt$" + "x" * 86, "groups": ["audio", "video"]},
             ]
         },

@@ -17,7 +17,7 @@ from tests.require import needs_root, needs_tool
 from tests.unit.command import run_command
 from tests.unit.test_schema import check_site
 
-KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8dPmN0 admin\'s "key" ü'
+KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDah5vxWpLY64+CQh5jUQ5xnc5WSNklYenijjkkllyfT admin\'s "key" ü'
 NETWORK = ("--server", "192.168.7.1", "--subnet", "192.168.7.0/24", "--interface", "eth1")
 
 
