@@ -150,7 +150,8 @@ def _store(store: Store, configurations: list[str]) -> Iterable[Finding]:
     if missing:
         remedy = "diskless deploy --replace-loaders brings them"
         return [fail("store", "loaders", f"{store.boot} lacks {', '.join(missing)}", remedy)]
-    return [ok("store", "active", f"{store.root}: {len(configurations)} boot configurations")]
+    menus = "one boot menu" if len(configurations) == 1 else f"{len(configurations)} boot menus"
+    return [ok("store", "active", f"{store.root}: {menus}")]
 
 
 def _asked_dhcp(site: Site, seconds: float) -> list[Finding]:

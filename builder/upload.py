@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from builder.errors import InputError
+from builder.errors import DisklessError, InputError
 from builder.model.manifest import Manifest
 from builder.system.signature import sign_version
 from builder.system.versions import read_manifest
@@ -17,11 +18,15 @@ from builder.transports.targets import open_transport
 
 @dataclass(frozen=True)
 class Uploaded:
-    """What an upload did: the version, the tags that mean it now, and what was sent."""
+    """What an upload did: the version, the tags that mean it now, and what was sent.
+
+    before: what the first of the tags meant until now; None where it meant nothing, or nobody could tell
+    """
 
     manifest: Manifest
     tags: tuple[str, ...]
     pushed: Pushed
+    before: Manifest | None
 
 
 def upload(version: Path, target: str, tags: Sequence[str], options: Options, sign: Path | None = None) -> Uploaded:
@@ -39,5 +44,15 @@ def upload(version: Path, target: str, tags: Sequence[str], options: Options, si
         with options.progress.step("sign"):
             sign_version(version, sign)
     with options.progress.step("upload"):
+        before = _meaning(target, names[0], manifest.image, options)
         pushed = transport.push(version, manifest, names)
-    return Uploaded(manifest, names, pushed)
+    return Uploaded(manifest, names, pushed, before)
+
+
+def _meaning(target: str, tag: str, image: str, options: Options) -> Manifest | None:
+    """Asked for once: it is for the summary only."""
+    once = replace(options, cache=None, retries=replace(options.retries, attempts=1))
+    with contextlib.suppress(DisklessError, OSError, ValueError):
+        source = open_transport(target, once)[0].find(image, tag)
+        return Manifest.from_json(source.manifest().decode("utf-8"))
+    return None

@@ -146,8 +146,9 @@ def _check_outcome(injection: str, call: Call, status: int, message: str) -> Non
     if injection == KILL:
         assert status == -9, f"was not killed: {status} {message}"
         return
-    assert status != 0, f"failing {call.name} was swallowed"
-    assert status == 3, f"ended with {status}: {message}"
+    # where sendfile(2) fails, shutil.copyfile goes on with read(2) and write(2)
+    accepted = (0, 3) if call.name == "sendfile" else (3,)
+    assert status in accepted, f"failing {call.name} ended with {status}: {message}"
 
 
 def _check_served(store: Path, before: str | None, scenario: Scenario) -> None:

@@ -25,10 +25,20 @@ from builder.system.versions import find_version
     "--check", "checks", multiple=True, metavar="COMMAND", help="Run COMMAND inside as root; can be repeated."
 )
 @click.option(
-    "--timeout", type=click.FloatRange(min=1), default=300, show_default=True, help="Seconds until the login prompt."
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the login prompt may take.",
 )
 @click.option(
-    "--memory", type=click.IntRange(min=128), default=1024, show_default=True, help="The guest's memory, in MiB."
+    "--memory",
+    type=click.IntRange(min=128),
+    default=1024,
+    show_default=True,
+    metavar="MIB",
+    help="The guest's memory, in MiB.",
 )
 @click.option("--nic", default="e1000", show_default=True, help="The guest's network card, a device of QEMU.")
 @click.option(

@@ -43,7 +43,8 @@ def summarize(built: Built, seconds: Mapping[str, float]) -> tuple[str, ...]:
     """The closing lines of a build."""
     unchanged = ("nothing changed: this version was there already",) if built.unchanged else ()
     latest = shlex.quote(str(built.directory.parent / LATEST))
-    return (*unchanged, *summary(built.manifest, built.difference, seconds, f"diskless boot {latest}"))
+    command = f"diskless boot {latest}"
+    return (*unchanged, *summary(built.manifest, built.difference, seconds, command, sent_later=True))
 
 
 def _result(built: Built, progress: Progress) -> dict[str, object]:

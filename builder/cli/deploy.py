@@ -28,7 +28,7 @@ from builder.transports.targets import is_remote, open_source
 @click.argument("target", metavar="[VERSION | IMAGE | REFERENCE]", required=False, shell_complete=complete_version)
 @store_option
 @click.option("--server", metavar="ADDRESS", help="This server's address as clients see it, if site.yml does not say.")
-@click.option("--keep", type=click.IntRange(min=1), help="Then prune this image to so many versions.")
+@click.option("--keep", type=click.IntRange(min=1), metavar="N", help="Then prune this image to so many versions.")
 @click.option("--no-activate", is_flag=True, help="Only bring it in: for a client that site.yml pins to it.")
 @click.option("--replace-loaders", is_flag=True, help="Also replace pxelinux.0 and its modules by the version's.")
 @output_option

@@ -27,7 +27,12 @@ _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
     help="Ask the servers of this store: DHCP, TFTP, HTTP, NFS.",
 )
 @click.option(
-    "--wait", type=click.FloatRange(min=1), default=6, show_default=True, help="Seconds to wait for DHCP servers."
+    "--wait",
+    type=click.FloatRange(min=1),
+    default=6,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for DHCP servers.",
 )
 @output_option
 @cache_option

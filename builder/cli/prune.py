@@ -17,13 +17,19 @@ from builder.system.progress import Progress
 @click.command()
 @store_option
 @click.option(
-    "--keep", type=click.IntRange(min=1), default=3, show_default=True, help="Versions of each image to keep."
+    "--keep",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Versions of each image to keep.",
 )
 @click.option(
     "--min-age",
     type=Duration(),
-    default=DEFAULT_AGE,
-    show_default="7d",
+    default=f"{DEFAULT_AGE // 86400}d",
+    show_default=True,
+    metavar="TIME",
     help="How long ago clients must have booted it last: 90s, 30m, 12h, 7d.",
 )
 @click.option("--force", is_flag=True, help="Whatever its age; what is known to be in use stays all the same.")

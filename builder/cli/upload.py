@@ -11,6 +11,7 @@ import click
 from builder.cli.options import complete_version, json_option, output_option
 from builder.cli.reporting import reports_progress
 from builder.cli.transfer import transfer_options
+from builder.model.difference import compare
 from builder.render.summary import summary
 from builder.system.progress import Progress
 from builder.system.versions import find_version
@@ -61,7 +62,9 @@ def upload(
     click.echo(json.dumps(result, indent=1) if as_json else done.pushed.reference)
     _tell(progress, done)
     command = f"diskless deploy {shlex.quote(done.pushed.reference)} --to DIR"
-    for line in summary(done.manifest, None, progress.seconds, command):
+    before = done.before
+    difference = None if before is None or before == done.manifest else compare(before, done.manifest)
+    for line in summary(done.manifest, difference, progress.seconds, command):
         progress.note(line)
     progress.result(result)
 

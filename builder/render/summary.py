@@ -17,12 +17,19 @@ def summary(
     difference: Difference | None,
     seconds: Mapping[str, float],
     next_command: str,
+    *,
+    sent_later: bool = False,
 ) -> tuple[str, ...]:
-    """The closing lines. difference: from the version before; None where there was none, or where it is the same."""
+    """The closing lines. difference: from the version before; None where there was none, or where it is the same.
+
+    sent_later: whether to say how many bytes an upload, or a first deploy from afar, moves
+    """
     head = (
         f"{manifest.image} {manifest.version}: {len(manifest.packages)} packages, {format_bytes(manifest.size)}, "
-        f"Linux {manifest.kernel}; {format_bytes(transfer_size(manifest))} to transfer"
+        f"Linux {manifest.kernel}"
     )
+    if sent_later:
+        head += f"; {format_bytes(transfer_size(manifest))} to transfer"
     changes = () if difference is None else package_lines(difference, _MOST_PACKAGES)
     phases = [f"{name} {format_seconds(took)}" for name, took in seconds.items() if took >= _SHORTEST_PHASE]
     time = f"time: {', '.join(phases)}; together {format_seconds(sum(seconds.values()))}"

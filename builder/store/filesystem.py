@@ -45,12 +45,12 @@ def check_space(directory: Path, needed_bytes: int, files: int) -> None:
     if free < wanted:
         raise HostError(
             f"{directory} has {free / 1e6:.0f} MB free, this version needs {wanted / 1e6:.0f} MB",
-            "diskless prune removes old versions",
+            "free some space there; `diskless prune --to DIR` removes old versions of a store",
         )
     if info.f_files and info.f_favail < files:  # btrfs counts none
         raise HostError(
             f"{directory} has {info.f_favail} free inodes, this version needs {files}",
-            "diskless prune removes old versions; see `df -i`",
+            "see `df -i`; `diskless prune --to DIR` removes old versions of a store",
         )
 
 

@@ -279,7 +279,7 @@ def _stage_root(
         files = [record for record in index.files if record.type == FILE]
         new = files if manifest.root.mode == "rw" else [record for record in files if not reuse.knows(record)]
         inodes = len(new) + sum(record.type != FILE for record in index.files)
-        check_space(root, sum(record.size for record in new), inodes)
+        check_space(root.parent.parent, sum(record.size for record in new), inodes)
         return unpack_source(source, index, root, reuse, on_file)
 
 

@@ -71,7 +71,7 @@ def test_packages_that_differ_read_well() -> None:
 def test_the_closing_lines() -> None:
     lines = summary(NEW, None, {"resolve": 1.24, "fetch": 0.01, "install": 70.0}, "diskless boot output/lab/latest")
     assert lines == (
-        "lab 20260102-0123abcd: 5 packages, 4.2 MB, Linux 6.1.0-2-amd64; 12 kB to transfer",
+        "lab 20260102-0123abcd: 5 packages, 4.2 MB, Linux 6.1.0-2-amd64",
         "time: resolve 1.2 s, install 1:10 min; together 1:11 min",
         "next: diskless boot output/lab/latest",
     )
