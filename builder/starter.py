@@ -14,6 +14,7 @@ from builder.model.checks_site import site_contradictions
 from builder.model.recipe import DistributionName
 from builder.model.site import Site
 from builder.model.syntax import INTERFACE_NAME
+from builder.render.schema import json_schema
 from builder.render.starter import Answers, recipe_text, site_text
 from builder.system.files import write_atomic
 from builder.system.host import os_release
@@ -76,7 +77,7 @@ def refuse_other_site(directory: Path, *, force: bool) -> None:
 def write_start(directory: Path, answers: Answers, *, force: bool) -> tuple[Path, Path]:
     """Writes IMAGE.yml and site.yml and returns their paths; InputError where one is there, unless `force`.
 
-    InputError, too, for answers that make no site.
+    InputError, too, for answers that make no site. What editors need comes beside them, where it is missing.
     """
     _check(answers)
     texts = {directory / f"{answers.image}.yml": recipe_text(answers), directory / SITE: site_text(answers)}
@@ -84,6 +85,9 @@ def write_start(directory: Path, answers: Answers, *, force: bool) -> tuple[Path
     if there and not force:
         raise InputError(f"there already: {', '.join(there)}", "choose another directory or --image, or --force")
     directory.mkdir(parents=True, exist_ok=True)
+    schema = directory / "recipe.schema.json"
+    if not os.path.lexists(schema):
+        write_atomic(schema, json_schema("recipe").encode())
     for path, text in texts.items():
         write_atomic(path, text.encode())
     recipe, site = texts

@@ -120,13 +120,14 @@ root: {mode: overlay, nfs: {version: 4.2}}
 }
 
 _DEBIAN = """\
+# yaml-language-server: $schema=recipe.schema.json
 # {image}: a Debian image for machines without disks, written by `diskless init`.
 #
 #   diskless check {image}.yml       what is wrong, if anything; --show prints every file that it writes
 #   diskless build {image}.yml       makes output/{image}/VERSION
 #   diskless boot {image}.yml        boots it in a virtual machine, over a network of its own
 #
-# Every key is in docs/recipe.md, and `diskless schema` tells it to editors.
+# Every key is in docs/recipe.md; editors read them from recipe.schema.json beside this file (`diskless schema`).
 schema: 1
 image: {image}
 
@@ -168,13 +169,14 @@ boot: {{loaders: [pxelinux], cmdline: ["ip=dhcp"]}}
 """
 
 _ARCH = """\
+# yaml-language-server: $schema=recipe.schema.json
 # {image}: an Arch Linux image for machines without disks, written by `diskless init`.
 #
 #   diskless check {image}.yml       what is wrong, if anything; --show prints every file that it writes
 #   diskless build {image}.yml       makes output/{image}/VERSION
 #   diskless boot {image}.yml        boots it in a virtual machine, over a network of its own
 #
-# Every key is in docs/recipe.md, and `diskless schema` tells it to editors.
+# Every key is in docs/recipe.md; editors read them from recipe.schema.json beside this file (`diskless schema`).
 schema: 1
 image: {image}
 

@@ -34,6 +34,7 @@ from tests.unit.command import run_command
 from tests.unit.golden import GOLDEN, check_golden
 from tests.unit.samples import MANIFEST
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDah5vxWpLY64+CQh5jUQ5xnc5WSNklYenijjkkllyfT admin"
 SUITE = {"name": "debian", "suite": "bookworm"}
 RECIPES: dict[str, dict[str, Any]] = {
     "dhcpcd-inform": {},
@@ -54,7 +55,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "distribution": {**SUITE, "snapshot": "2026-11-01"},
         "system": {
             "users": [
-                {"name": "root", "ssh_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDah5vxWpLY64+CQh5jUQ5xnc5WSNklYenijjkkllyfT admin"]},
+                {"name": "root", "ssh_keys": [KEY]},
                 {"name": "alice", "password_hash": "$6$salt$" + "x" * 86, "groups": ["audio", "video"]},
             ]
         },

@@ -45,6 +45,9 @@ def test_init_asks_nothing_with_yes(distribution: str, dhcp: str, tmp_path: Path
     recipe, site = map(Path, result.stdout.splitlines())
     assert run_diskless("check", recipe).returncode == 0
     assert run_diskless("check", site).returncode == 0
+    # the first line, which editors look for, names what is there
+    assert recipe.read_text("utf-8").startswith("# yaml-language-server: $schema=recipe.schema.json\n")
+    assert (recipe.parent / "recipe.schema.json").read_text("utf-8") == run_diskless("schema").stdout
     assert result.stderr == f"next: diskless build {recipe}\nbefore a deploy to DIR: cp {site} DIR/\n"
     values = check_site(site)
     assert (values["server"], values["subnet"], values["interface"]) == ("192.168.7.1", "192.168.7.0/24", "eth1")
