@@ -29,7 +29,8 @@ pytestmark = [*needs_boot, *needs_server_guest, pytest.mark.full]
 # two guests share this machine
 PATIENCE = Patience(login=900, check=900, power_off=300)
 LOWER = "/run/overlay/lower"
-# some thousand files of the root, from the server each time (all of them would take a quarter of an hour); what differs or cannot be read is in errors
+# a part of the root, from the server each time: all of it takes a quarter of an hour. What differs or cannot be read
+# is in errors
 READER = f"""#!/bin/sh
 cd {LOWER}
 find usr/bin usr/sbin etc -xdev -type f -print0 | sort -z | xargs -0 md5sum > /run/sums 2> /run/errors
