@@ -11,7 +11,7 @@ import sys
 import click
 
 from builder.cli.failures import explain_failure
-from builder.errors import DisklessError
+from builder.errors import DisklessError, HostError
 from builder.model.escapes import escaped
 
 # in the order of a first day
@@ -52,6 +52,9 @@ class Commands(click.Group):
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def cli(debug: bool) -> None:
     """Builds images for machines without disks, boots them, and moves them to where they are served."""
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
+        raise HostError(f"names of files in images are UTF-8, and {encoding} in this locale", "export LC_ALL=C.UTF-8")
 
 
 def main() -> None:

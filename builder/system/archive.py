@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import io
-import locale
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from libarchive import ffi
 from builder.errors import AuditError
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
 from builder.system.frames import FrameWriter
+from builder.system.members import set_names_to_utf8
 
 _PIECE = 1 << 20
 _BLOCK = 512
@@ -105,8 +105,7 @@ def write_archive(members: Iterator[Member], output: Path, on_file: Callable[[st
 
     Raises AuditError when a file changes while it is read.
     """
-    # libarchive converts names by LC_CTYPE, whatever Python uses; under C it would refuse or worse
-    locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    set_names_to_utf8()
     records: list[FileRecord] = []
     with output.open("wb") as file:
         frames = FrameWriter(file)

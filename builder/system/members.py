@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import ctypes
 import dataclasses
 import hashlib
 import io
+import locale
+import logging
 import os
 import threading
 from collections.abc import Generator, Iterator, Sequence
@@ -42,6 +45,30 @@ _xattr_next = ffi.ffi(
 )
 
 
+def set_names_to_utf8() -> None:
+    """By LC_CTYPE, whatever Python uses, libarchive converts names; under C it would refuse them, or worse."""
+    locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+
+
+class _Refusal(logging.Filter):
+    """libarchive-c only logs what libarchive warns of and reads on; in our archives there is nothing to warn of."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        raise ArchiveError(record.getMessage())
+
+
+@contextlib.contextmanager
+def _strictly() -> Iterator[None]:
+    """Within it, a warning of libarchive is an ArchiveError."""
+    set_names_to_utf8()
+    refusal = _Refusal()
+    ffi.logger.addFilter(refusal)
+    try:
+        yield
+    finally:
+        ffi.logger.removeFilter(refusal)
+
+
 def read_archive(
     name: str, plain: Iterator[bytes], records: Sequence[FileRecord]
 ) -> Iterator[tuple[FileRecord, Iterator[memoryview]]]:
@@ -55,7 +82,7 @@ def read_archive(
     block: Block = ctypes.create_string_buffer(_BLOCK)  # one for all: making it takes longer than most files
     expected = iter(records)
     try:
-        with libarchive.stream_reader(io.BufferedReader(stream, 1 << 20), "tar") as members:
+        with _strictly(), libarchive.stream_reader(io.BufferedReader(stream, 1 << 20), "tar") as members:
             for member in members:
                 yield _matched(name, next(expected, None), member), _content(name, stream, member, block)
     except ArchiveError as error:
@@ -130,7 +157,7 @@ def read_members(archive: Path) -> dict[str, bytes]:
         plain = decompress(archive, _LARGEST_BUNDLE)
         if len(plain) > _LARGEST_BUNDLE:
             raise AuditError(f"{archive} holds more than {_LARGEST_BUNDLE >> 30} GiB", "this is no bundle")
-        with libarchive.memory_reader(plain, "tar") as members:
+        with _strictly(), libarchive.memory_reader(plain, "tar") as members:
             files: dict[str, bytes] = {}
             for member in members:
                 if member.isfile:

@@ -19,7 +19,7 @@ from builder.errors import AuditError, DisklessError, InputError
 from builder.model.manifest import MANIFEST
 from builder.store.layout import LOCK
 from builder.system.source import DirectorySource
-from tests.images import running_diskless
+from tests.images import run_diskless, running_diskless
 from tests.require import needs_root
 from tests.stores import (
     SERVER,
@@ -104,6 +104,17 @@ def test_layout_and_modes_whatever_the_umask(place: Path, umask: int) -> None:
     assert (place / "current/lab").resolve() == place / f"versions/lab/{name_of(version('2'))}/root"
     assert (place / "current/desk").resolve() == place / f"writable/desk/{work}/root"
     assert faults(place) == []
+
+
+def test_the_locale_changes_nothing(place: Path) -> None:
+    """Of every name that is not ASCII libarchive would warn; Python would write another one."""
+    command = ("deploy", version("1"), "--to", place, "--server", "192.168.7.1", "-q")
+    refused = run_diskless(*command, env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
+    assert (refused.returncode, snapshot(place)) == (3, {})
+    assert refused.stderr.endswith("hint: export LC_ALL=C.UTF-8\n")
+    done = run_diskless(*command, env={"LC_ALL": "C"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (place / "versions/lab" / version("1").name / "root/etc/odd/größe").exists()
 
 
 def test_boot_files_are_links_to_the_versions(place: Path) -> None:
