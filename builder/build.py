@@ -17,7 +17,7 @@ from builder.model.difference import Difference, compare
 from builder.model.manifest import LOG, Manifest
 from builder.stages import audit, configure, fetch, initramfs, install, pack, report, resolve, scripts, scrub
 from builder.stages.context import Context
-from builder.system.files import free_bytes
+from builder.system.files import free_bytes, remove_tree
 from builder.system.progress import Progress
 from builder.system.run import Runner, require_tools
 from builder.system.sandbox import TOOLS, Sandbox
@@ -65,10 +65,13 @@ def build(
         kernel = initramfs.run(context, epoch)
         scrub.run(context)
         audit.run(context)
-        manifest = pack.run(context, lock, kernel, epoch)
+        manifest, index = pack.run(context, lock, kernel, epoch)
         difference = _difference(image, manifest)
-        report.run(context, manifest, difference)
-        return Built(*_publish(workspace, image, manifest), difference)
+        report.run(context, manifest, index, difference)
+        published = _publish(workspace, image, manifest)
+        with progress.step("clean"):
+            remove_tree(workspace.tree)
+        return Built(*published, difference)
 
 
 def preflight(recipe_file: RecipeFile, output: Path) -> None:

@@ -38,8 +38,11 @@ _INDEX_LEVEL = 10
 _CAPABILITIES = "security.capability"
 
 
-def run(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest:
-    """Writes every artifact but the log into the workspace's artifacts directory and returns the manifest."""
+def run(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> tuple[Manifest, Index]:
+    """Writes every artifact but log and report into the workspace's artifacts directory.
+
+    Returns the manifest and the index of the root file system.
+    """
     with context.progress.step("pack"):
         directory = context.workspace.artifacts
         draft = _draft(context, lock, kernel, epoch)
@@ -51,9 +54,9 @@ def run(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest:
         write_archive(memory_members(bundle, epoch), directory / BUNDLE)
         manifest = _finish(draft, tree_index, bundle, directory)
         write_atomic(directory / MANIFEST, manifest.to_json().encode())
-        write_atomic(directory / CHECKSUMS, _checksums(directory).encode())
+        write_atomic(directory / CHECKSUMS, _checksums(manifest, sha256_of(directory / MANIFEST)).encode())
         _warn_of_capabilities(context, manifest)
-        return manifest
+        return manifest, tree_index
 
 
 def _counted(members: list[Member], task: Task) -> Iterator[Member]:
@@ -136,9 +139,10 @@ def _has_capabilities(file: FileRecord) -> bool:
     return _CAPABILITIES in file.xattrs
 
 
-def _checksums(directory: Path) -> str:
-    """SHA256SUMS as sha256sum(1) checks it."""
-    return "".join(f"{sha256_of(directory / name)}  {name}\n" for name in sorted((BUNDLE, INDEX, MANIFEST, ROOTFS)))
+def _checksums(manifest: Manifest, own: str) -> str:
+    """SHA256SUMS as sha256sum(1) checks it; `own` is the manifest's."""
+    digests = {MANIFEST: own, **{name: artifact.sha256 for name, artifact in manifest.artifacts.items()}}
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
 
 
 def _warn_of_capabilities(context: Context, manifest: Manifest) -> None:

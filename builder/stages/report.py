@@ -6,26 +6,23 @@ import re
 
 from builder.model.difference import Difference
 from builder.model.index import SYMLINK, Index
-from builder.model.manifest import INDEX, REPORT, Manifest
+from builder.model.manifest import REPORT, Manifest
 from builder.model.report import real_path
 from builder.render.report import Report, report_page
 from builder.stages.context import Context
 from builder.system.files import write_atomic
 from builder.system.tree import Tree
-from builder.system.unpack import read_index
 
 _DPKG, _PACMAN = "/var/lib/dpkg/info", "/var/lib/pacman/local"
 _VERSION_AND_RELEASE = re.compile(r"-[^-]+-[^-]+$")
 
 
-def run(context: Context, manifest: Manifest, difference: Difference | None) -> None:
+def run(context: Context, manifest: Manifest, index: Index, difference: Difference | None) -> None:
     """Writes report.html beside the other artifacts."""
-    directory = context.workspace.artifacts
-    index = read_index(directory / INDEX)
     progress = context.progress
     owners = find_owners(context.tree, index)
     report = Report(manifest, index, owners, progress.seconds, progress.warnings, difference)
-    write_atomic(directory / REPORT, report_page(report).encode())
+    write_atomic(context.workspace.artifacts / REPORT, report_page(report).encode())
 
 
 def find_owners(tree: Tree, index: Index) -> dict[str, str]:
