@@ -6,9 +6,10 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from builder.cache import TreeCache
 from builder.errors import DisklessError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.registry import INSTALLERS
@@ -43,11 +44,18 @@ class Built:
 
 
 def build(
-    recipe_file: RecipeFile, output: Path, cache: Path, progress: Progress, *, keep_failed: bool = False
+    recipe_file: RecipeFile,
+    output: Path,
+    cache: Path,
+    progress: Progress,
+    *,
+    fresh: bool = False,
+    keep_failed: bool = False,
 ) -> Built:
     """Builds `recipe_file` and publishes the version under `output`, whole or not at all.
 
-    With `keep_failed` the work directory of a build that fails stays, for open_shell; the error says where.
+    With `fresh` the packages are installed also where the cache has them installed already. With `keep_failed` the work
+    directory of a build that fails stays, for open_shell; the error says where.
     """
     preflight(recipe_file, output)
     image = output / recipe_file.recipe.image
@@ -56,7 +64,7 @@ def build(
         _keep_failed_log(workspace, image),
         Runner(workspace.path / LOG, progress.output) as runner,
     ):
-        context = _context(recipe_file, workspace, cache, runner, progress)
+        context = replace(_context(recipe_file, workspace, cache, runner, progress), fresh=fresh)
         lock = resolve.run(context)
         epoch = fetch.run(context, lock)
         install.run(context, lock, epoch)
@@ -106,7 +114,7 @@ def _context(recipe_file: RecipeFile, workspace: Workspace, cache: Path, runner:
         readable=installer.readable(recipe),
     )
     job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages, progress)
-    return Context(recipe_file, workspace, sandbox, installer(job), progress)
+    return Context(recipe_file, workspace, sandbox, installer(job), progress, TreeCache(cache.absolute() / "trees"))
 
 
 @contextlib.contextmanager

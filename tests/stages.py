@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+from builder.cache import TreeCache
 from builder.installers.base import Installer
 from builder.loader import load_recipe
 from builder.stages.context import Context
@@ -29,7 +30,7 @@ def staged(place: Path, base: str = "debian-nfs", **changes: Any) -> Iterator[Co
         shutil.copytree(small_tree(), workspace.tree, symlinks=True)
         sandbox = Sandbox(runner, directory=workspace.view, writable=(workspace.path,), temporary=workspace.temporary)
         nobody = cast("Installer", None)  # installing is over
-        yield Context(recipe, workspace, sandbox, nobody, Progress(io.StringIO()))
+        yield Context(recipe, workspace, sandbox, nobody, Progress(io.StringIO()), TreeCache(place / "trees"))
 
 
 def log(context: Context) -> list[str]:

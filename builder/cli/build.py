@@ -25,13 +25,16 @@ from builder.system.versions import LATEST
 @cache_option
 @json_option
 @reports_progress
+@click.option("--fresh", is_flag=True, help="Install the packages also where the cache has them installed already.")
 @click.option("--keep-failed", is_flag=True, help="Keep the tree of a build that fails, for `diskless shell`.")
-def build(recipe: Path, output: Path, cache: Path, as_json: bool, keep_failed: bool, progress: Progress) -> None:
+def build(
+    recipe: Path, output: Path, cache: Path, as_json: bool, fresh: bool, keep_failed: bool, progress: Progress
+) -> None:
     """Build the image of RECIPE into OUTPUT/IMAGE/VERSION.
 
     Prints the directory of the version. Needs root.
     """
-    built = run_build(load_recipe(recipe), output, cache, progress, keep_failed=keep_failed)
+    built = run_build(load_recipe(recipe), output, cache, progress, fresh=fresh, keep_failed=keep_failed)
     result = _result(built, progress)
     for line in summarize(built, progress.seconds):
         progress.note(line)

@@ -129,6 +129,14 @@ class AptInstaller:
             self._job.sandbox.run(argv, env=env, mounts=mounts, hint=hint)
         self._check_installed(lock)
 
+    def inputs(self) -> tuple[object, ...]:
+        """The recipe's packages, which are marked as wanted by hand, and the versions of the host's tools."""
+        said = [
+            self._job.sandbox.run([program, "--version"], capture=True, log_output=False)
+            for program in ("mmdebstrap", "apt-get", "dpkg")
+        ]
+        return (self._job.recipe.packages, *said)
+
     def _count_steps(self) -> int:
         """How often a package was unpacked or configured so far, by dpkg's own log in the tree."""
         log = (self._job.tree / "var/log/dpkg.log").read_bytes()

@@ -69,6 +69,10 @@ class Installer(Protocol):
         """
         ...
 
+    def inputs(self) -> tuple[object, ...]:
+        """Whatever decides what install leaves, besides distribution, locked packages and epoch; of good repr."""
+        ...
+
     def loader_files(self, lock: Lock) -> dict[str, bytes]:
         """The boot loaders' files by name in the bundle, from packages that are not installed."""
         ...

@@ -145,6 +145,11 @@ class PacmanInstaller:
         described = fatal_descriptions([path.read_text("utf-8") for path in (tree / _SYSTEM_HOOKS).glob("*.hook")])
         check_hidden(hidden_failures(output), [*fatal, *described], self._job.warn)
 
+    def inputs(self) -> tuple[object, ...]:
+        """What is there before the packages, which hooks read, the recipe's packages, and the version of pacman."""
+        recipe = self._job.recipe
+        return (initramfs_entries(recipe.initramfs, recipe.root), recipe.packages, self._version())
+
     def loader_files(self, lock: Lock) -> dict[str, bytes]:
         """pxelinux.0, lpxelinux.0 and ldlinux.c32, all of one package."""
         directory = self._job.work / "loaders"

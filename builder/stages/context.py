@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from builder.cache import TreeCache
 from builder.installers.base import Installer
 from builder.loader import RecipeFile
 from builder.model.recipe import Recipe
@@ -15,13 +16,18 @@ from builder.system.workspace import Workspace
 
 @dataclass(frozen=True)
 class Context:
-    """One build; nothing in it changes, what a stage finds out it returns."""
+    """One build; nothing in it changes, what a stage finds out it returns.
+
+    fresh: whether to install anew what `trees` may have
+    """
 
     recipe_file: RecipeFile
     workspace: Workspace
     sandbox: Sandbox
     installer: Installer
     progress: Progress
+    trees: TreeCache
+    fresh: bool = False
 
     @property
     def recipe(self) -> Recipe:

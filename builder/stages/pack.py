@@ -30,11 +30,10 @@ from builder.render.pxe import INITRAMFS, KERNEL, bundle_config
 from builder.stages.context import Context
 from builder.stages.initramfs import Kernel
 from builder.stages.scripts import ran_scripts
-from builder.system.archive import Member, memory_members, scan_tree, write_archive
+from builder.system.archive import Member, memory_members, scan_tree, write_archive, write_index
 from builder.system.files import sha256_of, write_atomic
 from builder.system.progress import Task
 
-_INDEX_LEVEL = 10
 _CAPABILITIES = "security.capability"
 
 
@@ -49,7 +48,7 @@ def run(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> tuple[Manif
         members = list(scan_tree(context.workspace.tree, epoch))
         with context.progress.task("pack", sum(member.record.size for member in members)) as task:
             tree_index = write_archive(_counted(members, task), directory / ROOTFS, context.progress.tick)
-        _write_index(tree_index, directory / INDEX)
+        write_index(tree_index, directory / INDEX)
         bundle = _bundle(context, lock, kernel, draft)
         write_archive(memory_members(bundle, epoch), directory / BUNDLE)
         manifest = _finish(draft, tree_index, bundle, directory)
@@ -110,11 +109,6 @@ def _bundle(context: Context, lock: Lock, kernel: Kernel, draft: Manifest) -> di
         INITRAMFS: kernel.initramfs.read_bytes(),
         "pxelinux.cfg/default": bundle_config(draft).encode(),
     }
-
-
-def _write_index(index: Index, path: Path) -> None:
-    compressor = zstandard.ZstdCompressor(level=_INDEX_LEVEL, write_checksum=True, write_content_size=True)
-    write_atomic(path, compressor.compress(index.to_json()))
 
 
 def _finish(draft: Manifest, index: Index, bundle: dict[str, bytes], directory: Path) -> Manifest:

@@ -33,9 +33,9 @@ _PATTERNS = (
     ("/root", ".gnupg"),
     ("/root", ".wget-hsts"),
 )
+_MOUNT_POINTS = ("/dev", "/proc", "/sys", "/run", "/tmp")
 _EMPTIED = (
-    "/dev", "/proc", "/sys", "/run", "/tmp", "/var/tmp",
-    "/var/lib/apt/lists", "/var/cache/apt/archives", "/var/cache/pacman/pkg", "/var/cache/man",
+    "/var/tmp", "/var/lib/apt/lists", "/var/cache/apt/archives", "/var/cache/pacman/pkg", "/var/cache/man",
 )  # fmt: skip
 _LOGS = "/var/log"
 
@@ -46,6 +46,12 @@ def run(context: Context) -> None:
         scrub(context.tree, kept={file.path for file in context.recipe.files})
 
 
+def empty_mount_points(tree: Tree) -> None:
+    """Removes what lies where a running system has other file systems: devices, for one."""
+    for directory in _MOUNT_POINTS:
+        tree.clear(directory)
+
+
 def scrub(tree: Tree, kept: set[str]) -> None:
     """Removes every known leftover from a tree, except the paths in `kept`."""
     for directory, pattern in _PATTERNS:
@@ -53,6 +59,7 @@ def scrub(tree: Tree, kept: set[str]) -> None:
             path = posixpath.join(directory, name)
             if path not in kept:
                 tree.remove(path)
+    empty_mount_points(tree)
     for directory in _EMPTIED:
         tree.clear(directory)
     for path in list(tree.files(_LOGS)):

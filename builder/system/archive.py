@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 import libarchive
+import zstandard
 from libarchive import ffi
 
 from builder.errors import AuditError
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
+from builder.system.files import write_atomic
 from builder.system.frames import FrameWriter
 from builder.system.members import set_names_to_utf8
 
 _PIECE = 1 << 20
 _BLOCK = 512
+_INDEX_LEVEL = 10
 _HEADER_ROOM = 4 * _BLOCK  # ustar header, and a pax header with a short record
 # of the build host, not of the image: labels of its policy, bookkeeping of its overlay file system
 FOREIGN_XATTRS = ("security.selinux", "security.ima", "security.evm", "trusted.overlay.", "user.overlay.")
@@ -125,6 +128,12 @@ def write_archive(members: Iterator[Member], output: Path, on_file: Callable[[st
         file.flush()
         os.fsync(file.fileno())
     return Index(table, records)
+
+
+def write_index(index: Index, path: Path) -> None:
+    """Writes index.json.zst."""
+    compressor = zstandard.ZstdCompressor(level=_INDEX_LEVEL, write_checksum=True, write_content_size=True)
+    write_atomic(path, compressor.compress(index.to_json()))
 
 
 def _write_member(archive: ctypes.c_void_p, frames: FrameWriter, member: Member) -> FileRecord:

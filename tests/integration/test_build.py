@@ -151,7 +151,8 @@ def test_another_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
     recipe_directory.mkdir()
     recipe = shutil.copy(scratch() / "recipes/debian-nfs/debian-nfs.yml", recipe_directory)
     env = {"LC_ALL": "C", "TMPDIR": str(tmp_path), "TZ": "Asia/Tokyo", "LANG": "tr_TR.UTF-8"}
-    result = run_diskless("build", recipe, "--output", "out put", "--json", cwd=recipe_directory, env=env, umask=0o077)
+    arguments = ("build", recipe, "--fresh", "--output", "out put", "--json")
+    result = run_diskless(*arguments, cwd=recipe_directory, env=env, umask=0o077)
     assert result.returncode == 0, result.stderr
     other = recipe_directory / json.loads(result.stdout)["directory"]
     assert other.name == debian_image().name
@@ -167,7 +168,7 @@ def test_another_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_kill_leaves_no_process_and_no_mount(stage: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     output = scratch() / f"killed-{stage}"
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
-    with running_diskless("build", scratch_recipe(), "--output", output) as process:
+    with running_diskless("build", scratch_recipe(), "--fresh", "--output", output) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith(f"{stage} ..."):
@@ -199,7 +200,7 @@ def scratch_recipe() -> Path:
 
 def test_an_interrupt_ends_everything_at_once() -> None:
     output = scratch() / "interrupted"
-    with running_diskless("build", scratch_recipe(), "--output", output) as process:
+    with running_diskless("build", scratch_recipe(), "--fresh", "--output", output) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("install ..."):

@@ -1,0 +1,121 @@
+"""Trees as the package manager left them, kept by what decides them: a build that asks for the same takes a copy.
+
+An entry is a version's archive and index, so that every byte is checked when it is taken. Entries that were not used
+for long go when they are too many; a build that reads one, or writes one, keeps others from removing it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import builder
+from builder.errors import AuditError
+from builder.model.manifest import INDEX, ROOTFS
+from builder.system.archive import scan_tree, write_archive, write_index
+from builder.system.files import remove_tree
+from builder.system.unpack import unpack
+from builder.system.workspace import open_workspace
+
+LIMIT = 3 << 30  # bytes of all entries: some dozen trees of usual size
+
+
+class TreeCache:
+    """The trees below a directory, for root alone: nothing was scrubbed from them, keys are in them.
+
+    limit: bytes that all entries may take together; the newest stays in any case
+    """
+
+    def __init__(self, directory: Path, limit: int = LIMIT) -> None:
+        self._directory = directory
+        self._limit = limit
+
+    def take(self, key: str, tree: Path, on_file: Callable[[str], None]) -> bool:
+        """Fills the new directory `tree` with what was kept under `key`; False where there is no such entry.
+
+        An entry that is damaged, or that others than root could have written, is none.
+        """
+        entry = self._directory / key
+        with _held(entry, fcntl.LOCK_SH) as held:
+            if not held or not all(map(_is_ours, (self._directory.parent, self._directory, entry))):
+                return False
+            tree.mkdir(mode=0o755)
+            with contextlib.suppress(AuditError, FileNotFoundError):
+                unpack(entry / ROOTFS, entry / INDEX, tree, on_file)
+                os.utime(entry)
+                return True
+        remove_tree(tree)
+        self._remove(entry)
+        return False
+
+    def keep(self, key: str, tree: Path, epoch: int, on_file: Callable[[str], None]) -> None:
+        """Keeps a copy of `tree` under `key`; times after `epoch` become it, as in every image.
+
+        Raises AuditError for a tree that no image can be made of, OSError or HostError where there is no room.
+        """
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open_workspace(self._directory) as workspace:
+            index = write_archive(scan_tree(tree, epoch), workspace.artifacts / ROOTFS, on_file)
+            write_index(index, workspace.artifacts / INDEX)
+            entry = self._directory / key
+            if not entry.exists():  # another build may have been faster
+                workspace.artifacts.rename(entry)
+        self._make_room(spare=entry)
+
+    def _make_room(self, spare: Path) -> None:
+        """Removes what was not used for longest until the rest fits; never what another build holds."""
+        entries = [path for path in self._directory.iterdir() if len(path.name) == len(spare.name) and path != spare]
+        entries.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        used = _size(spare)
+        for entry in entries:
+            used += _size(entry)
+            if used > self._limit:
+                self._remove(entry)
+
+    @staticmethod
+    def _remove(entry: Path) -> None:
+        """Unless another build holds it."""
+        with _held(entry, fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
+            if held:
+                remove_tree(entry)
+
+
+def key_of(*parts: object) -> str:
+    """A name for what decides a tree: the parts' repr, and this program itself."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(builder.__path__[0]).rglob("*.py")):
+        digest.update(source.read_bytes())
+    digest.update(repr(parts).encode())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _held(entry: Path, how: int) -> Iterator[bool]:
+    """Whether the entry is there and could be locked."""
+    try:
+        handle = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield False
+        return
+    try:
+        fcntl.flock(handle, how)
+        yield entry.exists()
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(handle)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether only root can have written there."""
+    info = path.stat()
+    return info.st_uid == 0 and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _size(entry: Path) -> int:
+    return sum(path.stat().st_size for path in entry.iterdir())
