@@ -63,7 +63,8 @@ class TreeCache:
             index = write_archive(scan_tree(tree, epoch), workspace.artifacts / ROOTFS, on_file)
             write_index(index, workspace.artifacts / INDEX)
             entry = self._directory / key
-            if not entry.exists():  # another build may have been faster
+            self._remove(entry)
+            if not entry.exists():  # what another build reads just now is as good
                 workspace.artifacts.rename(entry)
         self._make_room(spare=entry)
 

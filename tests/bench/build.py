@@ -1,6 +1,7 @@
 """A whole build against mmdebstrap: the same packages, both from a warm cache, both to a compressed archive.
 
-Both ask the mirror for its index first, as every build does, and find every package in our cache.
+All ask the mirror for its index first, as every build does, and find every package in our cache. Ours is measured
+twice: the first build of a package set, which also keeps the installed tree, and one after an edit of the recipe.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -53,46 +55,61 @@ def best(costs: list[Cost]) -> Cost:
 
 def write_bench_recipe(directory: Path, **changes: Any) -> Path:
     """The package set of the comparison, with an image's usual initramfs."""
-    return write_recipe(
-        directory, packages=list(PACKAGES), network={"client": "none", "resolver": "kernel"}, system={}, **changes
-    )
+    network = {"client": "none", "resolver": "kernel"}
+    return write_recipe(directory, packages=list(PACKAGES), **{"network": network, "system": {}, **changes})
 
 
 def bench_build() -> None:
-    """Prints wall, processor time and memory of both, the ratios, and where our time went."""
-    directory = scratch() / "bench"
-    directory.mkdir(parents=True)
-    recipe, output = write_bench_recipe(directory), scratch() / "bench-output"
-    ours = [DISKLESS, "build", str(recipe), "--output", str(output), "--cache", str(CACHE), "--json"]
-    first = run_diskless(*ours[1:])
+    """Prints wall, processor time and memory of all three, the ratios, and where our time went."""
+    directory, edited = scratch() / "bench", scratch() / "bench-edited"
+    output, cache = scratch() / "bench-output", scratch() / "bench-cache"
+    for path in (directory, edited, cache):
+        path.mkdir(parents=True)
+    recipes = {
+        "first": write_bench_recipe(directory),
+        "edited": write_bench_recipe(edited, system={"hostname": "edited"}),
+    }
+    subprocess.run(["cp", "-a", "--reflink=auto", f"{CACHE}/packages", cache], check=True)
+    first = run_diskless(*_ours(recipes["first"], output, cache)[1:])
     if first.returncode != 0:
         raise RuntimeError(first.stderr)
     version = Path(json.loads(first.stdout)["directory"])
     target = scratch() / "peer-root.tar.zst"
-    archives, into = CACHE / "packages/apt/archives", "$1/var/cache/apt/archives"
-    # a mount namespace of its own: whatever it mounts ends with it
-    peer = ["unshare", "--mount", "--propagation", "private", "--"]
-    peer += ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
-    peer += ["--skip=essential/unlink", f"--setup-hook=mkdir -p {into} && cp -n {archives}/*.deb {into}/"]
-    peer += [f"--customize-hook=rm -rf {into}/*.deb", "bookworm", str(target)]
-    costs: dict[str, list[Cost]] = {"ours": [], "peer": []}
-    seconds: dict[str, float] = {}
+    costs: dict[str, list[Cost]] = {"first": [], "edited": [], "peer": []}
+    seconds: dict[str, dict[str, float]] = {}
     for _ in range(ROUNDS):
-        shutil.rmtree(version.parent)
-        log = scratch() / "ours.log"
-        costs["ours"].append(measure(ours, log))
-        text = log.read_text("utf-8")
-        seconds = json.loads(text[text.index("\n{") :].partition("\n}")[0] + "\n}")["seconds"]
+        shutil.rmtree(cache / "trees")
+        for name, recipe in recipes.items():
+            shutil.rmtree(version.parent, ignore_errors=True)
+            log = scratch() / "ours.log"
+            costs[name].append(measure(_ours(recipe, output, cache), log))
+            text = log.read_text("utf-8")
+            seconds[name] = json.loads(text[text.index("\n{") :].partition("\n}")[0] + "\n}")["seconds"]
         target.unlink(missing_ok=True)
-        costs["peer"].append(measure(peer, scratch() / "peer.log"))
-    report(best(costs["ours"]), best(costs["peer"]), seconds)
-    ratio = (version / ROOTFS).stat().st_size / target.stat().st_size
+        costs["peer"].append(measure(_peer(target, cache / "packages/apt/archives"), scratch() / "peer.log"))
+    for name in recipes:
+        report(name, best(costs[name]), best(costs["peer"]), seconds[name])
+    (latest,) = (path for path in version.parent.iterdir() if path.is_dir() and not path.is_symlink())
+    ratio = (latest / ROOTFS).stat().st_size / target.stat().st_size
     sys.stdout.write(f"  archive: {ratio:.2f} of the peer's size\n")
 
 
-def report(ours: Cost, peer: Cost, seconds: dict[str, float]) -> None:
+def _ours(recipe: Path, output: Path, cache: Path) -> list[str]:
+    return [DISKLESS, "build", str(recipe), "--output", str(output), "--cache", str(cache), "--json"]
+
+
+def _peer(target: Path, archives: Path) -> list[str]:
+    """In a mount namespace of its own: whatever it mounts ends with it."""
+    into = "$1/var/cache/apt/archives"
+    peer = ["unshare", "--mount", "--propagation", "private", "--"]
+    peer += ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+    peer += ["--skip=essential/unlink", f"--setup-hook=mkdir -p {into} && cp -n {archives}/*.deb {into}/"]
+    return [*peer, f"--customize-hook=rm -rf {into}/*.deb", "bookworm", str(target)]
+
+
+def report(which: str, ours: Cost, peer: Cost, seconds: dict[str, float]) -> None:
     """A small table: ours, the peer's, and ours as a part of it."""
-    sys.stdout.write("build of a diskless root / mmdebstrap to .tar.zst   ours    peer   ratio\n")
+    sys.stdout.write(f"{which + ' build / mmdebstrap to .tar.zst':51} ours    peer   ratio\n")
     for name, unit in (("wall", "s"), ("cpu", "s"), ("peak", "MiB")):
         one, other = getattr(ours, name), getattr(peer, name)
         sys.stdout.write(f"  {name + ', ' + unit:48}{one:7.1f} {other:7.1f} {one / other:7.2f}\n")
