@@ -29,11 +29,11 @@ pytestmark = [*needs_boot, *needs_server_guest, pytest.mark.full]
 # two guests share this machine
 PATIENCE = Patience(login=900, check=900, power_off=300)
 LOWER = "/run/overlay/lower"
-# a part of the root, from the server each time: all of it takes a quarter of an hour. What differs or cannot be read
-# is in errors
+# Some of the root, from the server each time: a round trip between emulated guests takes up to a tenth of a second, and
+# a file five of them. What differs or cannot be read is in errors.
 READER = f"""#!/bin/sh
 cd {LOWER}
-find usr/bin usr/sbin etc -xdev -type f -print0 | sort -z | xargs -0 md5sum > /run/sums 2> /run/errors
+find usr/bin usr/sbin -xdev -type f -print0 | sort -z | head -z -n 200 | xargs -0 md5sum > /run/sums 2> /run/errors
 while true; do
     echo pass >> /run/passes
     echo 3 > /proc/sys/vm/drop_caches
