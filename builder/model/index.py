@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from builder.model.typed import conforms
-
 SCHEMA = 1
 # types as find(1) prints them; `h` is a further name of a file that came before
 DIRECTORY, FILE, SYMLINK, HARDLINK = "d", "f", "l", "h"
@@ -24,7 +22,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # in no name of a file, or of no UTF-8
 LARGEST_FRAME = 1 << 20
 _ROWS = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_COLUMN_TYPES = (str, str, int, int, int, int, int, str, str, dict, int)
+_FRAME_TYPES = (int, int, int, str)
+_FILE_TYPES = (str, str, int, int, int, int, int, str, str, dict, int)
 _COLUMNS = ("path", "type", "mode", "uid", "gid", "mtime", "size", "sha256", "link", "xattrs", "frame")
 
 
@@ -91,24 +90,23 @@ class Index:
             document = json.loads(data)
             if document["schema"] != SCHEMA or tuple(document["columns"]) != _COLUMNS:
                 raise ValueError(f"index of schema {document['schema']!r}, this program reads {SCHEMA}")
+            _check_columns(document["frames"], _FRAME_TYPES)
             frames = tuple(Frame(*row) for row in document["frames"])
-            _check_columns(document["files"])
+            _check_columns(document["files"], _FILE_TYPES)
             files = tuple(FileRecord(*row) for row in document["files"])
         except (TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"not an index: {error}") from error
-        if not all(conforms(frame, Frame) for frame in frames):
-            raise ValueError("not an index: a value of another type")
         _check_frames(frames)
         _check_files(files, len(frames))
         return cls(frames, files)
 
 
-def _check_columns(rows: Sequence[Sequence[Any]]) -> None:
+def _check_columns(rows: Sequence[Sequence[Any]], types: Sequence[type]) -> None:
     """Every value has its column's type. By columns, since there are many rows and the time is a deploy's."""
     for row in rows:
-        if type(row) is not list or len(row) != len(_COLUMNS):
+        if type(row) is not list or len(row) != len(types):
             raise ValueError(f"not an index: a row of {row!r:.60}")
-    for kind, column in zip(_COLUMN_TYPES, zip(*rows, strict=True), strict=False):
+    for kind, column in zip(types, zip(*rows, strict=True), strict=False):
         if set(map(type, column)) != {kind}:
             raise ValueError("not an index: a value of another type")
 

@@ -11,6 +11,7 @@ import hashlib
 import io
 import locale
 import logging
+import operator
 import os
 import threading
 from collections.abc import Generator, Iterator, Sequence
@@ -30,6 +31,8 @@ _LARGEST_BUNDLE = 1 << 30
 _PIECE = 1 << 20
 _THREADS, _AHEAD = 2, 6
 _BLOCK = 1 << 20  # read at once
+_UNSAID = ("sha256", "frame")  # by the headers of a tar
+_said = operator.attrgetter(*(field.name for field in dataclasses.fields(FileRecord) if field.name not in _UNSAID))
 Block: TypeAlias = "ctypes.Array[ctypes.c_char]"
 _local = threading.local()
 _xattr_reset = ffi.ffi("entry_xattr_reset", [ffi.c_archive_entry_p], ctypes.c_int)
@@ -82,7 +85,7 @@ def read_archive(
     block: Block = ctypes.create_string_buffer(_BLOCK)  # one for all: making it takes longer than most files
     expected = iter(records)
     try:
-        with _strictly(), libarchive.stream_reader(io.BufferedReader(stream, 1 << 20), "tar") as members:
+        with _strictly(), libarchive.stream_reader(stream, "tar", block_size=_BLOCK) as members:
             for member in members:
                 yield _matched(name, next(expected, None), member), _content(name, stream, member, block)
     except ArchiveError as error:
@@ -188,19 +191,19 @@ class PlainStream(io.RawIOBase):
         super().__init__()
         self.error: BaseException | None = None
         self._frames = plain
-        self._plain = b""
+        self._plain = memoryview(b"")
         self._position = 0
 
     def readable(self) -> bool:
         """Always true."""
         return True
 
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - whatever io hands us
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - whatever has a buffer
         """Fills `buffer` from the current frame; 0 at the end, or at the first fault."""
         if self._position == len(self._plain):
-            self._plain, self._position = self._next(), 0
+            self._plain, self._position = memoryview(self._next()), 0
         count = min(len(buffer), len(self._plain) - self._position)
-        buffer[:count] = self._plain[self._position : self._position + count]
+        memoryview(buffer).cast("B")[:count] = self._plain[self._position : self._position + count]
         self._position += count
         return count
 
@@ -221,9 +224,11 @@ def _matched(archive: str, record: FileRecord | None, member: Any) -> FileRecord
     if record is None or path != record.path or name.startswith(("/", "../")):
         raise AuditError(f"{archive} holds {name!r} where the index says {record and record.path!r}", AGAIN)
     found = _record(member, path)
+    if _said(found) == _said(record):
+        return record
     for field in dataclasses.fields(FileRecord):
         there, said = getattr(found, field.name), getattr(record, field.name)
-        if field.name not in ("sha256", "frame") and there != said:
+        if field.name not in _UNSAID and there != said:
             message = f"{archive}: {path!r} has {field.name} {there!r} where the index says {said!r}"
             raise AuditError(message, AGAIN)
     return record
