@@ -64,7 +64,9 @@ def bed() -> Iterator[Bed]:
         root = server_root()
         network.add_tap(lab.namespace, lab.settings.network, "server")
         accelerator = accelerator_arguments(root.kernel)
-        yield Bed(lab, Server(ServerGuest(lab.namespace, "server", root, drives, accelerator, "server")))
+        guest = ServerGuest(lab.namespace, "server", root, drives, accelerator, "server")
+        yield Bed(lab, Server(guest))
+        guest.cut_power()
 
 
 def make_store(directory: Path, paths: Sequence[Path]) -> None:
