@@ -161,6 +161,7 @@ class _Frames:
         self._kept = kept
         self._options = options
         self._stop = threading.Event()
+        self._cause: DisklessError | None = None  # why the others were stopped
         self._pool = concurrent.futures.ThreadPoolExecutor(options.streams, "fetch")
         self._wanted = sorted(set(frames), key=lambda frame: frame.offset)
         client.meter.expect(sum(frame.size for frame in self._wanted))
@@ -174,9 +175,15 @@ class _Frames:
         for run in runs:
             pending.append(self._pool.submit(self._fetch, run))
             if len(pending) > self._options.streams * _AHEAD:
-                yield from pending.popleft().result()
+                yield from self._result(pending.popleft())
         while pending:
-            yield from pending.popleft().result()
+            yield from self._result(pending.popleft())
+
+    def _result(self, future: concurrent.futures.Future[list[bytes]]) -> list[bytes]:
+        try:
+            return future.result()
+        except DisklessError as error:
+            raise self._cause or error from None
 
     def close(self) -> None:
         """Ends the threads."""
@@ -187,7 +194,8 @@ class _Frames:
         found: dict[Frame, bytes] = {}
         try:
             persist(lambda: self._attempt(run, found), self._options.retries, lambda: self._count, self._stop)
-        except DisklessError:
+        except DisklessError as error:
+            self._cause = self._cause or error
             self._stop.set()
             raise
         return [found[frame] for frame in run.frames]
