@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder.cache import TreeCache
@@ -64,10 +64,10 @@ def build(
         _keep_failed_log(workspace, image),
         Runner(workspace.path / LOG, progress.output) as runner,
     ):
-        context = replace(_context(recipe_file, workspace, cache, runner, progress), fresh=fresh)
+        context = _context(recipe_file, workspace, cache, runner, progress)
         lock = resolve.run(context)
         epoch = fetch.run(context, lock)
-        install.run(context, lock, epoch)
+        install.run(context, lock, epoch, fresh=fresh)
         configure.run(context, epoch)
         scripts.run(context, epoch)
         kernel = initramfs.run(context, epoch)

@@ -42,7 +42,7 @@ class TreeCache:
         """
         entry = self._directory / key
         with _held(entry, fcntl.LOCK_SH) as held:
-            if not held or not all(map(_is_ours, (self._directory.parent, self._directory, entry))):
+            if not held or not self._is_ours() or not _is_ours(entry):
                 return False
             tree.mkdir(mode=0o755)
             with contextlib.suppress(AuditError, FileNotFoundError):
@@ -56,9 +56,13 @@ class TreeCache:
     def keep(self, key: str, tree: Path, epoch: int, on_file: Callable[[str], None]) -> None:
         """Keeps a copy of `tree` under `key`; times after `epoch` become it, as in every image.
 
+        Not where others than root may write: nothing would ever be taken from there.
+
         Raises AuditError for a tree that no image can be made of, OSError or HostError where there is no room.
         """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._is_ours():
+            return
         with open_workspace(self._directory) as workspace:
             index = write_archive(scan_tree(tree, epoch), workspace.artifacts / ROOTFS, on_file)
             write_index(index, workspace.artifacts / INDEX)
@@ -67,6 +71,9 @@ class TreeCache:
             if not entry.exists():  # what another build reads just now is as good
                 workspace.artifacts.rename(entry)
         self._make_room(spare=entry)
+
+    def _is_ours(self) -> bool:
+        return _is_ours(self._directory) and _is_ours(self._directory.parent)
 
     def _make_room(self, spare: Path) -> None:
         """Removes what was not used for longest until the rest fits; never what another build holds."""

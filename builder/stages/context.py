@@ -16,10 +16,7 @@ from builder.system.workspace import Workspace
 
 @dataclass(frozen=True)
 class Context:
-    """One build; nothing in it changes, what a stage finds out it returns.
-
-    fresh: whether to install anew what `trees` may have
-    """
+    """One build; nothing in it changes, what a stage finds out it returns."""
 
     recipe_file: RecipeFile
     workspace: Workspace
@@ -27,7 +24,6 @@ class Context:
     installer: Installer
     progress: Progress
     trees: TreeCache
-    fresh: bool = False
 
     @property
     def recipe(self) -> Recipe:

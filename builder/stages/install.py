@@ -9,12 +9,12 @@ from builder.stages.context import Context
 from builder.stages.scrub import empty_mount_points
 
 
-def run(context: Context, lock: Lock, epoch: int) -> None:
-    """Fills the tree: from the cache, where an earlier build installed exactly the same."""
+def run(context: Context, lock: Lock, epoch: int, *, fresh: bool) -> None:
+    """Fills the tree: from the cache, where an earlier build installed exactly the same, unless it is to be `fresh`."""
     progress, tree = context.progress, context.workspace.tree
     with progress.step("install"):
         key = key_of(context.recipe.distribution, lock.packages, epoch, context.installer.inputs())
-        if not context.fresh and context.trees.take(key, tree, progress.tick):
+        if not fresh and context.trees.take(key, tree, progress.tick):
             progress.note("as an earlier build installed it; --fresh installs anew")
             return
         warned = len(progress.warnings)

@@ -81,6 +81,12 @@ def test_what_others_could_have_written_is_not_taken(place: Path) -> None:
     assert cache.take(KEYS[0], place / "tree", silent)
 
 
+def test_where_others_may_write_nothing_is_kept(place: Path) -> None:
+    place.chmod(0o777)
+    TreeCache(place / "trees").keep(KEYS[0], small_tree(), EPOCH, silent)
+    assert list((place / "trees").iterdir()) == []
+
+
 def test_the_longest_unused_go(place: Path) -> None:
     kept(place, KEYS[0], KEYS[1])
     size = sum(path.stat().st_size for path in (place / "trees" / KEYS[0]).iterdir())
