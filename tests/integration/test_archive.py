@@ -724,6 +724,23 @@ def test_a_bundle_that_is_none_is_refused(data: bytes, tmp_path: Path) -> None:
         read_members(path)
 
 
+def test_what_libarchive_only_warns_of_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, kind, content in (
+            ("attributes", tarfile.XHDTYPE, b"no record\n"),
+            ("vmlinuz", tarfile.REGTYPE, b"k"),
+        ):
+            member = tarfile.TarInfo(name)
+            member.type, member.size = kind, len(content)
+            tar.addfile(member, io.BytesIO(content))
+    path = tmp_path / "boot.tar.zst"
+    path.write_bytes(zstandard.compress(buffer.getvalue()))
+    with pytest.raises(AuditError, match="pax"):
+        read_members(path)
+    assert capfd.readouterr().err == ""
+
+
 def test_an_index_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises((DisklessError, OSError), match="index"):
         read_index(tmp_path / "index.json.zst")
