@@ -15,6 +15,7 @@ from builder.errors import AuditError, DisklessError, InputError, TransferError
 from builder.model.manifest import BUNDLE, INDEX, LOG, MANIFEST, ROOTFS
 from builder.system.source import SIGNATURE
 from builder.system.unpack import read_index
+from builder.system.versions import read_manifest
 from builder.transports.targets import open_transport
 from tests.images import ssh_key
 from tests.places import Place, open_place
@@ -49,7 +50,7 @@ def test_what_was_uploaded_is_pulled(any_place: Place, tmp_path: Path) -> None:
     place = any_place
     version = make_version(tmp_path / "here")
     uploaded = place.upload(version, "stable", "testing")
-    assert uploaded.tags == ("stable", "testing")
+    assert (uploaded.tags, uploaded.before) == (("stable", "testing"), None)
     assert uploaded.pushed.there == 0
     assert uploaded.pushed.sent >= uploaded.pushed.size
     for tag in uploaded.tags:
@@ -67,6 +68,7 @@ def test_a_new_version_sends_what_changed_and_moves_the_tag(place: Place, tmp_pa
     place.pull("stable", tmp_path / "there")
     before = place.open("stable")
     uploaded = place.upload(second, "stable")
+    assert uploaded.before == read_manifest(first)
     assert contents(place.pull("stable", tmp_path / "there").directory) == contents(second)
     assert before.manifest() == (first / MANIFEST).read_bytes()
     for artifact in (INDEX, BUNDLE, ROOTFS):
