@@ -63,6 +63,7 @@ _DRIVERS_HOOK = """\
 # written by diskless: adds what MODULES=netboot adds, all of it by one cp, with the firmware that the image has
 case $1 in prereqs) exit 0 ;; esac
 . /usr/share/initramfs-tools/hook-functions
+command -v auto_add_modules > /dev/null || { echo "E: this initramfs-tools is not known to diskless" >&2; exit 1; }
 noted=$(mktemp) || exit
 copy_file() {
 	[ "$1" != module ] || echo "$2" >> "$noted"
