@@ -14,6 +14,8 @@ from builder.build import build as run_build
 from builder.cli.options import cache_option, json_option, output_option, recipe_argument
 from builder.cli.reporting import reports_progress
 from builder.loader import load_recipe
+from builder.model.difference import transfer_size
+from builder.model.quantity import format_bytes
 from builder.render.summary import summary
 from builder.system.progress import Progress
 from builder.system.versions import LATEST
@@ -46,8 +48,8 @@ def summarize(built: Built, seconds: Mapping[str, float]) -> tuple[str, ...]:
     """The closing lines of a build."""
     unchanged = ("nothing changed: this version was there already",) if built.unchanged else ()
     latest = shlex.quote(str(built.directory.parent / LATEST))
-    command = f"diskless boot {latest}"
-    return (*unchanged, *summary(built.manifest, built.difference, seconds, command, sent_later=True))
+    transfer = f"to transfer: {format_bytes(transfer_size(built.manifest))}"
+    return (*unchanged, *summary(built.manifest, built.difference, seconds, f"diskless boot {latest}", transfer))
 
 
 def _result(built: Built, progress: Progress) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from builder.model.difference import Difference, FileDifference, transfer_size
+from builder.model.difference import Difference, FileDifference
 from builder.model.manifest import Manifest
 from builder.model.quantity import format_bytes, format_change, format_seconds
 
@@ -17,23 +17,20 @@ def summary(
     difference: Difference | None,
     seconds: Mapping[str, float],
     next_command: str,
-    *,
-    sent_later: bool = False,
+    *more: str,
 ) -> tuple[str, ...]:
     """The closing lines. difference: from the version before; None where there was none, or where it is the same.
 
-    sent_later: whether to say how many bytes an upload, or a first deploy from afar, moves
+    more: further lines about the version itself
     """
     head = (
         f"{manifest.image} {manifest.version}: {len(manifest.packages)} packages, {format_bytes(manifest.size)}, "
         f"Linux {manifest.kernel}"
     )
-    if sent_later:
-        head += f"; {format_bytes(transfer_size(manifest))} to transfer"
     changes = () if difference is None else package_lines(difference, _MOST_PACKAGES)
     phases = [f"{name} {format_seconds(took)}" for name, took in seconds.items() if took >= _SHORTEST_PHASE]
     time = f"time: {', '.join(phases)}; together {format_seconds(sum(seconds.values()))}"
-    return (head, *changes, *((time,) if phases else ()), f"next: {next_command}")
+    return (head, *more, *changes, *((time,) if phases else ()), f"next: {next_command}")
 
 
 def package_lines(difference: Difference, most: int | None = None) -> tuple[str, ...]:

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from builder.build import Built
+from builder.cli.build import summarize
 from builder.model.difference import FileChange, PackageChange, compare, compare_files
 from builder.model.index import FILE, FileRecord
 from builder.model.manifest import INDEX as INDEX_NAME
 from builder.model.manifest import MANIFEST as MANIFEST_NAME
 from builder.model.manifest import Manifest, Package
-from builder.render.summary import package_lines, summary
+from builder.render.summary import package_lines
 from tests.unit.command import run_command
 from tests.unit.samples import INDEX, MANIFEST
 
@@ -69,9 +71,11 @@ def test_packages_that_differ_read_well() -> None:
 
 
 def test_the_closing_lines() -> None:
-    lines = summary(NEW, None, {"resolve": 1.24, "fetch": 0.01, "install": 70.0}, "diskless boot output/lab/latest")
+    seconds = {"resolve": 1.24, "fetch": 0.01, "install": 70.0}
+    lines = summarize(Built(Path("output/lab/20260102-0123abcd"), NEW, unchanged=False, difference=None), seconds)
     assert lines == (
         "lab 20260102-0123abcd: 5 packages, 4.2 MB, Linux 6.1.0-2-amd64",
+        "to transfer: 12 kB",
         "time: resolve 1.2 s, install 1:10 min; together 1:11 min",
         "next: diskless boot output/lab/latest",
     )
