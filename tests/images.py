@@ -58,12 +58,13 @@ def ssh_key() -> Path:
     return path
 
 
-def build_image(image: str, base: str = "debian-nfs", **changes: Any) -> Path:
+def build_image(image: str, base: str = "debian-nfs", *, fresh: bool = False, **changes: Any) -> Path:
     """The version directory of a recipe of the project with other top-level keys."""
     directory = scratch() / "recipes" / image
     directory.mkdir(parents=True, exist_ok=True)
     recipe = write_recipe(directory, base, image=image, **changes)
-    result = run_diskless("build", recipe, "--output", scratch() / "output")
+    options = ["--fresh"] if fresh else []
+    result = run_diskless("build", recipe, "--output", scratch() / "output", *options)
     assert result.returncode == 0, result.stderr
     return Path(result.stdout.strip())
 
