@@ -21,10 +21,11 @@ _TIMES = range(-(2**31), 2**34)  # what ext4 can hold, seconds
 _SHA256 = re.compile("[0-9a-f]{64}")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # in no name of a file, or of no UTF-8
 LARGEST_FRAME = 1 << 20
+_quoted = json.encoder.encode_basestring
 _ROWS = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _FRAME_TYPES = (int, int, int, str)
 _FILE_TYPES = (str, str, int, int, int, int, int, str, str, dict, int)
-_COLUMNS = ("path", "type", "mode", "uid", "gid", "mtime", "size", "sha256", "link", "xattrs", "frame")
+COLUMNS = ("path", "type", "mode", "uid", "gid", "mtime", "size", "sha256", "link", "xattrs", "frame")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class FileRecord:
 
     def row(self) -> list[Any]:
         """The record as it stands in the index."""
-        return [getattr(self, column) for column in _COLUMNS]
+        return [getattr(self, column) for column in COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Index:
         frames = [[frame.offset, frame.size, frame.plain_size, frame.sha256] for frame in self.frames]
         document = {
             "schema": SCHEMA,
-            "columns": _COLUMNS,
+            "columns": COLUMNS,
             "frames": frames,
             "files": [file.row() for file in self.files],
         }
@@ -88,7 +89,7 @@ class Index:
         """Reads an index; ValueError when it is not one of ours."""
         try:
             document = json.loads(data)
-            if document["schema"] != SCHEMA or tuple(document["columns"]) != _COLUMNS:
+            if document["schema"] != SCHEMA or tuple(document["columns"]) != COLUMNS:
                 raise ValueError(f"index of schema {document['schema']!r}, this program reads {SCHEMA}")
             _check_columns(document["frames"], _FRAME_TYPES)
             frames = tuple(Frame(*row) for row in document["frames"])
@@ -173,13 +174,32 @@ def _is_xattr(item: tuple[str, str]) -> bool:
 def root_digest(files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:
     """SHA-256 over the canonical file table and the bundle's plain digests (name -> SHA-256).
 
-    How things are compressed does not change it: a row leaves out the frame.
+    A row of the table is the JSON of path, type, mode, uid, gid, mtime, size, sha256, link and sorted xattrs, without
+    spaces. How things are compressed does not change it: a row leaves out the frame.
     """
     digest = hashlib.sha256()
     for file in files:
-        row = [file.path, file.type, file.mode, file.uid, file.gid, file.mtime, file.size, file.sha256, file.link]
-        row.append(dict(sorted(file.xattrs.items())))
-        digest.update(_ROWS.encode(row).encode() + b"\n")
+        xattrs = _ROWS.encode(dict(sorted(file.xattrs.items()))) if file.xattrs else "{}"
+        row = (
+            f'[{_quoted(file.path)},"{file.type}",{file.mode},{file.uid},{file.gid},{file.mtime},{file.size},'
+            f'"{file.sha256}",{_quoted(file.link)},{xattrs}]\n'
+        )
+        digest.update(row.encode())
     for name, sha256 in sorted(bundle.items()):
         digest.update(json.dumps([name, sha256]).encode() + b"\n")
     return digest.hexdigest()
+
+
+def file_rows(data: bytes) -> dict[str, list[Any]]:
+    """The rows of the plain files by path; ValueError when it is no index of ours.
+
+    Their values are not checked: to be compared with those of an Index, not to be used.
+    """
+    try:
+        document = json.loads(data)
+        if document["schema"] != SCHEMA or tuple(document["columns"]) != COLUMNS:
+            raise ValueError(f"index of schema {document['schema']!r}, this program reads {SCHEMA}")
+        _check_columns(document["files"], _FILE_TYPES)
+    except (TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"not an index: {error}") from error
+    return {row[0]: row for row in document["files"] if row[1] == FILE}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ class Manifest:
         return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
+    @functools.lru_cache(maxsize=32)  # a deploy reads those of its store again and again
     def from_json(cls, text: str) -> Manifest:
         """Reads manifest.json; ValueError when it is not one of ours."""
         try:

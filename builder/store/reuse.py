@@ -10,26 +10,32 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import operator
 import os
 import shutil
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from builder.errors import AuditError, DisklessError
-from builder.model.index import FILE, FileRecord
+from builder.model.index import COLUMNS, FileRecord
 from builder.model.manifest import INDEX, Manifest
 from builder.store.generations import active_generation
 from builder.store.layout import Store
 from builder.system.archive import FOREIGN_XATTRS
+from builder.system.content import apply_metadata
 from builder.system.directories import Directories
 from builder.system.files import open_file
-from builder.system.unpack import Reuse, apply_metadata, read_index
+from builder.system.unpack import Reuse, read_file_rows
 from builder.system.versions import read_manifest
 
 _MOST_BASES = 2
+# what two files must have in common to be one, of a record and of a row in an index
+_IDENTITY = ("mode", "uid", "gid", "mtime", "size", "sha256", "xattrs")
+_RECORD = operator.attrgetter(*_IDENTITY)
+_ROW = operator.itemgetter(*map(COLUMNS.index, _IDENTITY))
 _FICLONE = 0x40049409  # linux/fs.h
 # what runs as process 1 from power-on to power-off: while it has a file of its own in each version, an NFS server's
 # list of open files says which version a client booted
@@ -50,9 +56,8 @@ def open_reuse(store: Store, manifest: Manifest, *, copies: bool) -> VersionsReu
         try:
             old = read_manifest(store.version(manifest.image, version))
             if old.root.mode == manifest.root.mode:
-                index = read_index(store.version(manifest.image, version) / INDEX)
-                files = {record.path: record for record in index.files if record.type == FILE}
-                bases.append(Base(store.root_of(old), files))
+                rows = read_file_rows(store.version(manifest.image, version) / INDEX)
+                bases.append(Base(store.root_of(old), {path: _ROW(row) for path, row in rows.items()}))
         except (DisklessError, OSError):
             continue  # nothing is taken from a version that is damaged
     return VersionsReuse(bases, clone=manifest.root.mode == "rw", copies=copies)
@@ -72,9 +77,9 @@ class _NoClonesError(Exception):
 
 
 class Base:
-    """A version to take files from: its root, and the records of its files by path."""
+    """A version to take files from: its root, and what its index says of its files, by path."""
 
-    def __init__(self, root: Path, files: Mapping[str, FileRecord]) -> None:
+    def __init__(self, root: Path, files: Mapping[str, tuple[Any, ...]]) -> None:
         self.files = files
         self.root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.directories = Directories(self.root)
@@ -105,18 +110,21 @@ class VersionsReuse(Reuse):
         for base in self._opened:
             base.close()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no version to take anything from."""
+        return not self._opened
+
     def knows(self, record: FileRecord) -> bool:
         """Whether a version is said to have this file; `take` finds out whether it can be had."""
-        return any(
-            known is not None and is_same_content(known, record)
-            for known in (base.files.get(record.path) for base in self._bases)
-        )
+        said = _RECORD(record)
+        return any(base.files.get(record.path) == said for base in self._bases)
 
     def take(self, record: FileRecord, parent: int, name: str) -> bool:
         """Links, clones or copies the file of the same path, if it is the same file and nobody touched it."""
+        said = _RECORD(record)
         for base in self._bases:
-            known = base.files.get(record.path)
-            if known is None or not is_same_content(known, record):
+            if base.files.get(record.path) != said:
                 continue
             try:
                 source, _ = base.directories.parent(record.path)
@@ -126,7 +134,8 @@ class VersionsReuse(Reuse):
                 return self._cloned(source, parent, name, record)
             if record.path in UNSHARED:
                 return _copy(source, parent, name, record, _write)
-            if is_untouched(source, name, record) and self._link(source, parent, name):
+            inode = untouched_inode(source, name, record)
+            if inode is not None and self._link(source, parent, name, inode):
                 return True
         return False
 
@@ -138,9 +147,8 @@ class VersionsReuse(Reuse):
             self._bases = self._bases if self._copies else ()
             return self._copies and _copy(source, parent, name, record, _write)
 
-    def _link(self, source: int, parent: int, name: str) -> bool:
+    def _link(self, source: int, parent: int, name: str, inode: int) -> bool:
         """One inode of a base becomes one file here: two files of the index are never one."""
-        inode = os.stat(name, dir_fd=source, follow_symlinks=False).st_ino
         if inode in self._taken:
             return False
         try:
@@ -153,31 +161,20 @@ class VersionsReuse(Reuse):
         return True
 
 
-def is_same_content(one: FileRecord, other: FileRecord) -> bool:
-    """Whether two records describe the same file, wherever their archives hold it."""
-    return (
-        one.sha256 == other.sha256
-        and one.size == other.size
-        and one.mtime == other.mtime
-        and one.mode == other.mode
-        and (one.uid, one.gid) == (other.uid, other.gid)
-        and one.xattrs == other.xattrs
-    )
-
-
-def is_untouched(directory: int, name: str, record: FileRecord) -> bool:
-    """Whether a file still has the kind, size, time, owner, mode and attributes of its record."""
+def untouched_inode(directory: int, name: str, record: FileRecord) -> int | None:
+    """The number of a file that still has the kind, size, time, owner, mode and attributes of its record."""
     try:
         info = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except OSError:
-        return False
-    return (
+        return None
+    same = (
         info.st_size == record.size
         and info.st_mtime_ns == record.mtime * 10**9
         and info.st_mode == stat.S_IFREG | record.mode
         and (info.st_uid, info.st_gid) == (record.uid, record.gid)
         and attributes(directory, name) == record.xattrs
     )
+    return info.st_ino if same else None
 
 
 def attributes(directory: int, name: str) -> dict[str, str]:

@@ -20,10 +20,11 @@ from builder.store.boot_files import LOADERS, bundle_digests, hard_link, link_bo
 from builder.store.filesystem import check_filesystem, check_space
 from builder.store.layout import TEMPORARY, Store, make_directory
 from builder.store.reuse import open_reuse
+from builder.system.content import OnFile
 from builder.system.files import remove_tree, sha256_of, sync_directory, sync_filesystem
 from builder.system.members import AGAIN, read_members
 from builder.system.source import SIGNATURE, Source
-from builder.system.unpack import OnFile, Unpacked, read_index, unpack_source
+from builder.system.unpack import Unpacked, read_index, unpack_source
 from builder.system.versions import read_manifest
 
 # names of the TFTP root and of the store that an image must not take
@@ -64,21 +65,18 @@ def _fill(
     store: Store, source: Source, parts: list[Path], manifest: Manifest, manifest_bytes: bytes, on_file: OnFile
 ) -> Unpacked:
     staged, root = parts[0], parts[-1] / "root"
-    with concurrent.futures.ThreadPoolExecutor(1) as verifier:
-        verified = verifier.submit(source.verify, manifest)
-        (staged / MANIFEST).write_bytes(manifest_bytes)
-        signature = source.signature()
-        if signature is not None:
-            (staged / SIGNATURE).write_bytes(signature)
-        index = _fetch_index(source, staged, manifest)
-        bundle = _stage_bundle(store, source, staged, manifest, index)
-        _check_bundle(source, bundle)
-        unpacked = _stage_root(store, source, root, manifest, index, on_file)
-        check_releases(f"{manifest.image} {manifest.version}", staged / "boot" / KERNEL, root, "build the image again")
-        for part in parts:
-            part.chmod(0o755)  # mkdtemp made it 0700
-        _tidy(staged)
-        verified.result()
+    (staged / MANIFEST).write_bytes(manifest_bytes)
+    signature = source.signature()
+    if signature is not None:
+        (staged / SIGNATURE).write_bytes(signature)
+    index = _fetch_index(source, staged, manifest)
+    bundle = _stage_bundle(store, source, staged, manifest, index)
+    _check_bundle(source, bundle)
+    unpacked = _stage_root(store, source, root, manifest, index, on_file)
+    check_releases(f"{manifest.image} {manifest.version}", staged / "boot" / KERNEL, root, "build the image again")
+    for part in parts:
+        part.chmod(0o755)  # mkdtemp made it 0700
+    _tidy(staged)
     return unpacked
 
 
@@ -280,7 +278,14 @@ def _stage_root(
         new = files if manifest.root.mode == "rw" else [record for record in files if not reuse.knows(record)]
         inodes = len(new) + sum(record.type != FILE for record in index.files)
         check_space(root.parent.parent, sum(record.size for record in new), inodes)
-        return unpack_source(source, index, root, reuse, on_file)
+        if reuse.is_empty:  # every frame of the archive is read and checked
+            source.verify_sizes(manifest)
+            return unpack_source(source, index, root, None, on_file)
+        with concurrent.futures.ThreadPoolExecutor(1) as verifier:
+            verified = verifier.submit(source.verify, manifest)
+            unpacked = unpack_source(source, index, root, reuse, on_file)
+            verified.result()
+        return unpacked
 
 
 def _tidy(directory: Path) -> None:

@@ -20,13 +20,14 @@ class Directories:
         self._root = root
         self._names: list[str] = []
         self._handles: list[int] = []
-        self._last: list[str] = []
+        self._last = ""
 
     def parent(self, path: str) -> tuple[int, str]:
         """The directory of `path` and its last name; AuditError for a path that leads elsewhere than straight down."""
-        *directories, name = path.split("/")
-        if directories != self._last:
-            self._enter(path, directories)
+        name = path[path.rfind("/") + 1 :]
+        above = path[: len(path) - len(name)]
+        if above != self._last:
+            self._enter(path, above)
         if name in ("", ".", "..") or "\0" in name:
             raise AuditError(f"{path!r} is no path below the root", _HINT)
         return (self._handles[-1] if self._handles else self._root), name
@@ -35,9 +36,10 @@ class Directories:
         """Closes every directory but the root."""
         while self._handles:
             os.close(self._handles.pop())
-        self._names, self._last = [], []
+        self._names, self._last = [], ""
 
-    def _enter(self, path: str, directories: list[str]) -> None:
+    def _enter(self, path: str, above: str) -> None:
+        directories = above.split("/")[:-1]
         common = 0
         for one, other in zip(self._names, directories, strict=False):
             if one != other:
@@ -46,14 +48,14 @@ class Directories:
         while len(self._handles) > common:
             os.close(self._handles.pop())
         del self._names[common:]
-        self._last = self._names
+        self._last = "".join(f"{name}/" for name in self._names)
         for name in directories[common:]:
             if name in ("", ".", "..") or "\0" in name:
                 raise AuditError(f"{path!r} is no path below the root", _HINT)
-            above = self._handles[-1] if self._handles else self._root
+            parent = self._handles[-1] if self._handles else self._root
             try:
-                self._handles.append(os.open(name, _FLAGS, dir_fd=above))
+                self._handles.append(os.open(name, _FLAGS, dir_fd=parent))
             except OSError as error:
                 raise AuditError(f"{path!r} would be written through something that is no directory", _HINT) from error
             self._names.append(name)
-        self._last = self._names
+        self._last = above

@@ -5,18 +5,15 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import contextlib
-import ctypes
-import dataclasses
 import hashlib
 import io
 import locale
 import logging
 import operator
-import os
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import libarchive
 import zstandard
@@ -24,28 +21,15 @@ from libarchive import ffi
 from libarchive.exception import ArchiveError
 
 from builder.errors import AuditError
-from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame
+from builder.model.index import FileRecord, Frame
+from builder.system.headers import BLOCK, FIELDS, Header, read_header
 
 AGAIN = "copy or build the version again"
 _LARGEST_BUNDLE = 1 << 30
 _PIECE = 1 << 20
-_THREADS, _AHEAD = 2, 6
-_BLOCK = 1 << 20  # read at once
-_UNSAID = ("sha256", "frame")  # by the headers of a tar
-_said = operator.attrgetter(*(field.name for field in dataclasses.fields(FileRecord) if field.name not in _UNSAID))
-Block: TypeAlias = "ctypes.Array[ctypes.c_char]"
+_AHEAD = 6
+_said = operator.attrgetter(*FIELDS)
 _local = threading.local()
-_xattr_reset = ffi.ffi("entry_xattr_reset", [ffi.c_archive_entry_p], ctypes.c_int)
-_xattr_next = ffi.ffi(
-    "entry_xattr_next",
-    [
-        ffi.c_archive_entry_p,
-        ctypes.POINTER(ctypes.c_char_p),
-        ctypes.POINTER(ctypes.c_void_p),
-        ctypes.POINTER(ctypes.c_size_t),
-    ],
-    ctypes.c_int,
-)
 
 
 def set_names_to_utf8() -> None:
@@ -77,51 +61,88 @@ def read_archive(
 ) -> Iterator[tuple[FileRecord, Iterator[memoryview]]]:
     """Each record with its member's content, from the plain frames of a whole archive or of a run of its members.
 
-    A piece of content is valid until the next one is asked for.
+    A piece of content is to be read before the next member is asked for.
 
     Raises AuditError where the archive, called `name`, differs from the records; errors of `plain` pass through.
     """
-    stream = PlainStream(plain)
-    block: Block = ctypes.create_string_buffer(_BLOCK)  # one for all: making it takes longer than most files
-    expected = iter(records)
-    try:
-        with _strictly(), libarchive.stream_reader(stream, "tar", block_size=_BLOCK) as members:
-            for member in members:
-                yield _matched(name, next(expected, None), member), _content(name, stream, member, block)
-    except ArchiveError as error:
-        raise stream.error or AuditError(f"{name}: no tar archive: {error}", AGAIN) from error
-    if stream.error is not None:
-        raise stream.error
-    missing = next(expected, None)
-    if missing is not None:
-        raise AuditError(f"{name} ends before {missing.path!r}, which the index says it holds", AGAIN)
+    stream = _PlainStream(plain)
+    for record in records:
+        try:
+            header = read_header(stream.read)
+        except ValueError as error:
+            raise AuditError(f"{name}: no tar archive of ours: {error}", AGAIN) from error
+        if header is None:
+            raise AuditError(f"{name} ends before {record.path!r}, which the index says it holds", AGAIN)
+        if header != _said(record):
+            raise AuditError(_difference(name, header, record), AGAIN)
+        content = _content(name, stream, record)
+        yield record, content
+        for _ in content:
+            pass  # what nobody wanted
+    for block in stream.pieces(None):
+        if block.tobytes().strip(b"\0"):
+            raise AuditError(f"{name} holds more than the index says", AGAIN)
 
 
-def _content(name: str, stream: PlainStream, member: Any, block: Block) -> Iterator[memoryview]:  # noqa: ANN401
-    view = memoryview(block)
-    try:
-        while count := ffi.read_data(member._archive_p, block, len(block)):
-            yield view[:count]
-    except ArchiveError as error:
-        raise stream.error or AuditError(f"{name}: {member.pathname!r} ends too early: {error}", AGAIN) from error
+def _content(name: str, stream: _PlainStream, record: FileRecord) -> Iterator[memoryview]:
+    left = record.size
+    for piece in stream.pieces(record.size):
+        left -= len(piece)
+        yield piece
+    if left:
+        raise AuditError(f"{name}: {record.path!r} ends too early", AGAIN)
+    stream.read(-record.size % BLOCK)
 
 
-def plain_frames(name: str, frames: Sequence[Frame], pieces: Iterator[bytes]) -> Generator[bytes]:
+def _difference(archive: str, header: Header, record: FileRecord) -> str:
+    if header[0] != record.path:
+        return f"{archive} holds {header[0]!r} where the index says {record.path!r}"
+    fields = zip(FIELDS, header, _said(record), strict=True)
+    field, there, said = next((field, there, said) for field, there, said in fields if there != said)
+    return f"{archive}: {record.path!r} has {field} {there!r} where the index says {said!r}"
+
+
+class _PlainStream:
+    """Plain frames as one stream, without copies where a piece lies in one of them."""
+
+    def __init__(self, frames: Iterator[bytes]) -> None:
+        self._frames = frames
+        self._plain = memoryview(b"")
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes, fewer at the end."""
+        if size <= len(self._plain):
+            data, self._plain = self._plain[:size].tobytes(), self._plain[size:]
+            return data
+        return b"".join(self.pieces(size))
+
+    def pieces(self, size: int | None) -> Iterator[memoryview]:
+        """The next `size` bytes, or (None) all that follow, as they lie in frames."""
+        while size != 0 and self._fill():
+            piece, self._plain = self._plain[:size], self._plain[len(self._plain) if size is None else size :]
+            size = None if size is None else size - len(piece)
+            yield piece
+
+    def _fill(self) -> bool:
+        if not self._plain:
+            self._plain = memoryview(next(self._frames, b""))
+        return bool(self._plain)
+
+
+def plain_frames(
+    name: str, frames: Sequence[Frame], pieces: Iterator[bytes], pool: concurrent.futures.Executor
+) -> Iterator[bytes]:
     """The plain bytes of frames from their compressed ones, each checked first; AuditError names the place.
 
-    Checking and decompressing happen in threads a few frames ahead of the reader.
+    Checking and decompressing happen in the threads of `pool`, a few frames ahead of the reader.
     """
     pending: collections.deque[concurrent.futures.Future[bytes]] = collections.deque()
-    pool = concurrent.futures.ThreadPoolExecutor(_THREADS, "unzstd")
-    try:
-        for frame in frames:
-            pending.append(pool.submit(_decompress, name, frame, next(pieces, b"")))
-            if len(pending) > _AHEAD:
-                yield pending.popleft().result()
-        while pending:
+    for frame in frames:
+        pending.append(pool.submit(_decompress, name, frame, next(pieces, b"")))
+        if len(pending) > _AHEAD:
             yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    while pending:
+        yield pending.popleft().result()
 
 
 def _decompress(name: str, frame: Frame, data: bytes) -> bytes:
@@ -179,86 +200,3 @@ def _plain_name(archive: Path, member: Any) -> str:  # noqa: ANN401 - libarchive
     if not name or not name.isprintable() or any(part in ("", ".", "..") for part in name.split("/")):
         raise AuditError(f"{archive}: {name!r} is no plain name", AGAIN)
     return name
-
-
-class PlainStream(io.RawIOBase):
-    """Plain frames as one stream.
-
-    libarchive calls it from C, where an exception would be lost, or worse: a fault ends the stream and is in `error`.
-    """
-
-    def __init__(self, plain: Iterator[bytes]) -> None:
-        super().__init__()
-        self.error: BaseException | None = None
-        self._frames = plain
-        self._plain = memoryview(b"")
-        self._position = 0
-
-    def readable(self) -> bool:
-        """Always true."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - whatever has a buffer
-        """Fills `buffer` from the current frame; 0 at the end, or at the first fault."""
-        if self._position == len(self._plain):
-            self._plain, self._position = memoryview(self._next()), 0
-        count = min(len(buffer), len(self._plain) - self._position)
-        memoryview(buffer).cast("B")[:count] = self._plain[self._position : self._position + count]
-        self._position += count
-        return count
-
-    def _next(self) -> bytes:
-        if self.error is not None:
-            return b""
-        try:
-            return next(self._frames, b"")
-        except BaseException as error:
-            self.error = error
-            return b""
-
-
-def _matched(archive: str, record: FileRecord | None, member: Any) -> FileRecord:  # noqa: ANN401
-    """The record, if the member's header says the same."""
-    name = member.pathname
-    path = os.path.normpath(name) if name else None
-    if record is None or path != record.path or name.startswith(("/", "../")):
-        raise AuditError(f"{archive} holds {name!r} where the index says {record and record.path!r}", AGAIN)
-    found = _record(member, path)
-    if _said(found) == _said(record):
-        return record
-    for field in dataclasses.fields(FileRecord):
-        there, said = getattr(found, field.name), getattr(record, field.name)
-        if field.name not in _UNSAID and there != said:
-            message = f"{archive}: {path!r} has {field.name} {there!r} where the index says {said!r}"
-            raise AuditError(message, AGAIN)
-    return record
-
-
-def _record(member: Any, path: str) -> FileRecord:  # noqa: ANN401
-    """What a member's header says, as the index has it."""
-    kinds = ((member.islnk, HARDLINK), (member.issym, SYMLINK), (member.isdir, DIRECTORY), (member.isreg, FILE))
-    kind = next((name for holds, name in kinds if holds), "?")
-    return FileRecord(
-        path=path,
-        type=kind,
-        mode=member.mode & 0o7777,
-        uid=member.uid,
-        gid=member.gid,
-        mtime=member.mtime,
-        size=member.size or 0,
-        sha256="",
-        link=(member.linkpath or "") if kind in (HARDLINK, SYMLINK) else "",
-        xattrs=_xattrs(member),
-        frame=0,
-    )
-
-
-def _xattrs(member: Any) -> dict[str, str]:  # noqa: ANN401
-    entry = member._entry_p
-    name, value, size = ctypes.c_char_p(), ctypes.c_void_p(), ctypes.c_size_t()
-    found = {}
-    for _ in range(_xattr_reset(entry)):
-        _xattr_next(entry, ctypes.byref(name), ctypes.byref(value), ctypes.byref(size))
-        content = ctypes.string_at(value, size.value) if value.value else b""
-        found[(name.value or b"").decode("utf-8", "backslashreplace")] = content.hex()
-    return found

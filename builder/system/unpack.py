@@ -7,24 +7,24 @@ Every directory is opened without following links, so nothing is ever written ou
 from __future__ import annotations
 
 import abc
-import bisect
-import hashlib
-import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import zstandard
 
-from builder.errors import AuditError, HostError, InputError
-from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
+from builder.errors import AuditError, InputError
+from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index, file_rows
+from builder.system.content import OnFile, Run, apply_metadata, runs_of, write_content
 from builder.system.directories import Directories
-from builder.system.members import AGAIN, decompress, plain_frames, read_archive
+from builder.system.helper import divide, helping
+from builder.system.members import AGAIN, decompress
 from builder.system.source import DirectorySource, Source
 
 _LARGEST_INDEX = 256 << 20
-OnFile = Callable[[str], None]
+_T = TypeVar("_T")
 
 
 class Reuse(abc.ABC):
@@ -47,6 +47,15 @@ class Unpacked:
 
 def read_index(path: Path) -> Index:
     """Reads index.json.zst; AuditError when it is damaged."""
+    return _parsed(path, Index.from_json)
+
+
+def read_file_rows(path: Path) -> dict[str, list[Any]]:
+    """Of an index that was checked when its version came in, what `file_rows` gives; AuditError when it is damaged."""
+    return _parsed(path, file_rows)
+
+
+def _parsed(path: Path, parse: Callable[[bytes], _T]) -> _T:
     try:
         data = decompress(path, _LARGEST_INDEX)
     except zstandard.ZstdError as error:
@@ -54,7 +63,7 @@ def read_index(path: Path) -> Index:
     if len(data) > _LARGEST_INDEX:
         raise AuditError(f"{path}: larger than {_LARGEST_INDEX >> 20} MiB", "this is no index of a root file system")
     try:
-        return Index.from_json(data)
+        return parse(data)
     except ValueError as error:
         raise AuditError(f"{path}: {error}", AGAIN) from error
 
@@ -80,8 +89,8 @@ def unpack_source(
     directories = Directories(root)
     try:
         wanted = _make_without_content(directories, index.files, reuse, on_file)
-        runs = _runs(index, None if reuse is None else wanted)
-        _write_content(directories, source, index, runs, set(wanted), on_file)
+        runs = runs_of(index, None if reuse is None else wanted)
+        _write_content(directories, source, index, destination, runs, set(wanted), on_file)
         _make_hard_links(root, directories, index.files, on_file)
         # from the bottom up: writing into a directory changes its time, and its mode may forbid it
         for record in reversed(index.files):
@@ -97,6 +106,30 @@ def unpack_source(
         sum(index.files[position].size for position in wanted),
         sum(frame.size for run in runs for frame in index.frames[run.frames]),
     )
+
+
+def _write_content(
+    directories: Directories,
+    source: Source,
+    index: Index,
+    destination: Path,
+    runs: Sequence[Run],
+    wanted: set[int],
+    on_file: OnFile,
+) -> None:
+    """With a helper where there is much to write, from an archive that both can read."""
+    mine, others = divide(index, runs)
+    if not others or not isinstance(source, DirectorySource):
+        write_content(directories, source, index, runs, wanted, on_file)
+        return
+    with helping(source, index, destination, others, wanted, on_file) as helper:
+
+        def on_mine(path: str) -> None:
+            helper.poll()
+            on_file(path)
+
+        write_content(directories, source, index, mine, wanted, on_mine)
+        helper.finish()
 
 
 def _make_without_content(
@@ -128,52 +161,6 @@ def _make_symlink(parent: int, name: str, record: FileRecord) -> None:
     os.utime(name, (record.mtime, record.mtime), dir_fd=parent, follow_symlinks=False)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """Consecutive frames that begin with a member, and the records of the members in them."""
-
-    frames: slice
-    records: slice
-
-
-def _runs(index: Index, wanted: Sequence[int] | None) -> list[_Run]:
-    """The shortest runs of frames that hold the files at the positions `wanted`; None: one run of everything."""
-    if wanted is None:
-        return [_Run(slice(0, len(index.frames)), slice(0, len(index.files)))]
-    spans: list[list[int]] = []
-    for position in wanted:
-        first = index.files[position].frame
-        after = index.files[position + 1].frame if position + 1 < len(index.files) else len(index.frames)
-        end = max(after, first + 1)
-        if spans and first <= spans[-1][1]:
-            spans[-1][1] = max(spans[-1][1], end)
-        else:
-            spans.append([first, end])
-    starts = [record.frame for record in index.files]
-    return [
-        _Run(slice(first, end), slice(bisect.bisect_left(starts, first), bisect.bisect_left(starts, end)))
-        for first, end in spans
-    ]
-
-
-def _write_content(
-    directories: Directories, source: Source, index: Index, runs: Sequence[_Run], wanted: set[int], on_file: OnFile
-) -> None:
-    frames: list[Frame] = [frame for run in runs for frame in index.frames[run.frames]]
-    plain = plain_frames(source.name, frames, source.frames(frames))
-    try:
-        for run in runs:
-            records = index.files[run.records]
-            content = itertools.islice(plain, run.frames.stop - run.frames.start)
-            positions = itertools.count(run.records.start)
-            for position, (record, blocks) in zip(positions, read_archive(source.name, content, records), strict=False):
-                if position in wanted:
-                    on_file(record.path)
-                    _write_file(*directories.parent(record.path), record, blocks)
-    finally:
-        plain.close()
-
-
 def _make_hard_links(root: int, directories: Directories, records: Sequence[FileRecord], on_file: OnFile) -> None:
     first = Directories(root)
     try:
@@ -187,21 +174,6 @@ def _make_hard_links(root: int, directories: Directories, records: Sequence[File
         first.close()
 
 
-def _write_file(parent: int, name: str, record: FileRecord, blocks: Iterator[memoryview]) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    digest, size = hashlib.sha256(), 0
-    with open(os.open(name, flags, 0o600, dir_fd=parent), "wb", buffering=0) as file:
-        for block in blocks:
-            size += len(block)
-            if size > record.size:
-                break
-            digest.update(block)
-            file.write(block)
-        if size != record.size or digest.hexdigest() != record.sha256:
-            raise AuditError(f"{record.path!r} is not what the index says", AGAIN)
-        apply_metadata(file.fileno(), record)
-
-
 def _finish(root: int, directories: Directories, record: FileRecord) -> None:
     if record.path == ".":
         apply_metadata(root, record)
@@ -212,17 +184,3 @@ def _finish(root: int, directories: Directories, record: FileRecord) -> None:
         apply_metadata(directory, record)
     finally:
         os.close(directory)
-
-
-def apply_metadata(handle: int, record: FileRecord) -> None:
-    """Gives an open file its owner, mode, xattrs and time; HostError for an attribute that cannot be had here."""
-    # chown clears setuid bits and capabilities, so it comes first
-    os.fchown(handle, record.uid, record.gid)
-    os.fchmod(handle, record.mode)
-    for name, value in record.xattrs.items():
-        try:
-            os.setxattr(handle, name, bytes.fromhex(value))
-        except OSError as error:
-            message = f"{record.path!r} cannot have the attribute {name} here: {error.strerror}"
-            raise HostError(message, "unpack onto a file system with extended attributes") from error
-    os.utime(handle, (record.mtime, record.mtime))

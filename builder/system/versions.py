@@ -12,6 +12,7 @@ from builder.system.files import swap_symlink, sync_directory
 
 LATEST = "latest"
 _VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{8}")
+_COPY_AGAIN = "it was changed or not copied whole: copy it again, or build it again"
 _HINT = "give OUTPUT/IMAGE/VERSION or OUTPUT/IMAGE/latest"
 
 
@@ -57,10 +58,22 @@ def verify_artifacts(version: Path, manifest: Manifest) -> None:
             with path.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
-            raise AuditError(f"{path}: {error.strerror}", "copy the version again, whole, or build it again") from error
+            raise AuditError(f"{path}: {error.strerror}", _COPY_AGAIN) from error
         if digest != artifact.sha256:
-            hint = "it was changed or not copied whole: copy it again, or build it again"
-            raise AuditError(f"{path} is not what {MANIFEST} says: SHA-256 {digest}, not {artifact.sha256}", hint)
+            message = f"{path} is not what {MANIFEST} says: SHA-256 {digest}, not {artifact.sha256}"
+            raise AuditError(message, _COPY_AGAIN)
+
+
+def verify_sizes(version: Path, manifest: Manifest) -> None:
+    """AuditError when an artifact is not as long as the manifest says."""
+    for name, artifact in manifest.artifacts.items():
+        path = version / name
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise AuditError(f"{path}: {error.strerror}", _COPY_AGAIN) from error
+        if size != artifact.size:
+            raise AuditError(f"{path} has {size} bytes, {MANIFEST} says {artifact.size}", _COPY_AGAIN)
 
 
 def publish_version(artifacts: Path, image: Path, manifest: Manifest) -> tuple[Path, bool]:
