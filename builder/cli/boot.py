@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -80,6 +81,8 @@ def boot(
     if result.error is not None:
         raise result.error
     progress.result(describe_json(result))
+    if not as_json:
+        progress.note(f"{result.version} boots; next: diskless deploy {shlex.quote(str(version))} --to /disklessroot")
 
 
 def _version(target: Path | None, output: Path, cache: Path, progress: Progress) -> Path:

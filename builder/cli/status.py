@@ -32,6 +32,8 @@ def _lines(read: StoreStatus) -> list[str]:
     if read.active is None:
         return [f"{read.root}: nothing is deployed yet"]
     lines = [f"{read.root}: generation {read.active.number} of {_time(read.active.made)}, server {read.active.server}"]
+    if not read.menus_current:
+        lines.append(f"the menus are not what site.yml and the versions say now: diskless refresh --to {read.root}")
     for image, versions in read.images.items():
         lines += ["", f"{image}{' (for unknown clients)' if image == read.active.default else ''}"]
         lines += [_version(version) for version in versions]

@@ -32,6 +32,31 @@ def activate(
     a kernel and the modules of its root disagree.
     """
     before = active_generation(store)
+    generation, texts = _prepared(store, site, before, changes, reason, without)
+    if before is not None and is_served(store, generation, before):
+        return before
+    commit(store, generation, texts)
+    mend_shortcuts(store)
+    return generation
+
+
+def are_menus_current(store: Store, site: Site) -> bool:
+    """Whether the menus of the active generation are what `site` says now; true where nothing is active."""
+    before = active_generation(store)
+    if before is None:
+        return True
+    return is_served(store, _prepared(store, site, before, {}, "", ())[0], before)
+
+
+def _prepared(
+    store: Store,
+    site: Site,
+    before: Generation | None,
+    changes: Mapping[str, BootName],
+    reason: str,
+    without: Collection[Version],
+) -> tuple[Generation, dict[str, str]]:
+    """A generation that nothing is written of yet, and its menus."""
     kept = bootables(store, site, without)
     by_name = {(bootable.manifest.image, str(bootable.boot)): bootable for bootable in kept}
     for image, name in changes.items():
@@ -46,12 +71,7 @@ def activate(
     )
     texts = menus(generation, kept, site)
     check_lengths(texts.values())
-    generation = dataclasses.replace(generation, menus={name: text_sha256(text) for name, text in texts.items()})
-    if before is not None and is_served(store, generation, before):
-        return before
-    commit(store, generation, texts)
-    mend_shortcuts(store)
-    return generation
+    return dataclasses.replace(generation, menus={name: text_sha256(text) for name, text in texts.items()}), texts
 
 
 def bootables(store: Store, site: Site, without: Collection[Version] = ()) -> list[Bootable]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.errors import InputError
 from builder.model.generation import Generation
 from builder.model.site import Site
+from builder.store.activation import are_menus_current, site_of
 from builder.store.generations import active_generation, history
 from builder.store.layout import Store
 from builder.store.usage import versions_in_use
@@ -34,12 +36,16 @@ class VersionStatus:
 
 @dataclass(frozen=True)
 class StoreStatus:
-    """A whole store; `active` is None before the first deploy."""
+    """A whole store; `active` is None before the first deploy.
+
+    menus_current: whether the menus are what site.yml says now
+    """
 
     root: Path
     active: Generation | None
     images: dict[str, tuple[VersionStatus, ...]]
     history: tuple[Generation, ...]
+    menus_current: bool
 
 
 def read_status(store: Store, site: Site | None) -> StoreStatus:
@@ -53,7 +59,14 @@ def read_status(store: Store, site: Site | None) -> StoreStatus:
             _version(store, image, version, boot.version if boot else None, in_use.get((image, version), set()), site)
             for version in reversed(store.version_names(image))
         )
-    return StoreStatus(store.root, active, images, tuple(history(store)))
+    return StoreStatus(store.root, active, images, tuple(history(store)), _are_menus_current(store, site))
+
+
+def _are_menus_current(store: Store, site: Site | None) -> bool:
+    try:
+        return are_menus_current(store, site_of(store, None, site))
+    except InputError:
+        return False  # nothing of what they say is there, or it can be in no menu
 
 
 def _version(

@@ -291,10 +291,12 @@ def test_menus_take_what_the_site_says_now(place: Path, capsys: pytest.CaptureFi
     assert "already" in run_command(capsys, "refresh", "--to", str(place))[1]
     pin = f'{{mac: "{MAC}", name: desk, image: lab}}'
     (place / "site.yml").write_text(f"server: 192.168.1.7\ncmdline: [quiet]\nclients: [{pin}]\n", encoding="ascii")
+    assert f"say now: diskless refresh --to {place}\n" in run_command(capsys, "status", "--to", str(place))[1]
     status, output, _ = run_command(capsys, "refresh", "--to", str(place))
     assert (status, output) == (0, "menus: generation 2; clients boot it next\n")
     assert "nfsroot=192.168.1.7:" in menu(place)
     assert menu(place, "01-52-54-00-00-00-01").count(" quiet") == menu(place).count(" quiet") > 0
+    assert "say now" not in run_command(capsys, "status", "--to", str(place))[1]
     assert "already" in run_command(capsys, "refresh", "--to", str(place))[1]
 
 

@@ -100,7 +100,7 @@ def readable_by_all(directory: Path) -> Path:
     """pytest's own directories are for one user only."""
     recipe = write_recipe(directory, distribution=SUITE)
     for path in (recipe, directory, *directory.parents):
-        if path.owner() == "root" and path.name.startswith(("pytest-", "test_")):
+        if path.owner() == "root" and path.name.startswith(("pytest-", "popen-", "test_")):
             path.chmod(0o755)
     recipe.chmod(0o644)
     return recipe
