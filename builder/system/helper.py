@@ -77,13 +77,15 @@ class Helper:
         assert process.stdout is not None
         self._process = process
         self._output = process.stdout.fileno()
+        self._ready = select.poll()
+        self._ready.register(self._output, select.POLLIN)
         self._on_file = on_file
         self._rest = b""
         self._result: dict[str, Any] | None = None
 
     def poll(self) -> None:
         """Takes note of what it has done, without waiting."""
-        while select.select([self._output], [], [], 0)[0] and self._read():
+        while self._ready.poll(0) and self._read():
             pass
 
     def finish(self) -> None:
@@ -129,7 +131,7 @@ def helping(
         stdin.seek(0)
         # in a session of its own: Ctrl-C reaches only us
         process = subprocess.Popen(
-            [sys.executable, "-I", "-c", program], stdin=stdin, stdout=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-IB", "-c", program], stdin=stdin, stdout=subprocess.PIPE, start_new_session=True
         )
     with process:
         try:
