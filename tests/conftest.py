@@ -11,6 +11,7 @@ import pytest
 from tests.images import scratch
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups tests for `pytest -n 2 --dist loadgroup`: each group runs in one process, in order.
 
