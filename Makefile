@@ -14,7 +14,7 @@ build: host-build $(BIN)/diskless ## build RECIPE (this host's distribution) int
 	@.ci/what-next $(RECIPE)
 
 test: host-test $(BIN)/pytest ## every test that a change should pass: at most 20 minutes, one boot
-	$(SUDO) $(BIN)/pytest -m "not full" -n 2 --dist loadgroup --no-loadscope-reorder
+	$(SUDO) $(BIN)/pytest -m "not full" -n 2 --dist loadscope --no-loadscope-reorder
 
 test-full: host-test $(BIN)/pytest ## all tests
 	$(SUDO) $(BIN)/pytest

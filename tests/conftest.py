@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.images import scratch
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups tests for `pytest -n 2 --dist loadgroup`: each group runs in one process, in order.
+class Modules(LoadScopeScheduling):  # type: ignore[misc]
+    """Of two processes (`pytest -n 2`) each runs whole modules, since the tests of one share what they build.
 
-    A module is a group. All that boot are one: two guests at once take more than twice the time of one.
+    All that boot run in one process: two guests at once take more than twice the time of one.
     """
-    for item in items:
-        boots = item.get_closest_marker("boot") is not None or item.path.stem == "test_arch_build"  # uses their image
-        item.add_marker(pytest.mark.xdist_group("boot" if boots else item.path.stem))
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return "boot" if module.startswith("tests/e2e/") or module.endswith("/test_arch_build.py") else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Modules:
+    return Modules(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
