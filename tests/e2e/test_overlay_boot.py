@@ -176,6 +176,7 @@ def test_nfs_version_3() -> None:
     version = build_image(
         "overlay-v3",
         packages=["systemd-sysv", "linux-image-amd64", "initramfs-tools", "udev", "dbus", "dhcpcd", "nfs-common"],
+        system={"hostname": "diskless"},
         network={"client": "dhcpcd", "inform": True, "interface": "eth0"},
         root={"mode": "overlay", "overlay_size": "200m", "nfs": {"version": "3", "options": ["rsize=16384"]}},
     )
@@ -192,6 +193,7 @@ def test_read_write_over_version_4() -> None:
     version = build_image(
         "rw-v4",
         packages=["systemd-sysv", "linux-image-amd64", "initramfs-tools", "udev", "dbus", "dhcpcd", "nfs-common"],
+        system={"hostname": "diskless"},
         root={"mode": "rw", "nfs": {"version": "4.1"}},
     )
     with sharing(version) as machine:
