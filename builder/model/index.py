@@ -87,19 +87,25 @@ class Index:
     @classmethod
     def from_json(cls, data: bytes) -> Index:
         """Reads an index; ValueError when it is not one of ours."""
-        try:
-            document = json.loads(data)
-            if document["schema"] != SCHEMA or tuple(document["columns"]) != COLUMNS:
-                raise ValueError(f"index of schema {document['schema']!r}, this program reads {SCHEMA}")
-            _check_columns(document["frames"], _FRAME_TYPES)
-            frames = tuple(Frame(*row) for row in document["frames"])
-            _check_columns(document["files"], _FILE_TYPES)
-            files = tuple(FileRecord(*row) for row in document["files"])
-        except (TypeError, KeyError, RecursionError) as error:
-            raise ValueError(f"not an index: {error}") from error
+        frame_rows, file_rows = _read_rows(data)
+        frames = tuple(Frame(*row) for row in frame_rows)
+        files = tuple(FileRecord(*row) for row in file_rows)
         _check_frames(frames)
         _check_files(files, len(frames))
         return cls(frames, files)
+
+
+def _read_rows(data: bytes) -> tuple[list[list[Any]], list[list[Any]]]:
+    """The rows of frames and of files, whose values have the types of their columns; ValueError."""
+    try:
+        document = json.loads(data)
+        if document["schema"] != SCHEMA or tuple(document["columns"]) != COLUMNS:
+            raise ValueError(f"index of schema {document['schema']!r}, this program reads {SCHEMA}")
+        _check_columns(document["frames"], _FRAME_TYPES)
+        _check_columns(document["files"], _FILE_TYPES)
+        return document["frames"], document["files"]
+    except (TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"not an index: {error}") from error
 
 
 def _check_columns(rows: Sequence[Sequence[Any]], types: Sequence[type]) -> None:
@@ -193,13 +199,6 @@ def root_digest(files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:
 def file_rows(data: bytes) -> dict[str, list[Any]]:
     """The rows of the plain files by path; ValueError when it is no index of ours.
 
-    Their values are not checked: to be compared with those of an Index, not to be used.
+    Their values have the right types and no more: to be compared with those of an Index, not to be used.
     """
-    try:
-        document = json.loads(data)
-        if document["schema"] != SCHEMA or tuple(document["columns"]) != COLUMNS:
-            raise ValueError(f"index of schema {document['schema']!r}, this program reads {SCHEMA}")
-        _check_columns(document["files"], _FILE_TYPES)
-    except (TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"not an index: {error}") from error
-    return {row[0]: row for row in document["files"] if row[1] == FILE}
+    return {row[0]: row for row in _read_rows(data)[1] if row[1] == FILE}

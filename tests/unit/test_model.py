@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import random
 import re
@@ -203,6 +204,17 @@ def test_everything_about_a_file_changes_the_root_digest(change: dict[str, Any])
     files = list(INDEX.files)
     files[1] = dataclasses.replace(files[1], **change)
     assert root_digest(files, BUNDLE) != root_digest(INDEX.files, BUNDLE)
+
+
+def test_the_root_digest_is_that_of_the_rows_as_json() -> None:
+    odd = dataclasses.replace(INDEX.files[0], path='q"\\\n\x01\x7f ü日\u2028', xattrs={"user.z": "00", 'user.ü"': "ff"})
+    files = [*INDEX.files, odd]
+    table = ""
+    for file in files:
+        row = [*file.row()[:9], dict(sorted(file.xattrs.items()))]
+        table += json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
+    table += "".join(json.dumps([name, digest]) + "\n" for name, digest in sorted(BUNDLE.items()))
+    assert root_digest(files, BUNDLE) == hashlib.sha256(table.encode()).hexdigest()
 
 
 def test_how_it_is_compressed_does_not_change_the_root_digest() -> None:
