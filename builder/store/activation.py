@@ -40,12 +40,9 @@ def activate(
     return generation
 
 
-def are_menus_current(store: Store, site: Site) -> bool:
-    """Whether the menus of the active generation are what `site` says now; true where nothing is active."""
-    before = active_generation(store)
-    if before is None:
-        return True
-    return is_served(store, _prepared(store, site, before, {}, "", ())[0], before)
+def are_menus_current(store: Store, site: Site, active: Generation) -> bool:
+    """Whether the menus of the active generation are what `site` and the versions say now."""
+    return is_served(store, _prepared(store, site, active, {}, "", ())[0], active)
 
 
 def _prepared(

@@ -32,10 +32,10 @@ from builder.system.unpack import Reuse, read_file_rows
 from builder.system.versions import read_manifest
 
 _MOST_BASES = 2
-# what two files must have in common to be one, of a record and of a row in an index
+# what two files must have in common to be one; of a record, and of a row in an index
 _IDENTITY = ("mode", "uid", "gid", "mtime", "size", "sha256", "xattrs")
-_RECORD = operator.attrgetter(*_IDENTITY)
-_ROW = operator.itemgetter(*map(COLUMNS.index, _IDENTITY))
+_of_record = operator.attrgetter(*_IDENTITY)
+_of_row = operator.itemgetter(*map(COLUMNS.index, _IDENTITY))
 _FICLONE = 0x40049409  # linux/fs.h
 # what runs as process 1 from power-on to power-off: while it has a file of its own in each version, an NFS server's
 # list of open files says which version a client booted
@@ -57,7 +57,7 @@ def open_reuse(store: Store, manifest: Manifest, *, copies: bool) -> VersionsReu
             old = read_manifest(store.version(manifest.image, version))
             if old.root.mode == manifest.root.mode:
                 rows = read_file_rows(store.version(manifest.image, version) / INDEX)
-                bases.append(Base(store.root_of(old), {path: _ROW(row) for path, row in rows.items()}))
+                bases.append(Base(store.root_of(old), {path: _of_row(row) for path, row in rows.items()}))
         except (DisklessError, OSError):
             continue  # nothing is taken from a version that is damaged
     return VersionsReuse(bases, clone=manifest.root.mode == "rw", copies=copies)
@@ -117,12 +117,12 @@ class VersionsReuse(Reuse):
 
     def knows(self, record: FileRecord) -> bool:
         """Whether a version is said to have this file; `take` finds out whether it can be had."""
-        said = _RECORD(record)
+        said = _of_record(record)
         return any(base.files.get(record.path) == said for base in self._bases)
 
     def take(self, record: FileRecord, parent: int, name: str) -> bool:
         """Links, clones or copies the file of the same path, if it is the same file and nobody touched it."""
-        said = _RECORD(record)
+        said = _of_record(record)
         for base in self._bases:
             if base.files.get(record.path) != said:
                 continue

@@ -38,7 +38,7 @@ class VersionStatus:
 class StoreStatus:
     """A whole store; `active` is None before the first deploy.
 
-    menus_current: whether the menus are what site.yml says now
+    menus_current: whether the menus are what site.yml and the versions say now
     """
 
     root: Path
@@ -59,12 +59,12 @@ def read_status(store: Store, site: Site | None) -> StoreStatus:
             _version(store, image, version, boot.version if boot else None, in_use.get((image, version), set()), site)
             for version in reversed(store.version_names(image))
         )
-    return StoreStatus(store.root, active, images, tuple(history(store)), _are_menus_current(store, site))
+    return StoreStatus(store.root, active, images, tuple(history(store)), _are_menus_current(store, site, active))
 
 
-def _are_menus_current(store: Store, site: Site | None) -> bool:
+def _are_menus_current(store: Store, site: Site | None, active: Generation | None) -> bool:
     try:
-        return are_menus_current(store, site_of(store, None, site))
+        return active is None or are_menus_current(store, site_of(store, None, site), active)
     except InputError:
         return False  # nothing of what they say is there, or it can be in no menu
 
