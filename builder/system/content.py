@@ -59,18 +59,13 @@ def write_content(
     frames: list[Frame] = [frame for run in runs for frame in index.frames[run.frames]]
     with concurrent.futures.ThreadPoolExecutor(_THREADS, "unpack") as pool:
         plain = plain_frames(source.name, frames, source.frames(frames), pool)
-        try:
-            for run in runs:
-                records = index.files[run.records]
-                content = itertools.islice(plain, run.frames.stop - run.frames.start)
-                positions = itertools.count(run.records.start)
-                members = read_archive(source.name, content, records)
-                for position, (record, blocks) in zip(positions, members, strict=False):
-                    if position in wanted:
-                        on_file(record.path)
-                        _write_file(*directories.parent(record.path), record, blocks)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        for run in runs:
+            content = itertools.islice(plain, run.frames.stop - run.frames.start)
+            members = read_archive(source.name, content, index.files[run.records])
+            for position, (record, blocks) in enumerate(members, run.records.start):
+                if position in wanted:
+                    on_file(record.path)
+                    _write_file(*directories.parent(record.path), record, blocks)
 
 
 def _write_file(parent: int, name: str, record: FileRecord, blocks: Iterator[memoryview]) -> None:

@@ -46,20 +46,20 @@ def read_header(read: Callable[[int], bytes]) -> Header | None:
         raise ValueError(f"a member is of type {kind!r}")
     found = _TYPES[kind]
     path = _text(records.get("path") or _joined(prefix, name))
-    header = (
+    length = _integer(records, "size", size)
+    if found != FILE and length:
+        raise ValueError(f"{path!r} has a size, and is no file")
+    return (
         path.removesuffix("/") if found == DIRECTORY else path,
         found,
         _number(mode),
         _integer(records, "uid", uid),
         _integer(records, "gid", gid),
         _integer(records, "mtime", mtime),
-        _integer(records, "size", size),
+        length,
         _text(records.get("linkpath") or link.partition(b"\0")[0]) if found in (SYMLINK, HARDLINK) else "",
         {key.removeprefix(_XATTR): value.hex() for key, value in records.items() if key.startswith(_XATTR)},
     )
-    if found != FILE and header[6]:
-        raise ValueError(f"{header[0]!r} has a size, and is no file")
-    return header
 
 
 def _unpacked(block: bytes) -> tuple[bytes, ...]:

@@ -15,7 +15,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,36 +81,39 @@ class Helper:
         self._ready.register(self._output, select.POLLIN)
         self._on_file = on_file
         self._rest = b""
-        self._result: dict[str, Any] | None = None
+        self._is_done = False
 
     def poll(self) -> None:
-        """Takes note of what it has done, without waiting."""
+        """Takes note of what it has done, without waiting; raises what it failed of, as if it had happened here."""
         while self._ready.poll(0) and self._read():
             pass
 
     def finish(self) -> None:
-        """Waits until its part is written; raises what it failed of, as if it had happened here."""
+        """Waits until its part is written; raises as `poll` does, and HostError where it ended early."""
         while self._read():
             pass
         status = self._process.wait()
-        result = self._result
-        if result is None:
+        if not self._is_done:
             raise HostError(f"a process that wrote files ended early: {describe_status(status)}", "try again")
-        if "errno" in result:
-            raise OSError(result["errno"], os.strerror(result["errno"]), result["filename"])
-        if "error" in result:
-            raise _ERRORS[result["error"]](result["message"], result["hint"])
 
     def _read(self) -> bool:
         data = os.read(self._output, 1 << 16)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for message in map(json.loads, lines):
             if isinstance(message, dict):
-                self._result = message
+                self._is_done = True
+                _raise(message)
             else:
                 for _ in range(message):
                     self._on_file("")
         return bool(data)
+
+
+def _raise(result: Mapping[str, Any]) -> None:
+    if "errno" in result:
+        raise OSError(result["errno"], os.strerror(result["errno"]), result["filename"])
+    if "error" in result:
+        raise _ERRORS[result["error"]](result["message"], result["hint"])
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import io
 import locale
 import logging
 import operator
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -79,7 +80,7 @@ def read_archive(
         yield record, content
         for _ in content:
             pass  # what nobody wanted
-    for block in stream.pieces(None):
+    for block in stream.pieces(sys.maxsize):
         if block.tobytes().strip(b"\0"):
             raise AuditError(f"{name} holds more than the index says", AGAIN)
 
@@ -116,11 +117,11 @@ class _PlainStream:
             return data
         return b"".join(self.pieces(size))
 
-    def pieces(self, size: int | None) -> Iterator[memoryview]:
-        """The next `size` bytes, or (None) all that follow, as they lie in frames."""
-        while size != 0 and self._fill():
-            piece, self._plain = self._plain[:size], self._plain[len(self._plain) if size is None else size :]
-            size = None if size is None else size - len(piece)
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """The next `size` bytes as they lie in frames, fewer at the end."""
+        while size > 0 and self._fill():
+            piece, self._plain = self._plain[:size], self._plain[size:]
+            size -= len(piece)
             yield piece
 
     def _fill(self) -> bool:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from builder.errors import AuditError, HostError
 from builder.model.index import FILE, Index
 from builder.system import helper
 from builder.system.archive import scan_tree, write_archive
-from builder.system.content import runs_of
+from builder.system.content import OnFile, runs_of
 from builder.system.source import DirectorySource
 from builder.system.unpack import unpack_source
 from tests.require import needs_root
@@ -46,17 +47,20 @@ def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[DirectorySo
     return DirectorySource(tmp_path), index
 
 
-def unpacked(packed: tuple[DirectorySource, Index], on_file: object = None) -> Path:
+def unpacked(packed: tuple[DirectorySource, Index], on_file: OnFile = lambda name: None) -> Path:
     source, index = packed
     root = source.directory / "root"
-    unpack_source(source, index, root, on_file=on_file or (lambda name: None))  # type: ignore[arg-type]
+    unpack_source(source, index, root, on_file=on_file)
     return root
 
 
 def children() -> set[int]:
     """Those of this process, without servers that other tests have left running for tests to come."""
-    found = Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii").split()
-    return {int(word) for word in found} - _servers
+    return children_of(os.getpid()) - _servers
+
+
+def children_of(pid: int) -> set[int]:
+    return {int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()}
 
 
 @pytest.fixture(autouse=True)
@@ -102,8 +106,8 @@ def test_what_the_kernel_refuses_the_helper(packed: tuple[DirectorySource, Index
 
 
 @pytest.mark.parametrize("runs", [1, 2, 5])
-def test_only_what_is_wanted(runs: int, packed: tuple[DirectorySource, Index]) -> None:
-    """Of many runs of frames, each file is written once, by one of both."""
+def test_a_division_loses_nothing(runs: int, packed: tuple[DirectorySource, Index]) -> None:
+    """Of many runs of frames each goes to one of both, and begins with a member."""
     _, index = packed
     files = [position for position, record in enumerate(index.files) if record.type == FILE]
     wanted = files[:: runs + 1] if runs > 1 else files
@@ -141,38 +145,37 @@ def test_an_interrupt_ends_the_helper(packed: tuple[DirectorySource, Index]) -> 
     assert children() == set()
 
 
-def test_a_helper_dies_with_its_parent(packed: tuple[DirectorySource, Index]) -> None:
-    """Even by SIGKILL, and even while it is stopped."""
+def test_a_helper_dies_with_its_parent(packed: tuple[DirectorySource, Index], tmp_path: Path) -> None:
+    """Even by SIGKILL; it waits for an archive that never comes, so nothing else ends it."""
     _, index = packed
-    source = packed[0]
-    (source.directory / "index").write_bytes(index.to_json())
+    os.mkfifo(tmp_path / "never")
+    (tmp_path / "index").write_bytes(index.to_json())
     program = """
-import os, signal, sys, time
+import sys, time
 from pathlib import Path
 from builder.model.index import Index
-from builder.system import helper
+from builder.system.content import OnFile, runs_of
+from builder.system.helper import helping
 from builder.system.source import DirectorySource
-from builder.system.unpack import unpack_source
-helper._WORTH = 1
-os.sched_getaffinity = lambda pid: {0, 1}
-def on_file(name):
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    if children:
-        time.sleep(1)  # it has asked for the signal by then
-        os.kill(int(children[0]), signal.SIGSTOP)
-        print(children[0], flush=True)
-        time.sleep(600)
-directory = Path(sys.argv[1])
-unpack_source(DirectorySource(directory), Index.from_json((directory / "index").read_bytes()), directory / "root",
-              on_file=on_file)
+here = Path(sys.argv[1])
+index = Index.from_json((here / "index").read_bytes())
+with helping(DirectorySource(here, "never"), index, here / "root", runs_of(index, None), set(), print):
+    time.sleep(600)
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", program, source.directory], stdout=subprocess.PIPE, encoding="ascii"
-    ) as parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
+    with subprocess.Popen([sys.executable, "-c", program, tmp_path]) as parent:
+        # it opens the directory after it has asked for the signal
+        until(lambda: any(holds_open(child, tmp_path / "root") for child in children_of(parent.pid)))
+        (child,) = children_of(parent.pid)
         parent.kill()
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text("ascii").split()[2]:
-        assert time.monotonic() < deadline, "the helper lives on"
+    until(lambda: not Path(f"/proc/{child}").exists())
+
+
+def holds_open(pid: int, path: Path) -> bool:
+    return any(descriptor.resolve() == path for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
         time.sleep(0.05)
