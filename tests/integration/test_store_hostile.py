@@ -16,11 +16,14 @@ import pytest
 import zstandard
 
 from builder.errors import AuditError, DisklessError, HostError, InputError
+from builder.model.index import FILE, SYMLINK
+from builder.model.manifest import INDEX, ROOTFS
+from builder.system.unpack import read_index
 from tests.forgery import SMALL, Forgery, compressed
 from tests.images import ROOT
 from tests.require import needs_root
 from tests.stores import deployed, faults, new_place, snapshot
-from tests.versions import EPOCH, Entry, make_version
+from tests.versions import EPOCH, Changes, Entry, make_version
 
 pytestmark = [needs_root, pytest.mark.root]
 QUICK, ALL, BATCH = 300, 10_000, 500
@@ -286,6 +289,45 @@ def test_hostile_versions_are_refused(tamper: Callable[[Forgery], None], start: 
     assert isinstance(caught.value, AuditError | InputError | HostError)
     assert caught.value.hint
     assert snapshot(place) == before
+
+
+LINKS: Changes = {f"usr/links/{number:04}": Entry(type=SYMLINK, mode=0o777, link="nowhere") for number in range(2000)}
+
+
+def copied(version: Path, *, flip: int | None = None, tail: bytes = b"") -> Path:
+    """A copy whose archive has another byte at the place `flip`, or more; manifest and index do not know."""
+    copy = new_place() / "version"
+    shutil.copytree(version, copy)
+    data = bytearray((copy / ROOTFS).read_bytes() + tail)
+    if flip is not None:
+        data[flip] ^= 1
+    (copy / ROOTFS).write_bytes(data)
+    return copy
+
+
+def test_each_frame_of_a_first_deploy_is_checked() -> None:
+    """Also one without a file: of what is deployed first, the archive's own checksum is not taken."""
+    version = make_version(new_place(), {**SMALL, **LINKS}, files=40)
+    index = read_index(version / INDEX)
+    with_files = {record.frame for record in index.files if record.type == FILE}
+    without = [index.frames[number] for number in {record.frame for record in index.files} - with_files]
+    assert without
+    for frame in (index.frames[0], *without, index.frames[-1]):
+        with pytest.raises(AuditError, match=f"damaged at byte {frame.offset}$"):
+            deployed(new_place() / "store", copied(version, flip=frame.offset + frame.size // 2))
+
+
+@pytest.mark.parametrize("tail", [b"x", bytes(512)])
+def test_an_archive_that_is_too_long(tail: bytes, base: Path) -> None:
+    with pytest.raises(AuditError, match=r"bytes, manifest\.json says"):
+        deployed(new_place() / "store", copied(base, tail=tail))
+
+
+def test_what_a_change_does_not_read_of_the_archive_is_checked_too(base: Path, older: Path) -> None:
+    index = read_index(base / INDEX)
+    frame = index.frames[next(record.frame for record in index.files if record.path == "usr/bin/ping")]
+    with pytest.raises(AuditError, match=r"is not what manifest\.json says: SHA-256"):
+        deployed(new_place() / "store", older, copied(base, flip=frame.offset + 9))
 
 
 def mutated(first: int, last: int) -> int:
