@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import builder.cli.boot  # noqa: F401 - a command lies at its name
+from builder.boot import BootResult
+from builder.errors import BootError
 from tests.images import DISKLESS, ROOT, run_diskless, write_recipe
 from tests.unit.command import run_command
 
@@ -178,6 +181,22 @@ def test_what_is_no_version_cannot_be_booted(tmp_path: Path, capsys: pytest.Capt
     assert status == 2
     assert f"error: {tmp_path} is no version of an image" in errors
     assert "\nhint: " in errors
+
+
+def test_what_booted_can_be_deployed_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = tmp_path / "a lab"
+    version.mkdir()
+    (version / "manifest.json").write_text("{}", encoding="ascii")
+    result = BootResult("20260102-0123abcd", tmp_path / "console.log", error=None)
+    monkeypatch.setattr(sys.modules["builder.cli.boot"], "run_boot", lambda *arguments: result)
+    status, _, errors = run_command(capsys, "boot", str(version))
+    assert status == 0
+    assert f"boots; next: diskless deploy '{version}' --to /disklessroot\n" in errors
+    assert "next:" not in run_command(capsys, "boot", str(version), "--json")[2]
+    result.error = BootError("no login")
+    assert "next:" not in run_command(capsys, "boot", str(version))[2]
 
 
 def test_events_on_standard_error_are_alone_there(tmp_path: Path) -> None:
