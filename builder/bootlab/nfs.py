@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from builder.bootlab.namespace import Namespace, Service
 from builder.bootlab.ready import await_ready
-from builder.bootlab.settings import PRIVATE_DIRECTORIES
+from builder.bootlab.settings import GANESHA_CORE, PRIVATE_DIRECTORIES
 from builder.errors import CommandError
 from builder.render.server import Export, exports, ganesha_config
 from builder.system.host import require_mount_table
@@ -53,7 +53,7 @@ class Ganesha(NfsServer):
         """Starts it and reads in its log whether every export came up: it listens even when none did."""
         require_mount_table("nfs-ganesha")
         config = namespace.directory / "ganesha.conf"
-        config.write_text(ganesha_config(exported), "utf-8")
+        config.write_text(ganesha_config(exported, GANESHA_CORE), "utf-8")
         _start_rpcbind(namespace)
         namespace.check(["mkdir", "-p", "/run/ganesha", "/var/lib/nfs/ganesha"])
         arguments = ["-F", "-f", str(config), "-L", "STDOUT", "-p", "/run/ganesha.pid"]

@@ -9,8 +9,9 @@ configuration.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from builder.render.comments import comment, sections
 
@@ -198,14 +199,18 @@ def nfs_conf() -> str:
     return comment(title) + f"[mountd]\nport={MOUNTD_PORT}\n"
 
 
-def ganesha_config(exported: Sequence[Export]) -> str:
-    """ganesha.conf for the same exports. Clients mount `path`, whatever the directory's real name is."""
+def ganesha_config(exported: Sequence[Export], more: Mapping[str, str] = MappingProxyType({})) -> str:
+    """ganesha.conf for the same exports. Clients mount `path`, whatever the directory's real name is.
+
+    `more` are further parameters of NFS_CORE_PARAM.
+    """
     core = {
         "Protocols": "3, 4",
         "mount_path_pseudo": "true",
         "MNT_Port": str(MOUNTD_PORT),
         "Enable_NLM": "false",
         "Enable_RQUOTA": "false",
+        **more,
     }
     version_4 = {"Graceless": "true", "Only_Numeric_Owners": "true", "RecoveryBackend": "fs"}
     blocks = [

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from builder.bootlab.settings import GANESHA_CORE
 from builder.errors import InputError
 from builder.loader import load_recipe
 from builder.model.recipe import (
@@ -256,6 +257,12 @@ def test_exports() -> None:
 
 def test_ganesha() -> None:
     check_golden(GOLDEN / "server" / "ganesha.conf", ganesha_config(EXPORTS))
+
+
+def test_the_labs_ganesha_does_without_a_capability_that_containers_lack() -> None:
+    core = ganesha_config(EXPORTS, GANESHA_CORE).split("NFS_CORE_PARAM {")[1].split("}")[0]
+    assert "Allow_Set_Io_Flusher_Fail = true;" in core
+    assert "Enable_RQUOTA = false;" in core
 
 
 def test_exports_are_never_for_everybody_and_their_fsids_are_fixed() -> None:
