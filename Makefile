@@ -33,10 +33,10 @@ bench: host-test $(BIN)/pytest ## compare with peers in the same run
 	$(SUDO) $(BIN)/python -m tests.bench
 
 docs: $(BIN)/diskless ## write the documents that are made from the model
-	$(BIN)/python -m builder.render.reference recipe > docs/recipe.md
-	$(BIN)/python -m builder.render.reference site > docs/site.md
+	$(BIN)/python -m builder.render.documents.reference recipe > docs/recipe.md
+	$(BIN)/python -m builder.render.documents.reference site > docs/site.md
 	$(BIN)/diskless schema recipe > recipes/recipe.schema.json
-	$(BIN)/python -m builder.render.events > docs/events.md
+	$(BIN)/python -m builder.render.documents.events > docs/events.md
 	$(BIN)/python -m builder.cli.manual > docs/diskless.1
 
 clean: ## remove what make made, but not output/

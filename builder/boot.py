@@ -16,16 +16,16 @@ from builder.errors import BootError, HostError
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
 from builder.model.site import Site
-from builder.render.pxe import KERNEL
-from builder.render.server import Export
-from builder.render.server_files import VERSIONS_FSID, WRITABLE_FSID
+from builder.output.source import DirectorySource
+from builder.output.versions import read_manifest
+from builder.progress.progress import Progress
+from builder.render.boot.pxe import KERNEL
+from builder.render.server.files import VERSIONS_FSID, WRITABLE_FSID
+from builder.render.server.services import Export
 from builder.store.activation import activate
 from builder.store.layout import Store, open_store
 from builder.store.staging import add_version
-from builder.system.progress import Progress
 from builder.system.run import describe_status
-from builder.system.source import DirectorySource
-from builder.system.versions import read_manifest
 from builder.system.workspace import open_workspace
 
 STORE = "/disklessroot"

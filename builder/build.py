@@ -13,16 +13,16 @@ from builder.cache import TreeCache
 from builder.errors import DisklessError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.registry import INSTALLERS
-from builder.loader import RecipeFile
 from builder.model.difference import Difference, compare
 from builder.model.manifest import LOG, Manifest
+from builder.output.versions import LATEST, publish_version, read_manifest
+from builder.progress.progress import Progress
+from builder.reading import RecipeFile
 from builder.stages import audit, configure, fetch, initramfs, install, pack, report, resolve, scripts, scrub
 from builder.stages.context import Context
 from builder.system.files import free_bytes, remove_tree
-from builder.system.progress import Progress
 from builder.system.run import Runner, require_tools
 from builder.system.sandbox import TOOLS, Sandbox
-from builder.system.versions import LATEST, publish_version, read_manifest
 from builder.system.workspace import WORK, Workspace, open_workspace
 
 FAILED_LOG = "failed-build.log"

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import builder
+from builder.archive.unpack import unpack
+from builder.archive.writer import scan_tree, write_archive, write_index
 from builder.errors import AuditError
 from builder.model.manifest import INDEX, ROOTFS
-from builder.system.archive import scan_tree, write_archive, write_index
 from builder.system.files import remove_tree
-from builder.system.unpack import unpack
 from builder.system.workspace import open_workspace
 
 LIMIT = 3 << 30  # bytes of all entries: some dozen trees of usual size

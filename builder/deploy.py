@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.archive.unpack import Unpacked, read_index
 from builder.errors import AuditError, InputError
-from builder.loader import load_site
 from builder.model.escapes import escaped
 from builder.model.generation import BootName, Generation
 from builder.model.manifest import INDEX, Manifest
 from builder.model.site import Site
+from builder.output.signature import verify_signature
+from builder.output.source import Source
+from builder.output.versions import read_manifest
+from builder.progress.progress import Progress
+from builder.reading import load_site
 from builder.store.activation import activate, check_cmdline, missing_pins, site_of
 from builder.store.boot_files import set_up_loaders
 from builder.store.differences import Differences, compare
@@ -26,11 +31,6 @@ from builder.store.recovery import recover
 from builder.store.refresh import choose_kernel, take_kernel
 from builder.store.staging import add_version, parse_manifest
 from builder.store.usage import versions_in_use
-from builder.system.progress import Progress
-from builder.system.signature import verify_signature
-from builder.system.source import Source
-from builder.system.unpack import Unpacked, read_index
-from builder.system.versions import read_manifest
 
 
 @dataclass(frozen=True)

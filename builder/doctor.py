@@ -14,7 +14,6 @@ import zstandard
 from builder.bootlab import accelerator, dhcp, network
 from builder.bootlab.nfs import choose_nfs_server
 from builder.installers.registry import INSTALLERS
-from builder.loader import load_site
 from builder.model.finding import Finding, Level, fail, ok, warn
 from builder.model.recipe import DistributionName
 from builder.model.site import Site
@@ -29,6 +28,7 @@ from builder.probes.server import (
     examine_tftp,
     read_boots,
 )
+from builder.reading import load_site
 from builder.store.activation import site_of
 from builder.store.layout import PXELINUX_DIRECTORY, Store, find_store
 from builder.system.host import os_release

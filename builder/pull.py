@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError
 from builder.model.index import Frame
 from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
+from builder.output.signature import verify_signature
+from builder.output.source import SIGNATURE, DirectorySource, Source
+from builder.output.versions import LATEST, publish_version, verify_artifacts
+from builder.progress.progress import Progress
 from builder.system.files import copy_verified, sha256_of
-from builder.system.progress import Progress
-from builder.system.signature import verify_signature
-from builder.system.source import SIGNATURE, DirectorySource, Source
-from builder.system.unpack import read_index
-from builder.system.versions import LATEST, publish_version, verify_artifacts
 from builder.system.workspace import WORK, open_workspace
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import HostError, InputError
-from builder.loader import load_site
 from builder.model.checks_site import site_contradictions
 from builder.model.site import Site
-from builder.render.server_files import (
+from builder.reading import load_site
+from builder.render.server.files import (
     PLACES,
     ROLES,
     Format,
@@ -20,7 +20,7 @@ from builder.render.server_files import (
     possible_formats,
     server_files,
 )
-from builder.render.tftp import DEFAULTS_FILE, UNIT_FILE
+from builder.render.server.tftp import DEFAULTS_FILE, UNIT_FILE
 from builder.store.activation import site_of
 from builder.store.layout import Store
 from builder.system.files import write_atomic

@@ -6,14 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from builder.archive.unpack import unpack
 from builder.errors import HostError
 from builder.model.manifest import INDEX, LOG, ROOTFS
-from builder.system.progress import Progress
+from builder.output.versions import find_version, read_manifest
+from builder.progress.progress import Progress
 from builder.system.run import Runner, require_tools
 from builder.system.sandbox import TOOLS, Sandbox
 from builder.system.tree import Tree
-from builder.system.unpack import unpack
-from builder.system.versions import find_version, read_manifest
 from builder.system.workspace import WORK, Workspace, kept_tree, open_workspace
 
 

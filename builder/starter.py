@@ -14,8 +14,8 @@ from builder.model.checks_site import site_contradictions
 from builder.model.recipe import DistributionName
 from builder.model.site import Site
 from builder.model.syntax import INTERFACE_NAME
-from builder.render.schema import json_schema
-from builder.render.starter import Answers, recipe_text, site_text
+from builder.render.documents.schema import json_schema
+from builder.render.documents.starter import Answers, recipe_text, site_text
 from builder.system.files import write_atomic
 from builder.system.host import os_release
 from builder.system.network import default_route, interface_address, nameservers

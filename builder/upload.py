@@ -9,10 +9,10 @@ from pathlib import Path
 
 from builder.errors import DisklessError, InputError
 from builder.model.manifest import Manifest
-from builder.system.signature import sign_version
-from builder.system.versions import read_manifest
+from builder.output.signature import sign_version
+from builder.output.versions import read_manifest
 from builder.transports.base import Options, Pushed
-from builder.transports.oci import DEFAULT_TAG, is_tag, is_version
+from builder.transports.oci.transport import DEFAULT_TAG, is_tag, is_version
 from builder.transports.targets import open_transport
 
 

@@ -17,14 +17,14 @@ from typing import Any
 
 import zstandard
 
+from builder.archive.members import read_members
+from builder.archive.writer import memory_members, write_archive
 from builder.deploy import rollback
 from builder.errors import DisklessError
 from builder.model.index import FileRecord, root_digest
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
 from builder.store.layout import find_store
 from builder.store.verification import Kind, verify
-from builder.system.archive import memory_members, write_archive
-from builder.system.members import read_members
 from tests.stores import deployed, quiet, snapshot
 from tests.versions import EPOCH, Changes, make_version
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from builder.output.source import Source
+from builder.progress.progress import Progress
 from builder.pull import Pulled, pull
-from builder.system.progress import Progress
-from builder.system.source import Source
 from builder.transports.base import Options
 from builder.transports.retries import Retries
 from builder.transports.targets import open_source

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from builder.cache import TreeCache
 from builder.installers.base import Installer
-from builder.loader import load_recipe
+from builder.progress.progress import Progress
+from builder.reading import load_recipe
 from builder.stages.context import Context
-from builder.system.progress import Progress
 from builder.system.run import Runner
 from builder.system.sandbox import Sandbox
 from builder.system.workspace import open_workspace

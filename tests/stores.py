@@ -13,10 +13,10 @@ from pathlib import Path
 
 from builder.deploy import Deployed, DeployOptions, deploy
 from builder.model.generation import BootName
+from builder.output.source import DirectorySource
+from builder.progress.progress import Progress
 from builder.store.layout import find_store
 from builder.store.verification import Finding, Kind, verify
-from builder.system.progress import Progress
-from builder.system.source import DirectorySource
 from tests.images import scratch
 from tests.versions import Changes, make_version
 

@@ -16,14 +16,14 @@ from typing import BinaryIO
 
 import zstandard
 
+from builder.archive.members import read_members
+from builder.archive.unpack import unpack
+from builder.archive.writer import Member, memory_members, scan_tree, write_archive
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index, root_digest
 from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, LOG, MANIFEST, ROOTFS, Artifact, Manifest, NfsRoot
-from builder.render.pxe import INITRAMFS, KERNEL, bundle_config
-from builder.system.archive import Member, memory_members, scan_tree, write_archive
+from builder.output.versions import LATEST, read_manifest
+from builder.render.boot.pxe import INITRAMFS, KERNEL, bundle_config
 from builder.system.files import sha256_of, swap_symlink
-from builder.system.members import read_members
-from builder.system.unpack import unpack
-from builder.system.versions import LATEST, read_manifest
 from tests.unit.samples import MANIFEST as SAMPLE
 
 EPOCH = 1767312000

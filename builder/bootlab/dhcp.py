@@ -8,7 +8,7 @@ from pathlib import Path
 from builder.bootlab.namespace import Namespace, Service
 from builder.bootlab.ready import await_ready
 from builder.bootlab.settings import DNSMASQ_OPTIONS, FIRMWARE_OPTIONS, LabNetwork
-from builder.render.server import DhcpService, dnsmasq_config
+from builder.render.server.services import DhcpService, dnsmasq_config
 from builder.system.run import Tool
 
 TOOLS = (Tool("dnsmasq", "dnsmasq-base", "dnsmasq"),)

@@ -14,7 +14,7 @@ from builder.bootlab.namespace import Completed, Namespace
 from builder.bootlab.nfs import NfsServer, choose_nfs_server
 from builder.bootlab.settings import LabSettings
 from builder.bootlab.timeline import Logs
-from builder.render.server import Export
+from builder.render.server.services import Export
 from builder.system.run import require_tools
 
 

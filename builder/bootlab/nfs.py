@@ -13,7 +13,7 @@ from builder.bootlab.namespace import Namespace, Service
 from builder.bootlab.ready import await_ready
 from builder.bootlab.settings import GANESHA_CORE, PRIVATE_DIRECTORIES
 from builder.errors import CommandError
-from builder.render.server import Export, exports, ganesha_config
+from builder.render.server.services import Export, exports, ganesha_config
 from builder.system.host import require_mount_table
 from builder.system.run import Tool
 

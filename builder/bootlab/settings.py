@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 
-from builder.render.server import Client
+from builder.render.server.services import Client
 
 # RecoveryRoot's default lies there: a private tmpfs hides the host's
 PRIVATE_DIRECTORIES = ("/run", "/var/lib/nfs")

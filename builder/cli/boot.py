@@ -15,9 +15,9 @@ from builder.bootlab.settings import LabSettings, Patience
 from builder.build import build
 from builder.cli.options import cache_option, json_option, output_option
 from builder.cli.reporting import reports_progress
-from builder.loader import load_recipe
-from builder.system.progress import Progress
-from builder.system.versions import find_version
+from builder.output.versions import find_version
+from builder.progress.progress import Progress
+from builder.reading import load_recipe
 
 
 @click.command()

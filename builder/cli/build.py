@@ -13,12 +13,12 @@ from builder.build import Built
 from builder.build import build as run_build
 from builder.cli.options import cache_option, json_option, output_option, recipe_argument
 from builder.cli.reporting import reports_progress
-from builder.loader import load_recipe
 from builder.model.difference import transfer_size
 from builder.model.quantity import format_bytes
-from builder.render.summary import summary
-from builder.system.progress import Progress
-from builder.system.versions import LATEST
+from builder.output.versions import LATEST
+from builder.progress.progress import Progress
+from builder.reading import load_recipe
+from builder.render.report.summary import summary
 
 
 @click.command()

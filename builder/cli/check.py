@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from builder.cli.options import recipe_argument
-from builder.loader import load_recipe, load_site
 from builder.model.entry import TreeEntry, TreeFile
-from builder.render.accounts import describe_user
-from builder.render.image import enabled_services, image_cmdline, image_entries
+from builder.reading import load_recipe, load_site
+from builder.render.image.accounts import describe_user
+from builder.render.image.entries import enabled_services, image_cmdline, image_entries
 from builder.store.layout import SITE
 
 

@@ -15,11 +15,11 @@ from builder.cli.transfer import transfer_options, trust_option
 from builder.deploy import Deployed, DeployOptions
 from builder.deploy import deploy as run_deploy
 from builder.model.difference import compare
-from builder.render.summary import summary
+from builder.output.source import DirectorySource, Source
+from builder.output.versions import find_version
+from builder.progress.progress import Progress
+from builder.render.report.summary import summary
 from builder.store.differences import shown
-from builder.system.progress import Progress
-from builder.system.source import DirectorySource, Source
-from builder.system.versions import find_version
 from builder.transports.base import Options
 from builder.transports.targets import is_remote, open_source
 

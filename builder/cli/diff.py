@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
+from builder.archive.unpack import read_index
 from builder.cli.options import complete_version, json_option, output_option
 from builder.model.difference import Difference, FileDifference, compare, compare_files
 from builder.model.manifest import INDEX
 from builder.model.quantity import format_change
-from builder.render.summary import count_line, file_lines, package_lines
-from builder.system.unpack import read_index
-from builder.system.versions import find_version, read_manifest
+from builder.output.versions import find_version, read_manifest
+from builder.render.report.summary import count_line, file_lines, package_lines
 
 
 @click.command()

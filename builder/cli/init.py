@@ -15,7 +15,7 @@ import click
 from builder.errors import InputError
 from builder.model.recipe import DistributionName, RootMode
 from builder.model.syntax import IMAGE_NAME
-from builder.render.starter import Answers, address_range
+from builder.render.documents.starter import Answers, address_range
 from builder.starter import SUITE, Surroundings, look_around, read_ssh_key, refuse_other_site, write_start
 from builder.system.network import interface_address
 

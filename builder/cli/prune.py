@@ -10,8 +10,8 @@ import click
 from builder.cli.options import Duration, json_option, store_option
 from builder.cli.reporting import reports_progress
 from builder.deploy import prune as run_prune
+from builder.progress.progress import Progress
 from builder.store.pruning import DEFAULT_AGE, Decision, PruneOptions
-from builder.system.progress import Progress
 
 
 @click.command()

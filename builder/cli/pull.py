@@ -10,9 +10,9 @@ import click
 from builder.cli.options import json_option, output_option
 from builder.cli.reporting import reports_progress
 from builder.cli.transfer import transfer_options, trust_option
+from builder.progress.progress import Progress
 from builder.pull import Pulled
 from builder.pull import pull as run_pull
-from builder.system.progress import Progress
 from builder.transports.base import Options
 from builder.transports.targets import open_source
 

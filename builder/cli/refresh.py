@@ -11,7 +11,7 @@ from builder.cli.options import json_option, store_option
 from builder.cli.reporting import reports_progress
 from builder.deploy import refresh as run_refresh
 from builder.deploy import refresh_menus
-from builder.system.progress import Progress
+from builder.progress.progress import Progress
 
 
 @click.command()

@@ -12,7 +12,7 @@ import click
 
 from builder.cli.failures import explain_failure
 from builder.errors import InputError
-from builder.system.progress import Progress
+from builder.progress.progress import Progress
 
 _OPTIONS = (
     click.option("-q", "--quiet", is_flag=True, help="Report errors and warnings only."),

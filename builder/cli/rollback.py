@@ -10,7 +10,7 @@ import click
 from builder.cli.options import json_option, store_option
 from builder.cli.reporting import reports_progress
 from builder.deploy import rollback as run_rollback
-from builder.system.progress import Progress
+from builder.progress.progress import Progress
 
 
 @click.command()

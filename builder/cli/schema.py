@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from builder.render.schema import KINDS, json_schema
+from builder.render.documents.schema import KINDS, json_schema
 
 
 @click.command()

@@ -11,7 +11,7 @@ import click
 from builder.cli.options import json_option, store_option
 from builder.errors import InputError
 from builder.model.site import Site
-from builder.render.server_files import Format, possible_formats
+from builder.render.server.files import Format, possible_formats
 from builder.server_config import Installed, choose_formats, find_site, install_files, render_files
 from builder.store.layout import store_name
 

@@ -9,8 +9,8 @@ import click
 
 from builder.cli.options import complete_version, output_option
 from builder.cli.reporting import reports_progress
+from builder.progress.progress import Progress
 from builder.shell import open_shell
-from builder.system.progress import Progress
 
 _COMMAND = "builder.cli.shell.command"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from builder.cli.options import json_option, store_option
-from builder.loader import load_site
+from builder.reading import load_site
 from builder.store.layout import find_store
 from builder.store.status import StoreStatus, VersionStatus, read_status
 

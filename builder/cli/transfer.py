@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from builder.cli.options import cache_option
-from builder.system.progress import Progress
+from builder.progress.progress import Progress
 from builder.transports.base import Options
-from builder.transports.credentials import HEADERS, environment_headers, parse_header
+from builder.transports.http.credentials import HEADERS, environment_headers, parse_header
 from builder.transports.retries import Retries
 
 trust_option = click.option(

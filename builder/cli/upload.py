@@ -12,9 +12,9 @@ from builder.cli.options import complete_version, json_option, output_option
 from builder.cli.reporting import reports_progress
 from builder.cli.transfer import transfer_options
 from builder.model.difference import compare
-from builder.render.summary import summary
-from builder.system.progress import Progress
-from builder.system.versions import find_version
+from builder.output.versions import find_version
+from builder.progress.progress import Progress
+from builder.render.report.summary import summary
 from builder.transports.base import Options
 from builder.upload import Uploaded
 from builder.upload import upload as run_upload

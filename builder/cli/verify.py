@@ -11,10 +11,10 @@ import click
 from builder.cli.options import json_option, store_option
 from builder.cli.reporting import reports_progress
 from builder.errors import AuditError
+from builder.progress.progress import Progress
 from builder.store.layout import find_store
 from builder.store.verification import Kind
 from builder.store.verification import verify as run_verify
-from builder.system.progress import Progress
 
 
 @click.command()

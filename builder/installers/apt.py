@@ -24,7 +24,7 @@ from builder.installers.base import Job
 from builder.installers.shared import locked, proxy_variables, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository, Recipe
-from builder.render.apt import (
+from builder.render.image.apt import (
     ARCHITECTURES,
     archive_urls,
     packages_index,

@@ -7,7 +7,7 @@ import re
 
 from builder.errors import AuditError, CommandError, InputError
 from builder.model.recipe import DebianDistribution, DebianRepository
-from builder.render.apt import archive_urls
+from builder.render.image.apt import archive_urls
 
 _UNKNOWN = re.compile(r"Unable to locate package (\S+)|Package '?([^\s']+)'? has no installation candidate")
 _KEY_TROUBLE = ("NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG", "no public key", "not available")

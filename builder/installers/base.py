@@ -8,7 +8,7 @@ from typing import Protocol
 
 from builder.model.lock import Lock
 from builder.model.recipe import Recipe
-from builder.system.progress import Progress
+from builder.progress.progress import Progress
 from builder.system.run import Tool
 from builder.system.sandbox import Sandbox
 

@@ -2,7 +2,7 @@
 
 The databases are fetched once and copied into the work directory: what was resolved is what is downloaded and
 installed, whatever the mirror does meanwhile. Every path is given explicitly: of the host's pacman neither
-configuration nor cache, keyring nor hooks are used. Run for real with pacman 6.0.2; see render/pacman.py for 7.x.
+configuration nor cache, keyring nor hooks are used. Run for real with pacman 6.0.2; see render/image/pacman.py for 7.x.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from builder.installers.pacman_tree import check_installed, give_databases, prep
 from builder.installers.shared import locked, proxy_variables, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import ArchDistribution, Recipe, Signatures
-from builder.render.initramfs import initramfs_entries
-from builder.render.pacman import (
+from builder.render.image.initramfs import initramfs_entries
+from builder.render.image.pacman import (
     OLDEST,
     RECIPE_REPOSITORY,
     Version,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.model.recipe import ArchDistribution
-from builder.render.pacman import servers
+from builder.render.image.pacman import servers
 
 _CONFLICT = re.compile(r"^(?:\S+: )?(?:\S+ exists in .*|.* exists in both .*)$", re.MULTILINE)
 _BAD_PACKAGE = re.compile(

@@ -6,7 +6,7 @@ import posixpath
 import stat
 
 from builder.model.entry import TreeFile
-from builder.render.accounts import GROUP, GSHADOW, PASSWD, SHADOW, Accounts, Home, authorized_keys, describe_user
+from builder.render.image.accounts import GROUP, GSHADOW, PASSWD, SHADOW, Accounts, Home, authorized_keys, describe_user
 from builder.stages.context import Context
 from builder.system.tree import Tree
 

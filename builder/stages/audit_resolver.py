@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from builder.render.resolver import KERNEL_DAEMON, KERNEL_UNIT, PATH
+from builder.render.image.resolver import KERNEL_DAEMON, KERNEL_UNIT, PATH
 from builder.system.tree import Tree
 
 # where a link may lead that nothing is behind before the boot, and what of an image makes it

@@ -7,8 +7,8 @@ import difflib
 from builder.errors import InputError
 from builder.model.entry import TreeEntry, TreeLink
 from builder.model.recipe import Init
-from builder.render.image import enabled_services, image_entries
-from builder.render.system import BUILT_IN_LOCALES, SSH_KEY_UNITS, ssh_key_entries
+from builder.render.image.entries import enabled_services, image_entries
+from builder.render.image.system import BUILT_IN_LOCALES, SSH_KEY_UNITS, ssh_key_entries
 from builder.stages.accounts import set_accounts
 from builder.stages.context import Context
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from builder.cache import TreeCache
 from builder.installers.base import Installer
-from builder.loader import RecipeFile
 from builder.model.recipe import Recipe
-from builder.system.progress import Progress
+from builder.progress.progress import Progress
+from builder.reading import RecipeFile
 from builder.system.sandbox import Sandbox
 from builder.system.tree import Tree
 from builder.system.workspace import Workspace

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from builder.errors import AuditError, InputError
 from builder.model.recipe import ArchDistribution, Compression, Mkinitcpio
-from builder.render.initramfs import root_modules
+from builder.render.image.initramfs import root_modules
 from builder.stages import mkinitcpio
 from builder.stages.context import Context
 from builder.system.cpio import initramfs_names

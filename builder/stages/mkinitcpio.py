@@ -14,7 +14,7 @@ import shlex
 from builder.errors import AuditError, CommandError, DisklessError, InputError
 from builder.model.entry import TreeFile
 from builder.model.recipe import Mkinitcpio
-from builder.render.initramfs import MKINITCPIO_DROP_IN, image_path, kernel_path, preset, preset_path
+from builder.render.image.initramfs import MKINITCPIO_DROP_IN, image_path, kernel_path, preset, preset_path
 from builder.stages.context import Context
 
 _HOOK = "/usr/share/libalpm/hooks/90-mkinitcpio-install.hook"

@@ -12,6 +12,7 @@ from pathlib import Path
 import libarchive.ffi
 import zstandard
 
+from builder.archive.writer import Member, memory_members, scan_tree, write_archive, write_index
 from builder.model.index import FileRecord, Index, root_digest
 from builder.model.lock import Lock
 from builder.model.manifest import (
@@ -25,14 +26,13 @@ from builder.model.manifest import (
     NfsRoot,
     Package,
 )
-from builder.render.image import image_cmdline
-from builder.render.pxe import INITRAMFS, KERNEL, bundle_config
+from builder.progress.progress import Task
+from builder.render.boot.pxe import INITRAMFS, KERNEL, bundle_config
+from builder.render.image.entries import image_cmdline
 from builder.stages.context import Context
 from builder.stages.initramfs import Kernel
 from builder.stages.scripts import ran_scripts
-from builder.system.archive import Member, memory_members, scan_tree, write_archive, write_index
 from builder.system.files import sha256_of, write_atomic
-from builder.system.progress import Task
 
 _CAPABILITIES = "security.capability"
 

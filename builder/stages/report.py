@@ -8,7 +8,7 @@ from builder.model.difference import Difference
 from builder.model.index import SYMLINK, Index
 from builder.model.manifest import REPORT, Manifest
 from builder.model.report import real_path
-from builder.render.report import Report, report_page
+from builder.render.report.page import Report, report_page
 from builder.stages.context import Context
 from builder.system.files import write_atomic
 from builder.system.tree import Tree

@@ -11,8 +11,8 @@ from builder.errors import InputError
 from builder.model.generation import BootName, Generation
 from builder.model.manifest import Manifest
 from builder.model.site import IPV4, Site
-from builder.render.menu import Bootable, menus, pinned_label
-from builder.render.pxe import CMDLINE_BYTES, KERNEL
+from builder.render.boot.menu import Bootable, menus, pinned_label
+from builder.render.boot.pxe import CMDLINE_BYTES, KERNEL
 from builder.store.agreement import check_releases
 from builder.store.generations import active_generation, commit, is_served, next_number
 from builder.store.layout import Store

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
-from builder.render.pxe import INITRAMFS, KERNEL
+from builder.render.boot.pxe import INITRAMFS, KERNEL
 from builder.store.layout import TEMPORARY, Store, make_directory
 from builder.system.files import sha256_of, sync_directory
 

@@ -24,9 +24,9 @@ from builder.errors import HostError, InputError
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
 from builder.model.syntax import STORE_PATH
+from builder.output.versions import read_manifest
 from builder.store.filesystem import check_filesystem
 from builder.system.files import sync_directory, write_atomic
-from builder.system.versions import read_manifest
 
 MARKER, SITE, LOCK = "store.json", "site.yml", ".lock"
 TEMPORARY = ".tmp-"

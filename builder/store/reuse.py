@@ -19,17 +19,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from builder.archive.content import apply_metadata
+from builder.archive.directories import Directories
+from builder.archive.unpack import Reuse, read_file_rows
+from builder.archive.writer import FOREIGN_XATTRS
 from builder.errors import AuditError, DisklessError
 from builder.model.index import COLUMNS, FileRecord
 from builder.model.manifest import INDEX, Manifest
+from builder.output.versions import read_manifest
 from builder.store.generations import active_generation
 from builder.store.layout import Store
-from builder.system.archive import FOREIGN_XATTRS
-from builder.system.content import apply_metadata
-from builder.system.directories import Directories
 from builder.system.files import open_file
-from builder.system.unpack import Reuse, read_file_rows
-from builder.system.versions import read_manifest
 
 _MOST_BASES = 2
 # what two files must have in common to be one; of a record, and of a row in an index

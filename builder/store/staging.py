@@ -11,21 +11,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.archive.content import OnFile
+from builder.archive.members import AGAIN, read_members
+from builder.archive.unpack import Unpacked, read_index, unpack_source
 from builder.errors import AuditError, HostError, InputError
 from builder.model.index import DIRECTORY, FILE, Index, root_digest
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, Manifest
-from builder.render.pxe import INITRAMFS, KERNEL
+from builder.output.source import SIGNATURE, Source
+from builder.output.versions import read_manifest
+from builder.render.boot.pxe import INITRAMFS, KERNEL
 from builder.store.agreement import check_releases
 from builder.store.boot_files import LOADERS, bundle_digests, hard_link, link_boot_files, set_up_loaders
 from builder.store.filesystem import check_filesystem, check_space
 from builder.store.layout import TEMPORARY, Store, make_directory
 from builder.store.reuse import open_reuse
-from builder.system.content import OnFile
 from builder.system.files import remove_tree, sha256_of, sync_directory, sync_filesystem
-from builder.system.members import AGAIN, read_members
-from builder.system.source import SIGNATURE, Source
-from builder.system.unpack import Unpacked, read_index, unpack_source
-from builder.system.versions import read_manifest
 
 # names of the TFTP root and of the store that an image must not take
 RESERVED_IMAGES = {"current", "generations", "grub", "ipxe", "pxelinux.cfg", *LOADERS}

@@ -8,11 +8,11 @@ from pathlib import Path
 from builder.errors import InputError
 from builder.model.generation import Generation
 from builder.model.site import Site
+from builder.output.versions import read_manifest
 from builder.store.activation import are_menus_current, site_of
 from builder.store.generations import active_generation, history
 from builder.store.layout import Store
 from builder.store.usage import versions_in_use
-from builder.system.versions import read_manifest
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,19 @@ import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from builder.archive.unpack import read_index
 from builder.errors import DisklessError
 from builder.model.generation import BootName, Generation
 from builder.model.index import Index, root_digest
 from builder.model.manifest import INDEX, Manifest
-from builder.render.pxe import INITRAMFS, KERNEL
+from builder.output.versions import read_manifest
+from builder.render.boot.pxe import INITRAMFS, KERNEL
 from builder.store.activation import check_agreement
 from builder.store.boot_files import LOADERS, bundle_digests
 from builder.store.differences import compare, shown
 from builder.store.generations import damaged_menus, generation_numbers, history, require_active
 from builder.store.layout import CURRENT, GENERATIONS, PXELINUX_DIRECTORY, Store
 from builder.system.files import sha256_of
-from builder.system.unpack import read_index
-from builder.system.versions import read_manifest
 
 OnVersion = Callable[[str], None]
 

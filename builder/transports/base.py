@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.model.manifest import Manifest
-from builder.system.progress import Progress
-from builder.system.source import Source
+from builder.output.source import Source
+from builder.progress.progress import Progress
 from builder.transports.retries import Retries
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from builder.errors import AuditError, InputError, TransferError
 from builder.model.manifest import MANIFEST, Manifest
+from builder.output.source import SIGNATURE, DirectorySource, Source
+from builder.output.versions import read_manifest
 from builder.system.files import remove_tree, sha256_of, swap_symlink, sync_directory, sync_filesystem, write_atomic
-from builder.system.source import SIGNATURE, DirectorySource, Source
-from builder.system.versions import read_manifest
 from builder.transports.base import Options, Pushed, Transport
 from builder.transports.kept import disk_full
 from builder.transports.pieces import Piece, whole_files

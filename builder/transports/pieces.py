@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
+from builder.archive.unpack import read_index
 from builder.errors import AuditError
 from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
-from builder.system.source import SIGNATURE
-from builder.system.unpack import read_index
-from builder.transports.client import FilePart
+from builder.output.source import SIGNATURE
+from builder.transports.http.client import FilePart
 from builder.transports.layers import cut_layers
 
 # a registry that lost a connection in the middle of a blob may want it from its beginning

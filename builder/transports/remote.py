@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError
 from builder.model.index import Frame
 from builder.model.manifest import INDEX, ROOTFS, Artifact, Manifest
-from builder.system.source import Source
-from builder.system.unpack import read_index
-from builder.transports.addresses import plain_address
+from builder.output.source import Source
 from builder.transports.base import Options
-from builder.transports.client import Answer, Client
-from builder.transports.faults import TRY_LATER
+from builder.transports.http.addresses import plain_address
+from builder.transports.http.client import Answer, Client
+from builder.transports.http.faults import TRY_LATER
 from builder.transports.kept import Kept, disk_full, open_kept
 from builder.transports.ranges import Extent, Run, first_byte, plan_runs
 from builder.transports.retries import BrokenTransferError, DamagedTransferError, persist

@@ -6,10 +6,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from builder.errors import InputError
-from builder.system.source import Source
+from builder.output.source import Source
 from builder.transports.base import Options, Transport
 from builder.transports.local import DirectoryTransport, find_directory
-from builder.transports.oci import DEFAULT_TAG, OciTransport, parse_oci
+from builder.transports.oci.transport import DEFAULT_TAG, OciTransport, parse_oci
 from builder.transports.web import WebTransport
 
 _FORMS = "oci://HOST/REPOSITORY, https://HOST/PATH, or a directory"

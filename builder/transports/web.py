@@ -15,11 +15,11 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from builder.errors import AuditError, InputError
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Artifact, Manifest
-from builder.system.source import SIGNATURE, Source
-from builder.transports.addresses import check_address
+from builder.output.source import SIGNATURE, Source
 from builder.transports.base import Options, Pushed, Transport
-from builder.transports.client import Client
-from builder.transports.credentials import environment_login
+from builder.transports.http.addresses import check_address
+from builder.transports.http.client import Client
+from builder.transports.http.credentials import environment_login
 from builder.transports.pieces import SMALL, Piece, whole_files
 from builder.transports.ranges import Extent
 from builder.transports.remote import Blob, Place, RemoteSource

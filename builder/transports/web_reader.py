@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 from builder.errors import TransferError
 from builder.model.manifest import CHECKSUMS, MANIFEST, Manifest
 from builder.transports.base import Options
-from builder.transports.client import Client
+from builder.transports.http.client import Client
 from builder.transports.retries import DamagedTransferError, persist
 
 _LARGEST_MANIFEST = 64 << 20

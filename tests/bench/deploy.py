@@ -18,15 +18,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from builder.archive.members import read_members
+from builder.archive.unpack import read_index, unpack
+from builder.archive.writer import scan_tree, write_archive, write_index
 from builder.deploy import DeployOptions, deploy
 from builder.model.index import root_digest
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Artifact, NfsRoot
-from builder.system.archive import scan_tree, write_archive, write_index
+from builder.output.source import DirectorySource
+from builder.output.versions import read_manifest
 from builder.system.files import sha256_of
-from builder.system.members import read_members
-from builder.system.source import DirectorySource
-from builder.system.unpack import read_index, unpack
-from builder.system.versions import read_manifest
 from tests.images import scratch
 from tests.stores import SERVER, quiet
 

@@ -12,7 +12,7 @@ import pytest
 from builder.boot import Bench, BootOptions, open_bench
 from builder.bootlab.guest import Guest
 from builder.bootlab.timeline import Milestone
-from builder.system.progress import Progress
+from builder.progress.progress import Progress
 from tests.images import debian_image, scratch, ssh_key
 from tests.require import needs_boot
 

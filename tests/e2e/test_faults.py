@@ -13,8 +13,8 @@ from builder.boot import Bench, BootOptions, open_bench
 from builder.bootlab.diagnosis import Fault
 from builder.bootlab.guest import GuestError
 from builder.bootlab.settings import LabNetwork, LabSettings, Patience
-from builder.render.server import Client
-from builder.system.progress import Progress
+from builder.progress.progress import Progress
+from builder.render.server.services import Client
 from tests.images import debian_image, overlay_image, scratch
 from tests.require import needs_boot
 

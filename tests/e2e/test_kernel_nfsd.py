@@ -15,7 +15,7 @@ from builder.bootlab.accelerator import accelerator_arguments
 from builder.bootlab.guest import Guest
 from builder.bootlab.lab import Lab
 from builder.bootlab.settings import LabSettings, Patience
-from builder.system.versions import read_manifest
+from builder.output.versions import read_manifest
 from tests.e2e.test_upgrade import IMAGE, MACHINE, check_is, inside, versions
 from tests.images import run_diskless, scratch
 from tests.require import needs_boot, needs_server_guest

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from builder.archive.members import read_members
 from builder.bootlab.accelerator import accelerator_arguments
 from builder.bootlab.guest import Machine, qemu_command
 from builder.model.manifest import BUNDLE
 from builder.model.site import Site
-from builder.render.pxe import KERNEL
-from builder.render.server_files import Format
-from builder.system.members import read_members
+from builder.render.boot.pxe import KERNEL
+from builder.render.server.files import Format
 from tests.images import debian_image
 from tests.integration.server_network import KNOWN, ServerNetwork, open_network
 from tests.integration.test_server_programs import start_dhcp, start_in_tftpd, start_nginx, start_router

@@ -13,7 +13,7 @@ import pytest
 from builder.boot import Bench, BootOptions, open_bench
 from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.timeline import Milestone
-from builder.system.progress import Progress
+from builder.progress.progress import Progress
 from tests.e2e.test_boot import Booted, address
 from tests.images import build_image, overlay_image, scratch, ssh_key
 from tests.require import needs_boot

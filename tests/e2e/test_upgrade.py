@@ -17,8 +17,8 @@ from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.lab import Lab
 from builder.bootlab.settings import LabSettings, Patience
 from builder.model.manifest import Manifest
+from builder.output.versions import read_manifest
 from builder.store.layout import Store, find_store
-from builder.system.versions import read_manifest
 from tests.images import ROOT, authorized_key, build_image, run_diskless, scratch
 from tests.require import needs_boot
 

@@ -18,7 +18,7 @@ from builder.bootlab.namespace import Namespace, Service
 from builder.bootlab.nfs import hide_host_state
 from builder.bootlab.ready import await_ready
 from builder.model.site import Site
-from builder.render.server_files import Format, server_files
+from builder.render.server.files import Format, server_files
 
 CLIENT, ROUTER = "client", "router"
 KNOWN, UNKNOWN = "52:54:00:00:00:01", "52:54:00:00:00:99"

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from builder.archive.members import read_members
+from builder.archive.unpack import read_index
 from builder.model.manifest import ROOTFS, Manifest
 from builder.system.cpio import initramfs_names
-from builder.system.members import read_members
-from builder.system.unpack import read_index
 from tests.arch_images import arch_image
 from tests.images import processes_naming, run_diskless, scratch
 from tests.pacman_distribution.distribution import EXTRA, pacman_distribution

@@ -20,12 +20,12 @@ from typing import NamedTuple
 import pytest
 import zstandard
 
+from builder.archive.frames import LARGEST, FrameWriter
+from builder.archive.members import read_members
+from builder.archive.unpack import read_index, unpack
+from builder.archive.writer import Member, memory_members, scan_tree, write_archive
 from builder.errors import AuditError, DisklessError
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
-from builder.system.archive import Member, memory_members, scan_tree, write_archive
-from builder.system.frames import LARGEST, FrameWriter
-from builder.system.members import read_members
-from builder.system.unpack import read_index, unpack
 from tests.images import ROOT, scratch
 from tests.require import needs_root, needs_tool
 
@@ -288,7 +288,7 @@ def test_a_copy_of_the_tree_gives_the_same_bytes() -> None:
 
 def test_another_locale_gives_the_same_bytes(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from builder.system.archive import scan_tree, write_archive;"
+        "import sys; from pathlib import Path; from builder.archive.writer import scan_tree, write_archive;"
         f"write_archive(scan_tree(Path(sys.argv[1]), {EPOCH}), Path(sys.argv[2]))"
     )
     for locale in ("C", "POSIX", "tr_TR.UTF-8"):
@@ -606,7 +606,7 @@ UNPACK = """
 import sys
 from pathlib import Path
 from builder.errors import DisklessError
-from builder.system.unpack import unpack
+from builder.archive.unpack import unpack
 try:
     unpack(*map(Path, sys.argv[1:]))
 except DisklessError as error:

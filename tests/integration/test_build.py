@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from builder.archive.members import read_members
+from builder.archive.unpack import read_index
 from builder.model.manifest import ROOTFS, Manifest
 from builder.system.cpio import initramfs_names
-from builder.system.members import read_members
-from builder.system.unpack import read_index
 from tests.images import (
     debian_image,
     descendants,

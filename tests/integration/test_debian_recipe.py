@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from builder.archive.unpack import read_index, unpack
 from builder.model.index import FileRecord
 from builder.model.manifest import Manifest
-from builder.system.unpack import read_index, unpack
 from tests.debian_repository import make_deb, make_flat, make_suite
 from tests.images import run_diskless, scratch, ssh_key, write_recipe
 from tests.pacman_distribution.repository import Key, make_key

@@ -14,7 +14,7 @@ from builder.bootlab import dhcp
 from builder.bootlab.lab import Lab, Served
 from builder.bootlab.namespace import Service
 from builder.bootlab.settings import DNSMASQ_OPTIONS, LabSettings
-from builder.render.server import Export, dnsmasq_config
+from builder.render.server.services import Export, dnsmasq_config
 from tests.images import DISKLESS, run_diskless, scratch
 from tests.require import needs_root, needs_tool
 from tests.versions import make_version

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from builder.archive import helper
+from builder.archive.content import OnFile, runs_of
+from builder.archive.unpack import unpack_source
+from builder.archive.writer import scan_tree, write_archive
 from builder.errors import AuditError, HostError
 from builder.model.index import FILE, Index
-from builder.system import helper
-from builder.system.archive import scan_tree, write_archive
-from builder.system.content import OnFile, runs_of
-from builder.system.source import DirectorySource
-from builder.system.unpack import unpack_source
+from builder.output.source import DirectorySource
 from tests.require import needs_root
 
 pytestmark = [needs_root, pytest.mark.root]
@@ -154,9 +154,9 @@ def test_a_helper_dies_with_its_parent(packed: tuple[DirectorySource, Index], tm
 import sys, time
 from pathlib import Path
 from builder.model.index import Index
-from builder.system.content import OnFile, runs_of
-from builder.system.helper import helping
-from builder.system.source import DirectorySource
+from builder.archive.content import OnFile, runs_of
+from builder.archive.helper import helping
+from builder.output.source import DirectorySource
 here = Path(sys.argv[1])
 index = Index.from_json((here / "index").read_bytes())
 with helping(DirectorySource(here, "never"), index, here / "root", runs_of(index, None), set(), print):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from builder.errors import CommandError
-from builder.loader import load_recipe
+from builder.reading import load_recipe
 from builder.stages import scripts
 from builder.stages.context import Context
 from tests.images import scratch

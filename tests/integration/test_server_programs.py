@@ -14,7 +14,7 @@ import pytest
 from builder.bootlab.nfs import Ganesha
 from builder.model.checks_site import site_contradictions
 from builder.model.site import Site, SiteClient
-from builder.render.server_files import Format, possible_formats, server_files, store_exports
+from builder.render.server.files import Format, possible_formats, server_files, store_exports
 from tests.integration.server_network import KNOWN, ROUTER, UNKNOWN, ServerNetwork, open_network
 from tests.require import needs_root, needs_tool
 from tests.unit.test_server_config import KNOWN_ONLY, SITES

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from builder.archive.writer import scan_tree, write_archive
 from builder.errors import InputError
 from builder.model.manifest import INDEX, MANIFEST, ROOTFS
-from builder.system.archive import scan_tree, write_archive
 from builder.system.workspace import open_workspace
 from tests.images import DISKLESS, run_diskless, scratch
 from tests.integration.test_sandbox import small_tree

@@ -17,8 +17,8 @@ import pytest
 from builder.deploy import DeployOptions, deploy, rollback
 from builder.errors import AuditError, DisklessError, InputError
 from builder.model.manifest import MANIFEST
+from builder.output.source import DirectorySource
 from builder.store.layout import LOCK
-from builder.system.source import DirectorySource
 from tests.images import run_diskless, running_diskless
 from tests.require import needs_root
 from tests.stores import (

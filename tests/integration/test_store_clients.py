@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.archive.unpack import read_index
 from builder.deploy import prune, refresh
 from builder.errors import AuditError, InputError
 from builder.model.manifest import INDEX
@@ -17,7 +18,6 @@ from builder.store.pruning import PruneOptions
 from builder.store.verification import Kind, verify
 from builder.system.files import open_file
 from builder.system.tree import Tree
-from builder.system.unpack import read_index
 from tests.require import needs_root
 from tests.stores import deployed, new_place, quiet, version
 from tests.unit.command import run_command

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from builder.archive.unpack import Unpacked
 from builder.errors import HostError
 from builder.system.files import filesystem_of
-from builder.system.unpack import Unpacked
 from tests.images import ROOT
 from tests.require import needs_root, needs_tool
 from tests.stores import deployed, faults, new_place, version

@@ -23,7 +23,7 @@ from builder.deploy import DeployOptions, deploy
 from builder.errors import AuditError, DisklessError, TransferError
 from builder.model.manifest import LOG
 from builder.transports.base import Options
-from builder.transports.oci_upload import CHUNK
+from builder.transports.oci.upload import CHUNK
 from builder.transports.pieces import LARGEST_PART
 from builder.transports.retries import Retries
 from tests.images import DISKLESS, run_diskless, running_diskless

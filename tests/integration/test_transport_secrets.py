@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from builder.archive.unpack import read_index
 from builder.errors import DisklessError, InputError, TransferError
 from builder.model.manifest import INDEX, ROOTFS
-from builder.system.unpack import read_index
 from builder.transports.base import Options
 from builder.transports.retries import Retries
 from builder.transports.targets import open_source

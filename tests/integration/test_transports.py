@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError, InputError, TransferError
 from builder.model.manifest import BUNDLE, INDEX, LOG, MANIFEST, ROOTFS
-from builder.system.source import SIGNATURE
-from builder.system.unpack import read_index
-from builder.system.versions import read_manifest
+from builder.output.source import SIGNATURE
+from builder.output.versions import read_manifest
 from builder.transports.targets import open_transport
 from tests.images import ssh_key
 from tests.places import Place, open_place

@@ -10,11 +10,11 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.archive.members import read_members
+from builder.archive.unpack import unpack
 from builder.model.manifest import BUNDLE, INDEX, ROOTFS
-from builder.render.pxe import KERNEL
-from builder.system.members import read_members
-from builder.system.unpack import unpack
-from builder.system.versions import read_manifest
+from builder.output.versions import read_manifest
+from builder.render.boot.pxe import KERNEL
 from tests.images import ROOT, build_image, scratch
 from tests.serverguest.disks import make_ext4
 from tests.serverguest.initramfs import write_initramfs

@@ -8,7 +8,7 @@ import pytest
 
 from builder.errors import InputError
 from builder.model.account import User
-from builder.render.accounts import GROUP, GSHADOW, PASSWD, SHADOW, Accounts, authorized_keys, describe_user
+from builder.render.image.accounts import GROUP, GSHADOW, PASSWD, SHADOW, Accounts, authorized_keys, describe_user
 
 DAY = 20000
 EPOCH = DAY * 86400 + 4711

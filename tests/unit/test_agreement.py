@@ -9,7 +9,7 @@ import pytest
 
 from builder.errors import AuditError
 from builder.model.recipe import Nfs, NfsVersion, Root, RootMode
-from builder.render.initramfs import root_modules
+from builder.render.image.initramfs import root_modules
 from builder.stages.initramfs import Kernel, check_agreement
 
 RELEASE = "6.1.0-1-amd64"

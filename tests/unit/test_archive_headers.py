@@ -11,9 +11,9 @@ import libarchive
 import pytest
 import zstandard
 
+from builder.archive.frames import FrameWriter
+from builder.archive.writer import Member, _write_member
 from builder.model.index import FILE, FileRecord
-from builder.system.archive import Member, _write_member
-from builder.system.frames import FrameWriter
 from tests.require import needs_tool
 
 GIB = 1 << 30

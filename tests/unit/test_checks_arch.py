@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from builder.errors import InputError
-from builder.loader import load_recipe
+from builder.reading import load_recipe
 from tests.images import ROOT, write_recipe
 
 MKINITCPIO = {"generator": "mkinitcpio"}

@@ -16,7 +16,7 @@ from builder.model.index import FILE, FileRecord
 from builder.model.manifest import INDEX as INDEX_NAME
 from builder.model.manifest import MANIFEST as MANIFEST_NAME
 from builder.model.manifest import Manifest, Package
-from builder.render.summary import package_lines
+from builder.render.report.summary import package_lines
 from tests.unit.command import run_command
 from tests.unit.samples import INDEX, MANIFEST
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from builder.cli.main import COMMANDS
 from builder.cli.manual import manual_page
-from builder.loader import load_site
 from builder.model.site import Site
-from builder.render.events import events_reference
-from builder.render.reference import recipe_reference, site_reference
-from builder.render.schema import json_schema
-from builder.render.server_files import Format, server_files
+from builder.reading import load_site
+from builder.render.documents.events import events_reference
+from builder.render.documents.reference import recipe_reference, site_reference
+from builder.render.documents.schema import json_schema
+from builder.render.server.files import Format, server_files
 from tests.images import ROOT
 from tests.require import needs_tool
 

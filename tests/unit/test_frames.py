@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pytest
 import zstandard
 
+from builder.archive.frames import LARGEST, MEAN, SMALLEST, FrameWriter, compress, cuts_after
 from builder.model.index import Frame
-from builder.system.frames import LARGEST, MEAN, SMALLEST, FrameWriter, compress, cuts_after
 
 KIB = 1 << 10
 

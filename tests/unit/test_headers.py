@@ -12,10 +12,10 @@ import libarchive
 import pytest
 import zstandard
 
+from builder.archive.headers import BLOCK, FIELDS, read_header
+from builder.archive.members import set_names_to_utf8
+from builder.archive.writer import Member, write_archive
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord
-from builder.system.archive import Member, write_archive
-from builder.system.headers import BLOCK, FIELDS, read_header
-from builder.system.members import set_names_to_utf8
 
 EPOCH = 1_700_000_000
 

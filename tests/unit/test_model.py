@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import zstandard
 
+from builder.archive.unpack import read_index
 from builder.errors import AuditError, InputError
 from builder.model.index import FileRecord, Frame, Index, root_digest
 from builder.model.manifest import Manifest
 from builder.model.script import RanScript
 from builder.model.syntax import Syntax
-from builder.system.unpack import read_index
-from builder.system.versions import read_manifest
+from builder.output.versions import read_manifest
 from tests.unit.samples import INDEX, MANIFEST
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from builder.loader import load_recipe
 from builder.model.entry import TreeFile
 from builder.model.manifest import NfsRoot
 from builder.model.recipe import Nfs, NfsVersion, Root, RootMode
-from builder.render import netroot
-from builder.render.image import image_entries
-from builder.render.initramfs import root_modules
-from builder.render.pxe import bundle_config, kernel_cmdline, root_arguments, wants_bootif
+from builder.reading import load_recipe
+from builder.render.boot.pxe import bundle_config, kernel_cmdline, root_arguments, wants_bootif
+from builder.render.image import netroot
+from builder.render.image.entries import image_entries
+from builder.render.image.initramfs import root_modules
 from tests.images import ROOT, write_recipe
 from tests.require import needs_tool
 from tests.unit.golden import GOLDEN, check_golden

@@ -20,8 +20,8 @@ import pytest
 from builder.errors import HostError
 from builder.model import quantity
 from builder.model.events import EVENTS, Measured, StepStart
-from builder.system.progress import Progress
-from builder.system.terminal import Terminal
+from builder.progress.progress import Progress
+from builder.progress.terminal import Terminal
 
 
 class Emulator:

@@ -10,7 +10,6 @@ import pytest
 
 from builder.bootlab.settings import GANESHA_CORE
 from builder.errors import InputError
-from builder.loader import load_recipe
 from builder.model.recipe import (
     DebianDistribution,
     DebianRepository,
@@ -23,13 +22,14 @@ from builder.model.recipe import (
     Signatures,
     System,
 )
-from builder.render.apt import archive_urls, repository_line, security_urls
-from builder.render.fstab import fstab
-from builder.render.image import enabled_services, image_cmdline, image_entries
-from builder.render.network import network_arguments, network_entries, network_services
-from builder.render.pxe import CMDLINE_BYTES, Entry, bundle_config, kernel_cmdline, pxelinux_config, root_arguments
-from builder.render.server import Client, DhcpService, Export, dnsmasq_config, exports, ganesha_config
-from builder.render.system import system_entries
+from builder.reading import load_recipe
+from builder.render.boot.pxe import CMDLINE_BYTES, Entry, bundle_config, kernel_cmdline, pxelinux_config, root_arguments
+from builder.render.image.apt import archive_urls, repository_line, security_urls
+from builder.render.image.entries import enabled_services, image_cmdline, image_entries
+from builder.render.image.fstab import fstab
+from builder.render.image.network import network_arguments, network_entries, network_services
+from builder.render.image.system import system_entries
+from builder.render.server.services import Client, DhcpService, Export, dnsmasq_config, exports, ganesha_config
 from tests.images import ROOT, write_recipe
 from tests.unit.command import run_command
 from tests.unit.golden import GOLDEN, check_golden

@@ -9,14 +9,14 @@ import pytest
 
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.installers.pacman_errors import explain, fatal_descriptions, hidden_failures
-from builder.loader import load_recipe
 from builder.model.entry import TreeFile
 from builder.model.manifest import Manifest, NfsRoot
 from builder.model.recipe import ArchDistribution, Recipe
-from builder.render.image import enabled_services, image_cmdline, image_entries
-from builder.render.initramfs import preset
-from builder.render.pacman import parse_version, resolver_config
-from builder.render.pxe import bundle_config, image_entry, kernel_cmdline, pxelinux_config
+from builder.reading import load_recipe
+from builder.render.boot.pxe import bundle_config, image_entry, kernel_cmdline, pxelinux_config
+from builder.render.image.entries import enabled_services, image_cmdline, image_entries
+from builder.render.image.initramfs import preset
+from builder.render.image.pacman import parse_version, resolver_config
 from tests.images import ROOT, write_recipe
 
 LOCATION = "10.0.0.1:/disklessroot"

@@ -26,8 +26,8 @@ from builder.model.report import (
     real_path,
     sum_kinds,
 )
-from builder.render.report import Report, report_page
-from builder.render.treemap import lay_out, squarify
+from builder.render.report.page import Report, report_page
+from builder.render.report.treemap import lay_out, squarify
 from builder.stages.report import find_owners
 from builder.system.tree import Tree
 from tests.require import needs_tool

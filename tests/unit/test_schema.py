@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from builder.render.schema import KINDS, json_schema
+from builder.render.documents.schema import KINDS, json_schema
 from tests.images import ROOT
 from tests.unit.command import run_command
 

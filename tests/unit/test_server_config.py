@@ -13,9 +13,9 @@ import pytest
 
 from builder.model.generation import Generation
 from builder.model.site import Site, SiteClient, SiteDhcp
-from builder.render.dhcpd import dhcpd_config
-from builder.render.server import ROOT_PATH_NOTE, dnsmasq_config
-from builder.render.server_files import Format, dhcp_service, possible_formats, server_files
+from builder.render.server.dhcpd import dhcpd_config
+from builder.render.server.files import Format, dhcp_service, possible_formats, server_files
+from builder.render.server.services import ROOT_PATH_NOTE, dnsmasq_config
 from tests.unit.command import run_command
 from tests.unit.golden import GOLDEN, check_golden
 

@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from builder.errors import InputError
-from builder.loader import load_site
 from builder.model.checks_site import lease_seconds
 from builder.model.site import Site
-from builder.render.server_files import possible_formats, server_files
+from builder.reading import load_site
+from builder.render.server.files import possible_formats, server_files
 from tests.unit.command import run_command
 from tests.unit.golden import TESTS, check_golden
-from tests.unit.test_loader import mutate, scramble
+from tests.unit.test_reading import mutate, scramble
 
 BAD = TESTS / "sites" / "bad"
 WHOLE: dict[str, Any] = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.loader import load_recipe
 from builder.model.recipe import DistributionName, RootMode
-from builder.render.starter import Answers, address_range, recipe_text
+from builder.reading import load_recipe
+from builder.render.documents.starter import Answers, address_range, recipe_text
 from builder.system import network
 from tests.images import DISKLESS, run_diskless
 from tests.require import needs_root, needs_tool

@@ -13,17 +13,17 @@ import pytest
 
 from builder.errors import AuditError, InputError
 from builder.model.index import FILE, FileRecord, Frame, Index
-from builder.system.progress import Progress
-from builder.transports.addresses import is_loopback
-from builder.transports.credentials import parse_header
+from builder.progress.progress import Progress
+from builder.transports.http.addresses import is_loopback
+from builder.transports.http.credentials import parse_header
+from builder.transports.http.meter import Meter
+from builder.transports.http.refusals import retry_after, server_says
+from builder.transports.http.tokens import parse_challenge
 from builder.transports.kept import Kept
 from builder.transports.layers import LARGEST, MEAN, SMALLEST, cut_layers
-from builder.transports.meter import Meter
-from builder.transports.oci import parse_oci
+from builder.transports.oci.transport import parse_oci
 from builder.transports.ranges import Extent, first_byte, plan_runs
-from builder.transports.refusals import retry_after, server_says
 from builder.transports.retries import BrokenTransferError, Retries, persist
-from builder.transports.tokens import parse_challenge
 
 
 def make_index(members: list[tuple[str, int]], content: str = "") -> Index:

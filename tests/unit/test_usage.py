@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from builder.deploy import DeployOptions, deploy
+from builder.output.source import DirectorySource
+from builder.progress.progress import Progress
 from builder.store.layout import Store, find_store
 from builder.store.usage import versions_in_use
-from builder.system.progress import Progress
-from builder.system.source import DirectorySource
 from tests.images import scratch
 from tests.require import needs_root
 from tests.versions import Entry, make_version

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import InputError
-from builder.system.versions import find_version
+from builder.output.versions import find_version
 from tests.versions import make_version
 
 

@@ -1,0 +1,186 @@
+"""Unpacking a root file system strictly below one directory, exactly as its index says.
+
+Every directory is opened without following links, so nothing is ever written outside the destination. A file that a
+`Reuse` has already costs neither reading nor writing: only the frames of the others are asked for.
+"""
+
+from __future__ import annotations
+
+import abc
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import zstandard
+
+from builder.archive.content import OnFile, Run, apply_metadata, runs_of, write_content
+from builder.archive.directories import Directories
+from builder.archive.helper import divide, helping
+from builder.archive.members import AGAIN, decompress
+from builder.errors import AuditError, InputError
+from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index, file_rows
+from builder.output.source import DirectorySource, Source
+
+_LARGEST_INDEX = 256 << 20
+_T = TypeVar("_T")
+
+
+class Reuse(abc.ABC):
+    """Files that are there already, in a version unpacked before."""
+
+    @abc.abstractmethod
+    def take(self, record: FileRecord, parent: int, name: str) -> bool:
+        """Makes the file `name` in the directory `parent`, whole and with all its metadata; False where it cannot."""
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What an unpacking did: files reused, files written, their bytes, and the compressed bytes read for them."""
+
+    reused: int
+    written: int
+    written_bytes: int
+    read_bytes: int
+
+
+def read_index(path: Path) -> Index:
+    """Reads index.json.zst; AuditError when it is damaged."""
+    return _parsed(path, Index.from_json)
+
+
+def read_file_rows(path: Path) -> dict[str, list[Any]]:
+    """Of an index that was checked when its version came in, what `file_rows` gives; AuditError when it is damaged."""
+    return _parsed(path, file_rows)
+
+
+def _parsed(path: Path, parse: Callable[[bytes], _T]) -> _T:
+    try:
+        data = decompress(path, _LARGEST_INDEX)
+    except zstandard.ZstdError as error:
+        raise AuditError(f"{path}: damaged: {error}", AGAIN) from error
+    if len(data) > _LARGEST_INDEX:
+        raise AuditError(f"{path}: larger than {_LARGEST_INDEX >> 20} MiB", "this is no index of a root file system")
+    try:
+        return parse(data)
+    except ValueError as error:
+        raise AuditError(f"{path}: {error}", AGAIN) from error
+
+
+def unpack(archive: Path, index: Path, destination: Path, on_file: OnFile = lambda name: None) -> None:
+    """Unpacks a rootfs archive into `destination` (an empty directory), with owners, modes, times and xattrs.
+
+    Raises AuditError when the archive is not exactly what the index says, InputError for a directory that is not empty.
+    """
+    unpack_source(DirectorySource(archive.parent, rootfs=archive.name), read_index(index), destination, on_file=on_file)
+
+
+def unpack_source(
+    source: Source, index: Index, destination: Path, reuse: Reuse | None = None, on_file: OnFile = lambda name: None
+) -> Unpacked:
+    """As `unpack`, from any source, and without reading the files that `reuse` has.
+
+    With `reuse` only the frames that hold other files are read, and checked.
+    """
+    if any(destination.iterdir()):
+        raise InputError(f"{destination} is not empty", "nothing is ever unpacked over something else")
+    root = os.open(destination, os.O_RDONLY | os.O_DIRECTORY)
+    directories = Directories(root)
+    try:
+        wanted = _make_without_content(directories, index.files, reuse, on_file)
+        runs = runs_of(index, None if reuse is None else wanted)
+        _write_content(directories, source, index, destination, runs, set(wanted), on_file)
+        _make_hard_links(root, directories, index.files, on_file)
+        # from the bottom up: writing into a directory changes its time, and its mode may forbid it
+        for record in reversed(index.files):
+            if record.type == DIRECTORY:
+                _finish(root, directories, record)
+    finally:
+        directories.close()
+        os.close(root)
+    files = sum(record.type == FILE for record in index.files)
+    return Unpacked(
+        files - len(wanted),
+        len(wanted),
+        sum(index.files[position].size for position in wanted),
+        sum(frame.size for run in runs for frame in index.frames[run.frames]),
+    )
+
+
+def _write_content(
+    directories: Directories,
+    source: Source,
+    index: Index,
+    destination: Path,
+    runs: Sequence[Run],
+    wanted: set[int],
+    on_file: OnFile,
+) -> None:
+    """With a helper where there is much to write, from an archive that both can read."""
+    mine, others = divide(index, runs)
+    if not others or not isinstance(source, DirectorySource):
+        write_content(directories, source, index, runs, wanted, on_file)
+        return
+    with helping(source, index, destination, others, wanted, on_file) as helper:
+
+        def on_mine(path: str) -> None:
+            helper.poll()
+            on_file(path)
+
+        write_content(directories, source, index, mine, wanted, on_mine)
+        helper.finish()
+
+
+def _make_without_content(
+    directories: Directories, records: Sequence[FileRecord], reuse: Reuse | None, on_file: OnFile
+) -> list[int]:
+    """Makes directories, symbolic links and reused files; the positions of the files that are still to be written."""
+    wanted = []
+    for position, record in enumerate(records):
+        if record.type == HARDLINK or record.path == ".":
+            continue
+        parent, name = directories.parent(record.path)
+        if record.type == DIRECTORY:
+            os.mkdir(name, 0o700, dir_fd=parent)
+        elif record.type == SYMLINK:
+            _make_symlink(parent, name, record)
+        elif reuse is None or not reuse.take(record, parent, name):
+            wanted.append(position)
+            continue
+        on_file(record.path)
+    return wanted
+
+
+def _make_symlink(parent: int, name: str, record: FileRecord) -> None:
+    os.symlink(record.link, name, dir_fd=parent)
+    os.chown(name, record.uid, record.gid, dir_fd=parent, follow_symlinks=False)
+    for key, value in record.xattrs.items():
+        # there is no lsetxattrat(2); the directory's descriptor leads there without its name
+        os.setxattr(f"/proc/self/fd/{parent}/{name}", key, bytes.fromhex(value), follow_symlinks=False)
+    os.utime(name, (record.mtime, record.mtime), dir_fd=parent, follow_symlinks=False)
+
+
+def _make_hard_links(root: int, directories: Directories, records: Sequence[FileRecord], on_file: OnFile) -> None:
+    first = Directories(root)
+    try:
+        for record in records:
+            if record.type == HARDLINK:
+                source, source_name = first.parent(record.link)
+                parent, name = directories.parent(record.path)
+                os.link(source_name, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+                on_file(record.path)
+    finally:
+        first.close()
+
+
+def _finish(root: int, directories: Directories, record: FileRecord) -> None:
+    if record.path == ".":
+        apply_metadata(root, record)
+        return
+    parent, name = directories.parent(record.path)
+    directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        apply_metadata(directory, record)
+    finally:
+        os.close(directory)

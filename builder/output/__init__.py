@@ -1,0 +1,1 @@
+"""What output/ holds: versions of images, their signatures, and where a version is read from."""

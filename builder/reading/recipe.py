@@ -1,0 +1,124 @@
+"""YAML to Recipe, with the files beside it and what it takes from this host."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from builder.errors import InputError
+from builder.model.checks import contradictions
+from builder.model.fault import Fault, Place
+from builder.model.recipe import ArchDistribution, DebianDistribution, Recipe
+from builder.model.syntax import MirrorUrl, Syntax
+from builder.reading.beside import read_beside, read_keyrings
+from builder.reading.document import Document, Kind
+from builder.system.files import sha256_of
+from builder.system.host import os_release, read_mirrorlist
+
+_RECIPE = Kind(
+    name="recipe",
+    example="recipes/debian-nfs.yml",
+    start="start from recipes/debian-nfs.yml",
+    too_large="put large content into files/ beside the recipe",
+    levels="four",
+)
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A recipe that was read: `sources` maps each file that it names to the content, `sha256` covers all of it."""
+
+    path: Path
+    recipe: Recipe
+    sources: Mapping[str, bytes]
+    sha256: str
+
+
+def load_recipe(path: Path) -> RecipeFile:
+    """Reads and checks a recipe; raises InputError that lists every fault of the file, in order."""
+    document = Document(path, _RECIPE)
+    recipe = document.read(Recipe)
+    if recipe is not None and not document.faults:
+        document.faults.extend(contradictions(recipe))
+        sources = read_beside(recipe, path.parent, document.faults)
+        recipe = _with_host(recipe, path.parent, document.faults)
+    if recipe is None or document.faults:
+        raise document.report()
+    digest = hashlib.sha256(document.text.encode())
+    for name, content in sorted(sources.items()):
+        digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
+    for name in _host_inputs(recipe):
+        digest.update(f"\0{name}".encode())
+    return RecipeFile(path, recipe, sources, digest.hexdigest())
+
+
+def _with_host(recipe: Recipe, directory: Path, faults: list[Fault]) -> Recipe:
+    """The recipe with what it takes from this host filled in: Debian's suite, Arch's mirrors and package files."""
+    distribution = recipe.distribution
+    if isinstance(distribution, DebianDistribution):
+        distribution = _with_keyrings(distribution, directory, faults)
+        if distribution.suite is None:
+            distribution = dataclasses.replace(distribution, suite=_host_suite())
+    else:
+        distribution = _with_host_files(distribution, directory, faults)
+    return dataclasses.replace(recipe, distribution=distribution)
+
+
+def _with_keyrings(distribution: DebianDistribution, directory: Path, faults: list[Fault]) -> DebianDistribution:
+    keyrings = read_keyrings(distribution, directory, faults)
+    pairs = zip(distribution.repositories, keyrings, strict=True)
+    repositories = tuple(dataclasses.replace(repository, keyring=keyring) for repository, keyring in pairs)
+    return dataclasses.replace(distribution, repositories=repositories)
+
+
+def _host_suite() -> str:
+    host = os_release()
+    if host.get("ID") != "debian" or "VERSION_CODENAME" not in host:
+        raise InputError(
+            "the recipe names no distribution.suite, and this host is not a Debian release to take it from",
+            "add `suite: bookworm` (or another) to distribution",
+        )
+    return host["VERSION_CODENAME"]
+
+
+def _with_host_files(distribution: ArchDistribution, directory: Path, faults: list[Fault]) -> ArchDistribution:
+    files = tuple(str((directory / name).absolute()) for name in distribution.package_files)
+    for position, name in enumerate(files):
+        place: Place = ("distribution", "package_files", position)
+        if not Path(name).is_file():
+            faults.append(Fault(place, f"there is no file {name}", "create it, or correct the name"))
+        elif ".pkg.tar" not in Path(name).name:
+            faults.append(Fault(place, f"{name} is no package file", "give a file such as NAME-1.0-1-any.pkg.tar.zst"))
+    mirrors = distribution.mirrors
+    if distribution.mirrorlist is not None:
+        mirrors = _mirrors_of_host(Path(distribution.mirrorlist), faults)
+    return dataclasses.replace(distribution, package_files=files, mirrors=mirrors)
+
+
+def _mirrors_of_host(path: Path, faults: list[Fault]) -> tuple[str, ...]:
+    place: Place = ("distribution", "mirrorlist")
+    try:
+        servers = read_mirrorlist(path)
+    except OSError as error:
+        faults.append(Fault(place, f"{path}: {error.strerror}", "correct the path, or list mirrors: [URL]"))
+        return ()
+    syntax: Syntax = get_args(MirrorUrl)[1]
+    wrong = [server for server in servers if not syntax.accepts(server)]
+    if wrong:
+        faults.append(Fault(place, f"{path} names {wrong[0]!r}, no {syntax.name}", f"write it like {syntax.example}"))
+    if not servers:
+        faults.append(Fault(place, f"{path} has no line `Server = URL`", "uncomment a mirror in it"))
+    return servers
+
+
+def _host_inputs(recipe: Recipe) -> list[str]:
+    """What the recipe's own text does not show of what was read on this host."""
+    distribution = recipe.distribution
+    if isinstance(distribution, DebianDistribution):
+        return [sha256_of(Path(repo.keyring)) for repo in distribution.repositories if repo.keyring]
+    files = [f"{Path(name).name} {sha256_of(Path(name))}" for name in distribution.package_files]
+    return [*files, *(distribution.mirrors if distribution.mirrorlist else ())]

@@ -1,0 +1,1 @@
+"""References, schemas and first files, made from the model."""

@@ -1,0 +1,1 @@
+"""Texts that go into an image."""

@@ -1,0 +1,67 @@
+"""Every file that a build writes into an image, from the recipe alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from builder.model.entry import TreeEntry, TreeFile
+from builder.model.recipe import ArchDistribution, Distribution, File, Init, Recipe
+from builder.render.image import pacman
+from builder.render.image.apt import image_sources
+from builder.render.image.fstab import fstab
+from builder.render.image.initramfs import initramfs_arguments, initramfs_entries
+from builder.render.image.initscripts import initscripts_entries
+from builder.render.image.network import network_arguments, network_entries, network_services
+from builder.render.image.resolver import resolver_entries
+from builder.render.image.system import ssh_key_entries, system_entries
+
+
+def image_entries(recipe: Recipe, sources: Mapping[str, bytes]) -> list[TreeEntry]:
+    """All files and links in the order of writing; the recipe's own files come last and win."""
+    return [
+        *_source_entries(recipe.distribution),
+        *system_entries(recipe.system, locale_file=_locale_file(recipe.distribution)),
+        TreeFile("/etc/fstab", fstab(recipe.filesystems).encode()),
+        *resolver_entries(recipe),
+        *network_entries(recipe.network),
+        *initramfs_entries(recipe.initramfs, recipe.root),
+        *_init_entries(recipe),
+        *(_own(file, sources) for file in recipe.files),
+    ]
+
+
+def enabled_services(recipe: Recipe) -> list[str]:
+    """Units to enable, without repetition; none where systemd does not run."""
+    if recipe.system.init is not Init.SYSTEMD:
+        return []
+    return list(dict.fromkeys([*network_services(recipe.network), *recipe.system.services]))
+
+
+def image_cmdline(recipe: Recipe) -> tuple[str, ...]:
+    """The kernel arguments of the image, besides those that name its root."""
+    given = {word.partition("=")[0] for word in recipe.boot.cmdline}
+    more = [*initramfs_arguments(recipe.initramfs), *network_arguments(recipe.network)]
+    return tuple(dict.fromkeys([*recipe.boot.cmdline, *(word for word in more if word.partition("=")[0] not in given)]))
+
+
+def _source_entries(distribution: Distribution) -> list[TreeEntry]:
+    """Where a client gets packages from."""
+    if isinstance(distribution, ArchDistribution):
+        return pacman.image_entries(distribution)
+    return [TreeFile("/etc/apt/sources.list", image_sources(distribution).encode())]
+
+
+def _locale_file(distribution: Distribution) -> str:
+    return "/etc/locale.conf" if isinstance(distribution, ArchDistribution) else "/etc/default/locale"
+
+
+def _init_entries(recipe: Recipe) -> list[TreeEntry]:
+    if recipe.system.init is Init.INITSCRIPTS:
+        return initscripts_entries(recipe.system, recipe.network)
+    return ssh_key_entries()
+
+
+def _own(file: File, sources: Mapping[str, bytes]) -> TreeFile:
+    content = file.text.encode() if file.text is not None else sources[file.source or ""]
+    uid, _, gid = file.owner.partition(":")
+    return TreeFile(file.path, content, int(file.mode, 8), int(uid), int(gid))

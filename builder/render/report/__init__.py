@@ -1,0 +1,1 @@
+"""The report of a build and the summary of a difference."""

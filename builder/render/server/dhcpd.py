@@ -1,0 +1,95 @@
+"""dhcpd.conf for ISC dhcpd.
+
+Sources: dhcpd.conf(5), dhcp-options(5), dhcp-eval(5); RFC 5071 for PXELINUX's options.
+"""
+
+from __future__ import annotations
+
+from builder.model.checks_site import lease_seconds
+from builder.render.server.comments import comment, sections
+from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, Client, DhcpService
+
+DHCPD_FILE = "/etc/dhcp/diskless.conf"
+_FOREVER = 0xFFFFFFFF  # RFC 2131, 3.3; dhcpd itself counts to January 2038
+_INDENT = "    "
+
+
+def dhcpd_config(service: DhcpService) -> str:
+    """A file that dhcpd.conf includes: one subnet, and a host block for each known client."""
+    head = (
+        f"{DHCPD_FILE} - clients without disks, for ISC dhcpd\n"
+        f'Put this line into dhcpd.conf (Debian: /etc/dhcp/dhcpd.conf):  include "{DHCPD_FILE}";'
+        f"{_interface_note(service)}\n"
+        "dhcpd serves no files: see the formats tftpd and xinetd."
+    )
+    options = "PXELINUX's own options (RFC 5071): 208 lets it believe 210, the prefix of all names.\n" + NEVER_209
+    declared = [
+        "option space pxelinux;",
+        "option pxelinux.magic code 208 = string;",
+        "option pxelinux.path-prefix code 210 = text;",
+    ]
+    network = service.network
+    subnet = [f"subnet {network.network_address} netmask {network.netmask} {{", *_indent(_subnet(service)), "}"]
+    hosts = [line for client in service.clients for line in _host(client)]
+    parts = [(head, []), (options, declared), ("the clients' network", subnet)]
+    return sections(*parts, *([("one block for each known client", hosts)] if hosts else []))
+
+
+def _interface_note(service: DhcpService) -> str:
+    if service.interface is None:
+        return ""
+    return f'\nand name the interface (Debian: /etc/default/isc-dhcp-server):  INTERFACESv4="{service.interface}"'
+
+
+def _subnet(service: DhcpService) -> list[str]:
+    lines = [*_comment("clients may boot, old ones with BOOTP"), "allow booting;", "allow bootp;"]
+    if service.first is None:
+        lines += _comment("no range: only clients with a host block get an address")
+    else:
+        lines += [*_comment("what unknown clients get"), f"range {service.first} {service.last};"]
+    seconds = lease_seconds(service.lease) or _FOREVER
+    lines += [f"default-lease-time {seconds};", f"max-lease-time {seconds};"]
+    if service.router is not None:
+        lines.append(f"option routers {service.router};")
+    if service.nameservers:
+        lines.append(f"option domain-name-servers {', '.join(service.nameservers)};")
+    if service.root_path is None:
+        lines += _comment(ROOT_PATH_NOTE)
+    else:
+        lines.append(f'option root-path "{service.root_path}";')
+    return [*lines, "", *_loader(service)]
+
+
+def _loader(service: DhcpService) -> list[str]:
+    return [
+        *_comment("the machine with TFTP, and the loader that it serves"),
+        f"next-server {service.address};",
+        f'filename "{service.loader}";',
+        "",
+        *_comment("sent although nobody asks for them: 208 and 210 join every client's list of wanted options"),
+        'site-option-space "pxelinux";',
+        f"option pxelinux.magic {PXELINUX_MAGIC};",
+        f'option pxelinux.path-prefix "{service.prefix}";',
+        "if exists dhcp-parameter-request-list {",
+        f"{_INDENT}option dhcp-parameter-request-list = concat(option dhcp-parameter-request-list, d0, d2);",
+        "}",
+    ]
+
+
+def _host(client: Client) -> list[str]:
+    if client.address is None and client.hostname is None:
+        return []
+    lines = [f"hardware ethernet {client.mac};"]
+    if client.address is not None:
+        lines.append(f"fixed-address {client.address};")
+    if client.hostname is not None:
+        lines.append(f'option host-name "{client.hostname}";')
+    return [f"host diskless-{client.mac.replace(':', '').lower()} {{", *_indent(lines), "}"]
+
+
+def _comment(text: str) -> list[str]:
+    return comment(text).splitlines()
+
+
+def _indent(lines: list[str]) -> list[str]:
+    return [_INDENT + line if line else "" for line in lines]

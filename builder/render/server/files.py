@@ -1,0 +1,243 @@
+"""Every text of a server's configuration, from the site and the store's directory."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from builder.model.site import Site
+from builder.render.server.dhcpd import DHCPD_FILE, dhcpd_config
+from builder.render.server.firewall import FIREWALL_FILE, firewall_rules
+from builder.render.server.order import services_text
+from builder.render.server.proxy import proxy_config, router_config
+from builder.render.server.services import (
+    DNSMASQ_FILE,
+    EXPORTS_FILE,
+    GANESHA_FILE,
+    NFS_CONF_FILE,
+    Client,
+    DhcpService,
+    Export,
+    dnsmasq_config,
+    exports,
+    ganesha_config,
+    nfs_conf,
+)
+from builder.render.server.tftp import (
+    DEFAULTS_FILE,
+    NGINX_FILE,
+    UNIT_FILE,
+    XINETD_FILE,
+    nginx_server,
+    tftpd_defaults,
+    tftpd_unit,
+    xinetd_service,
+)
+
+VERSIONS_FSID, WRITABLE_FSID = 1, 2
+
+
+class Format(enum.StrEnum):
+    """The programs that a server can be configured for."""
+
+    DNSMASQ = "dnsmasq"
+    DNSMASQ_PROXY = "dnsmasq-proxy"
+    ROUTER = "router"
+    DHCPD = "dhcpd"
+    TFTPD = "tftpd"
+    XINETD = "xinetd"
+    EXPORTS = "exports"
+    GANESHA = "ganesha"
+    FIREWALL = "firewall"
+    NGINX = "nginx"
+    SERVICES = "services"
+
+
+@dataclass(frozen=True)
+class ServerFile:
+    """One text: `path` is where it belongs, None where a person reads it or another machine gets it.
+
+    restart: the command that makes the program take it; note: what else has to be so
+    """
+
+    format: Format
+    path: str | None
+    text: str
+    restart: str | None = None
+    note: str | None = None
+
+
+# what two texts on one server must not both do
+ROLES: dict[Format, tuple[str, ...]] = {
+    Format.DNSMASQ: ("DHCP", "TFTP"),
+    Format.DNSMASQ_PROXY: ("DHCP", "TFTP"),
+    Format.DHCPD: ("DHCP",),
+    Format.TFTPD: ("TFTP",),
+    Format.XINETD: ("TFTP",),
+    Format.EXPORTS: ("NFS",),
+    Format.GANESHA: ("NFS",),
+    Format.NGINX: ("HTTP",),
+    Format.FIREWALL: ("the firewall",),
+}
+
+
+# which formats write to a place
+PLACES: dict[str, tuple[Format, ...]] = {
+    DNSMASQ_FILE: (Format.DNSMASQ, Format.DNSMASQ_PROXY),
+    DHCPD_FILE: (Format.DHCPD,),
+    DEFAULTS_FILE: (Format.TFTPD,),
+    UNIT_FILE: (Format.TFTPD,),
+    XINETD_FILE: (Format.XINETD,),
+    EXPORTS_FILE: (Format.EXPORTS,),
+    GANESHA_FILE: (Format.GANESHA,),
+}
+
+
+def gives_addresses(site: Site) -> bool:
+    """Whether the site says which addresses clients get; else another server's DHCP does."""
+    return site.dhcp is not None or bool(site.known)
+
+
+def possible_formats(site: Site, store: str) -> tuple[Format, ...]:
+    """The formats that make sense for a site, in the order in which they are read."""
+    unfit = set() if gives_addresses(site) else {Format.DNSMASQ, Format.DHCPD}
+    if site.http_port is None:
+        unfit.add(Format.NGINX)
+    if site.path not in (None, store):
+        unfit.add(Format.EXPORTS)
+    return tuple(form for form in Format if form not in unfit)
+
+
+def server_files(form: Format, site: Site, store: str) -> tuple[ServerFile, ...]:
+    """The texts of one format; `store` is the store's absolute path, of plain characters (STORE_PATH)."""
+    return _RENDERERS[form](site, store)
+
+
+def dhcp_service(site: Site, store: str) -> DhcpService:
+    """What DHCP and TFTP offer.
+
+    No root-path: the menu in boot/ names each version's own root.
+    """
+    return DhcpService(
+        interface=site.interface,
+        address=site.server,
+        netmask=str(site.network.netmask),
+        first=site.dhcp.first if site.dhcp else None,
+        last=site.dhcp.last if site.dhcp else None,
+        lease=site.dhcp.lease if site.dhcp else "12h",
+        tftp_root=f"{store}/boot",
+        router=site.router,
+        nameservers=site.nameservers,
+        clients=tuple(Client(client.mac, client.address, client.name) for client in site.clients),
+        http=_http(site),
+    )
+
+
+def store_exports(site: Site, store: str) -> tuple[Export, ...]:
+    """The store's two exports. Their numbers are part of every file handle that a client holds."""
+    path, clients = site.path or store, str(site.network)
+    return (
+        Export(f"{store}/versions", f"{path}/versions", clients, VERSIONS_FSID, writable=False),
+        Export(f"{store}/writable", f"{path}/writable", clients, WRITABLE_FSID, writable=True),
+    )
+
+
+def _included(main: str, path: str) -> str:
+    end = ";" if main == "dhcpd.conf" else ""
+    return f'{main} must have the line:  include "{path}"{end}'
+
+
+def _http(site: Site) -> str | None:
+    if site.http_port is None:
+        return None
+    return f"http://{site.server}/" if site.http_port == 80 else f"http://{site.server}:{site.http_port}/"
+
+
+def _dnsmasq(site: Site, store: str) -> tuple[ServerFile, ...]:
+    text = dnsmasq_config(dhcp_service(site, store))
+    return (ServerFile(Format.DNSMASQ, DNSMASQ_FILE, text, "systemctl restart dnsmasq"),)
+
+
+def _proxy(site: Site, store: str) -> tuple[ServerFile, ...]:
+    text = proxy_config(dhcp_service(site, store))
+    return (ServerFile(Format.DNSMASQ_PROXY, DNSMASQ_FILE, text, "systemctl restart dnsmasq"),)
+
+
+def _router(site: Site, store: str) -> tuple[ServerFile, ...]:
+    return (ServerFile(Format.ROUTER, None, router_config(dhcp_service(site, store))),)
+
+
+def _dhcpd(site: Site, store: str) -> tuple[ServerFile, ...]:
+    text = dhcpd_config(dhcp_service(site, store))
+    return (
+        ServerFile(
+            Format.DHCPD, DHCPD_FILE, text, "systemctl restart isc-dhcp-server", _included("dhcpd.conf", DHCPD_FILE)
+        ),
+    )
+
+
+def _tftpd(site: Site, store: str) -> tuple[ServerFile, ...]:
+    """Debian's settings first, then a unit for distributions without them: one of the two is used."""
+    defaults, unit = tftpd_defaults(f"{store}/boot", site.server), tftpd_unit(f"{store}/boot", site.server)
+    restart = "systemctl daemon-reload && systemctl enable diskless-tftpd && systemctl restart diskless-tftpd"
+    return (
+        ServerFile(Format.TFTPD, DEFAULTS_FILE, defaults, "systemctl restart tftpd-hpa"),
+        ServerFile(Format.TFTPD, UNIT_FILE, unit, restart),
+    )
+
+
+def _xinetd(site: Site, store: str) -> tuple[ServerFile, ...]:
+    text = xinetd_service(f"{store}/boot", site.server)
+    return (ServerFile(Format.XINETD, XINETD_FILE, text, "systemctl restart xinetd"),)
+
+
+def _exports(site: Site, store: str) -> tuple[ServerFile, ...]:
+    text = exports(store_exports(site, store))
+    return (
+        ServerFile(Format.EXPORTS, EXPORTS_FILE, text, "exportfs -ra"),
+        ServerFile(Format.EXPORTS, NFS_CONF_FILE, nfs_conf(), "systemctl restart nfs-server"),
+    )
+
+
+def _ganesha(site: Site, store: str) -> tuple[ServerFile, ...]:
+    text = ganesha_config(store_exports(site, store))
+    return (ServerFile(Format.GANESHA, GANESHA_FILE, text, "systemctl restart nfs-ganesha"),)
+
+
+def _firewall(site: Site, store: str) -> tuple[ServerFile, ...]:
+    text = firewall_rules(str(site.network), site.http_port)
+    return (
+        ServerFile(
+            Format.FIREWALL,
+            FIREWALL_FILE,
+            text,
+            "systemctl reload nftables",
+            _included("/etc/nftables.conf", FIREWALL_FILE),
+        ),
+    )
+
+
+def _nginx(site: Site, store: str) -> tuple[ServerFile, ...]:
+    text = nginx_server(f"{store}/boot", site.server, site.http_port or 80, str(site.network))
+    return (ServerFile(Format.NGINX, NGINX_FILE, text, "systemctl reload nginx"),)
+
+
+def _services(site: Site, store: str) -> tuple[ServerFile, ...]:
+    text = services_text(addresses=gives_addresses(site), http=site.http_port is not None)
+    return (ServerFile(Format.SERVICES, None, text),)
+
+
+_RENDERERS: dict[Format, Callable[[Site, str], tuple[ServerFile, ...]]] = {
+    Format.DNSMASQ: _dnsmasq,
+    Format.DNSMASQ_PROXY: _proxy,
+    Format.ROUTER: _router,
+    Format.DHCPD: _dhcpd,
+    Format.TFTPD: _tftpd,
+    Format.XINETD: _xinetd,
+    Format.EXPORTS: _exports,
+    Format.GANESHA: _ganesha,
+    Format.FIREWALL: _firewall,
+    Format.NGINX: _nginx,
+    Format.SERVICES: _services,
+}

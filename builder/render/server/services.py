@@ -1,0 +1,260 @@
+"""What a server of diskless clients offers, and the three texts that the lab's servers also get: dnsmasq, exports(5),
+nfs-ganesha.
+
+Sources: dnsmasq(8); exports(5); nfs.conf(5); ganesha-core-config(8) and ganesha-export-config(8); RFC 5071 for DHCP
+options 208 and 210. Option 209 is never sent: PXELINUX would fetch that one file and ask for no client's own
+configuration.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from builder.render.server.comments import comment, sections
+
+DNSMASQ_FILE = "/etc/dnsmasq.d/diskless.conf"
+EXPORTS_FILE = "/etc/exports.d/diskless.exports"
+NFS_CONF_FILE = "/etc/nfs.conf.d/diskless.conf"
+GANESHA_FILE = "/etc/ganesha/ganesha.conf"
+MOUNTD_PORT = 20048  # registered for it
+TFTP_LOADER, HTTP_LOADER = "pxelinux.0", "lpxelinux.0"
+NEVER_209 = "never 209 besides: with it no client's own file in pxelinux.cfg/ is asked for"
+ROOT_PATH_NOTE = """\
+root-path (option 17) is for menus that leave the root to DHCP, as the one in an untarred bundle does; the store's
+own menus name it"""
+PXELINUX_MAGIC = "f1:00:74:7e"
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client that DHCP knows: with an address, which nobody else gets, or only with a name."""
+
+    mac: str
+    address: str | None
+    hostname: str | None = None
+
+
+@dataclass(frozen=True)
+class DhcpService:
+    """What DHCP and TFTP offer on one interface.
+
+    interface: None: the one that has `address`
+    address, netmask: the server's own
+    first, last: what unknown clients get; None: only known clients get an address
+    lease: e.g. 12h
+    tftp_root: the directory that loaders, kernels and their configuration are served from
+    root_path: SERVER:/path of the image for clients whose command line names none (option 17)
+    http: the URL of tftp_root, ending in /, where a web server serves it too: much faster than TFTP
+    """
+
+    interface: str | None
+    address: str
+    netmask: str
+    first: str | None
+    last: str | None
+    tftp_root: str
+    lease: str = "12h"
+    root_path: str | None = None
+    router: str | None = None
+    nameservers: tuple[str, ...] = ()
+    clients: tuple[Client, ...] = ()
+    http: str | None = None
+
+    @property
+    def network(self) -> ipaddress.IPv4Network:
+        """The clients' network."""
+        return ipaddress.IPv4Network(f"{self.address}/{self.netmask}", strict=False)
+
+    @property
+    def loader(self) -> str:
+        """The file that the firmware fetches over TFTP."""
+        return TFTP_LOADER if self.http is None else HTTP_LOADER
+
+    @property
+    def prefix(self) -> str:
+        """What PXELINUX puts before every name (option 210)."""
+        return self.http or "/"
+
+
+@dataclass(frozen=True)
+class Export:
+    """One directory for NFS clients; `fsid` must never change while clients run.
+
+    directory: where it lies on the server
+    path: what clients call it; the kernel's server knows no other name than `directory`
+    clients: the subnet that may mount it, never `*`
+    """
+
+    directory: str
+    path: str
+    clients: str
+    fsid: int
+    writable: bool
+
+
+def dnsmasq_config(service: DhcpService) -> str:
+    """A dnsmasq configuration with DHCP and TFTP on one interface and without DNS."""
+    return sections(
+        (f"{DNSMASQ_FILE} - clients without disks: DHCP and TFTP\n{_DIRECTORY_NOTE}", []),
+        ("no DNS; remove this where dnsmasq is to be the name server too", ["port=0"]),
+        ("only on this interface", listening(service)),
+        (_addresses_title(service), _addresses(service)),
+        (_loader_title(service), loader_options(service)),
+        ("what TFTP serves; nothing below it may lead out of it", ["enable-tftp", f"tftp-root={service.tftp_root}"]),
+    )
+
+
+_DIRECTORY_NOTE = "(read where dnsmasq.conf, or Debian's /etc/default/dnsmasq, names that directory: conf-dir)"
+
+
+def listening(service: DhcpService) -> list[str]:
+    """The lines of dnsmasq.conf that keep it off the server's other networks."""
+    if service.interface is None:
+        return [f"listen-address={service.address}", "bind-interfaces"]
+    return [f"interface={service.interface}", "except-interface=lo", "bind-interfaces"]
+
+
+def loader_options(service: DhcpService, server: str = "") -> list[str]:
+    """The lines of dnsmasq.conf for PXELINUX; `server` is `,NAME,ADDRESS` where TFTP is another machine's."""
+    # forced: PXELINUX needs both and asks for neither
+    return [
+        f"dhcp-boot={service.loader}{server}",
+        f"dhcp-option-force=208,{PXELINUX_MAGIC}",
+        f"dhcp-option-force=210,{service.prefix}",
+    ]
+
+
+def reservations(clients: Sequence[Client]) -> list[str]:
+    """The lines of dnsmasq.conf that give known clients their address and name."""
+    known = [client for client in clients if client.address is not None or client.hostname is not None]
+    return [f"dhcp-host={','.join(filter(None, (client.mac, client.address, client.hostname)))}" for client in known]
+
+
+def _addresses_title(service: DhcpService) -> str:
+    if service.first is None:
+        return "addresses, for known clients only"
+    return "addresses: unknown clients get one of the range"
+
+
+def _addresses(service: DhcpService) -> list[str]:
+    start = f"{service.network.network_address},static" if service.first is None else f"{service.first},{service.last}"
+    lines = [
+        f"dhcp-range={start},{service.netmask},{service.lease}",
+        *reservations(service.clients),
+        # an option without a value is not sent: dnsmasq would name itself as router
+        f"dhcp-option=option:router{_value(service.router)}",
+    ]
+    if service.nameservers:
+        lines.append(f"dhcp-option=option:dns-server,{','.join(service.nameservers)}")
+    if service.root_path is None:
+        return [*lines, *comment(ROOT_PATH_NOTE).splitlines()]
+    return [*lines, f"dhcp-option=option:root-path,{service.root_path}"]
+
+
+def _loader_title(service: DhcpService) -> str:
+    rest = "the same way" if service.http is None else "over HTTP, much faster"
+    return (
+        f"the loader comes over TFTP, its configuration and the kernel {rest}\n"
+        "(208 lets PXELINUX believe 210, the prefix of all names)\n" + NEVER_209
+    )
+
+
+def exports(exported: Sequence[Export]) -> str:
+    """Exports for the kernel's NFS server, one line an export, with why; nothing for no export."""
+    if not exported:
+        return ""
+    return sections(
+        (f"{EXPORTS_FILE} - roots of clients without disks; exportfs -ra reads it anew", []),
+        (_EXPORTS_NOTES, []),
+        *((_export_title(export), [_exports_line(export)]) for export in exported),
+    )
+
+
+_EXPORTS_NOTES = """\
+fsid: file handles are made of it instead of the disk's number, so that a restarted server keeps its clients.
+  It must never change while a client runs. Nor may the exported directory: never export a single version, or a
+  symlink, which a deploy would replace (clients: "stale file handle").
+no_root_squash: root on a client is root of its files, which init and package managers need; without it not even
+  all of them could be read. Whoever is on the subnet can do the same: keep other machines off it. Never write *.
+no_subtree_check: a file stays the same file when a directory above it is renamed.
+sync: what a client was told is written, is on the disk. With async a server that crashes loses files that the
+  client believes safe, package databases among them."""
+
+
+def _export_title(export: Export) -> str:
+    if export.writable:
+        return "roots that one client each writes to"
+    return "versions that many clients share: read-only, so that no client changes another's root"
+
+
+def nfs_conf() -> str:
+    """nfs.conf(5) for a firewall: mountd, which NFSv3 clients ask first, at a port that does not change."""
+    title = (
+        f"{NFS_CONF_FILE} - the port of mountd, which NFSv3 clients ask before they mount\n"
+        "Left out, it is another one after each start, and no firewall can let it through."
+    )
+    return comment(title) + f"[mountd]\nport={MOUNTD_PORT}\n"
+
+
+def ganesha_config(exported: Sequence[Export], more: Mapping[str, str] = MappingProxyType({})) -> str:
+    """ganesha.conf for the same exports. Clients mount `path`, whatever the directory's real name is.
+
+    `more` are further parameters of NFS_CORE_PARAM.
+    """
+    core = {
+        "Protocols": "3, 4",
+        "mount_path_pseudo": "true",
+        "MNT_Port": str(MOUNTD_PORT),
+        "Enable_NLM": "false",
+        "Enable_RQUOTA": "false",
+        **more,
+    }
+    version_4 = {"Graceless": "true", "Only_Numeric_Owners": "true", "RecoveryBackend": "fs"}
+    blocks = [
+        comment(f"{GANESHA_FILE} - roots of clients without disks, from nfs-ganesha instead of the kernel"),
+        comment("Clients mount Pseudo, with NFSv3 too. Roots are mounted nolock, so no lock manager is needed.")
+        + _block("NFS_CORE_PARAM", core),
+        comment(_VERSION_4_NOTES) + _block("NFSv4", version_4),
+    ]
+    return "\n".join([*blocks, *(_ganesha_export(export) for export in exported)])
+
+
+_VERSION_4_NOTES = """\
+Owners as numbers: nothing in a fresh client maps name@domain, and setuid programs would lose root.
+Recovery on disk and no grace period: a restarted server answers at once."""
+
+
+def _ganesha_export(export: Export) -> str:
+    client = _block("CLIENT", {"Clients": export.clients, "Access_Type": "RW" if export.writable else "RO"})
+    values = {
+        "Export_Id": str(export.fsid),
+        "Filesystem_Id": f"{export.fsid}.{export.fsid}",
+        "Path": f'"{export.directory}"',
+        "Pseudo": f'"{export.path}"',
+        "Access_Type": "None",
+        "Squash": "No_Root_Squash",
+        "SecType": "sys",
+        "Protocols": "3, 4",
+        "Transports": "TCP",
+    }
+    title = comment(f"{_export_title(export)}\nThe number is the kernel's fsid: never change it while clients run.")
+    return title + _block("EXPORT", values, client, _block("FSAL", {"Name": "VFS"}))
+
+
+def _exports_line(export: Export) -> str:
+    access = "rw" if export.writable else "ro"
+    directory = export.directory.replace("\\", "\\134").replace(" ", "\\040")
+    return f"{directory} {export.clients}({access},sync,fsid={export.fsid},no_root_squash,no_subtree_check)"
+
+
+def _value(text: str | None) -> str:
+    return "" if text is None else f",{text}"
+
+
+def _block(name: str, values: dict[str, str], *inner: str) -> str:
+    lines = [f"{key} = {value};" for key, value in values.items()]
+    lines += [line for block in inner for line in block.splitlines()]
+    return "\n".join([f"{name} {{", *(f"    {line}" for line in lines), "}"]) + "\n"

@@ -1,0 +1,1 @@
+"""One client of HTTP: logins, tokens, refusals, faults."""

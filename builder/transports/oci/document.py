@@ -1,0 +1,119 @@
+"""A version as an OCI 1.1 artifact: the text of its manifest, and what such a text says.
+
+Source: the OCI image specification 1.1, manifest.md, "Guidelines for Artifact Usage".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from builder.errors import AuditError, InputError
+from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
+from builder.output.source import SIGNATURE
+from builder.transports.pieces import Piece
+
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+ARTIFACT_TYPE = "application/vnd.diskless.version.v1"
+EMPTY = b"{}"
+EMPTY_SHA256 = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+_TITLE = "org.opencontainers.image.title"
+_TYPES = {
+    MANIFEST: "application/vnd.diskless.manifest.v1+json",
+    SIGNATURE: "application/vnd.diskless.signature.v1",
+    CHECKSUMS: "text/plain",
+    INDEX: "application/vnd.diskless.index.v1+zstd",
+}
+_PART_TYPES = {
+    BUNDLE: "application/vnd.diskless.bundle.v1.tar+zstd",
+    ROOTFS: "application/vnd.diskless.rootfs.v1.tar+zstd",
+}
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One blob that an OCI manifest names."""
+
+    title: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Document:
+    """What an OCI manifest of ours says: the image, files by name, and the parts of bundle and archive in order."""
+
+    image: str
+    files: Mapping[str, Layer]
+    bundle: Sequence[Layer]
+    archive: Sequence[Layer]
+
+    @property
+    def digests(self) -> set[str]:
+        """Of all blobs."""
+        return {layer.digest for layer in (*self.files.values(), *self.bundle, *self.archive)}
+
+
+def write_document(manifest: Manifest, pieces: Sequence[Piece]) -> bytes:
+    """The OCI manifest of a version; the same version gives the same bytes."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "artifactType": ARTIFACT_TYPE,
+        "config": {"mediaType": _EMPTY_TYPE, "digest": f"sha256:{EMPTY_SHA256}", "size": len(EMPTY)},
+        "layers": [_descriptor(piece) for piece in pieces],
+        "annotations": {
+            "org.opencontainers.image.title": manifest.image,
+            "org.opencontainers.image.version": manifest.version,
+            "vnd.diskless.root-digest": manifest.root_digest,
+        },
+    }
+    return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _descriptor(piece: Piece) -> dict[str, Any]:
+    return {
+        "mediaType": _TYPES.get(piece.name) or _PART_TYPES[piece.part.path.name],
+        "digest": f"sha256:{piece.sha256}",
+        "size": piece.size,
+        "annotations": {_TITLE: piece.name},
+    }
+
+
+def read_document(data: bytes, name: str) -> Document:
+    """Reads an OCI manifest; InputError for other things than versions, AuditError for one that makes no sense."""
+    try:
+        document = json.loads(data)
+        kind = document.get("artifactType") or document.get("mediaType")
+        if kind != ARTIFACT_TYPE:
+            raise InputError(
+                f"{name} is {kind or 'something else'}, no version of an image", "diskless upload makes one"
+            )
+        layers = [_layer(row) for row in document["layers"]]
+        image = str(document["annotations"][_TITLE])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise AuditError(f"{name} has no manifest that we can read: {error}", "upload the version again") from error
+    files = {layer.title: layer for layer in layers if layer.title in _TYPES}
+    found = Document(image, files, _parts(layers, BUNDLE), _parts(layers, ROOTFS))
+    there = {**files, BUNDLE: found.bundle, ROOTFS: found.archive}
+    missing = [file for file in (MANIFEST, INDEX, BUNDLE, ROOTFS) if not there.get(file)]
+    if missing:
+        raise AuditError(f"{name} lacks {', '.join(missing)}", "upload the version again")
+    return found
+
+
+def _parts(layers: Iterable[Layer], name: str) -> list[Layer]:
+    return sorted((layer for layer in layers if layer.title.startswith(f"{name}.")), key=lambda layer: layer.title)
+
+
+def _layer(row: Mapping[str, Any]) -> Layer:
+    """ValueError unless sizes and digests are such that they can become addresses and ranges."""
+    title, digest, size = row["annotations"][_TITLE], row["digest"], row["size"]
+    if not (isinstance(title, str) and isinstance(size, int) and size > 0 and _DIGEST.fullmatch(digest)):
+        raise ValueError("a layer without name, size or SHA-256")
+    return Layer(title, digest, size)

@@ -1,0 +1,215 @@
+"""Registries as a transport: a version is an artifact whose layers make up the archive again."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import AuditError, DisklessError, InputError, TransferError
+from builder.model.manifest import BUNDLE, INDEX, MANIFEST, Manifest
+from builder.output.source import SIGNATURE, Source
+from builder.transports.base import Options, Pushed, Transport
+from builder.transports.http.addresses import is_loopback
+from builder.transports.kept import open_kept
+from builder.transports.oci.document import EMPTY, EMPTY_SHA256, Document, Layer, read_document, write_document
+from builder.transports.oci.registry import MissingBlobError, Registry
+from builder.transports.oci.upload import BlobSender
+from builder.transports.pieces import Piece, layers
+from builder.transports.ranges import Extent
+from builder.transports.remote import Blob, Place, RemoteSource
+from builder.transports.retries import DamagedTransferError, persist
+
+DEFAULT_TAG = "latest"
+_REFERENCE = re.compile(
+    r"oci://(?P<host>[A-Za-z0-9.-]+(?::[0-9]+)?|\[[0-9a-fA-F:]+\](?::[0-9]+)?)"
+    r"/(?P<repository>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+_VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{8}")
+_KEPT_DOCUMENTS = 32
+_LARGEST_MANIFEST = 64 << 20
+
+
+@dataclass(frozen=True)
+class OciReference:
+    """oci://HOST[:PORT]/REPOSITORY[:TAG | @DIGEST]"""
+
+    host: str
+    repository: str
+    tag: str | None
+    digest: str | None
+
+
+def parse_oci(text: str) -> OciReference:
+    """InputError for what is no such reference; a login in it is not repeated."""
+    if "@" in text.removeprefix("oci://").split("/")[0]:
+        raise InputError("the reference has a login in it, which others can see", "leave it out; docker login HOST")
+    found = _REFERENCE.fullmatch(text)
+    if not found:
+        raise InputError(
+            f"{text} is no reference to a registry", "oci://HOST[:PORT]/REPOSITORY[:TAG], in small letters"
+        )
+    return OciReference(found["host"], found["repository"], found["tag"], found["digest"])
+
+
+def is_tag(name: str) -> bool:
+    """Whether every transport takes a name as a tag; the form is that of registries."""
+    return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", name) is not None
+
+
+def is_version(name: str) -> bool:
+    """Whether a name is that of a version."""
+    return _VERSION.fullmatch(name) is not None
+
+
+class OciTransport(Transport):
+    """One repository of a registry; it is meant for the versions of one image."""
+
+    def __init__(self, reference: OciReference, options: Options) -> None:
+        self._options = options
+        self._where = f"oci://{reference.host}/{reference.repository}"
+        host = reference.host.rpartition(":")[0] if re.search(r":\d+$", reference.host) else reference.host
+        plain = options.plain_http or is_loopback(host.strip("[]"))
+        # plain http is for this host or when asked; a CA says that there is TLS
+        self._scheme = "http" if plain and options.ca is None else "https"
+        self._reference = reference
+
+    def _registry(self, *, write: bool = False) -> Registry:
+        return Registry(
+            self._reference.host, self._reference.repository, self._options, scheme=self._scheme, write=write
+        )
+
+    def push(self, version: Path, manifest: Manifest, tags: Sequence[str]) -> Pushed:
+        """Layers that the last version of the tags lacks, then the manifest under its version, then the tags."""
+        registry = self._registry(write=True)
+        pieces = layers(version, manifest)
+        document = write_document(manifest, pieces)
+        unique = list({piece.sha256: piece for piece in pieces}.values())
+        known = self._known_digests(registry, manifest, tags)
+        there = self._send(registry, [piece for piece in unique if f"sha256:{piece.sha256}" not in known])
+        try:
+            registry.put_manifest(manifest.version, document)
+        except MissingBlobError:  # collected as garbage since, or never there
+            there = self._send(registry, unique)
+            known = set()
+            registry.put_manifest(manifest.version, document)
+        for tag in tags:
+            registry.put_manifest(tag, document)
+        skipped = sum(f"sha256:{piece.sha256}" in known for piece in unique) + there
+        reference = f"{self._where}:{manifest.version}"
+        size = sum(piece.size for piece in pieces)
+        return Pushed(reference, registry.client.sent.moved, size, len(unique) - skipped, skipped)
+
+    def find(self, image: str, name: str) -> Source:
+        """By tag, version or sha256:DIGEST; the repository has one image."""
+        registry = self._registry()
+        kept = open_kept(self._options.cache, "documents")
+        digest = name if name.startswith("sha256:") else registry.resolve(name)
+        data = kept.read(digest.removeprefix("sha256:")) if digest else None
+        if data is None:
+            data = registry.manifest(digest or name)
+            if data is None:
+                raise self._not_there(registry, name)
+            if digest:
+                kept.write(digest.removeprefix("sha256:"), data)
+                kept.prune(_KEPT_DOCUMENTS)
+        shown = f"{self._where}{'@' if ':' in name else ':'}{name}"
+        document = read_document(data, shown)
+        place = Place(
+            shown,
+            self._small(registry, document.files[MANIFEST]),
+            self._small(registry, document.files[SIGNATURE]) if SIGNATURE in document.files else None,
+            {
+                INDEX: [_blob(registry, document.files[INDEX])],
+                BUNDLE: [_blob(registry, layer) for layer in document.bundle],
+            },
+            _extents(registry, document),
+        )
+        return RemoteSource(registry.client, place, self._options)
+
+    def names(self, image: str) -> tuple[str, ...] | None:
+        """All tags; versions are tags too."""
+        return self._registry().tags()
+
+    def _known_digests(self, registry: Registry, manifest: Manifest, tags: Sequence[str]) -> set[str]:
+        """The blobs of the version that was sent before: that of the tags, else the newest there is."""
+        for name in (manifest.version, *tags):
+            data = registry.manifest(name)
+            if data is not None:
+                return self._digests_in(data, name, manifest.image)
+        versions = [tag for tag in registry.tags() if _VERSION.fullmatch(tag)]
+        data = registry.manifest(versions[-1]) if versions else None
+        return set() if data is None else self._digests_in(data, versions[-1], manifest.image)
+
+    def _digests_in(self, data: bytes, name: str, image: str) -> set[str]:
+        """InputError where that is another image: a channel never changes what it is of."""
+        try:
+            document = read_document(data, f"{self._where}:{name}")
+        except AuditError:
+            return set()
+        if document.image != image:
+            message = f"{self._where}:{name} is the image {document.image}, not {image}"
+            raise InputError(message, "give each image a repository of its own")
+        return document.digests
+
+    def _send(self, registry: Registry, pieces: Sequence[Piece]) -> int:
+        """Sends, several at once, what the registry lacks, the config among it; how many were there."""
+        sender, stop = BlobSender(registry, self._options), threading.Event()
+
+        sent = registry.client.sent
+        sent.expect(sum(piece.size for piece in pieces))
+
+        def send(piece: Piece) -> bool:
+            if stop.is_set():
+                return False
+            try:
+                if registry.has_blob(piece.sha256):
+                    sent.expect(-piece.size)
+                    return True
+                sender.send(piece)
+            except DisklessError:
+                stop.set()
+                raise
+            return False
+
+        if not registry.has_blob(EMPTY_SHA256):
+            sender.send_bytes(EMPTY)
+        with concurrent.futures.ThreadPoolExecutor(self._options.streams, "send") as pool:
+            return sum(pool.map(send, pieces))
+
+    def _small(self, registry: Registry, layer: Layer) -> bytes:
+        """A manifest or signature, checked, from the last time if it was the same."""
+        kept = open_kept(self._options.cache, "documents")
+        sha256 = layer.digest.removeprefix("sha256:")
+
+        def fetch() -> bytes:
+            most = min(layer.size, _LARGEST_MANIFEST)
+            _, _, body = registry.client.call("GET", registry.blob_address(layer.digest), most=most)
+            kept.write(sha256, body)
+            data = kept.read(sha256)
+            if data is None:
+                raise DamagedTransferError(f"{layer.title} is not what its digest says", "upload the version again")
+            return data
+
+        return kept.read(sha256) or persist(fetch, self._options.retries)
+
+    def _not_there(self, registry: Registry, name: str) -> TransferError:
+        tags = registry.tags()
+        listed = ", ".join(tags[-20:]) or "none"
+        return TransferError(f"{self._where} has no {name}", f"tags there: {listed}")
+
+
+def _blob(registry: Registry, layer: Layer) -> Blob:
+    return Blob(registry.blob_address(layer.digest), layer.size, layer.digest.removeprefix("sha256:"))
+
+
+def _extents(registry: Registry, document: Document) -> list[Extent]:
+    extents, offset = [], 0
+    for layer in document.archive:
+        extents.append(Extent(offset, layer.size, registry.blob_address(layer.digest)))
+        offset += layer.size
+    return extents
