@@ -49,15 +49,18 @@ def free_port() -> int:
         return port
 
 
-def make_certificates(directory: Path, names: str = "IP:127.0.0.1,DNS:localhost", days: int = 2) -> Certificates:
-    """Made by openssl, good for `names`."""
+def make_certificates(
+    directory: Path, names: str = "IP:127.0.0.1,DNS:localhost", days: int = 2, usage: str = "critical,keyCertSign"
+) -> Certificates:
+    """Made by openssl, good for `names`; `usage` is what the CA's key is for, "" for what older house CAs say of it."""
     directory.mkdir(parents=True, exist_ok=True)
     ca, ca_key = directory / "ca.pem", directory / "ca.key"
     key, request, certificate = directory / "key.pem", directory / "request", directory / "certificate.pem"
     extensions = directory / "extensions"
     extensions.write_text(f"subjectAltName={names}\nbasicConstraints=CA:FALSE\n", encoding="ascii")
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    _openssl("req", "-x509", *curve, "-keyout", ca_key, "-out", ca, "-subj", "/CN=test ca", "-days", "2")
+    key_usage = ("-addext", f"keyUsage={usage}") if usage else ()
+    _openssl("req", "-x509", *curve, "-keyout", ca_key, "-out", ca, "-subj", "/CN=test ca", "-days", "2", *key_usage)
     _openssl("req", *curve, "-keyout", key, "-out", request, "-subj", "/CN=test")
     serial = ("-CAcreateserial", "-days", str(days), "-extfile", extensions)
     _openssl("x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, *serial, "-out", certificate)

@@ -95,9 +95,9 @@ def _options(command: click.Command, context: click.Context) -> list[str]:
 def _statuses() -> str:
     kinds = [kind for kind in DisklessError.__subclasses__() if kind.__module__ == DisklessError.__module__]
     kinds.sort(key=lambda kind: kind.exit_code)
-    listed = [(0, "Success."), *((kind.exit_code, kind.__doc__ or "") for kind in kinds)]
+    listed = [(0, "Success."), *((kind.exit_code, inspect.cleandoc(kind.__doc__ or "")) for kind in kinds)]
     more = [(70, "An error of diskless itself."), (130, "Interrupted.")]
-    return ".SH EXIT STATUS\n" + "".join(f".TP\n.B {code}\n{_lines(doc.strip())}" for code, doc in [*listed, *more])
+    return ".SH EXIT STATUS\n" + "".join(f".TP\n.B {code}\n{_lines(doc)}" for code, doc in [*listed, *more])
 
 
 def _lines(text: str) -> str:

@@ -7,6 +7,9 @@ import contextlib
 import http.server
 import json
 import os
+import re
+import socket
+import ssl
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ import requests
 
 from builder.errors import DisklessError, HostError, InputError, TransferError
 from builder.transports.base import Options
+from builder.transports.faults import connection_fault
 from builder.transports.retries import Retries
 from builder.transports.targets import open_source, open_transport
 from builder.upload import upload
@@ -114,6 +118,32 @@ def test_wrong_certificates(tmp_path: Path) -> None:
             open_source(f"oci://{server.address}/lab", Options(ca=ca, retries=HASTY))
 
 
+@pytest.mark.parametrize("usage", ["critical,digitalSignature", "critical,cRLSign"])
+def test_what_openssl_has_against_a_certificate_is_said(usage: str, tmp_path: Path) -> None:
+    certificates = make_certificates(tmp_path / "tls", usage=usage)
+    verify: list[str | Path] = ["openssl", "verify", "-CAfile", certificates.ca, certificates.certificate]
+    words = re.findall(r"lookup: (.+)", subprocess.run(verify, capture_output=True, text=True, check=False).stderr)
+    with run_registry(tmp_path / "server", tls=certificates) as server, pytest.raises(TransferError) as error:
+        open_source(f"oci://{server.address}/lab", Options(ca=certificates.ca, retries=HASTY))
+    assert any(f"its certificate is not accepted: {said}" in error.value.message for said in words)
+
+
+def test_a_house_ca_that_does_not_say_what_its_key_is_for(tmp_path: Path) -> None:
+    """Python accepts it up to 3.12; this asks as 3.13 does."""
+    certificates = make_certificates(tmp_path / "tls", usage="")
+    strict = ssl.create_default_context(cafile=str(certificates.ca))
+    strict.verify_flags |= ssl.VERIFY_X509_STRICT
+    with (
+        run_registry(tmp_path / "server", tls=certificates) as server,
+        socket.create_connection(("127.0.0.1", int(server.address.rpartition(":")[2]))) as line,
+        pytest.raises(ssl.SSLError) as refused,
+    ):
+        strict.wrap_socket(line, server_hostname="127.0.0.1")
+    fault = connection_fault("GET", requests.exceptions.SSLError(refused.value))
+    assert "does not include key usage" in fault.message
+    assert "-x509_strict" in (fault.hint or "")
+
+
 def test_no_tls_there(tmp_path: Path) -> None:
     certificates = make_certificates(tmp_path / "tls")
     with (
@@ -135,9 +165,18 @@ def test_a_proxy_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", f"http://user:{PASSWORD}@127.0.0.1:{free_port()}")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    with pytest.raises(TransferError, match="proxy does not let us through") as error:
+    with pytest.raises(TransferError, match="nothing answers where the proxy should be") as error:
         open_source("oci://registry.example/lab", ONCE)
     assert PASSWORD not in error.value.message
+
+
+def test_a_proxy_that_wants_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(407) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://{proxy}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        with pytest.raises(TransferError, match=r"proxy does not let us through \(407 "):
+            open_source("oci://registry.example/lab", ONCE)
 
 
 @pytest.mark.parametrize(

@@ -107,9 +107,10 @@ def _systemd(package: Package) -> None:
     command = "/bin/sh -c 'systemd-tmpfiles --create || :'"
     _add_hook(package, "31-tmpfiles", "Creating temporary files...", command, "usr/lib/tmpfiles.d/*.conf")
 
-    # Arch's systemd puts /tmp into memory; Debian's leaves that to the administrator
-    unit = package.members.pop("usr/share/systemd/tmp.mount")
-    package.add_file("usr/lib/systemd/system/tmp.mount", unit[1])
+    # Arch's systemd puts /tmp into memory; Debian's before 256 leaves that to the administrator
+    unit = package.members.pop("usr/share/systemd/tmp.mount", None)
+    if unit is not None:
+        package.add_file("usr/lib/systemd/system/tmp.mount", unit[1])
     package.add_link("usr/lib/systemd/system/local-fs.target.wants/tmp.mount", "../tmp.mount")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import textwrap
@@ -23,6 +24,12 @@ SHOWN = (Format.DNSMASQ, Format.DNSMASQ_PROXY, Format.DHCPD, Format.EXPORTS, For
 
 def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_texts_do_not_depend_on_python() -> None:
+    """From 3.13 on docstrings have no indentation."""
+    definitions = json.loads(json_schema("recipe"))["$defs"]
+    assert [name for name, one in definitions.items() if "\n " in one["description"]] == []
 
 
 def test_the_recipe_reference_is_made_from_the_model() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 import typing
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ def events_reference() -> str:
 def _section(kind: type[Event]) -> str:
     rows = [f"| `{name}` | {word} | {meaning} |" for name, word, meaning in _fields(kind)]
     head = ["| key | value | meaning |", "|---|---|---|"]
-    return "\n".join([f"## `{kind.kind}`", "", (kind.__doc__ or "").strip(), "", *head, *rows, ""])
+    return "\n".join([f"## `{kind.kind}`", "", inspect.cleandoc(kind.__doc__ or ""), "", *head, *rows, ""])
 
 
 def _fields(kind: type[Event]) -> list[tuple[str, str, str]]:

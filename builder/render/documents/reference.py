@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 import ipaddress
 import sys
 import textwrap
@@ -77,7 +78,7 @@ def _section(title: str, kind: type, top: str) -> str:
     head = ["| key | value | left out | meaning |", "|---|---|---|---|"]
     choice = _choice(kind)
     heading = title if title == top else f"`{title}`" + (f" with `{choice}`" if choice else "")
-    return "\n".join([f"## {heading}", "", (kind.__doc__ or "").strip(), "", *head, *rows, ""])
+    return "\n".join([f"## {heading}", "", inspect.cleandoc(kind.__doc__ or ""), "", *head, *rows, ""])
 
 
 def _row(field: dataclasses.Field[Any], hint: Any) -> str:  # noqa: ANN401 - hint is any annotation

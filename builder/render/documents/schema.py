@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 import json
 import re
 import types
@@ -46,7 +47,7 @@ def _object(kind: type, definitions: dict[str, Schema]) -> Schema:
     ]
     return {
         "type": "object",
-        "description": (kind.__doc__ or "").strip(),
+        "description": inspect.cleandoc(kind.__doc__ or ""),
         "properties": {field.name: _property(field, hints[field.name], definitions) for field in fields},
         "required": required,
         "additionalProperties": False,
