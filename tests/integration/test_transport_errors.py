@@ -20,7 +20,7 @@ import requests
 
 from builder.errors import DisklessError, HostError, InputError, TransferError
 from builder.transports.base import Options
-from builder.transports.faults import connection_fault
+from builder.transports.http.faults import connection_fault
 from builder.transports.retries import Retries
 from builder.transports.targets import open_source, open_transport
 from builder.upload import upload
