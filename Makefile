@@ -4,7 +4,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-full lint format bench docs clean host-build host-test
+.PHONY: help build test test-full test-hosts lint format bench docs clean host-build host-test
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -18,6 +18,9 @@ test: host-test $(BIN)/pytest ## every test that a change should pass: at most 2
 
 test-full: host-test $(BIN)/pytest ## all tests
 	$(SUDO) $(BIN)/pytest
+
+test-hosts: host-build $(BIN)/pytest ## README's commands on minimal Debian 12 and 13; CELLS='trixie-* ...', COMMANDS='make build, ...', JSON=1
+	@$(SUDO) $(BIN)/python -B -m tests.hosts --cells "$(CELLS)" --commands "$(COMMANDS)" $(if $(JSON),--json)
 
 lint: $(BIN)/pytest ## style, types and the floors of the house
 	$(BIN)/ruff check
