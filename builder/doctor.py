@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-
-import libarchive.ffi
-import zstandard
 
 from builder.bootlab import accelerator, dhcp, network
 from builder.bootlab.nfs import choose_nfs_server
 from builder.installers.registry import INSTALLERS
 from builder.model.finding import Finding, Level, fail, ok, warn
-from builder.model.recipe import DistributionName
 from builder.model.site import Site
-from builder.probes.host import examine_cache, examine_kernel, examine_space
-from builder.probes.programs import examine_tools, run_quietly
+from builder.probes.firewall import examine_firewall
+from builder.probes.host import (
+    examine_cache,
+    examine_distribution,
+    examine_kernel,
+    examine_libraries,
+    examine_mount_table,
+    examine_space,
+)
+from builder.probes.programs import examine_tools
 from builder.probes.server import (
     LOADERS,
     examine_address,
@@ -36,19 +38,18 @@ from builder.system.sandbox import TOOLS as SANDBOX_TOOLS
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _KERNELS = ("/boot/vmlinuz-*", "/boot/vmlinuz*", "/usr/lib/modules/*/vmlinuz")
-_PORTS = "UDP 67, 69, TCP 111, 2049 and mountd's"
 
 
 def examine_host(output: Path, cache: Path) -> list[Finding]:
     """Everything that build and boot need here."""
     return [
-        _distribution(),
-        _libraries(),
+        examine_distribution(),
+        examine_libraries(),
         *examine_kernel(),
         *_build_tools(),
         *_boot_tools(),
         _keyring(),
-        _mount_table(),
+        examine_mount_table(),
         examine_space("output", output),
         examine_space("cache", cache),
         examine_cache(cache),
@@ -69,29 +70,8 @@ def examine_server(root: Path, seconds: float) -> list[Finding]:
         *examine_tftp(site, store.boot, boots),
         *examine_http(site, store.boot, boots),
         *examine_nfs(site, boots),
-        *_firewall(site),
+        *examine_firewall(site),
     ]
-
-
-def _distribution() -> Finding:
-    release = os_release()
-    name = release.get("PRETTY_NAME", "unknown")
-    known = {release.get("ID"), *release.get("ID_LIKE", "").split()} & {item.value for item in DistributionName}
-    if known:
-        return ok("host", "distribution", name)
-    return warn("host", "distribution", name, "only Debian and Arch Linux are tried; the tools below are what counts")
-
-
-def _libraries() -> Finding:
-    number = libarchive.ffi.version_number()
-    archive = f"libarchive {number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
-    versions = f"{archive}, zstandard {zstandard.__version__}"
-    requirements = importlib.metadata.requires("diskless") or []
-    wanted = [line.partition("==")[2] for line in requirements if line.startswith("zstandard==")]
-    if wanted and zstandard.__version__ != wanted[0]:
-        remedy = f"pip install zstandard=={wanted[0]}"
-        return warn("host", "libraries", f"{versions}: other bytes than elsewhere", remedy)
-    return ok("host", "libraries", versions)
 
 
 def _build_tools() -> list[Finding]:
@@ -130,12 +110,6 @@ def _keyring() -> Finding:
     return warn("build debian", "keyring", f"{_KEYRING} is missing", remedy)
 
 
-def _mount_table() -> Finding:
-    if Path("/etc/mtab").exists():
-        return ok("host", "/etc/mtab", "there")
-    return fail("host", "/etc/mtab", "missing: pacman and nfs-ganesha read it", "ln -s ../proc/self/mounts /etc/mtab")
-
-
 def _configurations(store: Store) -> list[str]:
     directory = store.boot / PXELINUX_DIRECTORY
     paths = sorted(path for path in directory.glob("*") if path.is_file())
@@ -158,20 +132,3 @@ def _asked_dhcp(site: Site, seconds: float) -> list[Finding]:
     if os.geteuid() != 0:
         return [warn("dhcp", "question", "only root can ask", "sudo diskless doctor --to ...")]
     return examine_dhcp(site, seconds)
-
-
-def _firewall(site: Site) -> list[Finding]:
-    """A packet filter that drops by default, which questions from this host itself do not meet."""
-    ports = _PORTS + (f", {site.http_port}" if site.http_port else "")
-    status, said = run_quietly(["nft", "--json", "list", "ruleset"])
-    if status:
-        return []
-    try:
-        chains = [item["chain"] for item in json.loads(said)["nftables"] if "chain" in item]
-    except (ValueError, KeyError, TypeError):
-        return []
-    dropping = [chain["name"] for chain in chains if chain.get("hook") == "input" and chain.get("policy") == "drop"]
-    if dropping:
-        text = f"nftables drops what chain {', '.join(dropping)} does not accept; questions from this host pass it by"
-        return [warn("network", "firewall", text, f"let {ports} pass from the clients' network: `nft list ruleset`")]
-    return [ok("network", "firewall", "nftables drops nothing by default")]

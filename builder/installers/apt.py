@@ -21,7 +21,7 @@ from builder.installers.apt_errors import (
 )
 from builder.installers.apt_snapshot import check_day, check_snapshot
 from builder.installers.base import Job
-from builder.installers.shared import locked, proxy_variables, watched_download
+from builder.installers.shared import locked, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository, Recipe
 from builder.render.image.apt import (
@@ -34,6 +34,7 @@ from builder.render.image.apt import (
     sources,
 )
 from builder.system.files import copy_verified
+from builder.system.host import proxy_variables
 from builder.system.run import Tool
 
 # where mmdebstrap sees the repository, and mounts it in the tree: no path of the host gets into either

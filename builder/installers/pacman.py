@@ -28,7 +28,7 @@ from builder.installers.pacman_errors import (
 )
 from builder.installers.pacman_keyring import find_keyring, prepare_keyring
 from builder.installers.pacman_tree import check_installed, give_databases, prepare_tree, take_back
-from builder.installers.shared import locked, proxy_variables, watched_download
+from builder.installers.shared import locked, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import ArchDistribution, Recipe, Signatures
 from builder.render.image.initramfs import initramfs_entries
@@ -42,7 +42,7 @@ from builder.render.image.pacman import (
     signatures,
 )
 from builder.system.files import copy_verified
-from builder.system.host import require_mount_table
+from builder.system.host import proxy_variables, require_mount_table
 from builder.system.run import Tool, require_tools
 from builder.system.tree import Tree
 

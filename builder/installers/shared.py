@@ -1,9 +1,8 @@
-"""What installers share: the lock of the package cache, and the proxies of whoever called us."""
+"""What installers share: the lock of the package cache, and how much of a download has arrived."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -11,8 +10,6 @@ from filelock import FileLock, Timeout
 
 from builder.model.lock import LockedPackage
 from builder.progress.progress import Progress
-
-_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 @contextlib.contextmanager
@@ -28,11 +25,6 @@ def locked(path: Path, notify: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def proxy_variables() -> dict[str, str]:
-    """The proxy settings of the environment."""
-    return {name: os.environ[name] for name in _PROXIES if name in os.environ}
 
 
 @contextlib.contextmanager

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import importlib.metadata
 import os
 import re
 from pathlib import Path
 
+import libarchive.ffi
+import zstandard
+
 from builder.model.finding import Finding, fail, ok, warn
 from builder.model.quantity import format_bytes
+from builder.model.recipe import DistributionName
 from builder.probes.programs import run_quietly
 from builder.system.files import free_bytes
+from builder.system.host import os_release
 from builder.system.sandbox import MINIMUM_KERNEL, namespace_prefix
 
 _AREA = "kernel"
@@ -30,6 +36,36 @@ _BRIDGE = "ip link add doctor0 type bridge && ip tuntap add dev doctor1 mode tap
 def examine_kernel() -> list[Finding]:
     """Its release and the features that builds and labs use."""
     return [_release(), _root(), *map(_system_call, _SYSTEM_CALLS), _namespaces(), _user_namespaces(), *_mounts()]
+
+
+def examine_distribution() -> Finding:
+    """Whether this host's os-release(5) names a distribution that builds are tried on."""
+    release = os_release()
+    name = release.get("PRETTY_NAME", "unknown")
+    known = {release.get("ID"), *release.get("ID_LIKE", "").split()} & {item.value for item in DistributionName}
+    if known:
+        return ok("host", "distribution", name)
+    return warn("host", "distribution", name, "only Debian and Arch Linux are tried; the tools below are what counts")
+
+
+def examine_libraries() -> Finding:
+    """The versions of libarchive and zstandard; another zstandard than the pinned one writes other bytes."""
+    number = libarchive.ffi.version_number()
+    archive = f"libarchive {number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
+    versions = f"{archive}, zstandard {zstandard.__version__}"
+    requirements = importlib.metadata.requires("diskless") or []
+    wanted = [line.partition("==")[2] for line in requirements if line.startswith("zstandard==")]
+    if wanted and zstandard.__version__ != wanted[0]:
+        remedy = f"pip install zstandard=={wanted[0]}"
+        return warn("host", "libraries", f"{versions}: other bytes than elsewhere", remedy)
+    return ok("host", "libraries", versions)
+
+
+def examine_mount_table() -> Finding:
+    """Whether /etc/mtab is there, by which some programs find file systems."""
+    if Path("/etc/mtab").exists():
+        return ok("host", "/etc/mtab", "there")
+    return fail("host", "/etc/mtab", "missing: pacman and nfs-ganesha read it", "ln -s ../proc/self/mounts /etc/mtab")
 
 
 def examine_space(name: str, directory: Path) -> Finding:

@@ -6,9 +6,9 @@ import hashlib
 from pathlib import Path
 
 from builder.errors import CommandError
-from builder.installers.shared import proxy_variables
 from builder.model.script import RanScript, Script
 from builder.stages.context import Context
+from builder.system.host import proxy_variables
 
 _DIRECTORY = "/run/diskless/scripts"  # in the tree's own tmpfs: nothing of it stays
 

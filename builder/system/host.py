@@ -1,13 +1,15 @@
-"""What a recipe takes from the build host: its release, its list of mirrors."""
+"""What a build takes from its host: the release, the list of mirrors, the proxies."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from builder.errors import HostError
 
 _SERVER = re.compile(r"^\s*Server\s*=\s*(\S+)\s*$", re.MULTILINE)
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 def os_release() -> dict[str, str]:
@@ -22,6 +24,11 @@ def os_release() -> dict[str, str]:
 def read_mirrorlist(path: Path) -> tuple[str, ...]:
     """The servers of a mirror list as pacman.conf(5) includes it, in order; OSError where it cannot be read."""
     return tuple(_SERVER.findall(path.read_text(encoding="utf-8", errors="replace")))
+
+
+def proxy_variables() -> dict[str, str]:
+    """The proxy settings of the environment, environ(7), as curl and apt read them."""
+    return {name: os.environ[name] for name in _PROXIES if name in os.environ}
 
 
 def require_mount_table(program: str) -> None:

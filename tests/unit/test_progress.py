@@ -276,10 +276,11 @@ def test_work_that_is_reported_from_elsewhere_ends_with_its_step() -> None:
         for thread in threads:
             thread.start()
             thread.join()
-    measured = [event for event in events_of(stream) if event["event"] == "progress"]
-    assert [(event["name"], event["done"], event["total"], event["finished"]) for event in measured] == [
-        ("moved", 7, None, True),
-        ("sent", 60, 100, True),
+    # how much was said in between is a matter of time
+    ended = [event for event in events_of(stream) if event["event"] == "progress" and event["finished"]]
+    assert [(event["name"], event["done"], event["total"]) for event in ended] == [
+        ("moved", 7, None),
+        ("sent", 60, 100),
     ]
 
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from builder.model.site import Site
 from builder.render.server.dhcpd import DHCPD_FILE, dhcpd_config
 from builder.render.server.firewall import FIREWALL_FILE, firewall_rules
+from builder.render.server.nginx import NGINX_FILE, nginx_server
 from builder.render.server.order import services_text
-from builder.render.server.proxy import proxy_config, router_config
+from builder.render.server.proxy import proxy_config
+from builder.render.server.router import router_config
 from builder.render.server.services import (
     DNSMASQ_FILE,
     EXPORTS_FILE,
@@ -26,10 +28,8 @@ from builder.render.server.services import (
 )
 from builder.render.server.tftp import (
     DEFAULTS_FILE,
-    NGINX_FILE,
     UNIT_FILE,
     XINETD_FILE,
-    nginx_server,
     tftpd_defaults,
     tftpd_unit,
     xinetd_service,

@@ -1,4 +1,4 @@
-"""DHCP of another machine: dnsmasq as a proxy beside it, or what that machine's own server has to be told.
+"""DHCP of another machine: dnsmasq as a proxy beside it.
 
 Sources: dnsmasq(8), --pxe-service and `proxy` of --dhcp-range; the Preboot Execution Environment specification 2.1.
 Seen with dnsmasq 2.90: without pxe-service a proxy answers nothing, and it never sends options 208 and 210.
@@ -6,15 +6,12 @@ Seen with dnsmasq 2.90: without pxe-service a proxy answers nothing, and it neve
 
 from __future__ import annotations
 
-from builder.render.server.comments import comment, sections
+from builder.render.server.comments import sections
 from builder.render.server.services import (
     DNSMASQ_FILE,
-    PXELINUX_MAGIC,
     TFTP_LOADER,
     DhcpService,
     listening,
-    loader_options,
-    reservations,
 )
 
 
@@ -44,25 +41,3 @@ def proxy_config(service: DhcpService) -> str:
             ["enable-tftp", f"tftp-root={service.tftp_root}"],
         ),
     )
-
-
-def router_config(service: DhcpService) -> str:
-    """Lines for the DHCP server of a router that runs dnsmasq, and the words of others."""
-    address = service.address
-    others = f"""\
-A router without dnsmasq has fields for the same, under other names:
-  next-server, "TFTP server", "boot server", option 66:   {address}
-  filename, "boot file", option 67:                       {service.loader}
-  options 208 and 210, where it has them:                 {PXELINUX_MAGIC} and {service.prefix}"""
-    parts = [
-        (
-            "for the router: OpenWrt's /etc/dnsmasq.conf, DD-WRT's \"Additional Dnsmasq Options\"\n"
-            f"The router keeps DHCP; {address} (this server) has TFTP: see the formats tftpd and xinetd.",
-            [],
-        ),
-        ("the loader, and where PXELINUX finds its files", loader_options(service, f",diskless,{address}")),
-    ]
-    known = reservations(service.clients)
-    if known:
-        parts.append(("the clients that have an address or a name of their own", known))
-    return sections(*parts) + "\n" + comment(others)

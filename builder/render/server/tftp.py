@@ -1,16 +1,15 @@
-"""TFTP where dnsmasq does not serve it: in.tftpd alone or under xinetd; and HTTP, by nginx.
+"""TFTP where dnsmasq does not serve it: in.tftpd alone or under xinetd.
 
-Sources: in.tftpd(8) of tftp-hpa, systemd.service(5), xinetd.conf(5), nginx.org/en/docs.
+Sources: in.tftpd(8) of tftp-hpa, systemd.service(5), xinetd.conf(5).
 """
 
 from __future__ import annotations
 
-from builder.render.server.comments import comment, sections
+from builder.render.server.comments import sections
 
 DEFAULTS_FILE = "/etc/default/tftpd-hpa"
 UNIT_FILE = "/etc/systemd/system/diskless-tftpd.service"
 XINETD_FILE = "/etc/xinetd.d/tftp"
-NGINX_FILE = "/etc/nginx/conf.d/diskless.conf"
 
 # without -s the names that PXELINUX asks for, which are relative, would not be found
 _SECURE = """\
@@ -79,24 +78,4 @@ bind: only on the clients' network; user: it gives root up (-u) once it has the 
     return sections(
         (f"{XINETD_FILE} - TFTP for clients without disks, by in.tftpd under xinetd", []),
         (title, lines),
-    )
-
-
-def nginx_server(boot: str, address: str, port: int, clients: str) -> str:
-    """A server block of nginx that serves the store's boot/ for lpxelinux.0."""
-    return comment(
-        f"{NGINX_FILE} - kernels for clients without disks, over HTTP\n"
-        "lpxelinux.0 reads them with it, much faster than over TFTP.\n"
-        "(read where nginx.conf includes /etc/nginx/conf.d/*.conf in its http block, as Debian's does)"
-    ) + "\n".join(
-        [
-            "server {",
-            f"    listen {address}:{port};",
-            f"    root {boot};",
-            "    # menus, kernels and initramfs images: no secret, but nobody else's business",
-            f"    allow {clients};",
-            "    deny all;",
-            "}",
-            "",
-        ]
     )

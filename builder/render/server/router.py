@@ -1,0 +1,31 @@
+"""DHCP of another machine: what its own server has to be told.
+
+Sources: dnsmasq(8), dhcp-option and dhcp-boot.
+"""
+
+from __future__ import annotations
+
+from builder.render.server.comments import comment, sections
+from builder.render.server.services import PXELINUX_MAGIC, DhcpService, loader_options, reservations
+
+
+def router_config(service: DhcpService) -> str:
+    """Lines for the DHCP server of a router that runs dnsmasq, and the words of others."""
+    address = service.address
+    others = f"""\
+A router without dnsmasq has fields for the same, under other names:
+  next-server, "TFTP server", "boot server", option 66:   {address}
+  filename, "boot file", option 67:                       {service.loader}
+  options 208 and 210, where it has them:                 {PXELINUX_MAGIC} and {service.prefix}"""
+    parts = [
+        (
+            "for the router: OpenWrt's /etc/dnsmasq.conf, DD-WRT's \"Additional Dnsmasq Options\"\n"
+            f"The router keeps DHCP; {address} (this server) has TFTP: see the formats tftpd and xinetd.",
+            [],
+        ),
+        ("the loader, and where PXELINUX finds its files", loader_options(service, f",diskless,{address}")),
+    ]
+    known = reservations(service.clients)
+    if known:
+        parts.append(("the clients that have an address or a name of their own", known))
+    return sections(*parts) + "\n" + comment(others)
