@@ -70,11 +70,11 @@ class AptInstaller:
 
     @staticmethod
     def readable(recipe: Recipe) -> tuple[Path, ...]:
-        """The keyring's directory and local mirrors."""
+        """The keyring and local mirrors."""
         distribution = _debian(recipe)
         urls = [*distribution.mirrors, *distribution.security_mirrors, *(r.url for r in distribution.repositories)]
         local = [Path(urllib.parse.unquote(url.removeprefix("file://"))) for url in urls if url.startswith("file:/")]
-        return tuple(path for path in (Path(distribution.keyring).parent, *local) if path.is_dir())
+        return tuple(path for path in (Path(distribution.keyring), *local) if path.exists())
 
     def __init__(self, job: Job) -> None:
         self._job = job

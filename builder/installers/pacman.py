@@ -26,7 +26,7 @@ from builder.installers.pacman_errors import (
     fatal_descriptions,
     hidden_failures,
 )
-from builder.installers.pacman_keyring import find_keyring, prepare_keyring
+from builder.installers.pacman_keyring import find_keyring, keyring_files, prepare_keyring
 from builder.installers.pacman_tree import check_installed, give_databases, prepare_tree, take_back
 from builder.installers.shared import locked, watched_download
 from builder.model.lock import Lock, LockedPackage
@@ -71,15 +71,14 @@ class PacmanInstaller:
 
     @staticmethod
     def readable(recipe: Recipe) -> tuple[Path, ...]:
-        """Local mirrors, the keyring's directory and those of package files."""
+        """Local mirrors, and the keyring with what lies beside it."""
         distribution = _arch(recipe)
         urls = [url for repository in distribution.repositories for url in servers(distribution, repository)]
         local = [url.removeprefix("file://").partition("$")[0] for url in urls if url.startswith("file://")]
         paths = [Path(urllib.parse.unquote(path)) for path in local]
         if distribution.keyring is not None:
-            paths.append(Path(distribution.keyring).parent)
-        paths += [Path(path).parent for path in distribution.package_files]
-        return tuple(dict.fromkeys(path for path in paths if path.is_dir()))
+            paths += keyring_files(Path(distribution.keyring))
+        return tuple(dict.fromkeys(path for path in paths if path.exists()))
 
     def __init__(self, job: Job) -> None:
         self._job = job

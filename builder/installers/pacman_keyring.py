@@ -104,6 +104,11 @@ def _populate(job: Job, keyring: Path, cached: Path) -> None:
         shutil.rmtree(home, ignore_errors=True)
 
 
+def keyring_files(keyring: Path) -> tuple[Path, ...]:
+    """The keyring and what says whom it trusts."""
+    return keyring, _beside(keyring, "trusted"), _beside(keyring, "revoked")
+
+
 def _beside(keyring: Path, kind: str) -> Path:
     return keyring.with_name(f"{keyring.stem}-{kind}")
 

@@ -7,18 +7,38 @@ What is used: unshare(1) for private mount, pid, ipc, uts and network namespaces
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.errors import CommandError, HostError
 from builder.system.run import Runner, Tool, attach
-from builder.system.sandbox_init import FAILED
+from builder.system.sandbox_init import FAILED, FRESH
 
 TOOLS = (Tool("unshare", "util-linux", "util-linux"), Tool("setpriv", "util-linux", "util-linux"))
 MINIMUM_KERNEL = (5, 12)  # mount_setattr(2)
+_MOST_LINKS = 40  # the kernel's own limit, path_resolution(7)
 _INIT = str(Path(__file__).with_name("sandbox_init.py"))
+
+
+HIDING = tuple(f"{os.path.realpath(path)}/" for path in (*FRESH, "/dev"))  # directories that are fresh in a sandbox
+
+
+def followed_links(path: Path) -> Iterator[tuple[str, str]]:
+    """The symbolic links on the way to an absolute path and where each points, as path_resolution(7) follows them."""
+    done, rest, followed = Path("/"), path.parts[1:], 0
+    while rest and followed < _MOST_LINKS:
+        here = done.parent if rest[0] == ".." else done / rest[0]
+        rest = rest[1:]
+        if here.is_symlink():
+            target = here.readlink()
+            yield str(here), str(target)
+            rest = (*target.parts, *rest)  # an absolute one begins with /, which starts anew
+            followed += 1
+        else:
+            done = here
 
 
 def namespace_prefix(*, network: bool) -> list[str]:
@@ -39,7 +59,8 @@ class Sandbox:
 
     directory: an empty directory of the work directory, where the view is put together
     writable: the only host directories that can be written (the build's work and cache)
-    readable: host directories that stay visible although they lie below /tmp or /run
+    readable: host files and directories that stay visible although they lie below /tmp, /run or /dev; like those above
+        they are found by the given path, whatever links it leads through
     prepared: a tree that gets its mounts (/proc, /dev, ...) without being entered, for programs that do so themselves
     temporary: TMPDIR of the commands, inside a writable directory
     """
@@ -96,10 +117,14 @@ class Sandbox:
         self, argv: Sequence[str], chroot: Path | None, *, network: bool, mounts: Mapping[str, Path]
     ) -> list[str]:
         given = [[str(source), target] for target, source in mounts.items()]
+        writable = [os.path.realpath(path) for path in self.writable]
+        readable = [path for path in map(os.path.realpath, self.readable) if path.startswith(HIDING)]
+        links = [link for path in (*self.writable, *self.readable) for link in followed_links(path)]
         plan = {
             "root": str(self.directory),
-            "writable": [str(path) for path in self.writable],
-            "readable": [[str(path), str(path)] for path in self.readable] + ([] if chroot else given),
+            "writable": writable,
+            "readable": [[path, path] for path in readable] + ([] if chroot else given),
+            "links": [link for link in links if link[0].startswith(HIDING)],
             "inside": given if chroot else [],
             "network": network,
             "prepared": None if self.prepared is None else str(self.prepared),

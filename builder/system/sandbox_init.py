@@ -25,6 +25,7 @@ MOUNT_ATTR_RDONLY = 1
 SYS_MOUNT_SETATTR = 442  # the same number on every architecture, since Linux 5.12
 SYS_PIVOT_ROOT = {"x86_64": 155, "i686": 217, "aarch64": 41, "riscv64": 41, "armv7l": 218, "ppc64le": 203}
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+FRESH = {"/tmp": "1777", "/run": "0755"}  # what of the host lies there is hidden, as it is below /dev
 FAILED = 125  # exit status of a sandbox that could not be made; 127 and 126 are the shell's for a command
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -78,17 +79,19 @@ def make_root(plan: dict[str, Any]) -> None:
     resolver = _resolver()
     mount("/", root, flags=MS_BIND | MS_REC)
     set_read_only(root)
-    mount("tmpfs", f"{root}/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
-    mount("tmpfs", f"{root}/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+    for name, mode in FRESH.items():
+        mount("tmpfs", root + os.path.realpath(name), "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode}")
     mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     make_dev(f"{root}/dev")
     for source, path in plan["readable"]:
-        os.makedirs(root + path, exist_ok=True)
-        mount(source, root + path, flags=MS_BIND)
-        set_read_only(root + path)
+        show(source, root + path)
     for path in plan["writable"]:
         os.makedirs(root + path, exist_ok=True)
         mount(path, root + path, flags=MS_BIND)
+    for path, target in plan["links"]:
+        if not os.path.lexists(root + path):
+            os.makedirs(os.path.dirname(root + path), exist_ok=True)
+            os.symlink(target, root + path)
     if resolver is not None:
         path, text = resolver
         os.makedirs(os.path.dirname(root + path), exist_ok=True)
@@ -99,6 +102,17 @@ def make_root(plan: dict[str, Any]) -> None:
     _check(_libc.syscall(SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
     _check(_libc.umount2(b".", MNT_DETACH), "detach the old root")
     os.chdir("/")
+
+
+def show(source: str, target: str) -> None:
+    """Makes a file, or a directory with all that is mounted below it, visible and read-only at `target`."""
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.close(os.open(target, os.O_CREAT | os.O_RDONLY, 0o644))
+    mount(source, target, flags=MS_BIND | MS_REC)
+    set_read_only(target)
 
 
 def _resolver() -> tuple[str, bytes] | None:

@@ -8,9 +8,9 @@ import os
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -26,6 +26,8 @@ from builder.system.sandbox_init import DEVICES
 from tests.images import ROOT, scratch
 from tests.require import needs_root, needs_tool
 
+# of the host, as its programs are: that of the tests' environment may lie below /tmp, which the sandbox replaces
+PYTHON = os.path.realpath(sys.executable)
 pytestmark = [needs_root, needs_tool("unshare", "setpriv"), pytest.mark.root]
 OWN_MOUNTS = {"/tmp", "/run", "/proc", "/dev", "/dev/pts", "/dev/shm", *(f"/dev/{name}" for name in DEVICES)}
 
@@ -123,7 +125,7 @@ def test_of_the_host_only_the_given_directories_can_be_written(box: Box) -> None
 def test_the_host_cannot_be_written(path: str, box: Box) -> None:
     """Asked of access(2), which says EROFS to root too and changes nothing where the sandbox is broken."""
     code = f"import os; print(os.access({path!r}, os.W_OK), os.access({str(box.work)!r}, os.W_OK))"
-    assert box.run(sys.executable, "-c", code) == "False True\n"
+    assert box.run(PYTHON, "-c", code) == "False True\n"
 
 
 def test_a_given_directory_opens_nothing_beside_it(box: Box) -> None:
@@ -192,7 +194,7 @@ def test_dev_is_minimal(box: Box) -> None:
 
 def test_a_terminal_can_be_made(box: Box) -> None:
     code = "import os; a, b = os.openpty(); print(os.ttyname(b)); os.write(b, b'x'); print(os.read(a, 1))"
-    assert box.run(sys.executable, "-c", code).split() == ["/dev/pts/0", "b'x'"]
+    assert box.run(PYTHON, "-c", code).split() == ["/dev/pts/0", "b'x'"]
 
 
 def test_sys_is_read_only_in_a_tree(box: Box) -> None:
@@ -256,7 +258,7 @@ def interfaces(text: str) -> set[str]:
 def test_there_is_no_network_unless_asked_for(box: Box) -> None:
     assert interfaces(box.run("cat", "/proc/net/dev")) == {"lo"}
     code = "import socket; s = socket.socket(); s.settimeout(5); print(s.connect_ex(('127.0.0.1', 9)))"
-    assert os.strerror(int(box.run(sys.executable, "-c", code))) == "Network is unreachable"
+    assert os.strerror(int(box.run(PYTHON, "-c", code))) == "Network is unreachable"
     shared = box.run("cat", "/proc/net/dev", network=True)
     assert interfaces(shared) == interfaces(Path("/proc/net/dev").read_text(encoding="ascii"))
 
@@ -273,6 +275,63 @@ def test_directories_below_tmp_can_be_given_to_read(box: Box, tmp_path: Path) ->
         sandbox.run(["touch", str(tmp_path / "new")])
     assert "Read-only" in "\n".join(caught.value.details)
     assert sandbox.run(["cat", "/run/given/file"], capture=True, mounts={"/run/given": tmp_path}) == "content"
+
+
+@pytest.mark.parametrize("hidden", ["/tmp", "/run", "/dev/shm"])
+def test_given_directories_are_found_behind_links(hidden: str, box: Box) -> None:
+    """As a mirror on a removable disk is, /srv/mirror -> /run/media/USER/DISK/mirror, or a directory behind two."""
+    with tempfile.TemporaryDirectory(dir=hidden) as name:
+        real, link, second = Path(name, "disk/mirror"), box.work.parent / "link", Path(name, "second")
+        real.mkdir(parents=True)
+        (real / "file").write_bytes(b"content")
+        link.symlink_to(real.parent)
+        second.symlink_to(link)
+        for given in (real, link / "mirror", second / "mirror"):
+            sandbox = replace(box.sandbox, readable=(given,))
+            assert sandbox.run(["cat", str(given / "file")], capture=True) == "content"
+            writing = replace(box.sandbox, writable=(*box.sandbox.writable, given))
+            writing.run(["sh", "-c", 'echo x >> "$0/written"', str(given)])
+        assert (real / "written").read_bytes() == b"x\n" * 3
+
+
+def test_a_file_below_tmp_is_given_alone(box: Box, tmp_path: Path) -> None:
+    for name in ("given", "beside"):
+        (tmp_path / name).write_bytes(b"content")
+    sandbox = replace(box.sandbox, readable=(tmp_path / "given",))
+    assert sandbox.run(["cat", str(tmp_path / "given")], capture=True) == "content"
+    assert sandbox.run(["ls", str(tmp_path)], capture=True) == "given\n"
+
+
+@pytest.mark.parametrize("place", ["below-tmp", "elsewhere"])
+def test_what_is_mounted_below_a_given_directory_is_there(place: str, box: Box, tmp_path: Path) -> None:
+    """As the pool of a mirror on a disk of its own is."""
+    mirror = tmp_path if place == "below-tmp" else box.work.parent
+    (mirror / "pool").mkdir()
+    result = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", SUBMOUNT, mirror, box.work],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert result.stderr == ""
+    assert result.stdout == "content"
+
+
+# in a mount namespace of its own: something is mounted below a directory that a sandbox is given to read
+SUBMOUNT = """
+import subprocess, sys
+from pathlib import Path
+from builder.system.run import Runner
+from builder.system.sandbox import Sandbox
+mirror, work = Path(sys.argv[1]), Path(sys.argv[2])
+pool = mirror / "pool"
+subprocess.run(["mount", "-t", "tmpfs", "none", pool], check=True)
+(pool / "file").write_bytes(b"content")
+with Runner(work / "log") as runner:
+    sandbox = Sandbox(runner, work / "view", (work,), work / "tmp", readable=(mirror,))
+    sys.stdout.write(sandbox.run(["cat", str(pool / "file")], capture=True))
+"""
 
 
 def test_the_status_of_a_command_is_told(box: Box) -> None:
@@ -435,29 +494,7 @@ def test_the_init_program_needs_nothing_but_the_standard_library() -> None:
 
 
 def test_nothing_of_the_host_is_owned_by_somebody_else_inside(box: Box) -> None:
-    info = (ROOT / "pyproject.toml").stat()
-    seen = box.run("stat", "-c", "%u:%g:%a", str(ROOT / "pyproject.toml")).strip()
-    assert seen == f"{info.st_uid}:{info.st_gid}:{stat.S_IMODE(info.st_mode):o}"
-
-
-SYNC = """
-import os, time, ctypes
-libc = ctypes.CDLL(None, use_errno=True)
-with open('file', 'wb') as file:
-    file.write(b'x')
-    file.flush()
-    os.fsync(file.fileno()); os.fdatasync(file.fileno()); os.sync()
-    assert libc.syncfs(file.fileno()) == 0
-assert os.stat('file').st_size == 1
-try:
-    os.fsync(99)
-    print('ignored')
-except OSError as error:
-    print(os.strerror(error.errno))
-"""
-
-
-@pytest.mark.parametrize(("network", "said"), [(False, "ignored"), (True, "Bad file descriptor")])
-def test_nothing_waits_for_the_disk_but_what_fills_a_cache(network: bool, said: str, box: Box) -> None:
-    program = f"import os; os.chdir({str(box.work)!r}){SYNC}"
-    assert box.run("python3", "-I", "-c", program, network=network) == f"{said}\n"
+    path = box.work.parent / "of somebody"
+    path.touch(mode=0o640)
+    os.chown(path, 1234, 5678)
+    assert box.run("stat", "-c", "%u:%g:%a", str(path)).strip() == "1234:5678:640"
