@@ -18,7 +18,7 @@ from builder.model.manifest import LOG, Manifest
 from builder.output.versions import LATEST, publish_version, read_manifest
 from builder.progress.progress import Progress
 from builder.reading import RecipeFile
-from builder.stages import audit, configure, fetch, initramfs, install, pack, report, resolve, scripts, scrub
+from builder.stages import audit, configure, fetch, initramfs, install, pack, report, resolve, scripts, scrub, updates
 from builder.stages.context import Context
 from builder.system.files import free_bytes, remove_tree
 from builder.system.run import Runner, require_tools
@@ -70,6 +70,7 @@ def build(
         install.run(context, lock, epoch, fresh=fresh)
         configure.run(context, epoch)
         scripts.run(context, epoch)
+        updates.run(context, epoch)
         kernel = initramfs.run(context, epoch)
         scrub.run(context)
         audit.run(context)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import difflib
 
 from builder.errors import InputError
-from builder.model.entry import TreeEntry, TreeLink
+from builder.model.entry import TreeLink
 from builder.model.recipe import Init
 from builder.render.image.entries import enabled_services, image_entries
-from builder.render.image.system import BUILT_IN_LOCALES, SSH_KEY_UNITS, ssh_key_entries
+from builder.render.image.system import BUILT_IN_LOCALES
 from builder.stages.accounts import set_accounts
 from builder.stages.context import Context
+from builder.stages.units import unit_names
 
 _CLIENT = "network.client"
-_UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 
 
 def run(context: Context, epoch: int) -> None:
@@ -21,20 +21,10 @@ def run(context: Context, epoch: int) -> None:
     with context.progress.step("configure"):
         _check_timezone(context)
         set_accounts(context, epoch)
-        for entry in _entries(context):
+        for entry in image_entries(context.recipe, context.recipe_file.sources):
             context.tree.write(entry)
         _generate_locale(context)
         _set_services(context)
-
-
-def _entries(context: Context) -> list[TreeEntry]:
-    entries = image_entries(context.recipe, context.recipe_file.sources)
-    names = {name for directory in _UNIT_DIRECTORIES for name in context.tree.names(directory, "*.service")}
-    if names & set(SSH_KEY_UNITS):
-        # the distribution makes the keys itself
-        ours = ssh_key_entries()
-        return [entry for entry in entries if entry not in ours]
-    return entries
 
 
 def _check_timezone(context: Context) -> None:
@@ -72,7 +62,7 @@ def _check_unit(context: Context, name: str, key: str) -> str:
     unit = name if "." in name.rpartition("@")[2] else f"{name}.service"
     prefix, at, suffix = unit.partition("@")
     file = f"{prefix}@.{suffix.rpartition('.')[2]}" if at else unit
-    known = sorted({known for directory in _UNIT_DIRECTORIES for known in context.tree.names(directory)})
+    known = unit_names(context.tree)
     if not {file, unit} & set(known):
         if key == _CLIENT:
             hint = "add the package that brings it to packages, or choose another client"

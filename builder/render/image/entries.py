@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping
 
 from builder.model.entry import TreeEntry, TreeFile
@@ -13,7 +14,7 @@ from builder.render.image.initramfs import initramfs_arguments, initramfs_entrie
 from builder.render.image.initscripts import initscripts_entries
 from builder.render.image.network import network_arguments, network_entries, network_services
 from builder.render.image.resolver import resolver_entries
-from builder.render.image.system import ssh_key_entries, system_entries
+from builder.render.image.system import HOST_KEYS, ssh_key_entries, system_entries
 
 
 def image_entries(recipe: Recipe, sources: Mapping[str, bytes]) -> list[TreeEntry]:
@@ -58,6 +59,8 @@ def _locale_file(distribution: Distribution) -> str:
 def _init_entries(recipe: Recipe) -> list[TreeEntry]:
     if recipe.system.init is Init.INITSCRIPTS:
         return initscripts_entries(recipe.system, recipe.network)
+    if any(fnmatch.fnmatchcase(file.path, HOST_KEYS) for file in recipe.files):
+        return []  # keys of the recipe's own, which every client has: no others beside them
     return ssh_key_entries()
 
 

@@ -5,27 +5,34 @@ from __future__ import annotations
 from builder.model.entry import TreeEntry, TreeFile, TreeLink
 from builder.model.recipe import System
 
-# units that a distribution may have for this already, openssh's packaging in Arch, Fedora and later Debian
-SSH_KEY_UNITS = ("sshdgenkeys.service", "sshd-keygen.service", "sshd-keygen@.service", "ssh-keygen.service")
 BUILT_IN_LOCALES = ("C", "POSIX", "C.UTF-8")
 SSH_KEYS_UNIT = "/etc/systemd/system/diskless-ssh-keys.service"
+HOST_KEYS = "/etc/ssh/ssh_host_*_key"
+# Debian's names, and everybody else's; the sockets, since a connection may come before the service was ever started
+_SSH_SERVERS = ("ssh.service", "ssh.socket", "sshd.service", "sshd.socket")
 _SSH_KEYS = """\
-# An image holds no ssh host keys: each root makes its own when it first boots.
+# An image holds no ssh host keys: a root makes its own when it first boots, one below an overlay at each boot.
+# What a distribution has for this may not run here (ConditionFirstBoot=), so this comes first, and leaves it nothing.
 [Unit]
 Description=Create the ssh host keys of this root
-Before=ssh.service sshd.service ssh.socket
+Before=ssh.service ssh.socket sshd.service sshd.socket
+Before=sshd-keygen.service sshd-keygen.target sshdgenkeys.service
 ConditionPathExists=/usr/bin/ssh-keygen
-ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+# makes the keys that are missing or empty
 ExecStart=/usr/bin/ssh-keygen -A
 """
 
 
 def system_entries(system: System, *, locale_file: str = "/etc/default/locale") -> list[TreeEntry]:
-    """Host name, hosts, time zone, locale and an empty machine-id, machine-id(5): filled in at first boot."""
+    """Host name, hosts, time zone, locale and an empty machine-id.
+
+    machine-id(5): systemd fills in an empty one, and does not take the boot for a first one. That would ask for what
+    the recipe says already (systemd-firstboot), and enable whatever the distribution's presets enable.
+    """
     entries: list[TreeEntry] = [
         TreeFile("/etc/hostname", f"{system.hostname}\n".encode()),
         TreeFile("/etc/hosts", _hosts(system.hostname).encode()),
@@ -40,9 +47,9 @@ def system_entries(system: System, *, locale_file: str = "/etc/default/locale") 
 
 
 def ssh_key_entries() -> list[TreeEntry]:
-    """A unit that makes the host keys before sshd starts, pulled in by it."""
-    wants = "/etc/systemd/system/ssh.service.wants/diskless-ssh-keys.service"
-    return [TreeFile(SSH_KEYS_UNIT, _SSH_KEYS.encode()), TreeLink(wants, SSH_KEYS_UNIT)]
+    """A unit that makes the host keys before sshd starts, pulled in by it whatever the distribution calls it."""
+    wants = [f"/etc/systemd/system/{server}.wants/diskless-ssh-keys.service" for server in _SSH_SERVERS]
+    return [TreeFile(SSH_KEYS_UNIT, _SSH_KEYS.encode()), *(TreeLink(path, SSH_KEYS_UNIT) for path in wants)]
 
 
 def _hosts(hostname: str) -> str:
