@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from builder.bootlab.diagnosis import Diagnosis
 from builder.bootlab.guest import Guest, GuestError, Machine
 from builder.bootlab.lab import Lab, Served
 from builder.bootlab.settings import LabSettings
+from builder.bootlab.units import Units, await_units, examine_units, runs_systemd
 from builder.errors import BootError, HostError
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
@@ -36,11 +38,13 @@ class BootOptions:
     """How to boot.
 
     checks: shell commands to run inside as root, after the login prompt
+    strict: whether a unit that failed is an error
     console_log: where the console is written to; None: beside the version, as VERSION.console.log
     work: where the image is unpacked, on a file system that NFS can export
     """
 
     checks: tuple[str, ...] = ()
+    strict: bool = False
     machine: Machine = field(default_factory=Machine)
     settings: LabSettings = field(default_factory=LabSettings)
     console_log: Path | None = None
@@ -61,6 +65,7 @@ class BootResult:
     """What a boot showed.
 
     timeline: seconds from power-on by milestone; error: None when the boot and all checks were good
+    units: what became of systemd's units; None where the guest did not come that far, or its init is another one
     """
 
     version: str
@@ -68,6 +73,7 @@ class BootResult:
     timeline: dict[str, float] = field(default_factory=dict)
     address: str | None = None
     checks: list[CheckResult] = field(default_factory=list)
+    units: Units | None = None
     diagnosis: Diagnosis | None = None
     error: BootError | None = None
 
@@ -146,9 +152,23 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
             add_version(store, source, source.manifest(), on_file)
         with progress.step("serve"):
             bench = Bench(lab, manifest, store)
-            activate(store, lab_site(lab, store), {manifest.image: BootName(manifest.version)}, "boot")
+            site = dataclasses.replace(lab_site(lab, store), nfs_options=_usable_version(lab, manifest, progress))
+            activate(store, site, {manifest.image: BootName(manifest.version)}, "boot")
             serve_store(lab, store, manifest)
         yield bench
+
+
+def _usable_version(lab: Lab, manifest: Manifest, progress: Progress) -> tuple[str, ...]:
+    """Nothing, or the option for another NFS version than the image's, where the lab's server is not up to that one."""
+    wanted, kernel = manifest.root.version, manifest.kernel
+    version = lab.nfs.usable_version(lab.namespace, wanted, kernel)
+    if version == wanted:
+        return ()
+    progress.warn(
+        f"this host's NFS server would serve every file to Linux {kernel} as an empty one over NFSv{wanted} "
+        f"(READ_PLUS, repaired in nfs-ganesha 6.2): the root is mounted with vers={version}"
+    )
+    return (f"vers={version}",)
 
 
 def lab_site(lab: Lab, store: Store) -> Site:
@@ -180,13 +200,18 @@ def _exercise(guest: Guest, options: BootOptions, progress: Progress, result: Bo
     """From power-on to power-off; a failed check is kept for the end, so that the others run."""
     with progress.step("boot"):
         guest.await_login()
+    has_units = runs_systemd(guest.console.text)
+    if has_units:
+        with progress.step("units"):
+            await_units(guest, options.settings.patience.units)
     with progress.step("check"):
         for command in options.checks:
             done = guest.run(command)
             result.checks.append(CheckResult(command, done.status, done.output))
+        result.units = examine_units(guest) if has_units else None
     with progress.step("power off"):
         guest.power_off()
-    result.error = _failed_check(result.checks)
+    result.error = _failed_check(result.checks) or (_failed_units(result.units) if options.strict else None)
 
 
 def _failed_check(checks: list[CheckResult]) -> BootError | None:
@@ -196,6 +221,13 @@ def _failed_check(checks: list[CheckResult]) -> BootError | None:
     first = failed[0]
     message = f"check failed: {first.command}: {describe_status(first.status)}"
     return BootError(message, "the image boots; the command is what failed", tuple(first.output.splitlines()[-15:]))
+
+
+def _failed_units(units: Units | None) -> BootError | None:
+    if units is None or units.fault is None:
+        return None
+    hint = "the image boots, and not all of it works: its journal says why; without --strict this is a warning"
+    return BootError(units.fault, hint, units.evidence)
 
 
 def _describe(guest: Guest) -> str:

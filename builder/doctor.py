@@ -27,8 +27,10 @@ from builder.probes.server import (
     examine_dhcp,
     examine_http,
     examine_nfs,
+    examine_read_plus,
     examine_tftp,
     read_boots,
+    running_ganesha,
 )
 from builder.reading import load_site
 from builder.store.activation import site_of
@@ -70,6 +72,7 @@ def examine_server(root: Path, seconds: float) -> list[Finding]:
         *examine_tftp(site, store.boot, boots),
         *examine_http(site, store.boot, boots),
         *examine_nfs(site, boots),
+        *examine_read_plus(boots, running_ganesha()),
         *examine_firewall(site),
     ]
 

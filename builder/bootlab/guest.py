@@ -121,10 +121,11 @@ class Guest:
             if self.seconds > self._patience.login:
                 raise GuestError(diagnose(self.logs, self.timeline.last, running=True), self.console, self.seconds)
 
-    def run(self, command: str) -> Completed:
+    def run(self, command: str, *, seconds: float | None = None) -> Completed:
         """Runs a shell command as root inside; GuestError when the guest does not answer in time."""
+        patience = self._patience.check if seconds is None else seconds
         try:
-            return Completed(*self._shell.run(command, seconds=self._patience.check, while_waiting=self._observe))
+            return Completed(*self._shell.run(command, seconds=patience, while_waiting=self._observe))
         except (ShellError, OSError) as error:
             raise GuestError(diagnose(self.logs, self.timeline.last, running=self.is_running), self.console) from error
 

@@ -13,6 +13,8 @@ from builder.bootlab.namespace import Namespace, Service
 from builder.bootlab.ready import await_ready
 from builder.bootlab.settings import GANESHA_CORE, PRIVATE_DIRECTORIES
 from builder.errors import CommandError
+from builder.model.read_plus import answers_with_nothing, asks_with_read_plus
+from builder.model.recipe import NfsVersion
 from builder.render.server.services import Export, exports, ganesha_config
 from builder.system.host import require_mount_table
 from builder.system.run import Tool
@@ -37,6 +39,10 @@ class NfsServer(abc.ABC):
     @abc.abstractmethod
     def client_path(self, export: Export) -> str:
         """What clients call the exported directory."""
+
+    def usable_version(self, namespace: Namespace, wanted: str, kernel: str) -> str:
+        """The NFS version for a client of this Linux release that wants `wanted`."""
+        return wanted
 
 
 class Ganesha(NfsServer):
@@ -67,6 +73,12 @@ class Ganesha(NfsServer):
     def client_path(self, export: Export) -> str:
         """Its pseudo path, for NFSv3 too."""
         return export.path
+
+    def usable_version(self, namespace: Namespace, wanted: str, kernel: str) -> str:
+        """4.1 for 4.2 where this release would serve every file as an empty one."""
+        if wanted != NfsVersion.V4_2 or not asks_with_read_plus(kernel):
+            return wanted
+        return NfsVersion.V4_1 if answers_with_nothing(namespace.check(["ganesha.nfsd", "-v"])) else wanted
 
 
 class KernelNfsd(NfsServer):

@@ -69,11 +69,13 @@ class Patience:
     """Seconds that each part of a boot may take; a boot under emulation is slow, a hang is slower.
 
     login: from power-on to the login prompt
+    units: from there until every unit has started or failed
     check: each command inside
     power_off: from the order to the guest's end
     """
 
     login: float = 300
+    units: float = 120
     check: float = 120
     power_off: float = 120
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -41,6 +42,7 @@ from builder.reading import load_recipe
     metavar="MIB",
     help="The guest's memory, in MiB.",
 )
+@click.option("--strict", is_flag=True, help="A unit that failed is an error: exit status 6.")
 @click.option("--nic", default="e1000", show_default=True, help="The guest's network card, a device of QEMU.")
 @click.option(
     "--console-log",
@@ -56,6 +58,7 @@ def boot(
     checks: tuple[str, ...],
     timeout: float,
     memory: int,
+    strict: bool,
     nic: str,
     console_log: Path | None,
     output: Path,
@@ -71,6 +74,7 @@ def boot(
     version = _version(target, output, cache, progress)
     options = BootOptions(
         checks=checks,
+        strict=strict,
         machine=Machine(memory=memory, nic=nic),
         settings=LabSettings(patience=Patience(login=timeout)),
         console_log=console_log,
@@ -80,6 +84,8 @@ def boot(
     click.echo(json.dumps(describe_json(result), indent=1) if as_json else describe_text(result))
     if result.error is not None:
         raise result.error
+    if result.units is not None and result.units.fault is not None:
+        progress.warn(f"{result.units.fault}; --strict makes this an error")
     progress.result(describe_json(result))
     if not as_json:
         progress.note(f"{result.version} boots; next: diskless deploy {shlex.quote(str(version))} --to /disklessroot")
@@ -99,6 +105,9 @@ def describe_json(result: BootResult) -> dict[str, object]:
         "address": result.address,
         "timeline": result.timeline,
         "checks": [vars(check) for check in result.checks],
+        "state": result.units and result.units.state,
+        "failed_units": result.units and [dataclasses.asdict(unit) for unit in result.units.failed],
+        "unfinished_units": result.units and result.units.unfinished,
         "fault": result.diagnosis and str(result.diagnosis.fault),
         "evidence": result.diagnosis and result.diagnosis.evidence,
         "advice": result.diagnosis and result.diagnosis.advice,
@@ -107,7 +116,10 @@ def describe_json(result: BootResult) -> dict[str, object]:
 
 
 def describe_text(result: BootResult) -> str:
-    """The result as people read it: the outputs of the checks, then the timeline."""
+    """The result as people read it: the outputs of the checks, the timeline, then each failed unit with its log."""
     lines = [line for check in result.checks for line in (f"# {check.command}", *check.output.splitlines())]
     lines += [f"{seconds:7.1f} s  {milestone}" for milestone, seconds in result.timeline.items()]
-    return "\n".join([*lines, f"address {result.address or 'none'}, console log {result.console_log}"])
+    lines.append(f"address {result.address or 'none'}, console log {result.console_log}")
+    for unit in result.units.failed if result.units else ():
+        lines += [f"{unit.state}: {unit.unit}, {unit.description}", *(f"    {line}" for line in unit.log)]
+    return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 from collections.abc import Iterable, Sequence
@@ -9,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.model.finding import Finding, fail, ok, warn
+from builder.model.read_plus import answers_with_nothing
 from builder.model.site import Site
 from builder.probes import dhcp, rpc, tftp
 from builder.probes.answer import NoAnswerError, RefusedError
+from builder.probes.programs import run_quietly
 from builder.probes.rpc import NFS_PORT, PORTMAPPER_PORT, Program
 from builder.system.network import interface_address
 
@@ -19,7 +22,9 @@ LOADERS = ("pxelinux.0", "lpxelinux.0")
 _LARGEST = 4 << 20
 _START = 1024  # bytes of a kernel that show that it is served
 _HTTP_SECONDS = 5
-_NFSROOT = re.compile(r"\bnfsroot=([^:\s]+):([^\s,]+)")
+_NFSROOT = re.compile(r"\bnfsroot=([^:\s]+):([^\s,]+)(\S*)")
+_OVER_4_2 = re.compile(r",vers=4\.2(?!.*,vers=)")  # the last one counts
+_GANESHA = "ganesha.nfsd"
 _FILE = re.compile(r"^\s*(?:KERNEL|LINUX|INITRD)\s+(\S+)", re.MULTILINE | re.IGNORECASE)
 
 
@@ -27,19 +32,22 @@ _FILE = re.compile(r"^\s*(?:KERNEL|LINUX|INITRD)\s+(\S+)", re.MULTILINE | re.IGN
 class Boots:
     """What the boot configurations of a store send clients to.
 
-    files: paths below the TFTP root; roots: (server, path) of nfsroot=
+    files: paths below the TFTP root; roots: (server, path) of nfsroot=; over_4_2: the paths mounted with NFSv4.2
     """
 
     files: tuple[str, ...]
     roots: tuple[tuple[str, str], ...]
+    over_4_2: tuple[str, ...] = ()
 
 
 def read_boots(configurations: Iterable[str]) -> Boots:
     """Reads PXELINUX configurations."""
     texts = list(configurations)
     files = {name for text in texts for name in _FILE.findall(text)}
-    roots = {(server, path) for text in texts for server, path in _NFSROOT.findall(text)}
-    return Boots(tuple(sorted(files)), tuple(sorted(roots)))
+    found = {match for text in texts for match in _NFSROOT.findall(text)}
+    roots = {(server, path) for server, path, _ in found}
+    over_4_2 = {path for _, path, options in found if _OVER_4_2.search(options)}
+    return Boots(tuple(sorted(files)), tuple(sorted(roots)), tuple(sorted(over_4_2)))
 
 
 def examine_address(site: Site) -> Finding:
@@ -197,6 +205,24 @@ def examine_nfs(site: Site, boots: Boots) -> list[Finding]:
     else:
         findings.append(fail("nfs", "exports", "nothing is exported", "`diskless server-config` prints the exports"))
     return [*findings, *(_examine_root(site, port, server, path) for server, path in boots.roots)]
+
+
+def running_ganesha(processes: Path = Path("/proc")) -> str | None:
+    """What nfs-ganesha says of its release, where one runs on this host."""
+    for path in processes.glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):
+            if path.read_text("utf-8", "replace").strip() == _GANESHA:
+                return run_quietly([_GANESHA, "-v"])[1].strip()
+    return None
+
+
+def examine_read_plus(boots: Boots, ganesha: str | None) -> list[Finding]:
+    """The roots that this release of nfs-ganesha, None where another server runs, cannot serve over NFSv4.2."""
+    if ganesha is None or not boots.over_4_2 or not answers_with_nothing(ganesha):
+        return []
+    text = f"{ganesha}: over NFSv4.2 every file is an empty one to Linux 6.6 and later (READ_PLUS)"
+    remedy = "root.nfs.version: 4.1 in the recipe, nfs-ganesha 6.2 or later, or the kernel's NFS server"
+    return [warn("nfs", path, text, remedy) for path in boots.over_4_2]
 
 
 def _examine_nfsd(server: str) -> list[Finding]:

@@ -66,7 +66,7 @@ def needed_programs(tree: Tree) -> dict[str, set[str]]:
 
 
 def _applies(tree: Tree, program: str) -> bool:
-    """Whether it has anything to do: as systemd-hwdb-update.service says, a database of packages is enough by itself."""
+    """Whether it has anything to do: systemd-hwdb-update.service leaves a database of packages alone."""
     if program != "systemd-hwdb":
         return True
     built = tree.exists("/usr/lib/udev/hwdb.bin") or tree.exists("/lib/udev/hwdb.bin")

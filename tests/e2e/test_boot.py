@@ -11,7 +11,9 @@ import pytest
 
 from builder.boot import Bench, BootOptions, open_bench
 from builder.bootlab.guest import Guest
+from builder.bootlab.settings import Patience
 from builder.bootlab.timeline import Milestone
+from builder.bootlab.units import await_units, examine_units
 from builder.progress.progress import Progress
 from tests.images import debian_image, scratch, ssh_key
 from tests.require import needs_boot
@@ -36,9 +38,29 @@ def booted(version: Path) -> Iterator[Booted]:
     with open_bench(version, BootOptions(work=scratch() / "boot"), Progress()) as bench:
         guest = bench.power_on(scratch() / f"{version.parent.name}.console.log")
         guest.await_login()
-        machine = Booted(bench, guest)
-        guest.run("systemctl is-system-running --wait")
-        yield machine
+        await_started(guest)
+        yield Booted(bench, guest)
+
+
+def await_started(guest: Guest) -> None:
+    """Until every unit has started; one that failed fails the test, as `diskless boot --strict` would end."""
+    await_units(guest, Patience().units)
+    units = examine_units(guest)
+    assert units.fault is None, "\n".join([units.fault, *units.evidence])
+
+
+def check_nothing_is_updated(machine: Booted) -> None:
+    """Of what systemd does when /usr has changed nothing ran, although it was looked at."""
+    listed = machine.inside(
+        "grep -ls ^ConditionNeedsUpdate= /usr/lib/systemd/system/*.service /etc/systemd/system/*.service"
+    )
+    units = sorted({path.rpartition("/")[2] for path in listed.split()})
+    assert len(units) >= 4
+    for unit in units:
+        shown = machine.inside(f"systemctl show --property=ConditionResult,ConditionTimestampMonotonic {unit}")
+        values = dict(line.split("=") for line in shown.splitlines())
+        assert (unit, values["ConditionResult"]) == (unit, "no")
+        assert (unit, values["ConditionTimestampMonotonic"]) != (unit, "0")
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +114,10 @@ def test_host_keys_were_made_at_first_boot(machine: Booted) -> None:
     keys = sorted(path.name for path in (machine.bench.root / "etc/ssh").glob("ssh_host_*_key"))
     assert keys == ["ssh_host_ecdsa_key", "ssh_host_ed25519_key", "ssh_host_rsa_key"]
     assert len((machine.bench.root / "etc/machine-id").read_text(encoding="ascii").strip()) == 32
+
+
+def test_nothing_is_updated_at_boot(machine: Booted) -> None:
+    check_nothing_is_updated(machine)
 
 
 def test_the_name_service_is_the_leases(machine: Booted) -> None:

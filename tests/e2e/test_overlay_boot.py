@@ -14,7 +14,7 @@ from builder.boot import Bench, BootOptions, open_bench
 from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.timeline import Milestone
 from builder.progress.progress import Progress
-from tests.e2e.test_boot import Booted, address
+from tests.e2e.test_boot import Booted, address, await_started, check_nothing_is_updated
 from tests.images import build_image, overlay_image, scratch, ssh_key
 from tests.require import needs_boot
 
@@ -43,7 +43,7 @@ def switched_on(bench: Bench, machine: Machine) -> Guest:
     name = machine.mac.replace(":", "")
     guest = bench.power_on(scratch() / f"{bench.manifest.image}-{name}.console.log", machine)
     guest.await_login()
-    guest.run("systemctl is-system-running --wait")
+    await_started(guest)
     return guest
 
 
@@ -105,6 +105,10 @@ def test_no_unit_failed(machine: Shared) -> None:
     assert machine.inside("systemctl --failed --no-legend --plain") == ""
     assert machine.inside("systemctl is-active systemd-remount-fs") == "active"
     assert machine.inside("systemctl is-system-running") == "running"
+
+
+def test_nothing_is_updated_at_boot(machine: Shared) -> None:
+    check_nothing_is_updated(machine)
 
 
 def test_programs_with_setuid_keep_root(machine: Shared) -> None:

@@ -224,7 +224,9 @@ def ganesha_config(exported: Sequence[Export], more: Mapping[str, str] = Mapping
 
 _VERSION_4_NOTES = """\
 Owners as numbers: nothing in a fresh client maps name@domain, and setuid programs would lose root.
-Recovery on disk and no grace period: a restarted server answers at once."""
+Recovery on disk and no grace period: a restarted server answers at once.
+Releases 2.8 to 6.1, Debian 12's among them, serve every file as an empty one to clients that run Linux 6.6 or later
+and mount NFSv4.2 (READ_PLUS): there root.nfs.version of the recipe must be 4.1 or 3, or the kernel's server serve."""
 
 
 def _ganesha_export(export: Export) -> str:
