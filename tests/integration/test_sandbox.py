@@ -25,6 +25,7 @@ from builder.system.sandbox import Sandbox
 from builder.system.sandbox_init import DEVICES
 from tests.images import ROOT, scratch
 from tests.require import needs_root, needs_tool
+from tests.trees import copy_programs
 
 # of the host, as its programs are: that of the tests' environment may lie below /tmp, which the sandbox replaces
 PYTHON = os.path.realpath(sys.executable)
@@ -78,17 +79,8 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
 def small_tree() -> Path:
     """A few of the host's programs with their libraries."""
     root = scratch() / "sandbox-tree"
-    for name in ("bin", "etc"):
-        (root / name).mkdir(parents=True)
-    for program in ("sh", "cat", "env", "ls", "touch", "stat", "sleep"):
-        path = shutil.which(program, path="/usr/bin:/bin")
-        assert path is not None
-        shutil.copy(path, root / "bin")
-        for word in subprocess.run(["ldd", path], capture_output=True, check=True, encoding="utf-8").stdout.split():
-            if word.startswith("/"):
-                target = root / word.lstrip("/")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(word, target)
+    (root / "etc").mkdir(parents=True)
+    copy_programs(root, ("sh", "cat", "env", "ls", "touch", "stat", "sleep"))
     return root
 
 
