@@ -2,9 +2,11 @@
 RECIPE ?= recipes/$(shell . /etc/os-release && echo $$ID)-nfs.yml
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 BIN := .venv/bin
+# in a user's checkout root writes nothing but output/
+PYTEST := $(SUDO) $(BIN)/pytest $(if $(SUDO),-p no:cacheprovider)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-full test-hosts lint format bench docs clean host-build host-test
+.PHONY: help build boot test test-full test-hosts lint format bench docs clean host-build host-boot host-test
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -13,14 +15,17 @@ build: host-build $(BIN)/diskless ## build RECIPE (this host's distribution) int
 	$(SUDO) $(BIN)/diskless build $(RECIPE)
 	@.ci/what-next $(RECIPE)
 
+boot: host-boot $(BIN)/diskless ## boot IMAGE (the newest build) in QEMU, without a disk
+	$(SUDO) $(BIN)/diskless boot $(IMAGE)
+
 test: host-test $(BIN)/pytest ## every test that a change should pass: at most 20 minutes, one boot
-	$(SUDO) $(BIN)/pytest -m "not full" -n 2 --dist loadscope --no-loadscope-reorder
+	$(PYTEST) -m "not full" -n 2 --dist loadscope --no-loadscope-reorder
 
 test-full: host-test $(BIN)/pytest ## all tests
-	$(SUDO) $(BIN)/pytest
+	$(PYTEST)
 
 test-hosts: host-build $(BIN)/pytest ## README's commands on minimal Debian 12 and 13; CELLS='trixie-* ...', COMMANDS='make build, ...', JSON=1
-	@$(SUDO) $(BIN)/python -B -m tests.hosts --cells "$(CELLS)" --commands "$(COMMANDS)" $(if $(JSON),--json)
+	@$(SUDO) $(BIN)/python -m tests.hosts --cells "$(CELLS)" --commands "$(COMMANDS)" $(if $(JSON),--json)
 
 lint: $(BIN)/pytest ## style, types and the floors of the house
 	$(BIN)/ruff check
@@ -48,12 +53,16 @@ clean: ## remove what make made, but not output/
 host-build:
 	@.ci/host-packages build
 
+host-boot:
+	@.ci/host-packages build boot
+
 host-test:
 	@.ci/host-packages build test
 
 $(BIN)/diskless: pyproject.toml | host-build
 	python3 -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@cp .ci/root.pth "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	@touch $@
 
 $(BIN)/pytest: pyproject.toml | host-build $(BIN)/diskless

@@ -27,7 +27,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--commands", default="", help="patterns, for example 'make build' or 'make*', with commas between"
     )
-    parser.add_argument("--directory", type=Path, default=_CHECKOUT / "build/hosts", help="machines, caches and logs")
+    parser.add_argument("--directory", type=Path, default=_CHECKOUT / "output/.hosts", help="machines, caches and logs")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     return parser.parse_args()
 

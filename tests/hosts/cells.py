@@ -84,7 +84,7 @@ class Readme:
     commands: tuple[Command, ...]
 
 
-_MAKE = ("make build", "make test")
+_MAKE = ("make build", "make boot", "make test")
 _LINT = Command("make lint", "make lint")
 
 
@@ -93,9 +93,9 @@ def parse_readme(text: str) -> Readme:
     lines = [line.strip() for line in re.findall(r"^ {4}(\S.*)$", text, re.MULTILINE)]
     typed = [re.split(r"\s+#", line)[0] for line in lines]
     packages = _only(typed, "apt-get install").removeprefix("apt-get install").split()
-    commands = [Command(line, _only(typed, line)) for line in _MAKE]
+    build, boot_it, test = (Command(line, _only(typed, line)) for line in _MAKE)
     boot = Command("diskless boot", _only(typed, "diskless boot "))
-    return Readme(tuple(word for word in packages if not word.startswith("-")), (commands[0], _LINT, boot, commands[1]))
+    return Readme(tuple(word for word in packages if not word.startswith("-")), (build, _LINT, boot_it, boot, test))
 
 
 def _only(lines: list[str], start: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from builder.bootlab import accelerator, dhcp, network
+from builder.bootlab.nfs import Ganesha
 from tests.hosts.cells import CELLS, RELEASES, USERS, cell_commands, parse_readme, select_cells
 from tests.hosts.outside import chosen_variables, named_paths, parse_pip, render_pip, translate_sources
 from tests.hosts.table import Row, render_json, render_table
@@ -15,6 +18,7 @@ _README = """# x
 
     apt-get install -y git make      # on Debian; on Arch Linux: pacman -S git make
     make build                       # installs what is missing
+    make boot
     make test
 
 Then:
@@ -31,12 +35,13 @@ def test_the_readme_says_what_a_stranger_types() -> None:
     assert typed == [
         ("make build", "make build"),
         ("make lint", "make lint"),
+        ("make boot", "make boot"),
         ("diskless boot", "diskless boot debian-nfs"),
         ("make test", "make test"),
     ]
 
 
-@pytest.mark.parametrize("missing", ["apt-get install", "make build", "make test", "diskless boot"])
+@pytest.mark.parametrize("missing", ["apt-get install", "make build", "make boot", "make test", "diskless boot"])
 def test_a_readme_that_no_longer_says_it_is_an_error(missing: str) -> None:
     with pytest.raises(ValueError, match=missing):
         parse_readme(_README.replace(missing, "something else"))
@@ -127,3 +132,14 @@ def test_results_are_a_table_or_json() -> None:
     )
     assert [row["result"] for row in json.loads(render_json(rows))] == ["passed", "failed: exit status 2"]
     assert [row.failed for row in rows] == [False, True]
+
+
+def test_make_boot_installs_what_a_boot_needs() -> None:
+    """As `diskless boot` names it where it is missing: a README's reader need not run `make test` before."""
+    makefile = Path("Makefile").read_text(encoding="utf-8")
+    assert ".ci/host-packages build boot\n" in makefile
+    text = Path(".ci/host-packages").read_text(encoding="utf-8")
+    lists = re.findall(r'^debian_(?:base|build|boot)\w*="([^"]*)"', text, re.MULTILINE)
+    packages = {name for names in lists for name in names.split()}
+    tools = (*accelerator.TOOLS, *network.TOOLS, *dhcp.TOOLS, *Ganesha.tools)
+    assert {name for tool in tools for name in tool.debian.split()} <= packages
