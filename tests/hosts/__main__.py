@@ -38,7 +38,8 @@ def _rows(arguments: argparse.Namespace, progress: Progress) -> Iterator[Row]:
     chosen = arguments.cells.split()
     cells = select_cells(chosen)
     outside, places = look_outside(), Places(arguments.directory.absolute())
-    places.logs.mkdir(parents=True, exist_ok=True)
+    places.directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # roots have programs that are set-user-ID
+    places.logs.mkdir(exist_ok=True)
     git = [
         "git",
         "-c",
