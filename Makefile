@@ -1,5 +1,5 @@
 # make help shows the targets; everything that a target needs it installs first.
-RECIPE ?= recipes/$(shell . /etc/os-release && echo $$ID)-nfs.yml
+RECIPE ?= recipes/$(shell .ci/host-packages family)-nfs.yml
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 BIN := .venv/bin
 # in a user's checkout root writes nothing but output/
@@ -12,8 +12,8 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: host-build $(BIN)/diskless ## build RECIPE (this host's distribution) into output/
-	$(SUDO) $(BIN)/diskless build $(RECIPE)
-	@.ci/what-next $(RECIPE)
+	$(SUDO) $(BIN)/diskless build '$(RECIPE)'
+	@.ci/what-next '$(RECIPE)'
 
 boot: host-boot $(BIN)/diskless ## boot IMAGE (the newest build) in QEMU, without a disk
 	$(SUDO) $(BIN)/diskless boot $(IMAGE)
@@ -51,13 +51,13 @@ clean: ## remove what make made, but not output/
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 host-build:
-	@.ci/host-packages build
+	@.ci/host-packages build '$(RECIPE)'
 
 host-boot:
-	@.ci/host-packages build boot
+	@.ci/host-packages build '$(RECIPE)' boot
 
 host-test:
-	@.ci/host-packages build test
+	@.ci/host-packages build '$(RECIPE)' test
 
 $(BIN)/diskless: pyproject.toml | host-build
 	python3 -m venv .venv
