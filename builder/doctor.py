@@ -35,7 +35,7 @@ from builder.probes.server import (
 from builder.reading import load_site
 from builder.store.activation import site_of
 from builder.store.layout import PXELINUX_DIRECTORY, Store, find_store
-from builder.system.host import os_release
+from builder.system.host import host_family
 from builder.system.sandbox import TOOLS as SANDBOX_TOOLS
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -79,7 +79,7 @@ def examine_server(root: Path, seconds: float) -> list[Finding]:
 
 def _build_tools() -> list[Finding]:
     found = examine_tools("build", SANDBOX_TOOLS, Level.FAIL, "every build runs in namespaces")
-    own = os_release().get("ID")
+    own = host_family()
     for name, installer in INSTALLERS.items():
         level = Level.FAIL if name.value == own else Level.WARN
         found += examine_tools(f"build {name.value}", installer.tools(), level, f"needed to build {name.value} images")

@@ -17,7 +17,7 @@ from builder.model.syntax import INTERFACE_NAME
 from builder.render.documents.schema import json_schema
 from builder.render.documents.starter import Answers, recipe_text, site_text
 from builder.system.files import write_atomic
-from builder.system.host import os_release
+from builder.system.host import debian_suite, host_family, os_release
 from builder.system.network import default_route, interface_address, nameservers
 
 SITE = "site.yml"
@@ -41,14 +41,16 @@ class Surroundings:
 
 
 def look_around() -> Surroundings:
-    """Looks at os-release, the default route, resolv.conf and the user's ssh keys."""
-    release = os_release()
-    family = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
+    """Looks at os-release, the default route, resolv.conf and the user's ssh keys.
+
+    A derivative of Arch Linux has mirrors of its own, which have other packages than Arch's.
+    """
+    family = host_family()
     route = default_route()
     return Surroundings(
-        distribution=next((name for name in DistributionName if name.value in family), None),
-        suite=release.get("VERSION_CODENAME") if release.get("ID") == "debian" else None,
-        mirrorlist=str(_MIRRORLIST) if "arch" in family and _MIRRORLIST.is_file() else None,
+        distribution=DistributionName(family) if family else None,
+        suite=debian_suite(),
+        mirrorlist=str(_MIRRORLIST) if os_release().get("ID") == "arch" and _MIRRORLIST.is_file() else None,
         interface=route.interface if route else None,
         server=interface_address(route.interface) if route else None,
         router=str(route.gateway) if route and route.gateway else None,

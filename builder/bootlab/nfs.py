@@ -15,8 +15,8 @@ from builder.bootlab.settings import GANESHA_CORE, PRIVATE_DIRECTORIES
 from builder.errors import CommandError
 from builder.model.read_plus import answers_with_nothing, asks_with_read_plus
 from builder.model.recipe import NfsVersion
-from builder.render.server.services import Export, exports, ganesha_config
-from builder.system.host import require_mount_table
+from builder.render.server.services import Export, export_options, ganesha_config
+from builder.system.host import host_family, require_mount_table
 from builder.system.run import Tool
 
 _RPCBIND = Tool("rpcbind", "rpcbind", "rpcbind")
@@ -48,7 +48,7 @@ class NfsServer(abc.ABC):
 class Ganesha(NfsServer):
     """nfs-ganesha, ganesha(8): no kernel support needed, nothing outlives the lab."""
 
-    tools = (Tool("ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs", "nfs-ganesha"), _RPCBIND)
+    tools = (Tool("ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs", None), _RPCBIND)
 
     @staticmethod
     def runs_here() -> bool:
@@ -82,7 +82,11 @@ class Ganesha(NfsServer):
 
 
 class KernelNfsd(NfsServer):
-    """The kernel's nfsd in the lab's network namespace; its threads are stopped when the lab ends in order."""
+    """The kernel's nfsd in the lab's network namespace.
+
+    Nothing outlives the lab, however it ends: its mount of nfsd(7) is the only one, and with that the threads go
+    (Linux 5.12).
+    """
 
     tools = (
         _RPCBIND,
@@ -99,23 +103,37 @@ class KernelNfsd(NfsServer):
         return (known or module) and all(tool.find() for tool in KernelNfsd.tools)
 
     def start(self, namespace: Namespace, exported: Sequence[Export]) -> Service:
-        """Exports with the rendered /etc/exports, bound over the host's in the lab's own view."""
-        config = namespace.directory / "exports"
-        config.write_text(exports(exported), "utf-8")
+        """Exports what is given and nothing that the host's own files name."""
         _start_rpcbind(namespace)
-        namespace.check(["mount", "--bind", str(config), "/etc/exports"])
-        namespace.check(["mount", "-t", "nfsd", "nfsd", "/proc/fs/nfsd"], hint="modprobe nfsd")
+        namespace.check(["mount", "-t", "nfsd", "nfsd", "/proc/fs/nfsd"], hint=_NO_NFSD)
+        for path in _HOST_CONFIGURATION:
+            if Path(path).is_file():
+                namespace.check(["mount", "--bind", "/dev/null", path])
+            elif Path(path).is_dir():
+                namespace.check(["mount", "-t", "tmpfs", "tmpfs", path])
         namespace.check(["mkdir", "-p", "/var/lib/nfs/v4recovery"])
         namespace.check(["touch", "/var/lib/nfs/etab", "/var/lib/nfs/rmtab"])
-        namespace.check(["exportfs", "-ra"], hint=_HANDLES)
-        namespace.check(["rpc.nfsd", "--no-udp", "4"])
-        return namespace.start("nfs", ["rpc.mountd", "--foreground"])
+        for export in exported:
+            options = ["-i", "-o", export_options(export), f"{export.clients}:{export.directory}"]
+            namespace.check(["exportfs", *options], hint=_HANDLES)
+        # Nobody can have state to reclaim, but outside of the host's own network nfsd cannot know, and makes NFSv4
+        # clients wait 90 s. 10 is the least; rpc.nfsd's own option would change the host's lockd too.
+        namespace.check(["sh", "-c", "echo 10 > /proc/fs/nfsd/nfsv4gracetime"])
+        namespace.check(["rpc.nfsd", "4"])
+        service = namespace.start("nfs", ["rpc.mountd", "--foreground"])
+        await_ready(namespace, service, lambda: "mountd" in namespace.run(["rpcinfo"]).output)
+        return service
 
     def client_path(self, export: Export) -> str:
         """The real directory: the kernel knows no other name."""
         return export.directory
 
 
+_NO_NFSD = (
+    "modprobe nfsd says why; after an upgrade of the kernel reboot first. "
+    "Where the kernel has no NFS server install nfs-ganesha"
+)
+_HOST_CONFIGURATION = ("/etc/nfs.conf", "/etc/nfs.conf.d")
 _HANDLES = "the work directory must be on a file system with file handles (ext4, xfs, btrfs; not an overlay)"
 _EXPORT_FAULT = re.compile(
     r"resolve_posix_filesystem|Failed to create export|could not create export|Error while parsing", re.I
@@ -124,8 +142,9 @@ SERVERS: tuple[type[NfsServer], ...] = (Ganesha, KernelNfsd)
 
 
 def choose_nfs_server() -> NfsServer:
-    """The first server that runs here; nfs-ganesha, so that its tools are asked for, where none does."""
-    return next((server for server in SERVERS if server.runs_here()), Ganesha)()
+    """The first server that runs here; where none does, the one that this distribution has."""
+    fallback = KernelNfsd if host_family() == "arch" else Ganesha
+    return next((server for server in SERVERS if server.runs_here()), fallback)()
 
 
 def ganesha_export_faults(log: str) -> tuple[str, ...]:

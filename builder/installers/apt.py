@@ -21,6 +21,7 @@ from builder.installers.apt_errors import (
 )
 from builder.installers.apt_snapshot import check_day, check_snapshot
 from builder.installers.base import Job
+from builder.installers.mmdebstrap import Mmdebstrap, find_mmdebstrap
 from builder.installers.shared import locked, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository, Recipe
@@ -39,7 +40,6 @@ from builder.system.run import Tool
 
 # where mmdebstrap sees the repository, and mounts it in the tree: no path of the host gets into either
 _REPOSITORY = "/run/diskless/repository"
-_HOOKS = Path("/usr/share/mmdebstrap/hooks")
 # loader package -> where the files of the bundle lie in it
 _LOADERS = {
     "pxelinux": {"pxelinux.0": "usr/lib/PXELINUX/pxelinux.0", "lpxelinux.0": "usr/lib/PXELINUX/lpxelinux.0"},
@@ -60,12 +60,12 @@ class AptInstaller:
 
     @staticmethod
     def tools() -> tuple[Tool, ...]:
-        """apt, dpkg and mmdebstrap, which Arch Linux packages too."""
+        """Apt and dpkg, which Arch Linux packages too, and Perl for mmdebstrap."""
         return (
             Tool("apt-get", "apt", "apt"),
             Tool("apt-cache", "apt", "apt"),
             Tool("dpkg-deb", "dpkg", "dpkg"),
-            Tool("mmdebstrap", "mmdebstrap", "mmdebstrap"),
+            Tool("perl", "perl", "perl"),
         )
 
     @staticmethod
@@ -118,12 +118,13 @@ class AptInstaller:
     def install(self, lock: Lock, epoch: int) -> None:
         """Mmdebstrap from the repository. INITRD=No: the kernel's hook leaves the initramfs to its own stage."""
         self._job.tree.mkdir(mode=0o755)
-        argv = ["mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase"]
+        mmdebstrap = self._mmdebstrap()
+        argv = [mmdebstrap.program, "--mode=root", "--format=directory", "--variant=minbase"]
         argv += [f"--architectures={ARCHITECTURES[self._distribution.architecture]}", "--dpkgopt=force-unsafe-io"]
-        argv += [f"--hook-dir={_HOOKS / 'maybe-merged-usr'}", f"--hook-dir={_HOOKS / 'file-mirror-automount'}"]
+        argv += [f"--hook-dir={mmdebstrap.hooks / name}" for name in ("maybe-merged-usr", "file-mirror-automount")]
         argv += [f"--include={','.join(self._job.recipe.packages)}", "--skip=output/mknod", "", str(self._job.tree)]
         argv.append(f"deb [trusted=yes] file://{_REPOSITORY} ./")
-        env = {"INITRD": "No", "SOURCE_DATE_EPOCH": str(epoch)}
+        env = {"INITRD": "No", "SOURCE_DATE_EPOCH": str(epoch), **mmdebstrap.environment}
         mounts = {_REPOSITORY: self._repository}
         hint = "the first `E:` or `dpkg: error` above it in the log is the cause"
         with self._job.progress.task("install", 2 * len(lock.packages), "steps", measure=self._count_steps):
@@ -132,11 +133,15 @@ class AptInstaller:
 
     def inputs(self) -> tuple[object, ...]:
         """The recipe's packages, which are marked as wanted by hand, and the versions of the host's tools."""
+        mmdebstrap = self._mmdebstrap()
         said = [
-            self._job.sandbox.run([program, "--version"], capture=True, log_output=False)
-            for program in ("mmdebstrap", "apt-get", "dpkg")
+            self._job.sandbox.run([program, "--version"], env=mmdebstrap.environment, capture=True, log_output=False)
+            for program in (mmdebstrap.program, "apt-get", "dpkg")
         ]
         return (self._job.recipe.packages, *said)
+
+    def _mmdebstrap(self) -> Mmdebstrap:
+        return find_mmdebstrap(self._job, self._apt)
 
     def _count_steps(self) -> int:
         """How often a package was unpacked or configured so far, by dpkg's own log in the tree."""

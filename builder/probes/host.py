@@ -14,10 +14,9 @@ import zstandard
 
 from builder.model.finding import Finding, fail, ok, warn
 from builder.model.quantity import format_bytes
-from builder.model.recipe import DistributionName
 from builder.probes.programs import run_quietly
 from builder.system.files import free_bytes
-from builder.system.host import os_release
+from builder.system.host import host_family, os_release
 from builder.system.sandbox import MINIMUM_KERNEL, namespace_prefix
 
 _AREA = "kernel"
@@ -40,10 +39,8 @@ def examine_kernel() -> list[Finding]:
 
 def examine_distribution() -> Finding:
     """Whether this host's os-release(5) names a distribution that builds are tried on."""
-    release = os_release()
-    name = release.get("PRETTY_NAME", "unknown")
-    known = {release.get("ID"), *release.get("ID_LIKE", "").split()} & {item.value for item in DistributionName}
-    if known:
+    name = os_release().get("PRETTY_NAME", "unknown")
+    if host_family() is not None:
         return ok("host", "distribution", name)
     return warn("host", "distribution", name, "only Debian and Arch Linux are tried; the tools below are what counts")
 

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 
 from builder.model.finding import Finding, Level, ok
-from builder.system.run import CLEAN_ENVIRONMENT, Tool
+from builder.system.run import CLEAN_ENVIRONMENT, Tool, install_hint
 
 _SECONDS = 10
 _VERSION = re.compile(r"\d+(?:\.\d+)+\S*|(?<=-V)\d+")
@@ -43,8 +43,7 @@ def examine_tools(area: str, tools: Iterable[Tool], level: Level, purpose: str) 
 def _examine(area: str, tool: Tool, level: Level, purpose: str) -> Finding:
     path = tool.find()
     if path is None:
-        remedy = f"Debian: apt-get install {tool.debian}; Arch Linux: pacman -S {tool.arch}"
-        return Finding(area, tool.name, level, f"missing: {purpose}", remedy)
+        return Finding(area, tool.name, level, f"missing: {purpose}", install_hint([tool]))
     option = _OPTIONS.get(tool.name, "--version")
     found = _VERSION.search(run_quietly([path, option])[1]) if option else None
     return ok(area, tool.name, found[0].rstrip(",;)") if found else path)

@@ -17,7 +17,7 @@ from builder.model.syntax import MirrorUrl, Syntax
 from builder.reading.beside import read_beside, read_keyrings
 from builder.reading.document import Document, Kind
 from builder.system.files import sha256_of
-from builder.system.host import os_release, read_mirrorlist
+from builder.system.host import debian_suite, read_mirrorlist
 
 _RECIPE = Kind(
     name="recipe",
@@ -76,13 +76,13 @@ def _with_keyrings(distribution: DebianDistribution, directory: Path, faults: li
 
 
 def _host_suite() -> str:
-    host = os_release()
-    if host.get("ID") != "debian" or "VERSION_CODENAME" not in host:
+    suite = debian_suite()
+    if suite is None:
         raise InputError(
             "the recipe names no distribution.suite, and this host is not a Debian release to take it from",
             "add `suite: bookworm` (or another) to distribution",
         )
-    return host["VERSION_CODENAME"]
+    return suite
 
 
 def _with_host_files(distribution: ArchDistribution, directory: Path, faults: list[Fault]) -> ArchDistribution:

@@ -8,17 +8,44 @@ from pathlib import Path
 
 from builder.errors import HostError
 
+_LIKE = {"debian": "debian", "ubuntu": "debian", "arch": "arch"}
 _SERVER = re.compile(r"^\s*Server\s*=\s*(\S+)\s*$", re.MULTILINE)
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
-def os_release() -> dict[str, str]:
-    """os-release(5) of this host, empty where there is none."""
+def os_release(root: Path = Path("/")) -> dict[str, str]:
+    """os-release(5) of this host, or of the one below `root`; empty where there is none."""
+    for name in ("etc/os-release", "usr/lib/os-release"):
+        try:
+            lines = (root / name).read_text(encoding="utf-8").splitlines()
+        except OSError:
+            continue
+        return {key: value.strip("\"'") for key, _, value in (line.partition("=") for line in lines)}
+    return {}
+
+
+def host_family(root: Path = Path("/")) -> str | None:
+    """What a host is or is like (ID_LIKE): debian, arch, or None."""
+    release = os_release(root)
+    names = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
+    return next((_LIKE[name] for name in names if name in _LIKE), None)
+
+
+def debian_suite(root: Path = Path("/")) -> str | None:
+    """The release of Debian that a host is, or is made from; None where it is not like Debian or does not say.
+
+    Ubuntu's and Mint's own codenames are none of Debian's: /etc/debian_version (`trixie/sid`) or DEBIAN_CODENAME says.
+    """
+    release = os_release(root)
+    own = release.get("VERSION_CODENAME")
+    if release.get("ID") == "debian" or host_family(root) != "debian":
+        return own if release.get("ID") == "debian" else None
     try:
-        lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+        version = (root / "etc/debian_version").read_text(encoding="utf-8").strip()
     except OSError:
-        return {}
-    return {name: value.strip("\"'") for name, _, value in (line.partition("=") for line in lines)}
+        version = ""
+    named = version.partition("/")[0] if version[:1].isalpha() else None
+    return release.get("DEBIAN_CODENAME") or named or (own if version else None)
 
 
 def read_mirrorlist(path: Path) -> tuple[str, ...]:

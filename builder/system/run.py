@@ -28,9 +28,9 @@ CLEAN_ENVIRONMENT = {
 
 
 class Tool:
-    """A program the host must have, and the package that has it on Debian and on Arch."""
+    """A program the host must have, and the package that has it on Debian and on Arch; None: no repository has it."""
 
-    def __init__(self, name: str, debian: str, arch: str) -> None:
+    def __init__(self, name: str, debian: str, arch: str | None) -> None:
         self.name = name
         self.debian = debian
         self.arch = arch
@@ -44,12 +44,19 @@ def require_tools(tools: Iterable[Tool]) -> None:
     """Raises HostError that names every missing tool at once, with the command that installs them all."""
     missing = [tool for tool in tools if tool.find() is None]
     if missing:
-        debian = " ".join(sorted({tool.debian for tool in missing}))
-        arch = " ".join(sorted({tool.arch for tool in missing}))
-        raise HostError(
-            f"missing programs: {', '.join(sorted(tool.name for tool in missing))}",
-            f"Debian: apt-get install {debian}; Arch Linux: pacman -S {arch}",
-        )
+        raise HostError(f"missing programs: {', '.join(sorted(tool.name for tool in missing))}", install_hint(missing))
+
+
+def install_hint(tools: Iterable[Tool]) -> str:
+    """The commands that install tools on either distribution, and what one of them does not have."""
+    tools = list(tools)
+    debian = " ".join(sorted({tool.debian for tool in tools}))
+    arch = " ".join(sorted({tool.arch for tool in tools if tool.arch is not None}))
+    absent = ", ".join(sorted({tool.name for tool in tools if tool.arch is None}))
+    hint = f"Debian: apt-get install {debian}; Arch Linux: "
+    hint += f"pacman -S {arch}" if arch else ""
+    hint += ", and " if arch and absent else ""
+    return hint + (f"no repository has {absent}" if absent else "")
 
 
 class Runner:

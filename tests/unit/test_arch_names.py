@@ -23,7 +23,7 @@ def tools_of(text: str) -> Iterator[str]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Tool":
             package = node.args[2]
             assert isinstance(package, ast.Constant), ast.unparse(node)
-            yield from str(package.value).split()
+            yield from str(package.value or "").split()
 
 
 def advised(text: str) -> Iterator[str]:

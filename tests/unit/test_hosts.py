@@ -137,7 +137,7 @@ def test_results_are_a_table_or_json() -> None:
 def test_make_boot_installs_what_a_boot_needs() -> None:
     """As `diskless boot` names it where it is missing: a README's reader need not run `make test` before."""
     makefile = Path("Makefile").read_text(encoding="utf-8")
-    assert ".ci/host-packages build boot\n" in makefile
+    assert ".ci/host-packages build '$(RECIPE)' boot\n" in makefile
     text = Path(".ci/host-packages").read_text(encoding="utf-8")
     lists = re.findall(r'^debian_(?:base|build|boot)\w*="([^"]*)"', text, re.MULTILINE)
     packages = {name for names in lists for name in names.split()}

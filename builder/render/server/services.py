@@ -246,10 +246,14 @@ def _ganesha_export(export: Export) -> str:
     return title + _block("EXPORT", values, client, _block("FSAL", {"Name": "VFS"}))
 
 
+def export_options(export: Export) -> str:
+    """The options of an export, exports(5), for the file or for exportfs(8)."""
+    return f"{'rw' if export.writable else 'ro'},sync,fsid={export.fsid},no_root_squash,no_subtree_check"
+
+
 def _exports_line(export: Export) -> str:
-    access = "rw" if export.writable else "ro"
     directory = export.directory.replace("\\", "\\134").replace(" ", "\\040")
-    return f"{directory} {export.clients}({access},sync,fsid={export.fsid},no_root_squash,no_subtree_check)"
+    return f"{directory} {export.clients}({export_options(export)})"
 
 
 def _value(text: str | None) -> str:

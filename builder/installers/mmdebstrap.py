@@ -1,0 +1,82 @@
+"""mmdebstrap(1): the host's, or where it has none the one of the recipe's own repositories, unpacked, not installed.
+
+No repository of Arch Linux has it. It is a program in Perl that any perl runs, but for two headers that Debian's perl
+brings and h2ph(1) makes of the C library's everywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builder.errors import CommandError, HostError
+from builder.installers.base import Job
+from builder.system.run import Tool
+
+_TOOL = Tool("mmdebstrap", "mmdebstrap", None)
+_PERL_DIRECTORIES = "/usr/bin/core_perl"  # where Arch Linux has h2ph
+_HEADERS = ("syscall.h", "sys/ioctl.h")
+
+
+@dataclass(frozen=True)
+class Mmdebstrap:
+    """How to run it: its program, the directory of its hooks, and variables that it needs."""
+
+    program: str
+    hooks: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def find_mmdebstrap(job: Job, apt: Callable[[list[str]], str]) -> Mmdebstrap:
+    """The host's, else the recipe's, fetched once a build; `apt` runs a command of apt with the recipe's sources.
+
+    HostError where neither has it.
+    """
+    if _TOOL.find():
+        return Mmdebstrap(_TOOL.name, Path("/usr/share/mmdebstrap/hooks"))
+    root = job.work / "mmdebstrap"
+    program = root / "usr/bin/mmdebstrap"
+    if not program.exists():
+        job.notify("this host has no mmdebstrap: the recipe's mirror lends its own")
+        root.mkdir(exist_ok=True)
+        _unpack(job, apt, root)
+    return Mmdebstrap(str(program), root / "usr/share/mmdebstrap/hooks", _environment(job, root / "headers"))
+
+
+def _unpack(job: Job, apt: Callable[[list[str]], str], root: Path) -> None:
+    try:
+        # into the directory where it runs, and checked by the signed index
+        apt(["env", "-C", str(root), "apt-get", "download", "mmdebstrap"])
+    except CommandError as error:
+        message = "mmdebstrap is neither on this host nor to be had from the recipe's repositories"
+        hint = "Debian: apt-get install mmdebstrap; Arch Linux: add a mirror that has it, or install it from the AUR"
+        raise HostError(message, hint, error.details) from error
+    (package,) = root.glob("mmdebstrap_*.deb")
+    job.sandbox.run(["dpkg-deb", "-x", str(package), str(root)])
+
+
+def _environment(job: Job, headers: Path) -> dict[str, str]:
+    """Where Perl finds the headers, if it does not know them."""
+    if headers.exists():
+        return {"PERL5LIB": str(headers)}
+    try:
+        job.sandbox.run(["perl", "-e", 'require "syscall.ph"; require "sys/ioctl.ph"'], log_output=False)
+    except CommandError:
+        return make_headers(job, headers)
+    return {}
+
+
+def make_headers(job: Job, headers: Path) -> dict[str, str]:
+    """Perl's form of the headers in a directory, and the variable that names it.
+
+    h2ph complains of what it cannot translate, none of which is wanted here: what counts is that the result loads.
+    """
+    headers.mkdir()
+    script = f'PATH="$PATH:{_PERL_DIRECTORIES}"; cd /usr/include && h2ph -a -d "$1" {" ".join(_HEADERS)} || true'
+    job.sandbox.run(["sh", "-c", script, "h2ph", str(headers)], log_output=False)
+    environment = {"PERL5LIB": str(headers)}
+    check = ["perl", "-e", 'require "syscall.ph"; require "sys/ioctl.ph"; SYS_unshare() && TIOCGWINSZ()']
+    hint = "Perl's h2ph makes them of /usr/include: Arch Linux: pacman -S perl glibc linux-api-headers"
+    job.sandbox.run(check, env=environment, hint=hint)
+    return environment
