@@ -18,6 +18,7 @@ from tests.hosts.outside import look_outside
 from tests.hosts.table import Row, render_json, render_table
 
 _CHECKOUT = Path(__file__).parent.parent.parent
+_NEITHER = "3.12"  # between the releases' own
 _ALWAYS = ["ca-certificates"]
 
 
@@ -40,28 +41,27 @@ def _rows(arguments: argparse.Namespace, progress: Progress) -> Iterator[Row]:
     outside, places = look_outside(), Places(arguments.directory.absolute())
     places.directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # roots have programs that are set-user-ID
     places.logs.mkdir(exist_ok=True)
-    git = [
-        "git",
-        "-c",
-        "safe.directory=*",
-        "-C",
-        str(_CHECKOUT),
-        "bundle",
-        "create",
-        "--quiet",
-        str(places.bundle),
-        "HEAD",
-    ]
-    subprocess.run(git, check=True, stdin=subprocess.DEVNULL)
+    bundle_commit(places.bundle)
     for cell in cells:
         commands = cell_commands(cell, readme, patterns)
-        yield from run_cell(cell, commands, [*readme.packages, *_ALWAYS], outside, places, progress)
+        try:
+            yield from run_cell(cell, commands, [*readme.packages, *_ALWAYS], outside, places, progress)
+        except MachineError as error:
+            yield Row(cell.release, cell.user, cell.variation.name, "", "make the machine", f"failed: {error}", 0.0)
     if not chosen and not patterns:
-        yield run_interpreter("3.12", places, progress)
+        yield run_interpreter(_NEITHER, places, progress)
+
+
+def bundle_commit(path: Path) -> None:
+    """Writes the commit of this checkout into a file that git clones; ValueError in git's words."""
+    command = ["git", "-c", "safe.directory=*", "-C", str(_CHECKOUT), "bundle", "create", "--quiet", str(path), "HEAD"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", check=False)
+    if done.returncode != 0:
+        raise ValueError(f"git bundle: {done.stderr.strip()}")
 
 
 def main() -> int:
-    """Prints the table and returns 1 where a row failed, 3 where a machine could not be made."""
+    """Prints the table and returns 1 where a row failed, 2 where nothing fits the arguments, 3 without root."""
     arguments = _arguments()
     if os.geteuid() != 0:
         sys.stderr.write("make test-hosts: mounts and owners of their own need root: run it with sudo\n")
@@ -74,8 +74,6 @@ def main() -> int:
     except ValueError as error:
         sys.stderr.write(f"make test-hosts: {error}\n")
         return 2
-    except MachineError as error:
-        sys.stderr.write(f"make test-hosts: {error}\n")
     finally:
         sys.stdout.write(render_json(rows) if arguments.json else render_table(rows))
     return 1 if any(row.failed for row in rows) else 0
