@@ -73,6 +73,8 @@ class Host:
         self.units = directory / "etc/systemd/system"
         self.units.mkdir(parents=True)
         (directory / "etc/os-release").write_text(release)
+        self.mounts = directory / "etc/mtab"
+        self.mounts.symlink_to("../proc/self/mounts")
 
     def write(self, name: str, *words: str) -> None:
         (self.directory / name).write_text("".join(f"{word}\n" for word in words))
@@ -125,6 +127,20 @@ def test_make_builds_a_recipe_that_is_there(release: str, tmp_path: Path) -> Non
     (recipe,) = {line.split("'")[1] for line in done.stdout.splitlines() if "diskless build" in line}
     assert (ROOT / recipe).is_file()
     assert host.read("installed") == []
+
+
+def test_a_bare_root_gets_its_table_of_mounts(debian: Host) -> None:
+    debian.mounts.unlink()
+    for _ in range(2):
+        debian.run("boot")
+        assert str(debian.mounts.readlink()) == "../proc/self/mounts"
+    assert len([line for line in debian.read("calls") if line.startswith("sudo ln") and "mtab" in line]) == 1
+
+
+def test_without_sudo_the_table_of_mounts_is_named(debian: Host) -> None:
+    debian.mounts.unlink()
+    (debian.directory / "sudo").unlink()
+    assert f"  ln -s ../proc/self/mounts {debian.mounts}\n" in debian.run("boot").stderr
 
 
 def test_a_strange_host_is_told_what_to_do(tmp_path: Path) -> None:
