@@ -18,6 +18,7 @@ from builder.errors import BootError, HostError
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
 from builder.model.site import Site
+from builder.model.version import Version
 from builder.output.source import DirectorySource
 from builder.output.versions import read_manifest
 from builder.progress.progress import Progress
@@ -68,7 +69,7 @@ class BootResult:
     units: what became of systemd's units; None where the guest did not come that far, or its init is another one
     """
 
-    version: str
+    version: Version
     console_log: Path
     timeline: dict[str, float] = field(default_factory=dict)
     address: str | None = None

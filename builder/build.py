@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.cache import TreeCache
-from builder.errors import DisklessError, HostError, InputError
+from builder.errors import AuditError, DisklessError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.registry import INSTALLERS
 from builder.model.difference import Difference, compare
@@ -142,7 +142,7 @@ def _publish(workspace: Workspace, image: Path, manifest: Manifest) -> tuple[Pat
 
 
 def _difference(image: Path, manifest: Manifest) -> Difference | None:
-    with contextlib.suppress(InputError):
+    with contextlib.suppress(InputError, AuditError):
         previous = read_manifest(image / LATEST)
         return compare(previous, manifest) if previous.root_digest != manifest.root_digest else None
     return None

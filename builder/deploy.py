@@ -14,7 +14,9 @@ from builder.errors import AuditError, InputError
 from builder.model.escapes import escaped
 from builder.model.generation import BootName, Generation
 from builder.model.manifest import INDEX, Manifest
+from builder.model.recipe import RootMode
 from builder.model.site import Site
+from builder.model.version import Version
 from builder.output.signature import verify_signature
 from builder.output.source import Source
 from builder.output.versions import read_manifest
@@ -29,7 +31,7 @@ from builder.store.pruning import Decision, PruneOptions, decide
 from builder.store.pruning import prune as remove_versions
 from builder.store.recovery import recover
 from builder.store.refresh import choose_kernel, take_kernel
-from builder.store.staging import add_version, parse_manifest
+from builder.store.staging import add_version, storable_manifest
 from builder.store.usage import versions_in_use
 
 
@@ -54,7 +56,7 @@ class DeployOptions:
 class Replaced:
     """A read-write root that clients do not boot any more, and what they changed in it since it was deployed."""
 
-    version: str
+    version: Version
     root: Path
     differences: Differences
 
@@ -85,7 +87,7 @@ def deploy(source: Source, root: Path, options: DeployOptions, progress: Progres
         trust = options.trust or (Path(site.trust) if site.trust else None)
         if trust is not None:
             verify_signature(data, source.signature(), trust)
-        manifest = parse_manifest(source, data)
+        manifest = storable_manifest(source, data)
         check_cmdline(store, site, manifest)
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
             unpacked = add_version(store, source, data, on_file)
@@ -118,7 +120,7 @@ def refresh(root: Path, image: str, kernel: str | None, progress: Progress) -> t
         if active is None:
             raise InputError(f"no version of {image} is active", f"diskless rollback --to {root} {image} VERSION")
         manifest = read_manifest(store.version(image, active.version))
-        if manifest.root.mode != "rw":
+        if manifest.root.mode is not RootMode.RW:
             raise InputError(f"{image} has a read-only root: no client can have changed its kernel", "build it again")
         name = take_kernel(store, manifest, choose_kernel(store, manifest, kernel))
         if name == active:
@@ -176,14 +178,14 @@ def _before(store: Store, manifest: Manifest) -> Manifest | None:
     name = active.boot_name(manifest.image) if active else None
     if name is None or name.version == manifest.version:
         return None
-    with contextlib.suppress(InputError):
+    with contextlib.suppress(InputError, AuditError):
         return read_manifest(store.version(manifest.image, name.version))
     return None  # somebody removed or damaged it
 
 
 def _replaced(store: Store, old: Manifest | None, progress: Progress) -> Replaced | None:
     """The read-write root of a version, with what clients have changed in it."""
-    if old is None or old.root.mode != "rw":
+    if old is None or old.root.mode is not RootMode.RW:
         return None
     found = Differences()
     try:

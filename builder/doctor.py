@@ -33,8 +33,9 @@ from builder.probes.server import (
     running_ganesha,
 )
 from builder.reading import load_site
+from builder.render.boot.pxe import PXELINUX_DIRECTORY
 from builder.store.activation import site_of
-from builder.store.layout import PXELINUX_DIRECTORY, Store, find_store
+from builder.store.layout import Store, find_store
 from builder.system.host import host_family
 from builder.system.sandbox import TOOLS as SANDBOX_TOOLS
 

@@ -13,7 +13,7 @@ from builder.model.index import Frame
 from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.output.signature import verify_signature
 from builder.output.source import SIGNATURE, DirectorySource, Source
-from builder.output.versions import LATEST, publish_version, verify_artifacts
+from builder.output.versions import LATEST, parse_manifest, publish_version, verify_artifacts
 from builder.progress.progress import Progress
 from builder.system.files import copy_verified, sha256_of
 from builder.system.workspace import WORK, open_workspace
@@ -35,7 +35,7 @@ def pull(source: Source, output: Path, progress: Progress, trust: Path | None = 
 
     With `trust`, an ALLOWED_SIGNERS file, AuditError for what none of them signed.
     """
-    manifest = _read_manifest(source)
+    manifest = parse_manifest(source.manifest(), source.name)
     signer = None if trust is None else verify_signature(source.manifest(), source.signature(), trust)
     image = output / manifest.image
     with progress.step("pull"), open_workspace(output.absolute() / WORK) as workspace:
@@ -47,13 +47,6 @@ def pull(source: Source, output: Path, progress: Progress, trust: Path | None = 
             verify_artifacts(directory, manifest)
     source.close()
     return Pulled(directory, manifest, unchanged, signer, source.received)
-
-
-def _read_manifest(source: Source) -> Manifest:
-    try:
-        return Manifest.from_json(source.manifest().decode("utf-8"))
-    except ValueError as error:
-        raise AuditError(f"{source.name}: {error}", "upload the version again") from error
 
 
 def _fetch(source: Source, manifest: Manifest, directory: Path, newest: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from builder.errors import DisklessError, InputError
 from builder.model.manifest import Manifest
+from builder.model.version import VERSION
 from builder.output.signature import sign_version
-from builder.output.versions import read_manifest
+from builder.output.versions import parse_manifest, read_manifest
 from builder.transports.base import Options, Pushed
-from builder.transports.oci.transport import DEFAULT_TAG, is_tag, is_version
+from builder.transports.oci.transport import DEFAULT_TAG, is_tag
 from builder.transports.targets import open_transport
 
 
@@ -38,7 +39,7 @@ def upload(version: Path, target: str, tags: Sequence[str], options: Options, si
     transport, own_tags = open_transport(target, options)
     names = tuple(dict.fromkeys((*own_tags, *tags))) or (DEFAULT_TAG,)
     for name in names:
-        if not is_tag(name) or is_version(name):
+        if not is_tag(name) or VERSION.accepts(name):
             raise InputError(f"{name!r} cannot be a tag", "letters, digits, `.`, `_`, `-`, and no version's name")
     if sign is not None:
         with options.progress.step("sign"):
@@ -52,7 +53,7 @@ def upload(version: Path, target: str, tags: Sequence[str], options: Options, si
 def _meaning(target: str, tag: str, image: str, options: Options) -> Manifest | None:
     """Asked for once: it is for the summary only."""
     once = replace(options, cache=None, retries=replace(options.retries, attempts=1))
-    with contextlib.suppress(DisklessError, OSError, ValueError):
+    with contextlib.suppress(DisklessError, OSError):
         source = open_transport(target, once)[0].find(image, tag)
-        return Manifest.from_json(source.manifest().decode("utf-8"))
+        return parse_manifest(source.manifest(), source.name)
     return None

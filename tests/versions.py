@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import hashlib
 import io
 import random
@@ -21,6 +20,8 @@ from builder.archive.unpack import unpack
 from builder.archive.writer import Member, memory_members, scan_tree, write_archive
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index, root_digest
 from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, LOG, MANIFEST, ROOTFS, Artifact, Manifest, NfsRoot
+from builder.model.recipe import NfsVersion, RootMode
+from builder.model.version import Version
 from builder.output.versions import LATEST, read_manifest
 from builder.render.boot.pxe import INITRAMFS, KERNEL, bundle_config
 from builder.system.files import sha256_of, swap_symlink
@@ -173,8 +174,10 @@ def _opener(content: bytes) -> Callable[[], BinaryIO]:
 
 def _write_artifacts(directory: Path, tree: Tree, image: str, mode: str, kernel: bytes, epoch: int) -> str:
     """Everything that pack writes, and a log; returns the version."""
-    nfs = NfsRoot(mode, "4.2" if mode == "overlay" else "3", ())
-    draft = dataclasses.replace(SAMPLE, image=image, epoch=epoch, kernel=RELEASE, root=nfs, version="", root_digest="")
+    nfs = NfsRoot(RootMode(mode), NfsVersion.V4_2 if mode == RootMode.OVERLAY else NfsVersion.V3, ())
+    draft = dataclasses.replace(
+        SAMPLE, image=image, epoch=epoch, kernel=RELEASE, root=nfs, version=SAMPLE.version, root_digest=""
+    )
     bundle = {**_bundle(kernel), "pxelinux.cfg/default": bundle_config(draft).encode()}
     index = write_archive(tree_members(tree, epoch), directory / ROOTFS)
     write_archive(memory_members(bundle, epoch), directory / BUNDLE)
@@ -185,10 +188,9 @@ def _finish_artifacts(directory: Path, draft: Manifest, index: Index, bundle: Ma
     """The index, the manifest and the checksums."""
     _write_index(index, directory / INDEX)
     digest = root_digest(index.files, {name: hashlib.sha256(content).hexdigest() for name, content in bundle.items()})
-    day = datetime.datetime.fromtimestamp(draft.epoch, datetime.UTC).strftime("%Y%m%d")
     manifest = dataclasses.replace(
         draft,
-        version=f"{day}-{digest[:8]}",
+        version=Version.of(draft.epoch, digest),
         root_digest=digest,
         capabilities=tuple(f"/{file.path}" for file in index.files if "security.capability" in file.xattrs),
         entries=len(index.files),

@@ -7,20 +7,23 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from builder.model.syntax import IMAGE_NAME
-from builder.model.typed import conforms
+from builder.model.typed import schema_of, typed
+from builder.model.version import VERSION, Version
 
-SCHEMA = 1
+SCHEMA = 2
+_MENUS_OF_SCHEMA_1 = "pxelinux.cfg"
 # the name of a directory of boot files: a version, and which kernel refreshed from a client if not its own
-_BOOT_NAME = re.compile(r"(?P<version>[0-9]{8}-[0-9a-f]{8})(\.(?P<refresh>[1-9][0-9]{0,5}))?")
+_BOOT_NAME = re.compile(rf"(?P<version>{VERSION.pattern})(\.(?P<refresh>[1-9][0-9]{{0,5}}))?")
 
 
 @dataclass(frozen=True, order=True)
 class BootName:
     """Boot files of a version: its own (refresh 0), or those that `refresh` took from its root, counted from 1."""
 
-    version: str
+    version: Version
     refresh: int = 0
 
     def __str__(self) -> str:
@@ -31,8 +34,8 @@ class BootName:
         """Reads what str() gave; ValueError for anything else."""
         found = _BOOT_NAME.fullmatch(text)
         if found is None:
-            raise ValueError(f"{text!r} is no version")
-        return cls(found["version"], int(found["refresh"] or 0))
+            raise ValueError(f"{text!r} is not a version")
+        return cls(Version(found["version"]), int(found["refresh"] or 0))
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Generation:
     default: the image of clients that the site does not know
     active: image -> name of its boot files, BootName as text
     made: seconds since 1970; reason: what was asked for, for people
-    menus: name of a file in pxelinux.cfg/ -> its SHA-256
+    menus: path of a file that loaders read, from the TFTP root -> its SHA-256
     """
 
     number: int
@@ -65,13 +68,13 @@ class Generation:
 
     @classmethod
     def from_json(cls, text: str) -> Generation:
-        """Reads generation.json; ValueError when it is none."""
+        """Reads generation.json of any schema so far; ValueError when it is none."""
         try:
-            generation = cls(**json.loads(text))
-        except (TypeError, RecursionError) as error:
+            generation = typed(_of_this_schema(json.loads(text)), cls)
+        except RecursionError as error:
+            raise ValueError("not a generation: it is nested too deeply") from error
+        except ValueError as error:
             raise ValueError(f"not a generation: {error}") from error
-        if not conforms(generation, cls) or generation.schema != SCHEMA:
-            raise ValueError("not a generation, or one of another program")
         for image, name in generation.active.items():
             BootName.parse(name)
             if not IMAGE_NAME.accepts(image):
@@ -79,3 +82,14 @@ class Generation:
         if generation.default not in generation.active:
             raise ValueError(f"not a generation: its default {generation.default!r} is not active")
         return generation
+
+
+def _of_this_schema(data: Any) -> Any:  # noqa: ANN401 - any JSON
+    """What a generation of schema 1 says, as this one says it: its menus were named by their names alone."""
+    if schema_of(data, SCHEMA) == SCHEMA:
+        return data
+    menus = data.get("menus", {})
+    if not isinstance(menus, dict):
+        raise ValueError("menus is not of type dict")
+    paths = {f"{_MENUS_OF_SCHEMA_1}/{name}": digest for name, digest in menus.items()}
+    return {**data, "schema": SCHEMA, "menus": paths}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
+from builder.model.recipe import Architecture, DistributionName, Generator, NfsVersion, RootMode
 from builder.model.script import RanScript
 from builder.model.syntax import IMAGE_NAME
-from builder.model.typed import conforms
+from builder.model.typed import schema_of, typed
+from builder.model.version import Version
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST, ROOTFS, BUNDLE, INDEX, CHECKSUMS, LOG, REPORT = (
     "manifest.json",
     "rootfs.tar.zst",
@@ -23,9 +25,6 @@ MANIFEST, ROOTFS, BUNDLE, INDEX, CHECKSUMS, LOG, REPORT = (
     "build.log",
     "report.html",
 )
-
-
-_VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,20 @@ class Artifact:
     sha256: str
 
 
+class RootKind(enum.StrEnum):
+    """What a client's root is made of."""
+
+    NFS = "nfs"
+
+
 @dataclass(frozen=True)
 class NfsRoot:
     """How a client mounts its root: the options that follow the path in nfsroot=."""
 
-    mode: str
-    version: str
+    mode: RootMode
+    version: NfsVersion
     options: tuple[str, ...]
+    kind: RootKind = RootKind.NFS
 
 
 @dataclass(frozen=True)
@@ -61,20 +67,21 @@ class Manifest:
 
     root_digest: SHA-256 (hex) of the canonical file table and the bundle's plain digests
     epoch: seconds; no file of the image is younger
+    release: the distribution's, empty where it has none
     cmdline: kernel arguments besides those that name the root
     capabilities: files with capabilities that NFS does not carry to clients
     scripts: what ran inside, in order; manifests of before scripts lack it
     """
 
     image: str
-    version: str
+    version: Version
     root_digest: str
     epoch: int
-    distribution: str
-    suite: str
-    architecture: str
+    distribution: DistributionName
+    release: str
+    architecture: Architecture
     kernel: str
-    initramfs: str
+    initramfs: Generator
     root: NfsRoot
     cmdline: tuple[str, ...]
     recipe_sha256: str
@@ -94,25 +101,30 @@ class Manifest:
     @classmethod
     @functools.lru_cache(maxsize=32)  # a deploy reads those of its store again and again
     def from_json(cls, text: str) -> Manifest:
-        """Reads manifest.json; ValueError when it is not one of ours."""
+        """Reads manifest.json of any schema so far; ValueError when it is not one of ours."""
         try:
-            data: dict[str, Any] = json.loads(text)
-            if data.get("schema") != SCHEMA:
-                raise ValueError(f"manifest of schema {data.get('schema')!r}, this program reads {SCHEMA}")
-            data["root"] = NfsRoot(**{**data["root"], "options": tuple(data["root"]["options"])})
-            data["packages"] = tuple(Package(**package) for package in data["packages"])
-            data["artifacts"] = {name: Artifact(**value) for name, value in data["artifacts"].items()}
-            data["scripts"] = tuple(RanScript(**script) for script in data.get("scripts", ()))
-            data["cmdline"] = tuple(data["cmdline"])
-            data["capabilities"] = tuple(data["capabilities"])
-            manifest = cls(**data)
-        except (TypeError, KeyError, AttributeError, RecursionError) as error:
+            manifest = typed(_of_this_schema(json.loads(text)), cls)
+        except RecursionError as error:
+            raise ValueError("not a manifest: it is nested too deeply") from error
+        except ValueError as error:
             raise ValueError(f"not a manifest: {error}") from error
-        # both become names of directories
-        if not (
-            conforms(manifest, cls) and IMAGE_NAME.accepts(manifest.image) and _VERSION.fullmatch(manifest.version)
-        ):
-            raise ValueError(f"not a manifest: image {manifest.image!r}, version {manifest.version!r}")
+        # it becomes the name of a directory
+        if not IMAGE_NAME.accepts(manifest.image):
+            raise ValueError(f"not a manifest: image {manifest.image!r}")
         if set(manifest.artifacts) != {ROOTFS, BUNDLE, INDEX}:
             raise ValueError(f"not a manifest: it names {', '.join(manifest.artifacts) or 'no artifact'}")
         return manifest
+
+
+def _of_this_schema(data: Any) -> Any:  # noqa: ANN401 - any JSON
+    """What a manifest of an older schema says, as this one says it.
+
+    Schema 1 called the release `suite`, and a root had no kind, since it was NFS.
+    """
+    if schema_of(data, SCHEMA) == SCHEMA:
+        return data
+    root = data.get("root")
+    if "suite" not in data or "release" in data or not isinstance(root, dict) or "kind" in root:
+        raise ValueError("it says schema 1 and has other keys")
+    kept = {name: value for name, value in data.items() if name != "suite"}
+    return {**kept, "schema": SCHEMA, "release": data["suite"], "root": {**root, "kind": RootKind.NFS.value}}

@@ -19,6 +19,7 @@ from builder.model.syntax import (
     Syntax,
     key,
 )
+from builder.model.version import VERSION, Version
 
 
 def _with_colons(text: str) -> str:
@@ -45,7 +46,7 @@ Subnet = Annotated[
         mend=lambda text: str(ipaddress.IPv4Network(text, strict=False)),
     ),
 ]
-VersionName = Annotated[str, Syntax("version", r"[0-9]{8}-[0-9a-f]{8}", "20261101-0123abcd")]
+VersionName = Annotated[Version, VERSION]
 LeaseTime = Annotated[str, Syntax("lease time", r"[0-9]{1,6}[smhd]?|infinite", "12h")]
 
 

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 
 from builder.errors import AuditError, InputError
 from builder.model.manifest import MANIFEST, Manifest
+from builder.model.version import VERSION
 from builder.system.files import swap_symlink, sync_directory
 
 LATEST = "latest"
-_VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{8}")
 _COPY_AGAIN = "it was changed or not copied whole: copy it again, or build it again"
+_NOT_READ = "it was damaged, or is of a newer diskless: bring the version here again, or use that one"
 _HINT = "give OUTPUT/IMAGE/VERSION or OUTPUT/IMAGE/latest"
 
 
 def read_manifest(version: Path) -> Manifest:
-    """The manifest of a version directory; InputError when it is none."""
+    """The manifest of a version directory; InputError where there is none, else as `parse_manifest`."""
     try:
-        return Manifest.from_json((version / MANIFEST).read_text("utf-8"))
+        data = (version / MANIFEST).read_bytes()
     except OSError as error:
-        raise InputError(f"{version} is no version of an image: {MANIFEST}: {error.strerror}", _HINT) from error
+        raise InputError(f"{version} is not a version of an image: {MANIFEST}: {error.strerror}", _HINT) from error
+    return parse_manifest(data, str(version / MANIFEST))
+
+
+def parse_manifest(data: bytes, name: str) -> Manifest:
+    """The manifest that `data` is, found at `name`; AuditError when this program cannot read it as one."""
+    try:
+        return Manifest.from_json(data.decode("utf-8"))
     except ValueError as error:
-        raise InputError(f"{version} is no version of an image: {error}", _HINT) from error
+        raise AuditError(f"{name}: {error}", _NOT_READ) from error
 
 
 def find_latest(output: Path) -> Path:
@@ -40,7 +47,7 @@ def find_version(target: str | None, output: Path) -> Path:
     """A version's directory: `target` is its path, its name, or that of an image below `output`; None: find_latest."""
     if target is None:
         return find_latest(output)
-    named = list(output.glob(f"*/{target}")) if _VERSION.fullmatch(target) else []
+    named = list(output.glob(f"*/{target}")) if VERSION.accepts(target) else []
     for path in (Path(target), Path(target) / LATEST, output / target / LATEST, *named[:1]):
         if (path / MANIFEST).is_file():
             return path.resolve()
@@ -98,7 +105,7 @@ def publish_version(artifacts: Path, image: Path, manifest: Manifest) -> tuple[P
 def _check_same(target: Path, manifest: Manifest) -> None:
     try:
         there = read_manifest(target)
-    except InputError as error:
+    except (InputError, AuditError) as error:
         raise AuditError(error.message, f"move {target} away and try again") from error
     if there.root_digest != manifest.root_digest:
         raise AuditError(

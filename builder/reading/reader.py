@@ -163,7 +163,7 @@ def _written_out(node: yaml.Node, kind: type) -> yaml.Node:
 def _convert(text: str, kind: Any) -> Any:  # noqa: ANN401
     """The value that was written, or None when it is no `kind`."""
     if get_origin(kind) is Annotated:
-        return text if kind.__metadata__[0].accepts(text) else None
+        return get_args(kind)[0](text) if kind.__metadata__[0].accepts(text) else None
     if kind is str:
         return text
     if kind is bool:

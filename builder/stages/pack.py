@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import hashlib
 import importlib.metadata
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from builder.model.manifest import (
     NfsRoot,
     Package,
 )
+from builder.model.version import Version
 from builder.progress.progress import Task
 from builder.render.boot.pxe import INITRAMFS, KERNEL, bundle_config
 from builder.render.image.entries import image_cmdline
@@ -34,6 +34,7 @@ from builder.stages.initramfs import Kernel
 from builder.stages.scripts import ran_scripts
 from builder.system.files import sha256_of, write_atomic
 
+_UNKNOWN = "0" * 64  # a digest, as long as there is none
 _CAPABILITIES = "security.capability"
 
 
@@ -70,11 +71,11 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
     nfs = recipe.root.nfs
     return Manifest(
         image=recipe.image,
-        version="",
-        root_digest="",
+        version=Version.of(epoch, _UNKNOWN),
+        root_digest=_UNKNOWN,
         epoch=epoch,
         distribution=recipe.distribution.name,
-        suite=recipe.distribution.release,
+        release=recipe.distribution.release,
         architecture=recipe.distribution.architecture,
         kernel=kernel.release,
         initramfs=recipe.initramfs.generator,
@@ -113,14 +114,13 @@ def _bundle(context: Context, lock: Lock, kernel: Kernel, draft: Manifest) -> di
 
 def _finish(draft: Manifest, index: Index, bundle: dict[str, bytes], directory: Path) -> Manifest:
     digest = root_digest(index.files, {name: hashlib.sha256(content).hexdigest() for name, content in bundle.items()})
-    day = datetime.datetime.fromtimestamp(draft.epoch, datetime.UTC).strftime("%Y%m%d")
     artifacts = {
         name: Artifact((directory / name).stat().st_size, sha256_of(directory / name))
         for name in (ROOTFS, BUNDLE, INDEX)
     }
     return dataclasses.replace(
         draft,
-        version=f"{day}-{digest[:8]}",
+        version=Version.of(draft.epoch, digest),
         root_digest=digest,
         capabilities=tuple(f"/{file.path}" for file in index.files if _has_capabilities(file)),
         entries=len(index.files),

@@ -10,7 +10,9 @@ from pathlib import Path
 from builder.errors import InputError
 from builder.model.generation import BootName, Generation
 from builder.model.manifest import Manifest
+from builder.model.recipe import RootMode
 from builder.model.site import IPV4, Site
+from builder.model.version import ImageVersion
 from builder.render.boot.menu import Bootable, menus, pinned_label
 from builder.render.boot.pxe import CMDLINE_BYTES, KERNEL
 from builder.store.agreement import check_releases
@@ -19,11 +21,9 @@ from builder.store.layout import Store
 from builder.store.recovery import mend_shortcuts
 from builder.system.files import text_sha256
 
-Version = tuple[str, str]  # image, version
-
 
 def activate(
-    store: Store, site: Site, changes: Mapping[str, BootName], reason: str, without: Collection[Version] = ()
+    store: Store, site: Site, changes: Mapping[str, BootName], reason: str, without: Collection[ImageVersion] = ()
 ) -> Generation:
     """Makes the changes (image -> boot files) to what is active, and commits; the others stay as they are.
 
@@ -51,7 +51,7 @@ def _prepared(
     before: Generation | None,
     changes: Mapping[str, BootName],
     reason: str,
-    without: Collection[Version],
+    without: Collection[ImageVersion],
 ) -> tuple[Generation, dict[str, str]]:
     """A generation that nothing is written of yet, and its menus."""
     kept = bootables(store, site, without)
@@ -71,7 +71,7 @@ def _prepared(
     return dataclasses.replace(generation, menus={name: text_sha256(text) for name, text in texts.items()}), texts
 
 
-def bootables(store: Store, site: Site, without: Collection[Version] = ()) -> list[Bootable]:
+def bootables(store: Store, site: Site, without: Collection[ImageVersion] = ()) -> list[Bootable]:
     """Every version that is kept, with each of its sets of boot files, in the order of the menu."""
     return [
         Bootable(manifest, name, _seen_as(store, site, manifest))
@@ -85,7 +85,7 @@ def bootables(store: Store, site: Site, without: Collection[Version] = ()) -> li
 def check_agreement(store: Store, manifest: Manifest, name: BootName) -> None:
     """AuditError unless the root has the modules of the kernel that would be booted with it."""
     hint = "build the image again"
-    if manifest.root.mode == "rw":
+    if manifest.root.mode is RootMode.RW:
         hint = f"diskless refresh --to {store.root} {manifest.image} takes the kernel that a client installed"
     kernel = store.boot_files(manifest.image, name) / KERNEL
     check_releases(f"{manifest.image} {name}", kernel, store.root_of(manifest), hint)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from builder.errors import AuditError, InputError
 from builder.model.generation import Generation
-from builder.store.layout import GENERATIONS, PXELINUX_DIRECTORY, TEMPORARY, Store
+from builder.store.layout import GENERATIONS, TEMPORARY, Store
 from builder.system.files import sha256_of, swap_symlink, sync_directory
 
 _FILE = "generation.json"
@@ -72,15 +72,14 @@ def previous_boot_name(store: Store, image: str) -> str | None:
 def commit(store: Store, generation: Generation, menus: Mapping[str, str]) -> None:
     """Writes a generation and makes it the active one: after the rename of `current`, and not before, it is served.
 
-    `menus` are the files of its pxelinux.cfg/. Everything that they name must be on disk by now.
+    `menus` are texts by their paths from the TFTP root. Everything that they name must be on disk by now.
     """
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=store.generations))
-    configuration = temporary / PXELINUX_DIRECTORY
-    configuration.mkdir()
-    for name, text in menus.items():
-        _write(configuration / name, text)
+    for path, text in menus.items():
+        (temporary / path).parent.mkdir(parents=True, exist_ok=True)
+        _write(temporary / path, text)
     _write(temporary / _FILE, generation.to_json())
-    for directory in (configuration, temporary):
+    for directory in (*{(temporary / path).parent for path in menus}, temporary):
         directory.chmod(0o755)  # mkdtemp made it 0700, and TFTP servers run as others
         sync_directory(directory)
     name = f"{generation.number:06}"
@@ -96,12 +95,12 @@ def is_served(store: Store, wanted: Generation, active: Generation) -> bool:
 
 
 def damaged_menus(store: Store, generation: Generation) -> list[str]:
-    """The menus of a generation that are missing, or not as they were written."""
-    directory = store.generations / f"{generation.number:06}" / PXELINUX_DIRECTORY
+    """The paths of a generation's menus that are missing, or not as they were written."""
+    directory = store.generations / f"{generation.number:06}"
     return [
-        name
-        for name, sha256 in generation.menus.items()
-        if not (directory / name).is_file() or sha256_of(directory / name) != sha256
+        path
+        for path, sha256 in generation.menus.items()
+        if not (directory / path).is_file() or sha256_of(directory / path) != sha256
     ]
 
 

@@ -13,27 +13,27 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
 
-from builder.errors import HostError, InputError
+from builder.errors import AuditError, HostError, InputError
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
+from builder.model.recipe import RootMode
 from builder.model.syntax import STORE_PATH
+from builder.model.version import VERSION, Version
 from builder.output.versions import read_manifest
+from builder.render.boot.pxe import PXELINUX_DIRECTORY
 from builder.store.filesystem import check_filesystem
 from builder.system.files import sync_directory, write_atomic
 
 MARKER, SITE, LOCK = "store.json", "site.yml", ".lock"
 TEMPORARY = ".tmp-"
 BOOT, CURRENT, GENERATIONS = "boot", "current", "generations"
-PXELINUX_DIRECTORY = "pxelinux.cfg"
 _SCHEMA = 1
-_VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{8}")
 # what may be in a directory that becomes a store: a mount point's own, the administrator's, ours of an interrupted try
 _HARMLESS = {"lost+found", SITE, LOCK}
 _PARTS = ("versions", "writable", BOOT)
@@ -83,13 +83,13 @@ class Store:
         """The server's own settings."""
         return self.root / SITE
 
-    def version(self, image: str, version: str) -> Path:
+    def version(self, image: str, version: Version) -> Path:
         """The directory of a version, whether it exists or not."""
         return self.versions / image / version
 
     def root_of(self, manifest: Manifest) -> Path:
         """The root directory that clients of a version mount."""
-        if manifest.root.mode == "rw":
+        if manifest.root.mode is RootMode.RW:
             return self.writable / manifest.image / manifest.version / "root"
         return self.version(manifest.image, manifest.version) / "root"
 
@@ -101,7 +101,7 @@ class Store:
         """The names of all images that have a version, sorted."""
         return [path.name for path in _directories(self.versions) if self.version_names(path.name)]
 
-    def version_names(self, image: str) -> list[str]:
+    def version_names(self, image: str) -> list[Version]:
         """The versions of an image, oldest name first."""
         return version_names(self.versions / image)
 
@@ -110,7 +110,7 @@ class Store:
         found = []
         for image in self.images():
             for version in self.version_names(image):
-                with contextlib.suppress(InputError):
+                with contextlib.suppress(InputError, AuditError):
                     found.append(read_manifest(self.version(image, version)))
         return found
 
@@ -263,9 +263,9 @@ def make_directory(path: Path, mode: int) -> None:
         path.chmod(mode)
 
 
-def version_names(path: Path) -> list[str]:
+def version_names(path: Path) -> list[Version]:
     """The names in a directory that are versions', oldest first."""
-    return [entry.name for entry in _directories(path) if _VERSION.fullmatch(entry.name)]
+    return [Version(entry.name) for entry in _directories(path) if VERSION.accepts(entry.name)]
 
 
 def _directories(path: Path) -> list[Path]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from builder.model.generation import BootName, Generation
 from builder.model.site import Site
-from builder.store.activation import Version, activate
+from builder.model.version import ImageVersion, Version
+from builder.store.activation import activate
 from builder.store.generations import active_generation, history
 from builder.store.layout import Store
 from builder.store.recovery import discard, recover
@@ -36,7 +37,7 @@ class Decision:
     """One version and why it stays; `reason` is None for one that goes. `refused`: it should go, and must not."""
 
     image: str
-    version: str
+    version: Version
     reason: str | None
     refused: bool = False
 
@@ -74,7 +75,7 @@ def prune(store: Store, site: Site, decisions: Sequence[Decision]) -> list[str]:
     return removed + recover(store)
 
 
-def _decide(key: Version, position: int, active: Generation | None, site: Site, options: PruneOptions) -> Decision:
+def _decide(key: ImageVersion, position: int, active: Generation | None, site: Site, options: PruneOptions) -> Decision:
     image, version = key
     name = active.boot_name(image) if active else None
     if name is not None and name.version == version:
@@ -98,12 +99,12 @@ def _refuse(decision: Decision, options: PruneOptions, in_use: InUse, age: int) 
     return decision
 
 
-def _last_active(store: Store, now: int) -> Mapping[Version, tuple[int, int]]:
+def _last_active(store: Store, now: int) -> Mapping[ImageVersion, tuple[int, int]]:
     """When each version was last what clients booted: seconds since 1970, and the number of the generation.
 
     For one that never was: when it came, and 0.
     """
-    last: dict[Version, tuple[int, int]] = {}
+    last: dict[ImageVersion, tuple[int, int]] = {}
     until = now
     for generation in history(store):  # newest first: each lasted until the one after it was made
         for image, name in generation.active.items():

@@ -66,7 +66,7 @@ def mend_shortcuts(store: Store) -> None:
         version = store.version(image, BootName.parse(name).version)
         try:
             target = f"../{store.root_of(read_manifest(version)).relative_to(store.root)}"
-        except InputError:
+        except (InputError, AuditError):
             continue  # somebody removed or damaged it
         link = store.shortcuts / image
         if not (link.is_symlink() and str(link.readlink()) == target):

@@ -26,6 +26,8 @@ from builder.archive.writer import FOREIGN_XATTRS
 from builder.errors import AuditError, DisklessError
 from builder.model.index import COLUMNS, FileRecord
 from builder.model.manifest import INDEX, Manifest
+from builder.model.recipe import RootMode
+from builder.model.version import Version
 from builder.output.versions import read_manifest
 from builder.store.generations import active_generation
 from builder.store.layout import Store
@@ -60,10 +62,10 @@ def open_reuse(store: Store, manifest: Manifest, *, copies: bool) -> VersionsReu
                 bases.append(Base(store.root_of(old), {path: _of_row(row) for path, row in rows.items()}))
         except (DisklessError, OSError):
             continue  # nothing is taken from a version that is damaged
-    return VersionsReuse(bases, clone=manifest.root.mode == "rw", copies=copies)
+    return VersionsReuse(bases, clone=manifest.root.mode is RootMode.RW, copies=copies)
 
 
-def _candidates(store: Store, manifest: Manifest) -> list[str]:
+def _candidates(store: Store, manifest: Manifest) -> list[Version]:
     """Other versions, the active one first, then by name from the newest; a few, since each index takes a while."""
     active = active_generation(store)
     name = active.boot_name(manifest.image) if active else None

@@ -17,8 +17,9 @@ from builder.archive.unpack import Unpacked, read_index, unpack_source
 from builder.errors import AuditError, HostError, InputError
 from builder.model.index import DIRECTORY, FILE, Index, root_digest
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, Manifest
+from builder.model.recipe import RootMode
 from builder.output.source import SIGNATURE, Source
-from builder.output.versions import read_manifest
+from builder.output.versions import parse_manifest, read_manifest
 from builder.render.boot.pxe import INITRAMFS, KERNEL
 from builder.store.agreement import check_releases
 from builder.store.boot_files import LOADERS, bundle_digests, hard_link, link_boot_files, set_up_loaders
@@ -50,7 +51,7 @@ def stage(store: Store, source: Source, manifest_bytes: bytes, on_file: OnFile) 
 
     Raises AuditError for whatever is not as manifest and index say, HostError when it does not fit.
     """
-    manifest = parse_manifest(source, manifest_bytes)
+    manifest = storable_manifest(source, manifest_bytes)
     parents = _parents(store, manifest)
     try:
         with _as_host_error(store):
@@ -102,7 +103,7 @@ def add_version(store: Store, source: Source, manifest_bytes: bytes, on_file: On
 
     No client boots it before it is activated.
     """
-    manifest = parse_manifest(source, manifest_bytes)
+    manifest = storable_manifest(source, manifest_bytes)
     unpacked = None
     if not check_same(store, source, manifest):
         with stage(store, source, manifest_bytes, on_file) as staged:
@@ -127,18 +128,15 @@ def publish(store: Store, staged: Staged) -> None:
         sync_directory(writable.parent)
 
 
-def parse_manifest(source: Source, data: bytes) -> Manifest:
-    """The manifest, if it describes an image that a store can hold."""
-    try:
-        manifest = Manifest.from_json(data.decode("utf-8"))
-    except ValueError as error:
-        raise AuditError(f"{source.name}: {error}", AGAIN) from error
+def storable_manifest(source: Source, data: bytes) -> Manifest:
+    """The manifest, if it describes an image that a store can hold; InputError or AuditError."""
+    manifest = parse_manifest(data, source.name)
     if manifest.image in RESERVED_IMAGES:
         raise InputError(
             f"an image cannot be called {manifest.image!r} in a store", "give it another name in its recipe"
         )
     _check_words(source, manifest)
-    if not manifest.version.endswith(f"-{manifest.root_digest[:8]}"):
+    if not manifest.version.is_of(manifest.root_digest):
         raise AuditError(f"{source.name}: version {manifest.version} is not of digest {manifest.root_digest}", AGAIN)
     return manifest
 
@@ -176,7 +174,7 @@ def check_same(store: Store, source: Source, manifest: Manifest) -> bool:
 
 def _parents(store: Store, manifest: Manifest) -> list[Path]:
     """Where the version comes, and its writable root if it has one."""
-    places = [store.versions, store.writable] if manifest.root.mode == "rw" else [store.versions]
+    places = [store.versions, store.writable] if manifest.root.mode is RootMode.RW else [store.versions]
     return [place / manifest.image for place in places]
 
 
@@ -275,7 +273,7 @@ def _stage_root(
     with open_reuse(store, manifest, copies=source.is_remote) as reuse:
         # what is cloned today is written tomorrow: a read-write root needs room for all of it
         files = [record for record in index.files if record.type == FILE]
-        new = files if manifest.root.mode == "rw" else [record for record in files if not reuse.knows(record)]
+        new = files if manifest.root.mode is RootMode.RW else [record for record in files if not reuse.knows(record)]
         inodes = len(new) + sum(record.type != FILE for record in index.files)
         check_space(root.parent.parent, sum(record.size for record in new), inodes)
         if reuse.is_empty:  # every frame of the archive is read and checked

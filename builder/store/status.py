@@ -7,7 +7,9 @@ from pathlib import Path
 
 from builder.errors import InputError
 from builder.model.generation import Generation
+from builder.model.recipe import RootMode
 from builder.model.site import Site
+from builder.model.version import Version
 from builder.output.versions import read_manifest
 from builder.store.activation import are_menus_current, site_of
 from builder.store.generations import active_generation, history
@@ -23,9 +25,9 @@ class VersionStatus:
     size: bytes of its files, shared with other versions or not
     """
 
-    version: str
+    version: Version
     active: bool
-    mode: str
+    mode: RootMode
     kernel: str
     size: int
     root: Path
@@ -70,7 +72,7 @@ def _are_menus_current(store: Store, site: Site | None, active: Generation | Non
 
 
 def _version(
-    store: Store, image: str, version: str, active: str | None, clients: set[str], site: Site | None
+    store: Store, image: str, version: Version, active: Version | None, clients: set[str], site: Site | None
 ) -> VersionStatus:
     manifest = read_manifest(store.version(image, version))
     pins = site.clients if site else ()

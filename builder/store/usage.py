@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from builder.model.version import VERSION, ImageVersion, Version
 from builder.store.layout import Store
 from builder.system.walk import walk
 
@@ -22,10 +23,9 @@ _RMTAB = Path("/var/lib/nfs/rmtab")
 _CLIENTS = Path("/proc/fs/nfsd/clients")
 _SUPERBLOCK = re.compile(r'superblock: "([0-9a-f]+):([0-9a-f]+):([0-9]+)"')
 _ADDRESS = re.compile(r'^address: "?\[?([0-9a-fA-F.:]+?)\]?(?::[0-9]+)?"?$', re.MULTILINE)
-_PLACE = re.compile(r"^/(?:versions|writable)/([^/]+)/([0-9]{8}-[0-9a-f]{8})/root(?:/|$)")
+_PLACE = re.compile(rf"^/(?:versions|writable)/([^/]+)/({VERSION.pattern})/root(?:/|$)")
 
-Key = tuple[str, str]  # image, version
-InUse = dict[Key, set[str]]
+InUse = dict[ImageVersion, set[str]]
 
 
 def versions_in_use(store: Store, rmtab: Path = _RMTAB, clients: Path = _CLIENTS) -> InUse:
@@ -34,7 +34,7 @@ def versions_in_use(store: Store, rmtab: Path = _RMTAB, clients: Path = _CLIENTS
     for address, path in _mounted(rmtab):
         place = _PLACE.match(path.removeprefix(str(store.root)))
         if path.startswith(str(store.root)) and place:
-            found.setdefault((place[1], place[2]), set()).add(address)
+            found.setdefault((place[1], Version(place[2])), set()).add(address)
     open_by_client = list(_open_inodes(clients))
     if open_by_client:
         holders = _versions_with(store, set().union(*(inodes for _, inodes in open_by_client)))
@@ -44,7 +44,7 @@ def versions_in_use(store: Store, rmtab: Path = _RMTAB, clients: Path = _CLIENTS
     return found
 
 
-def _booted(inodes: set[int], holders: dict[Key, set[int]]) -> set[Key]:
+def _booted(inodes: set[int], holders: dict[ImageVersion, set[int]]) -> set[ImageVersion]:
     """What a client that has these files open may have booted.
 
     Versions share files by hard links, but a client has one root: what it booted holds all that it has open of any
@@ -78,9 +78,9 @@ def _open_inodes(clients: Path) -> Iterator[tuple[str, set[int]]]:
         yield address[1] if address else "a client", {int(match[3]) for match in _SUPERBLOCK.finditer(text)}
 
 
-def _versions_with(store: Store, wanted: set[int]) -> dict[Key, set[int]]:
+def _versions_with(store: Store, wanted: set[int]) -> dict[ImageVersion, set[int]]:
     """The versions that hold some of these inodes, and which."""
-    found: dict[Key, set[int]] = {}
+    found: dict[ImageVersion, set[int]] = {}
     for manifest in store.manifests():
         # clients write while this walks: what is gone meanwhile is passed over
         for _, handle, name in walk(store.root_of(manifest)):

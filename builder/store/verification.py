@@ -11,13 +11,15 @@ from builder.errors import DisklessError
 from builder.model.generation import BootName, Generation
 from builder.model.index import Index, root_digest
 from builder.model.manifest import INDEX, Manifest
+from builder.model.recipe import RootMode
+from builder.model.version import Version
 from builder.output.versions import read_manifest
-from builder.render.boot.pxe import INITRAMFS, KERNEL
+from builder.render.boot.pxe import INITRAMFS, KERNEL, PXELINUX_DIRECTORY
 from builder.store.activation import check_agreement
 from builder.store.boot_files import LOADERS, bundle_digests
 from builder.store.differences import compare, shown
 from builder.store.generations import damaged_menus, generation_numbers, history, require_active
-from builder.store.layout import CURRENT, GENERATIONS, PXELINUX_DIRECTORY, Store
+from builder.store.layout import CURRENT, GENERATIONS, Store
 from builder.system.files import sha256_of
 
 OnVersion = Callable[[str], None]
@@ -53,7 +55,7 @@ def verify(store: Store, *, deep: bool = False, on_version: OnVersion = lambda n
     return findings + list(_generations(store))
 
 
-def _version(store: Store, image: str, version: str, *, deep: bool) -> Iterator[Finding]:
+def _version(store: Store, image: str, version: Version, *, deep: bool) -> Iterator[Finding]:
     directory = store.version(image, version)
     manifest = read_manifest(directory)
     where = f"{image} {version}"
@@ -85,7 +87,7 @@ def _boot_files(store: Store, manifest: Manifest, index: Index) -> Iterator[Find
 
 
 def _root(store: Store, manifest: Manifest, index: Index, *, deep: bool) -> Iterator[Finding]:
-    is_writable = manifest.root.mode == "rw"
+    is_writable = manifest.root.mode is RootMode.RW
     root = store.root_of(manifest)
     for path in (root, *root.parents[:2]):
         if path.is_symlink():

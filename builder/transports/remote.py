@@ -20,8 +20,9 @@ from typing import BinaryIO
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError
 from builder.model.index import Frame
-from builder.model.manifest import INDEX, ROOTFS, Artifact, Manifest
+from builder.model.manifest import INDEX, ROOTFS
 from builder.output.source import Source
+from builder.output.versions import parse_manifest
 from builder.transports.base import Options
 from builder.transports.http.addresses import plain_address
 from builder.transports.http.client import Answer, Client
@@ -60,7 +61,7 @@ class RemoteSource(Source):
         self._client = client
         self._place = place
         self._options = options
-        self._artifacts = _artifacts_of(place)
+        self._artifacts = parse_manifest(place.manifest, place.name).artifacts
         self._kept = open_kept(options.cache, "versions", hashlib.sha256(place.manifest).hexdigest()[:32])
         self._kept.forget_old()
 
@@ -292,11 +293,3 @@ def _digest(part: BinaryIO) -> str:
     while data := part.read(1 << 20):
         digest.update(data)
     return digest.hexdigest()
-
-
-def _artifacts_of(place: Place) -> Mapping[str, Artifact]:
-    """What the manifest says of the artifacts; AuditError when it is none."""
-    try:
-        return Manifest.from_json(place.manifest.decode("utf-8")).artifacts
-    except ValueError as error:
-        raise AuditError(f"{place.name}: {error}", "upload the version again") from error

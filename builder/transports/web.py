@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit
 
 from builder.errors import AuditError, InputError
-from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Artifact, Manifest
+from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.output.source import SIGNATURE, Source
+from builder.output.versions import parse_manifest
 from builder.transports.base import Options, Pushed, Transport
 from builder.transports.http.addresses import check_address
 from builder.transports.http.client import Client
@@ -78,7 +79,7 @@ class WebTransport(Transport):
         reader = Reader(self._client(), self._options)
         url, body = persist(lambda: reader.find_manifest(urls), self._options.retries)
         signature = reader.read(urljoin(url, SIGNATURE))
-        artifacts = _artifacts_of(body, url)
+        artifacts = parse_manifest(body, url).artifacts
         files = {
             name: [Blob(urljoin(url, name), artifacts[name].size, artifacts[name].sha256)] for name in (INDEX, BUNDLE)
         }
@@ -193,16 +194,5 @@ def _channel(manifest: Manifest, document: bytes) -> bytes:
 
 
 def _check_same(directory: str, there: bytes, manifest: Manifest) -> None:
-    try:
-        digest = Manifest.from_json(there.decode("utf-8")).root_digest
-    except ValueError as error:
-        raise AuditError(f"{directory}{MANIFEST} is no manifest", "remove it there") from error
-    if digest != manifest.root_digest:
+    if parse_manifest(there, directory + MANIFEST).root_digest != manifest.root_digest:
         raise AuditError(f"{directory} has another version whose digest begins alike", "remove it there")
-
-
-def _artifacts_of(body: bytes, url: str) -> Mapping[str, Artifact]:
-    try:
-        return Manifest.from_json(body.decode("utf-8")).artifacts
-    except ValueError as error:
-        raise AuditError(f"{url}: {error}", "is this the address of a version's manifest.json?") from error

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable
 from urllib.parse import urljoin
 
-from builder.errors import TransferError
-from builder.model.manifest import CHECKSUMS, MANIFEST, Manifest
+from builder.errors import AuditError, TransferError
+from builder.model.manifest import CHECKSUMS, MANIFEST
+from builder.output.versions import parse_manifest
 from builder.transports.base import Options
 from builder.transports.http.client import Client
 from builder.transports.retries import DamagedTransferError, persist
@@ -56,9 +57,9 @@ class Reader:
         """What comes without TLS and without a digest must make sense, and is compared with the checksums beside it."""
         if url.startswith("http:"):
             try:
-                Manifest.from_json(body.decode("utf-8"))
-            except ValueError as error:
-                raise DamagedTransferError(f"{url}: {error}", "is this the address of a manifest.json?") from error
+                parse_manifest(body, url)
+            except AuditError as error:
+                raise DamagedTransferError(error.message, "is this the address of a manifest.json?") from error
             sums = self.read_once(urljoin(url, CHECKSUMS)) or b""
             line = f"{hashlib.sha256(body).hexdigest()}  {MANIFEST}\n".encode()
             if sums and line not in sums:

@@ -24,6 +24,8 @@ from builder.archive.writer import scan_tree, write_archive, write_index
 from builder.deploy import DeployOptions, deploy
 from builder.model.index import root_digest
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Artifact, NfsRoot
+from builder.model.recipe import NfsVersion, RootMode
+from builder.model.version import Version
 from builder.output.source import DirectorySource
 from builder.output.versions import read_manifest
 from builder.system.files import sha256_of
@@ -142,8 +144,8 @@ def _pack(version: Path, tree: Path, directory: Path) -> None:
     digest = root_digest(index.files, bundle)
     changed = dataclasses.replace(
         manifest,
-        root=NfsRoot("overlay", "4.2", ()),
-        version=f"{manifest.version[:8]}-{digest[:8]}",
+        root=NfsRoot(RootMode.OVERLAY, NfsVersion.V4_2, ()),
+        version=Version.of(manifest.epoch, digest),
         root_digest=digest,
         entries=len(index.files),
         size=sum(record.size for record in index.files),

@@ -17,6 +17,7 @@ from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.lab import Lab
 from builder.bootlab.settings import LabSettings, Patience
 from builder.model.manifest import Manifest
+from builder.model.version import Version
 from builder.output.versions import read_manifest
 from builder.store.layout import Store, find_store
 from tests.images import ROOT, authorized_key, build_image, run_diskless, scratch
@@ -70,7 +71,7 @@ class Server:
         assert result.returncode == 0, result.stderr
         return result.stdout
 
-    def versions(self) -> list[str]:
+    def versions(self) -> list[Version]:
         return self.store.version_names(IMAGE)
 
 

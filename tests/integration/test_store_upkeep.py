@@ -15,6 +15,7 @@ from builder.deploy import prune, refresh, rollback
 from builder.errors import AuditError, InputError
 from builder.model.generation import BootName
 from builder.model.site import Site, SiteClient
+from builder.model.version import ImageVersion, Version
 from builder.store.layout import find_store
 from builder.store.pruning import Decision, PruneOptions, decide
 from builder.store.usage import versions_in_use
@@ -48,8 +49,8 @@ def place() -> Path:
     return place
 
 
-def key(number: str) -> tuple[str, str]:
-    return "lab", version(number).name
+def key(number: str) -> ImageVersion:
+    return "lab", Version(version(number).name)
 
 
 def decisions(place: Path, options: PruneOptions, site: Site | None = None, days: float = 30) -> dict[str, Decision]:
@@ -77,7 +78,7 @@ def test_what_was_booted_lately_is_refused_unless_forced(place: Path) -> None:
 
 
 def test_what_is_active_or_pinned_is_never_pruned(place: Path) -> None:
-    client = SiteClient(mac="52:54:00:00:00:01", name="canary", image="lab", version=version(ONE).name)
+    client = SiteClient(mac="52:54:00:00:00:01", name="canary", image="lab", version=Version(version(ONE).name))
     site = Site(server=SERVER, clients=(client,))
     reasons = {n: d.reason for n, d in decisions(place, PruneOptions(1, 0, force=True), site).items()}
     assert reasons == {ONE: "pinned by canary", TWO: None, THREE: "active"}
@@ -226,7 +227,7 @@ def test_the_newest_of_several_kernels_or_the_one_named() -> None:
     assert b"6.10.0-1-test" in (place / "boot/lab" / str(first[1]) / "vmlinuz").read_bytes()
     second = refresh(place, "lab", "6.9.0-10-test", quiet())
     assert second is not None
-    assert second[1] == BootName(version(ONE, mode="rw").name, 2)
+    assert second[1] == BootName(Version(version(ONE, mode="rw").name), 2)
     with pytest.raises(InputError, match="has no Linux 5"):
         refresh(place, "lab", "5.0", quiet())
     # one that was taken before is found again
@@ -358,7 +359,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "link": (lambda p: replace_by_link(kept(p) / "root/bin", "x"), "where it leads"),
     "kind": (lambda p: replace_by_directory(kept(p) / "root/bin"), "another kind of file"),
     "root": (lambda p: shutil.rmtree(kept(p) / "root"), "root is missing"),
-    "manifest": (lambda p: (kept(p) / "manifest.json").unlink(), "is no version of an image"),
+    "manifest": (lambda p: (kept(p) / "manifest.json").unlink(), "is not a version of an image"),
     "other-manifest": (
         lambda p: shutil.copyfile(version(ONE) / "manifest.json", kept(p) / "manifest.json"),
         "holds the manifest of lab",

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from builder.model.generation import BootName
 from builder.model.manifest import MANIFEST
+from builder.model.version import ImageVersion
+from builder.render.boot.pxe import PXELINUX_DIRECTORY
 from builder.store.generations import current_number, generation_numbers, require_active
-from builder.store.layout import PXELINUX_DIRECTORY, TEMPORARY, Store, find_store
+from builder.store.layout import TEMPORARY, Store, find_store
 from builder.store.verification import verify
 
 
-def served(store: Store) -> set[tuple[str, str]]:
+def served(store: Store) -> set[ImageVersion]:
     """(image, version) of every kernel and initramfs that the menus name."""
     found = set()
     for menu in (store.current / PXELINUX_DIRECTORY).iterdir():

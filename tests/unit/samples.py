@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
 from builder.model.manifest import Artifact, Manifest, NfsRoot, Package
+from builder.model.recipe import Architecture, DistributionName, Generator, NfsVersion, RootMode
+from builder.model.version import Version
 
 MANIFEST = Manifest(
     image="lab",
-    version="20260102-0123abcd",
+    version=Version("20260102-0123abcd"),
     root_digest="0123abcd" * 8,
     epoch=1767312000,
-    distribution="debian",
-    suite="bookworm",
-    architecture="x86_64",
+    distribution=DistributionName.DEBIAN,
+    release="bookworm",
+    architecture=Architecture.X86_64,
     kernel="6.1.0-1-amd64",
-    initramfs="initramfs-tools",
-    root=NfsRoot("rw", "3", ("rsize=16384", "wsize=16384")),
+    initramfs=Generator.INITRAMFS_TOOLS,
+    root=NfsRoot(RootMode.RW, NfsVersion.V3, ("rsize=16384", "wsize=16384")),
     cmdline=("ip=dhcp", "net.ifnames=0"),
     recipe_sha256="ab" * 32,
     packages=(Package("dhcpcd", "9.4.1-24", "all", "cd" * 32),),

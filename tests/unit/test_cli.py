@@ -14,6 +14,7 @@ import pytest
 import builder.cli.boot  # noqa: F401 - a command lies at its name
 from builder.boot import BootResult
 from builder.errors import BootError
+from builder.model.version import Version
 from tests.images import DISKLESS, ROOT, run_diskless, write_recipe
 from tests.unit.command import run_command
 
@@ -189,7 +190,7 @@ def test_what_booted_can_be_deployed_next(
     version = tmp_path / "a lab"
     version.mkdir()
     (version / "manifest.json").write_text("{}", encoding="ascii")
-    result = BootResult("20260102-0123abcd", tmp_path / "console.log", error=None)
+    result = BootResult(Version("20260102-0123abcd"), tmp_path / "console.log", error=None)
     monkeypatch.setattr(sys.modules["builder.cli.boot"], "run_boot", lambda *arguments: result)
     status, _, errors = run_command(capsys, "boot", str(version))
     assert status == 0

@@ -16,6 +16,7 @@ from builder.model.index import FILE, FileRecord
 from builder.model.manifest import INDEX as INDEX_NAME
 from builder.model.manifest import MANIFEST as MANIFEST_NAME
 from builder.model.manifest import Manifest, Package
+from builder.model.version import Version
 from builder.render.report.summary import package_lines
 from tests.unit.command import run_command
 from tests.unit.samples import INDEX, MANIFEST
@@ -34,7 +35,7 @@ NEW_PACKAGES = (
     Package("libc6", "2.37", "i386", "c" * 64),
     Package("tmux", "3.3", "amd64", "d" * 64),
 )
-OLD = dataclasses.replace(MANIFEST, version="20260101-00000000", packages=OLD_PACKAGES)
+OLD = dataclasses.replace(MANIFEST, version=Version("20260101-00000000"), packages=OLD_PACKAGES)
 NEW = dataclasses.replace(MANIFEST, packages=NEW_PACKAGES, kernel="6.1.0-2-amd64", size=MANIFEST.size + 4_200_000)
 
 

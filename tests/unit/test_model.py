@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -15,10 +16,12 @@ import zstandard
 
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, InputError
+from builder.model.generation import Generation
 from builder.model.index import FileRecord, Frame, Index, root_digest
 from builder.model.manifest import Manifest
 from builder.model.script import RanScript
 from builder.model.syntax import Syntax
+from builder.model.version import Version
 from builder.output.versions import read_manifest
 from tests.unit.samples import INDEX, MANIFEST
 
@@ -73,11 +76,88 @@ def test_an_index_that_is_not_utf_8_is_a_value_error() -> None:
         Index.from_json(b'{"schema": "\xff"}')
 
 
-@pytest.mark.parametrize("read", [Manifest.from_json, lambda text: Index.from_json(text.encode())])
-def test_another_schema_is_named(read: Any) -> None:
+@pytest.mark.parametrize(
+    ("read", "words"),
+    [
+        (Manifest.from_json, "schema 9, this program reads 1 to 2"),
+        (Generation.from_json, "schema 9, this program reads 1 to 2"),
+        (lambda text: Index.from_json(text.encode()), "schema 9, this program reads 1"),
+    ],
+    ids=["manifest", "generation", "index"],
+)
+def test_another_schema_is_named(read: Any, words: str) -> None:
     columns = json.loads(INDEX.to_json())["columns"]
-    with pytest.raises(ValueError, match="schema 2, this program reads 1"):
-        read(json.dumps({"schema": 2, "columns": columns}))
+    with pytest.raises(ValueError, match=words):
+        read(json.dumps({"schema": 9, "columns": columns}))
+
+
+def as_schema_1() -> dict[str, Any]:
+    """The sample as version 0.1 wrote it."""
+    data = json.loads(MANIFEST.to_json())
+    assert data["schema"] == 2
+    assert data["root"].pop("kind") == "nfs"
+    release = data.pop("release")
+    return {**data, "schema": 1, "suite": release}
+
+
+def test_a_manifest_of_schema_1_means_the_same() -> None:
+    assert Manifest.from_json(json.dumps(as_schema_1())) == MANIFEST
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"suite": 5}, "release is 5, not of type str"),
+        ({"release": "bookworm"}, "it says schema 1 and has other keys"),
+        ({"root": {"kind": "nfs"}}, "it says schema 1 and has other keys"),
+        ({"root": []}, "it says schema 1 and has other keys"),
+        ({"schema": True}, "schema True, this program reads 1 to 2"),
+        ({"schema": "1"}, "schema '1', this program reads 1 to 2"),
+        ({"version": "../../20260102-0123abcd"}, "version: '../../20260102-0123abcd' is not a version"),
+        ({"version": "20260102-0123abcd\n"}, "is not a version"),
+        ({"distribution": "plan9"}, "distribution: 'plan9' is not one of debian, arch"),
+        ({"root": {"mode": "ro", "version": "3", "options": []}}, "root.mode: 'ro' is not one of rw, overlay"),
+        ({"root": {"mode": "rw", "version": 3, "options": []}}, "root.version is 3, not of type str"),
+        ({"root": {"mode": "rw", "version": "3"}}, "root.options is missing"),
+        ({"root": {"mode": "rw", "version": "3", "options": "x"}}, "root.options is 'x', not of type list"),
+        ({"cmdline": ["a", None]}, "cmdline[1] is None, not of type str"),
+        ({"packages": [{"name": "a"}]}, "packages[0].version is missing"),
+        ({"artifacts": {"boot.tar.zst": {"size": "1", "sha256": ""}}}, "artifacts.boot.tar.zst.size is '1'"),
+        ({"more": 1}, "more is not a key that is known"),
+    ],
+)
+def test_what_is_wrong_in_a_manifest_is_named(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=r"^not a manifest: ") as caught:
+        Manifest.from_json(json.dumps({**as_schema_1(), **change}))
+    assert words in str(caught.value)
+
+
+def test_a_generation_of_schema_1_has_its_menus_in_the_directory_of_pxelinux() -> None:
+    old = {"number": 1, "server": "192.168.1.1", "default": "lab", "active": {"lab": "20260102-0123abcd"}}
+    old |= {"made": 1, "reason": "deploy", "menus": {"default": "ab" * 32}, "schema": 1}
+    generation = Generation.from_json(json.dumps(old))
+    assert generation.menus == {"pxelinux.cfg/default": "ab" * 32}
+    assert Generation.from_json(generation.to_json()) == generation
+    changes: tuple[dict[str, Any], ...] = (
+        {"menus": {"default": 1}},
+        {"menus": []},
+        {"active": {"lab": "x"}},
+        {"made": "1"},
+        {"default": "x"},
+    )
+    for change in changes:
+        with pytest.raises(ValueError, match="not a"):
+            Generation.from_json(json.dumps({**old, **change}))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "20260102-0123abc", "20260102-0123ABCD", "20260102-0123abcd ", "20260102-0123abcd.1"]
+)
+def test_a_version_is_a_name_of_its_form_and_nothing_else(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a version"):
+        Version(text)
+    assert Version.of(MANIFEST.epoch, MANIFEST.root_digest) == MANIFEST.version
+    assert copy.deepcopy(MANIFEST.version) == MANIFEST.version
 
 
 WRONG: tuple[Any, ...] = (None, [], {}, "x", 1, -1, 1.5, True, [None], [1, 2], {"a": 1}, ["a", "b"], [[]])
@@ -148,14 +228,17 @@ def test_a_manifest_of_before_scripts_is_read_and_one_with_scripts_too() -> None
             Manifest.from_json(json.dumps({**data, "scripts": wrong}))
 
 
-@pytest.mark.parametrize(
-    "content", [None, b"", b"{}", b"\xff", b"[" * 100000], ids=["no", "empty", "{}", "binary", "deep"]
-)
-def test_a_directory_without_a_manifest_is_no_version(content: bytes | None, tmp_path: Path) -> None:
-    if content is not None:
-        (tmp_path / "manifest.json").write_bytes(content)
-    with pytest.raises(InputError, match=re.escape(f"{tmp_path} is no version of an image")):
+def test_a_directory_without_a_manifest_is_not_a_version(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path} is not a version of an image")):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[" * 100000], ids=["empty", "{}", "binary", "deep"])
+def test_a_manifest_that_cannot_be_read_is_named_by_where_it_is(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes(content)
+    with pytest.raises(AuditError, match=re.escape(f"{tmp_path}/manifest.json: ")) as caught:
+        read_manifest(tmp_path)
+    assert "newer diskless" in str(caught.value.hint)
 
 
 def compressed(data: bytes) -> bytes:

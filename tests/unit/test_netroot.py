@@ -12,7 +12,7 @@ import pytest
 
 from builder.model.entry import TreeFile
 from builder.model.manifest import NfsRoot
-from builder.model.recipe import Nfs, NfsVersion, Root, RootMode
+from builder.model.recipe import Generator, Nfs, NfsVersion, Root, RootMode
 from builder.reading import load_recipe
 from builder.render.boot.pxe import bundle_config, kernel_cmdline, root_arguments, wants_bootif
 from builder.render.image import netroot
@@ -242,14 +242,17 @@ def test_arch_today(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_root_arguments(initramfs: str, root: tuple[str, str], location: str | None, arguments: str) -> None:
-    manifest = dataclasses.replace(MANIFEST, initramfs=initramfs, root=NfsRoot(*root, ("hard",)))
+    nfs = NfsRoot(RootMode(root[0]), NfsVersion(root[1]), ("hard",))
+    manifest = dataclasses.replace(MANIFEST, initramfs=Generator(initramfs), root=nfs)
     assert " ".join(root_arguments(manifest, location)) == arguments
     assert f" {'rw' if root[0] == 'rw' else 'ro'}" in kernel_cmdline(manifest, location)
 
 
 def test_our_hook_is_told_the_card_whatever_ip_says() -> None:
-    manifest = dataclasses.replace(MANIFEST, initramfs="mkinitcpio", root=NfsRoot("overlay", "4.2", ()))
+    manifest = dataclasses.replace(
+        MANIFEST, initramfs=Generator.MKINITCPIO, root=NfsRoot(RootMode.OVERLAY, NfsVersion.V4_2, ())
+    )
     assert wants_bootif(manifest)
     assert "SYSAPPEND 2" in bundle_config(manifest)
-    assert not wants_bootif(dataclasses.replace(manifest, root=NfsRoot("rw", "3", ())))
-    assert not wants_bootif(dataclasses.replace(manifest, initramfs="initramfs-tools"))
+    assert not wants_bootif(dataclasses.replace(manifest, root=NfsRoot(RootMode.RW, NfsVersion.V3, ())))
+    assert not wants_bootif(dataclasses.replace(manifest, initramfs=Generator.INITRAMFS_TOOLS))

@@ -19,6 +19,7 @@ from builder.model.recipe import (
     Network,
     NetworkClient,
     Resolver,
+    RootMode,
     Signatures,
     System,
 )
@@ -214,8 +215,8 @@ def test_a_root_is_mounted_with_the_options_of_the_recipe() -> None:
     assert root_arguments(MANIFEST, "10.0.0.1:/r") == ["root=/dev/nfs", nfsroot]
 
 
-@pytest.mark.parametrize(("mode", "word"), [("rw", "rw"), ("overlay", "ro")])
-def test_the_mode_of_the_root_is_on_the_command_line_once(mode: str, word: str) -> None:
+@pytest.mark.parametrize(("mode", "word"), [(RootMode.RW, "rw"), (RootMode.OVERLAY, "ro")])
+def test_the_mode_of_the_root_is_on_the_command_line_once(mode: RootMode, word: str) -> None:
     root = dataclasses.replace(MANIFEST.root, mode=mode)
     for cmdline in (("ip=dhcp",), ("ip=dhcp", word)):
         manifest = dataclasses.replace(MANIFEST, root=root, cmdline=cmdline)

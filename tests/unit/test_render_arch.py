@@ -12,6 +12,7 @@ from builder.installers.pacman_errors import explain, fatal_descriptions, hidden
 from builder.model.entry import TreeFile
 from builder.model.manifest import Manifest, NfsRoot
 from builder.model.recipe import ArchDistribution, Recipe
+from builder.model.version import Version
 from builder.reading import load_recipe
 from builder.render.boot.pxe import bundle_config, image_entry, kernel_cmdline, pxelinux_config
 from builder.render.image.entries import enabled_services, image_cmdline, image_entries
@@ -48,11 +49,11 @@ def manifest(recipe: Recipe) -> Manifest:
     """As the build would write it, as far as boot configurations go."""
     return Manifest(
         image=recipe.image,
-        version="",
+        version=Version.of(0, "0" * 8),
         root_digest="",
         epoch=0,
         distribution=recipe.distribution.name,
-        suite=recipe.distribution.release,
+        release=recipe.distribution.release,
         architecture=recipe.distribution.architecture,
         kernel="6.1",
         initramfs=recipe.initramfs.generator,

@@ -26,6 +26,7 @@ from builder.model.report import (
     real_path,
     sum_kinds,
 )
+from builder.model.version import Version
 from builder.render.report.page import Report, report_page
 from builder.render.report.treemap import lay_out, squarify
 from builder.stages.report import find_owners
@@ -182,7 +183,7 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
 
 
 def test_the_page_tells_what_changed() -> None:
-    old = dataclasses.replace(MANIFEST, version="20260101-00000000", packages=())
+    old = dataclasses.replace(MANIFEST, version=Version("20260101-00000000"), packages=())
     assert "+ dhcpcd 9.4.1-24" in report_page(sample(difference=compare(old, MANIFEST)))
 
 

@@ -12,6 +12,7 @@ from builder.boot import BootResult
 from builder.bootlab.namespace import Completed
 from builder.bootlab.units import FailedUnit, Units, await_units, examine_units, runs_systemd
 from builder.cli.boot import describe_json, describe_text
+from builder.model.version import Version
 
 # the columns are systemd 252's and 257's
 SYSTEMCTL = """\
@@ -115,7 +116,7 @@ def test_other_inits_are_not_asked() -> None:
 
 def test_the_result_holds_them_for_people_and_for_programs() -> None:
     failed = FailedUnit("ssh.service", "OpenBSD Secure Shell server", "failed", 0, ("no hostkeys available",))
-    result = BootResult("20260101-0", Path("console"), units=Units("degraded", (failed,), ()))
+    result = BootResult(Version("20260101-00000000"), Path("console"), units=Units("degraded", (failed,), ()))
     assert "failed: ssh.service, OpenBSD Secure Shell server\n    no hostkeys available" in describe_text(result)
     described = describe_json(result)
     assert described["state"] == "degraded"
@@ -129,5 +130,5 @@ def test_the_result_holds_them_for_people_and_for_programs() -> None:
         }
     ]
     assert described["unfinished_units"] == ()
-    unknown = describe_json(BootResult("20260101-0", Path("console")))
+    unknown = describe_json(BootResult(Version("20260101-00000000"), Path("console")))
     assert (unknown["state"], unknown["failed_units"], unknown["unfinished_units"]) == (None, None, None)

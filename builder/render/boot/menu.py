@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from builder.model.generation import BootName, Generation
 from builder.model.manifest import Manifest
 from builder.model.site import Site, SiteClient
-from builder.render.boot.pxe import Entry, entry_lines, image_entry
+from builder.render.boot.pxe import PXELINUX_DIRECTORY, Entry, entry_lines, image_entry
 
-DEFAULT_FILE = "default"
+DEFAULT_FILE = f"{PXELINUX_DIRECTORY}/default"
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,15 @@ class Bootable:
 
 
 def menus(generation: Generation, kept: Sequence[Bootable], site: Site) -> dict[str, str]:
-    """The files of pxelinux.cfg/ by name."""
+    """The files that PXELINUX reads, by their paths from the TFTP root."""
     entries = [_entry(bootable, site) for bootable in kept]
     active = {image: f"{image}/{name}" for image, name in generation.active.items()}
     files = {DEFAULT_FILE: menu(entries, active[generation.default], active, site.menu_seconds)}
     for client in site.clients:
         label = pinned_label(client, kept, active)
         if label is not None:
-            files["01-" + client.mac.lower().replace(":", "-")] = menu(entries, label, active, site.menu_seconds)
+            name = "01-" + client.mac.lower().replace(":", "-")
+            files[f"{PXELINUX_DIRECTORY}/{name}"] = menu(entries, label, active, site.menu_seconds)
     return files
 
 

@@ -14,9 +14,9 @@ from builder.model.checks_arch import BOOTIF_FORM
 from builder.model.manifest import Manifest
 from builder.model.recipe import Generator, NfsVersion, RootMode
 
-_MKINITCPIO = Generator.MKINITCPIO.value
 # the only root that the hook net and scripts/nfs of initramfs-tools can mount
-_ROOT_OF_OTHERS = (RootMode.RW.value, NfsVersion.V3.value)
+_ROOT_OF_OTHERS = (RootMode.RW, NfsVersion.V3)
+PXELINUX_DIRECTORY = "pxelinux.cfg"
 KERNEL, INITRAMFS = "vmlinuz", "initramfs.img"
 # where PXELINUX stops reading a kernel command line (COMMAND_LINE_SIZE of x86 is 2048 with the final NUL)
 CMDLINE_BYTES = 2047
@@ -43,10 +43,10 @@ def root_arguments(manifest: Manifest, location: str | None) -> list[str]:
     With None no mount options can be given for the root that is not mounted by our scripts: scripts/nfs of
     initramfs-tools takes `auto` literally, and the net hook reads them from nfsroot= only.
     """
-    first = ["rootfstype=nfs", "root=/dev/nfs"] if manifest.initramfs == _MKINITCPIO else ["root=/dev/nfs"]
+    first = ["rootfstype=nfs", "root=/dev/nfs"] if manifest.initramfs is Generator.MKINITCPIO else ["root=/dev/nfs"]
     if _is_mounted_by_us(manifest):
         return [*first, _nfsroot(manifest, location or "auto")]
-    if manifest.initramfs == _MKINITCPIO:
+    if manifest.initramfs is Generator.MKINITCPIO:
         return first if location is None else [*first, _mkinitcpio_nfsroot(manifest, location)]
     return [*first, "nfsroot=auto" if location is None else _nfsroot(manifest, location)]
 
@@ -68,7 +68,7 @@ def _nfsroot(manifest: Manifest, location: str) -> str:
 
 def kernel_cmdline(manifest: Manifest, location: str | None) -> str:
     """The whole command line of an image whose root is at `location`."""
-    mode = "rw" if manifest.root.mode == "rw" else "ro"
+    mode = "rw" if manifest.root.mode is RootMode.RW else "ro"
     words = [*root_arguments(manifest, location), *manifest.cmdline]
     if mode not in words:
         words.append(mode)
@@ -118,7 +118,8 @@ def wants_bootif(manifest: Manifest) -> bool:
     With any other ip= the pair makes no sense to ipconfig (`dhcp::eth0`), and the root is not mounted. A root that the
     net hook cannot mount is mounted by our hook, which understands both.
     """
-    return manifest.initramfs == _MKINITCPIO and (_is_mounted_by_us(manifest) or BOOTIF_FORM in manifest.cmdline)
+    is_read = _is_mounted_by_us(manifest) or BOOTIF_FORM in manifest.cmdline
+    return manifest.initramfs is Generator.MKINITCPIO and is_read
 
 
 def bundle_config(manifest: Manifest) -> str:

@@ -81,7 +81,7 @@ def _text(value: object) -> str:
 
 def _head(manifest: Manifest) -> str:
     day = datetime.datetime.fromtimestamp(manifest.epoch, datetime.UTC).strftime("%d %B %Y").lstrip("0")
-    what = f"{manifest.distribution} {manifest.suite}, {manifest.architecture}, packages of {day}"
+    what = f"{manifest.distribution} {manifest.release}, {manifest.architecture}, packages of {day}"
     return (
         f'<header><p class="eyebrow">Build report</p><h1>{_text(manifest.image)} '
         f"<span>{_text(manifest.version)}</span></h1><p>{_text(what)}</p></header>"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from builder.errors import AuditError, DisklessError, InputError, TransferError
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, Manifest
+from builder.model.version import VERSION
 from builder.output.source import SIGNATURE, Source
 from builder.transports.base import Options, Pushed, Transport
 from builder.transports.http.addresses import is_loopback
@@ -29,7 +30,6 @@ _REFERENCE = re.compile(
     r"/(?P<repository>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
-_VERSION = re.compile(r"[0-9]{8}-[0-9a-f]{8}")
 _KEPT_DOCUMENTS = 32
 _LARGEST_MANIFEST = 64 << 20
 
@@ -59,11 +59,6 @@ def parse_oci(text: str) -> OciReference:
 def is_tag(name: str) -> bool:
     """Whether every transport takes a name as a tag; the form is that of registries."""
     return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", name) is not None
-
-
-def is_version(name: str) -> bool:
-    """Whether a name is that of a version."""
-    return _VERSION.fullmatch(name) is not None
 
 
 class OciTransport(Transport):
@@ -141,7 +136,7 @@ class OciTransport(Transport):
             data = registry.manifest(name)
             if data is not None:
                 return self._digests_in(data, name, manifest.image)
-        versions = [tag for tag in registry.tags() if _VERSION.fullmatch(tag)]
+        versions = [tag for tag in registry.tags() if VERSION.accepts(tag)]
         data = registry.manifest(versions[-1]) if versions else None
         return set() if data is None else self._digests_in(data, versions[-1], manifest.image)
 
