@@ -6,7 +6,7 @@ import email.utils
 import gzip
 import hashlib
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.pacman_distribution.repository import Key, stop_agent
@@ -14,8 +14,10 @@ from tests.pacman_distribution.repository import Key, stop_agent
 EPOCH = 1600000000
 
 
-def make_deb(directory: Path, name: str, version: str = "1.0", says: str = "hello") -> Path:
-    """A package with one program that prints `says`."""
+def make_deb(
+    directory: Path, name: str, version: str = "1.0", says: str = "hello", files: Mapping[str, bytes] | None = None
+) -> Path:
+    """A package with one program that prints `says`, and further files by their paths without leading slash."""
     tree = directory / f"tree-{name}-{version}"
     (tree / "DEBIAN").mkdir(parents=True)
     control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Tests <tests@example.org>\n"
@@ -24,6 +26,9 @@ def make_deb(directory: Path, name: str, version: str = "1.0", says: str = "hell
     program.parent.mkdir(parents=True)
     program.write_text(f"#!/bin/sh\necho {says}\n", "utf-8")
     program.chmod(0o755)
+    for name_inside, content in (files or {}).items():
+        (tree / name_inside).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name_inside).write_bytes(content)
     path = directory / f"{name}_{version}_all.deb"
     command: list[str | Path] = ["dpkg-deb", "--root-owner-group", "--build", tree, path]
     env = {"SOURCE_DATE_EPOCH": str(EPOCH), "PATH": "/usr/bin:/bin"}

@@ -21,6 +21,9 @@ from builder.installers.apt_errors import (
 )
 from builder.installers.apt_snapshot import check_day, check_snapshot
 from builder.installers.base import Job
+from builder.installers.keyrings.debian import NewestKeyring
+from builder.installers.keyrings.debian_archive import DebianArchive
+from builder.installers.keyrings.gnupg import TOOLS as GNUPG
 from builder.installers.mmdebstrap import Mmdebstrap, find_mmdebstrap
 from builder.installers.shared import locked, watched_download
 from builder.model.lock import Lock, LockedPackage
@@ -36,7 +39,7 @@ from builder.render.image.apt import (
 )
 from builder.system.files import copy_verified
 from builder.system.host import proxy_variables
-from builder.system.run import Tool
+from builder.system.run import Tool, require_tools
 
 # where mmdebstrap sees the repository, and mounts it in the tree: no path of the host gets into either
 _REPOSITORY = "/run/diskless/repository"
@@ -74,7 +77,7 @@ class AptInstaller:
         distribution = _debian(recipe)
         urls = [*distribution.mirrors, *distribution.security_mirrors, *(r.url for r in distribution.repositories)]
         local = [Path(urllib.parse.unquote(url.removeprefix("file://"))) for url in urls if url.startswith("file:/")]
-        return tuple(path for path in (Path(distribution.keyring), *local) if path.exists())
+        return tuple(path for path in (Path(distribution.keyring.path), *local) if path.exists())
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -89,6 +92,7 @@ class AptInstaller:
         check_day(self._distribution)
         self._prepare()
         with locked(self._job.cache / "apt" / "lock", self._job.notify):
+            (self._state / "sources.list").write_text(self._sources(self._find_keyring()), encoding="utf-8")
             self._update()
             check_snapshot(self._distribution, self._state / "lists")
             packages = self._closure(self._request(), self._job.recipe.packages)
@@ -166,32 +170,43 @@ class AptInstaller:
             (self._state / directory).mkdir(parents=True, exist_ok=True)
         (self._archives / "partial").mkdir(parents=True, exist_ok=True)
         (self._state / "status").touch()
-        keyring = Path(self._distribution.keyring)
-        if not keyring.is_file():
-            raise HostError(
-                f"the archive's keyring {keyring} is not on this host",
-                "Debian: apt-get install debian-archive-keyring; Arch Linux: pacman -S debian-archive-keyring; "
-                "or set distribution.keyring",
-            )
         config = resolver_config(self._distribution, str(self._state), str(self._archives), self._host_proxies())
         self._config.write_text(config, encoding="utf-8")
-        (self._state / "sources.list").write_text(self._sources(), encoding="utf-8")
 
-    def _sources(self) -> str:
-        options = [f"signed-by={self._distribution.keyring}"]
+    def _find_keyring(self) -> Path:
+        """The keys that sign the archive: this host's, or with `newest` those that the mirror has."""
+        keyring = self._distribution.keyring
+        host = Path(keyring.path) if Path(keyring.path).is_file() else None
+        if host is None and not keyring.fingerprints:
+            raise HostError(
+                f"the archive's keyring {keyring.path} is not on this host",
+                "Debian: apt-get install debian-archive-keyring; Arch Linux: pacman -S debian-archive-keyring; or set "
+                "distribution.keyring, with newest: true and the fingerprint of the archive's signing key if need be",
+            )
+        if not keyring.newest:
+            return Path(keyring.path)
+        require_tools(GNUPG)
+        mirror = self._mirror("mirrors", archive_urls(self._distribution))
+        archive = DebianArchive(self._job, self._distribution, mirror, self._host_proxies())
+        return self._kept(NewestKeyring(self._job, archive, host).find())
+
+    def _kept(self, keyring: Path) -> Path:
+        """A copy of a keyring where apt finds it, however its directory is called."""
+        content = keyring.read_bytes()
+        copy = self._state / f"{hashlib.sha256(content).hexdigest()}{keyring.suffix}"
+        copy.write_bytes(content)
+        return copy
+
+    def _sources(self, keyring: Path) -> str:
+        options = [f"signed-by={keyring}"]
         mirror = self._mirror("mirrors", archive_urls(self._distribution))
         security = security_urls(self._distribution)
         own = sources(self._distribution, mirror, self._mirror("security", security) if security else None, options)
         return own + "".join(map(self._repository_line, self._distribution.repositories))
 
     def _repository_line(self, repository: DebianRepository) -> str:
-        """Its keyring is copied to where apt finds it, however the recipe's directory is called."""
-        name = None
-        if repository.keyring is not None:
-            content = Path(repository.keyring).read_bytes()
-            name = f"{self._state}/{hashlib.sha256(content).hexdigest()}{Path(repository.keyring).suffix}"
-            Path(name).write_bytes(content)
-        return repository_line(repository, _copied(repository.url), name)
+        keyring = None if repository.keyring is None else str(self._kept(Path(repository.keyring)))
+        return repository_line(repository, _copied(repository.url), keyring)
 
     def _mirror(self, name: str, urls: tuple[str, ...]) -> str:
         """One URL for apt: several become a mirror list that apt tries in order, apt-transport-mirror(1)."""

@@ -28,8 +28,7 @@ def explain_update(error: CommandError, distribution: DebianDistribution) -> Com
     if other is not None:
         return _explain_repository(error, other, text)
     if any(word in text for word in _KEY_TROUBLE):
-        keyring = distribution.keyring
-        error.hint = f"{keyring} lacks the archive's key: install a newer keyring or set distribution.keyring"
+        error.hint = keyring_hint(distribution)
     elif distribution.snapshot and "404" in text:
         error.hint = f"is there a snapshot of {distribution.snapshot}, with {suite}, on that server?"
     elif "404" in text or "does not have a Release file" in text:
@@ -42,6 +41,17 @@ def explain_update(error: CommandError, distribution: DebianDistribution) -> Com
     else:
         error.hint = unreachable_hint(distribution)
     return error
+
+
+def keyring_hint(distribution: DebianDistribution) -> str:
+    """What to do when none of the keys on this host signed the archive, or those have expired."""
+    keyring = distribution.keyring
+    if not keyring.newest:
+        return (
+            f"{keyring.path} lacks the archive's key: with distribution.keyring: {{newest: true}} the newest is taken "
+            "from the mirror, if this one vouches for it; or install a newer one"
+        )
+    return "no key of the newest keyring package of the mirror signed that: do not use this server"
 
 
 def unreachable_hint(distribution: DebianDistribution) -> str:

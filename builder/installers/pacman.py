@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from builder.errors import AuditError, CommandError, HostError, InputError
+from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.installers.base import Job
+from builder.installers.keyrings.pacman import take_keyring
 from builder.installers.pacman_checks import boot_packages, check_ignored, check_roles
 from builder.installers.pacman_database import Database, Entry, read_databases
 from builder.installers.pacman_errors import (
@@ -76,8 +77,8 @@ class PacmanInstaller:
         urls = [url for repository in distribution.repositories for url in servers(distribution, repository)]
         local = [url.removeprefix("file://").partition("$")[0] for url in urls if url.startswith("file://")]
         paths = [Path(urllib.parse.unquote(path)) for path in local]
-        if distribution.keyring is not None:
-            paths += keyring_files(Path(distribution.keyring))
+        if distribution.keyring.path is not None:
+            paths += keyring_files(Path(distribution.keyring.path))
         return tuple(dict.fromkeys(path for path in paths if path.exists()))
 
     def __init__(self, job: Job) -> None:
@@ -93,13 +94,17 @@ class PacmanInstaller:
     def resolve(self) -> Lock:
         """The closure of the recipe's packages and groups."""
         self._prepare()
-        keyring = self._find_keyring()
+        signed = self._is_signed()
+        keyring = find_keyring(self._distribution) if signed else None
         self._refresh()
+        database = self._read()
+        if signed and self._distribution.keyring.newest:
+            entries = [entry for entry in database.entries if entry.repository not in self._unsigned()]
+            keyring = take_keyring(self._job, self._distribution, entries, keyring, self._fetch_without_keys)
         if keyring is None:
             self._gpgdir.mkdir(mode=0o700)
         else:
             prepare_keyring(self._job, keyring, self._gpgdir)
-        database = self._read()
         packages = self._closure(database)
         loaders = tuple(entry.package for name in _LOADERS if (entry := database.first(name)) is not None)
         if len(loaders) != len(_LOADERS):
@@ -171,13 +176,25 @@ class PacmanInstaller:
         config = resolver_config(self._distribution, version, str(package_files) if package_files else None)
         self._config.write_text(config, encoding="utf-8")
 
-    def _find_keyring(self) -> Path | None:
-        """The keyring, if any repository is signed; repositories that are not are named loudly."""
+    def _is_signed(self) -> bool:
+        """Whether any repository is signed; those that are not are named loudly."""
         unsigned = self._unsigned() - {RECIPE_REPOSITORY}
         if unsigned:
             names = ", ".join(sorted(unsigned))
             self._job.warn(f"signatures: never: packages of {names} are installed whoever made them")
-        return find_keyring(self._distribution) if len(unsigned) < len(self._distribution.repositories) else None
+        return len(unsigned) < len(self._distribution.repositories)
+
+    def _fetch_without_keys(self, entry: Entry, directory: Path) -> DisklessError | None:
+        """Fetches a package and its signature, and returns what pacman has against them, as it knows no key."""
+        keys = directory / "no-keys"
+        keys.mkdir(mode=0o700, parents=True)
+        self._job.sandbox.runner.say("pacman is given no key here: the package is judged afterwards")
+        try:
+            arguments = ["-Swdd", f"{entry.repository}/{entry.package.name}"]
+            self._pacman(arguments, directory, self._databases, network=True, gpgdir=keys)
+        except DisklessError as error:
+            return error
+        return None
 
     def _unsigned(self) -> set[str]:
         """The repositories whose packages need no signature: named so, or the recipe's own files."""
@@ -265,11 +282,19 @@ class PacmanInstaller:
         *,
         network: bool = False,
         env: dict[str, str] | None = None,
+        gpgdir: Path | None = None,
     ) -> list[str]:
         """Runs pacman with every path given, and returns all that it printed; what it complains of is explained."""
         operation, *rest = arguments
         argv = ["pacman", operation, "--config", str(self._config), "--dbpath", str(dbpath)]
-        argv += ["--cachedir", str(cachedir), "--gpgdir", str(self._gpgdir), "--arch", self._distribution.architecture]
+        argv += [
+            "--cachedir",
+            str(cachedir),
+            "--gpgdir",
+            str(gpgdir or self._gpgdir),
+            "--arch",
+            self._distribution.architecture,
+        ]
         argv += ["--logfile", str(self._job.work / "pacman.log"), "--noconfirm", "--noprogressbar"]
         if "--root" not in rest:
             argv += ["--root", str(self._job.work)]

@@ -104,15 +104,26 @@ def _trust(output: str, distribution: ArchDistribution) -> DisklessError | None:
         return AuditError(_OTHER_FILE.format(names), _STALE, lines)
     if "PGP signature" not in output and "required signature" not in output and not lines:
         return None
-    keyring = distribution.keyring or "archlinux-keyring on this host"
     reason = "is not signed by a key that the build trusts"
     if "is invalid" in output:
         reason, hint = "was changed after it was signed", "do not use that mirror; set another one in mirrors"
     else:
-        hint = f"is {keyring} newer than the package, and its signer in NAME-trusted? Install a newer keyring, " + (
-            "or set distribution.keyring to the repository's own"
-        )
+        hint = _keyring_hint(distribution)
     return AuditError(f"a package {reason}: {lines[0] if lines else 'see the log'}", hint, lines)
+
+
+def _keyring_hint(distribution: ArchDistribution) -> str:
+    """What to do when a package's signer is unknown, expired, or certified by too few master keys."""
+    if distribution.keyring.newest:
+        return (
+            "the mirror's newest keyring does not know the signer, as far as the master keys that are trusted here "
+            "vouch for it: check today's with the distribution, and name them in distribution.keyring.fingerprints"
+        )
+    ring = distribution.keyring.path or "archlinux-keyring on this host"
+    return (
+        f"{ring} may be older than the package: with distribution.keyring: {{newest: true}} the newest is taken from "
+        "the mirror, if this one vouches for it; or install a newer one, or name the repository's own as keyring"
+    )
 
 
 def _conflict(output: str, distribution: ArchDistribution) -> DisklessError | None:

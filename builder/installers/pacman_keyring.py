@@ -15,6 +15,7 @@ from pathlib import Path
 
 from builder.errors import CommandError, HostError, InputError
 from builder.installers.base import Job
+from builder.installers.keyrings.arch import read_beside, ring_file
 from builder.installers.shared import locked
 from builder.model.recipe import ArchDistribution, Architecture
 
@@ -22,7 +23,7 @@ from builder.model.recipe import ArchDistribution, Architecture
 _DIRECTORIES = ("/usr/share/pacman/keyrings", "/usr/share/keyrings")
 _NAMES = {Architecture.X86_64: "archlinux", Architecture.I686: "archlinux32"}
 _FINGERPRINT = re.compile(r"^[0-9A-F]{40}(?=:|\s*$)", re.MULTILINE)
-_FORMAT = "3"  # of the cached directory
+_FORMAT = "4"  # of the cached directory
 _NO_KEYS = 65  # EX_DATAERR, sysexits.h
 # KEYRING OWNERTRUST TARGET, then +KEY for one to sign and -KEY for one to disable. It works in /tmp: gpg-agent does not
 # start in a directory with a space in its name, and the path of its socket has at most 107 bytes, unix(7).
@@ -33,7 +34,7 @@ shift 3
 gpg() {{ command gpg --homedir /tmp/home --batch --quiet --no-tty --yes "$@"; }}
 mkdir -m 0700 /tmp/home
 touch /tmp/home/pubring.gpg # libalpm asks for this old name, and gpg uses it where it finds it
-printf 'lock-never\\nno-greeting\\nno-permission-warning\\n' >/tmp/home/gpg.conf
+printf 'lock-never\\nno-greeting\\nno-permission-warning\\ndisable-dirmngr\\n' >/tmp/home/gpg.conf
 gpg --passphrase '' --quick-generate-key 'diskless build host' ed25519 sign never
 gpg --import "$keyring" || exit {_NO_KEYS}
 for key; do
@@ -48,32 +49,35 @@ cp /tmp/home/pubring.gpg /tmp/home/trustdb.gpg /tmp/home/gpg.conf "$target"
 """
 
 
-def find_keyring(distribution: ArchDistribution) -> Path:
-    """The keyring file on this host; HostError that says how to get one."""
-    name = _NAMES[distribution.architecture]
-    if distribution.keyring is not None:
-        candidates = [Path(distribution.keyring)]
-    else:
-        candidates = [Path(directory) / f"{name}.gpg" for directory in _DIRECTORIES]
-    found = next((path for path in candidates if path.is_file()), None)
-    if found is not None:
+def find_keyring(distribution: ArchDistribution) -> Path | None:
+    """The keyring file on this host; HostError that says how to get one, None where the recipe can do without."""
+    path, name = distribution.keyring.path, keyring_name(distribution)
+    candidates = [Path(path)] if path else [Path(directory) / f"{name}.gpg" for directory in _DIRECTORIES]
+    found = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if found is not None or (distribution.keyring.fingerprints and not path):
         return found
-    if distribution.keyring is not None:
+    if path:
         raise HostError(
-            f"the keyring {distribution.keyring} is not on this host",
+            f"the keyring {path} is not on this host",
             "correct distribution.keyring: NAME.gpg, with NAME-trusted and NAME-revoked beside it",
         )
     package = f"{name}-keyring"
     raise HostError(
         f"the keyring of {package} is not on this host",
-        f"Debian: apt-get install {package}; Arch Linux: pacman -S {package}; or unpack the package anywhere and set "
-        f"distribution.keyring to its {name}.gpg",
+        f"Debian: apt-get install {package}; Arch Linux: pacman -S {package}; or name three master keys of the "
+        "distribution in distribution.keyring, {newest: true, fingerprints: [...]}",
     )
+
+
+def keyring_name(distribution: ArchDistribution) -> str:
+    """What the files of the ring are called."""
+    path = distribution.keyring.path
+    return Path(path).stem if path else _NAMES[distribution.architecture]
 
 
 def prepare_keyring(job: Job, keyring: Path, target: Path) -> None:
     """Makes `target` a GnuPG home for pacman that trusts what `keyring` says; InputError when it holds no key."""
-    parts = [_read(keyring), _read(_beside(keyring, "trusted")), _read(_beside(keyring, "revoked"))]
+    parts = [keyring.read_bytes(), read_beside(keyring, "trusted"), read_beside(keyring, "revoked")]
     digest = hashlib.sha256(b"\0".join([_FORMAT.encode(), *parts])).hexdigest()[:16]
     store = job.cache / "pacman" / "keyrings"
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -88,8 +92,9 @@ def prepare_keyring(job: Job, keyring: Path, target: Path) -> None:
 
 def _populate(job: Job, keyring: Path, cached: Path) -> None:
     home = Path(tempfile.mkdtemp(prefix=".tmp-", dir=cached.parent))
-    trusted, revoked = _beside(keyring, "trusted"), _beside(keyring, "revoked")
-    keys = [f"+{key}" for key in _fingerprints(trusted)] + [f"-{key}" for key in _fingerprints(revoked)]
+    trusted = ring_file(keyring, "trusted")
+    keys = [f"+{key}" for key in _fingerprints(read_beside(keyring, "trusted"))]
+    keys += [f"-{key}" for key in _fingerprints(read_beside(keyring, "revoked"))]
     try:
         job.sandbox.run(["sh", "-c", _SCRIPT, "sh", str(keyring), str(trusted), str(home), *keys])
         home.rename(cached)
@@ -106,19 +111,8 @@ def _populate(job: Job, keyring: Path, cached: Path) -> None:
 
 def keyring_files(keyring: Path) -> tuple[Path, ...]:
     """The keyring and what says whom it trusts."""
-    return keyring, _beside(keyring, "trusted"), _beside(keyring, "revoked")
+    return keyring, ring_file(keyring, "trusted"), ring_file(keyring, "revoked")
 
 
-def _beside(keyring: Path, kind: str) -> Path:
-    return keyring.with_name(f"{keyring.stem}-{kind}")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-
-
-def _fingerprints(path: Path) -> list[str]:
-    return _FINGERPRINT.findall(_read(path).decode("ascii", "replace"))
+def _fingerprints(text: bytes) -> list[str]:
+    return _FINGERPRINT.findall(text.decode("ascii", "replace"))

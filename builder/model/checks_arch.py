@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterator
 
+from builder.model.checks_keyring import keyring_contradictions
 from builder.model.fault import Fault, Place
 from builder.model.recipe import (
     ArchDistribution,
@@ -91,6 +92,14 @@ def _repositories(distribution: ArchDistribution) -> Iterator[Fault]:
 
 
 def _trust(distribution: ArchDistribution) -> Iterator[Fault]:
+    keyring = distribution.keyring
+    yield from keyring_contradictions(keyring, keyring.path)
+    if keyring.newest and all(_signatures(distribution, it) is Signatures.NEVER for it in distribution.repositories):
+        yield Fault(
+            ("distribution", "keyring", "newest"),
+            "no repository has to be signed, so no keyring is used",
+            "remove it, or signatures: never",
+        )
     for position, repository in enumerate(distribution.repositories):
         if _signatures(distribution, repository) is Signatures.NEVER:
             urls = repository.mirrors or distribution.mirrors

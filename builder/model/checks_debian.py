@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from builder.model.checks_keyring import keyring_contradictions
 from builder.model.fault import Fault, Place
 from builder.model.recipe import DebianDistribution, DebianRepository, Drivers, Init, InitramfsTools, Recipe, Signatures
 
@@ -24,6 +25,7 @@ def debian_contradictions(recipe: Recipe, distribution: DebianDistribution) -> I
             "drivers: list takes only 'modules', and there are none",
             "list the clients' network drivers, nfsv3 and nfs, or use drivers: netboot",
         )
+    yield from keyring_contradictions(distribution.keyring, distribution.keyring.path)
     for position, repository in enumerate(distribution.repositories):
         place: Place = ("distribution", "repositories", position)
         if repository in distribution.repositories[:position]:

@@ -13,6 +13,7 @@ from builder.model.syntax import (
     ComponentName,
     DomainName,
     FilePath,
+    Fingerprint,
     FstabWord,
     HookName,
     HostName,
@@ -41,6 +42,7 @@ from builder.model.syntax import (
     UnitName,
     Url,
     key,
+    plain_fingerprint,
 )
 
 
@@ -135,6 +137,57 @@ class Loader(enum.StrEnum):
     PXELINUX = "pxelinux"
 
 
+_NEWEST = (
+    "take the newest keyring package from the mirror, if the keys of `path` vouch for it: {}. It is called as the file "
+    "is: X.gpg is of X-keyring"
+)
+
+
+def keyring_package(path: str) -> str:
+    """The package that brings a keyring of this name: archlinux.gpg is of archlinux-keyring."""
+    name = path.rpartition("/")[2]
+    stem = name.rpartition(".")[0] or name
+    return stem if stem.endswith("-keyring") else f"{stem}-keyring"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebianKeyring:
+    """The keys that must have signed the archive. A path alone is `{path: PATH}`."""
+
+    path: KeyringPath = key(
+        "a file of keys on the build host", "/usr/share/keyrings/debian-archive-keyring.gpg", short=True
+    )
+    newest: bool = key(_NEWEST.format("they signed the suite, or one whose package has its key"), False)
+    fingerprints: tuple[Fingerprint, ...] = key(
+        "`newest` only: signing keys of the archive, or subkeys, that vouch where `path` knows none of the suite's", ()
+    )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The fingerprints as programs write them."""
+        return tuple(map(plain_fingerprint, self.fingerprints))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchKeyring:
+    """The keys that packages must be signed by. A path alone is `{path: PATH}`."""
+
+    path: FilePath | None = key(
+        "NAME.gpg on the build host, with NAME-trusted and NAME-revoked beside it; left out: archlinux-keyring's",
+        None,
+        short=True,
+    )
+    newest: bool = key(_NEWEST.format("by the rules of that ring"), False)
+    fingerprints: tuple[Fingerprint, ...] = key(
+        "`newest` only: further master keys, each trusted as far as one of Arch Linux's", ()
+    )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The fingerprints as programs write them."""
+        return tuple(map(plain_fingerprint, self.fingerprints))
+
+
 @dataclass(frozen=True, kw_only=True)
 class DebianRepository:
     """One repository besides the distribution's own, sources.list(5); clients do not get it."""
@@ -165,9 +218,7 @@ class DebianDistribution:
     )
     updates: bool = key("also use SUITE-updates", True)
     components: tuple[ComponentName, ...] = key("the parts of the archive", ("main",))
-    keyring: KeyringPath = key(
-        "the keys that sign the archive, on the build host", "/usr/share/keyrings/debian-archive-keyring.gpg"
-    )
+    keyring: DebianKeyring = key("the keys that sign the archive", DebianKeyring)
     repositories: tuple[DebianRepository, ...] = key("further repositories", ())
 
     @property
@@ -202,11 +253,7 @@ class ArchDistribution:
         "the repositories, the first wins", (Repository(name="core"), Repository(name="extra"))
     )
     signatures: Signatures = key("never: for local repositories (file://) only", Signatures.REQUIRED)
-    keyring: FilePath | None = key(
-        "the keys to trust, NAME.gpg with NAME-trusted and NAME-revoked beside it, on the build host; "
-        "left out: archlinux-keyring's",
-        None,
-    )
+    keyring: ArchKeyring = key("the keys that packages must be signed by", ArchKeyring)
     package_files: tuple[HostPath, ...] = key("package files to install besides, from this host", ())
     ignore: tuple[PackageName, ...] = key("members of groups that are not wanted", ())
     assume_installed: tuple[AssumedPackage, ...] = key("dependencies to take as fulfilled", ())

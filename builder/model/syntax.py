@@ -85,6 +85,11 @@ def key(doc: str, default: Any = dataclasses.MISSING, **more: Any) -> Any:  # no
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def plain_fingerprint(text: str) -> str:
+    """A fingerprint as it was typed, in capitals without spaces and 0x."""
+    return text.removeprefix("0x").replace(" ", "").upper()
+
+
 _LONGEST_NAME = 255  # NAME_MAX, limits.h
 _LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
 _LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
@@ -212,6 +217,16 @@ KeyringPath = Annotated[
         r"/[^\s\[\]\x00-\x1f\x7f-\x9f\u2028\u2029]+",
         "/usr/share/keyrings/debian-archive-keyring.gpg",
         _is_plain,
+    ),
+]
+Fingerprint = Annotated[
+    str,
+    Syntax(
+        "fingerprint of an OpenPGP key, 40 hexadecimal digits",
+        r"(0x)?([0-9A-Fa-f] *){39}[0-9A-Fa-f]",
+        "B8B8 0B5B 623E AB6A D877 7C45 B7C5 D7D6 3509 47F8",
+        remedy="write all 40 digits, as `gpg --show-keys --fingerprint FILE` prints them: anybody can make a key with "
+        "the same short id",
     ),
 ]
 SourcePath = Annotated[

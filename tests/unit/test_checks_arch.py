@@ -13,6 +13,7 @@ from tests.images import ROOT, write_recipe
 
 MKINITCPIO = {"generator": "mkinitcpio"}
 ARCH = {"name": "arch"}
+LOCAL = {"mirrors": ["file:///srv"], "signatures": "never"}
 
 
 def faults(directory: Path, base: str = "arch-nfs-classic", **changes: Any) -> str:
@@ -74,6 +75,15 @@ def hooks(*names: str) -> dict[str, Any]:
         (
             {"distribution": {**ARCH, "repositories": [{"name": "core", "signatures": "never"}]}},
             ("'core' is none",),
+        ),
+        (
+            {"distribution": {**ARCH, "keyring": {"newest": "true", "fingerprints": ["37E514"]}}},
+            ("anybody can make a key",),
+        ),
+        ({"distribution": {**ARCH, "keyring": {"path": "/my ring.gpg", "newest": "true"}}}, ("cannot be a package",)),
+        (
+            {"distribution": {**ARCH, **LOCAL, "keyring": {"newest": "true"}}},
+            ("no repository has to be signed, so no keyring is used",),
         ),
         ({"distribution": {**ARCH, "repositories": [{"name": "own"}]}}, ("have no repository 'own'",)),
         ({"distribution": {**ARCH, "repositories": []}}, ("'repositories' is empty",)),

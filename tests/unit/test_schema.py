@@ -75,6 +75,13 @@ def test_what_may_be_written_short_passes_in_both_forms(script: object) -> None:
     validator("recipe").validate({**recipe, "scripts": [script]})
 
 
+@pytest.mark.parametrize("keyring", ["/srv/ring.gpg", {"path": "/srv/ring.gpg"}, {"newest": True}])
+@pytest.mark.parametrize("recipe", ["debian-nfs", "arch-nfs"])
+def test_a_keyring_passes_in_both_forms(recipe: str, keyring: object) -> None:
+    values = load(ROOT / f"recipes/{recipe}.yml")
+    validator("recipe").validate({**values, "distribution": {**values["distribution"], "keyring": keyring}})
+
+
 def test_bad_recipes_fail_but_for_contradictions() -> None:
     schema = validator("recipe")
     passed: set[str] = set()

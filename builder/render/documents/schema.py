@@ -94,7 +94,7 @@ def _with_short_form(kind: type, whole: Schema) -> Schema:
     if not first.metadata.get("short"):
         return whole
     hint = typing.get_type_hints(kind, include_extras=True)[first.name]
-    return {"anyOf": [_text(get_args(hint)[1]), whole]}
+    return {"anyOf": [_value(hint, {}), whole]}
 
 
 def _text(syntax: Syntax) -> Schema:

@@ -1,0 +1,99 @@
+"""Single files of a Debian archive, fetched by apt with a state of its own for each way of trusting."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import AuditError, CommandError
+from builder.installers.apt_errors import explain_download, explain_update
+from builder.installers.base import Job
+from builder.model.recipe import DebianDistribution
+from builder.render.image.apt import resolver_config
+from builder.system.host import proxy_variables
+
+# without this apt fetches Release alone
+_NO_INDEX = ("-o", "Acquire::IndexTargets::deb::Packages::DefaultEnabled=false")
+
+
+@dataclass(frozen=True)
+class DebianArchive:
+    """A distribution's archive: `mirror` is its URL as apt reads it, `proxies` are lines of apt.conf(5)."""
+
+    job: Job
+    distribution: DebianDistribution
+    mirror: str
+    proxies: Sequence[str]
+
+    def peek(self, suite: str) -> Path | None:
+        """A suite's Release file, whoever signed it; None where it cannot be had."""
+        state = self._peek_state(suite)
+        self._update(state, _NO_INDEX)
+        found = sorted((state / "lists").glob("*Release"), key=lambda path: path.name.endswith("_Release"))
+        return found[0] if found else None
+
+    def require(self, suite: str) -> Path:
+        """The same; CommandError that says why it cannot be had."""
+        found = self.peek(suite)
+        if found is None:
+            self._update(self._peek_state(suite))  # with an index apt takes it for a fault
+            raise CommandError(f"{self.mirror} has no Release file of {suite}", "name a suite that the mirror has")
+        return found
+
+    def _peek_state(self, suite: str) -> Path:
+        return self._state(self.job.work / "keyring" / f"peek-{suite}", suite, "trusted=yes")
+
+    def take(self, suite: str, ring: Path, package: str) -> Path:
+        """A package file that apt found genuine by the keys of `ring`; AuditError or CommandError where it did not."""
+        name = hashlib.sha256(f"{self.mirror} {suite} {self.distribution.snapshot}".encode()).hexdigest()[:16]
+        state = self.job.cache / "apt" / f"keyring-{name}"
+        state.mkdir(parents=True, exist_ok=True)
+        kept = state / "ring.gpg"  # whose path has no characters that mean something to apt
+        shutil.copyfile(ring, kept)
+        self._state(state, suite, f"signed-by={kept}")
+        return self._download(state, suite, package)
+
+    def take_unchecked(self, suite: str, package: str) -> Path:
+        """A package file, whoever made it: to look for a key in it, and for nothing else."""
+        state = self._state(self.job.work / "keyring" / f"unchecked-{suite}", suite, "trusted=yes")
+        return self._download(state, suite, package)
+
+    def _state(self, state: Path, suite: str, option: str) -> Path:
+        for directory in ("state", "lists/partial", "cache", "archives/partial"):
+            (state / directory).mkdir(parents=True, exist_ok=True)
+        (state / "status").touch()
+        config = resolver_config(self.distribution, str(state), str(state / "archives"), self.proxies)
+        (state / "apt.conf").write_text(config, "utf-8")
+        options = [option, *(["check-valid-until=no"] if self.distribution.snapshot else [])]
+        parts = ["main"] if "main" in self.distribution.components else self.distribution.components
+        line = f"deb [{' '.join(options)}] {self.mirror} {suite} {' '.join(parts)}\n"
+        (state / "sources.list").write_text(line, "utf-8")
+        return state
+
+    def _update(self, state: Path, options: Sequence[str] = ()) -> None:
+        try:
+            self._apt(state, ["apt-get", "update", "--error-on=any", *options])
+        except CommandError as error:
+            raise explain_update(error, self.distribution) from error
+
+    def _download(self, state: Path, suite: str, package: str) -> Path:
+        """The newest that the suite has, into an empty directory: no file from an earlier time is taken for it."""
+        self._update(state)
+        target = self.job.work / "keyring" / f"{state.name}-package"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        try:
+            self._apt(state, ["sh", "-c", 'cd "$1" && exec apt-get download "$2"', "sh", str(target), package])
+        except CommandError as error:
+            raise explain_download(error, self.distribution) from error
+        found = list(target.glob("*.deb"))
+        if len(found) != 1:
+            raise AuditError(f"{suite} has no package {package}", "set distribution.keyring.path as its package has it")
+        return found[0]
+
+    def _apt(self, state: Path, argv: list[str]) -> None:
+        env = {"APT_CONFIG": str(state / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive", **proxy_variables()}
+        self.job.sandbox.run(argv, network=True, env=env)
