@@ -18,6 +18,7 @@ from pathlib import Path
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.keyrings.pacman import take_keyring
+from builder.installers.pacman_cache import PackageCache
 from builder.installers.pacman_checks import boot_packages, check_ignored, check_roles
 from builder.installers.pacman_database import Database, Entry, read_databases
 from builder.installers.pacman_errors import (
@@ -42,7 +43,6 @@ from builder.render.image.pacman import (
     servers,
     signatures,
 )
-from builder.system.files import copy_verified
 from builder.system.host import proxy_variables, require_mount_table
 from builder.system.run import Tool, require_tools
 from builder.system.tree import Tree
@@ -86,6 +86,7 @@ class PacmanInstaller:
         self._distribution = _arch(job.recipe)
         self._cache = job.cache / "pacman"
         self._packages = self._cache / "packages"
+        self._kept = PackageCache(job, self._packages)
         self._config = job.work / "pacman.conf"
         self._gpgdir = job.work / "gnupg"
         self._databases = job.work / "db"
@@ -122,11 +123,11 @@ class PacmanInstaller:
         entries = list(dict.fromkeys(entries))
         self._repository.mkdir()
         with locked(self._cache / "lock", self._job.notify):
-            self._forget_damaged(entries)
+            self._kept.forget_damaged(entries, self._unsigned())
             with watched_download(self._job.progress, [entry.package for entry in entries], self._packages):
                 self._download(entries)
             for entry in entries:
-                self._take(entry.package)
+                self._kept.take(entry.package, self._repository)
         return max(entry.built for entry in entries)
 
     def install(self, lock: Lock, epoch: int) -> None:
@@ -287,14 +288,8 @@ class PacmanInstaller:
         """Runs pacman with every path given, and returns all that it printed; what it complains of is explained."""
         operation, *rest = arguments
         argv = ["pacman", operation, "--config", str(self._config), "--dbpath", str(dbpath)]
-        argv += [
-            "--cachedir",
-            str(cachedir),
-            "--gpgdir",
-            str(gpgdir or self._gpgdir),
-            "--arch",
-            self._distribution.architecture,
-        ]
+        argv += ["--cachedir", str(cachedir), "--gpgdir", str(gpgdir or self._gpgdir)]
+        argv += ["--arch", self._distribution.architecture]
         argv += ["--logfile", str(self._job.work / "pacman.log"), "--noconfirm", "--noprogressbar"]
         if "--root" not in rest:
             argv += ["--root", str(self._job.work)]
@@ -314,43 +309,28 @@ class PacmanInstaller:
         targets = [f"{entry.repository}/{entry.package.name}" for entry in entries]
         # the closure is complete: -dd only keeps pacman from resolving it again
         arguments = ["-Swdd", *targets]
-        cached = [entry for entry in entries if _signature(self._packages / entry.package.filename).exists()]
+        before = self._kept.signed(entries)
         try:
             self._pacman(arguments, self._packages, self._databases, network=True)
         except AuditError:
-            if not cached:
+            self._job.notify("a package was refused: looking which of the cached ones are")
+            refused = self._kept.forget_refused([*before, *self._fetched(entries, before)], self._gpgdir)
+            again = [entry.package.name for entry in refused if entry in before]
+            if not again:
                 raise
             # a package that was signed again has another signature than the one in the cache
-            self._job.notify("fetching again what was in the cache: one of the signatures there may be out of date")
-            for entry in cached:
-                self._forget(entry)
+            self._job.notify(f"fetching again, as the signature in the cache is not good: {', '.join(again)}")
+            self._download_again(arguments, refused)
+
+    def _download_again(self, arguments: Sequence[str], refused: Sequence[Entry]) -> None:
+        try:
             self._pacman(arguments, self._packages, self._databases, network=True)
+        except AuditError:
+            self._kept.forget_refused(refused, self._gpgdir)
+            raise
 
-    def _forget_damaged(self, entries: Sequence[Entry]) -> None:
-        """Removes cached files that are not what the database says, or lack their signature: they are fetched again."""
-        probe = self._job.work / "probe"
-        for entry in entries:
-            cached = self._packages / entry.package.filename
-            in_record = "%PGPSIG%" in entry.package.record or entry.repository in self._unsigned()
-            if (in_record or _signature(cached).exists()) and copy_verified(cached, probe, entry.package.sha256):
-                probe.unlink()
-            else:
-                self._forget(entry)
-
-    def _forget(self, entry: Entry) -> None:
-        cached = self._packages / entry.package.filename
-        cached.unlink(missing_ok=True)
-        _signature(cached).unlink(missing_ok=True)
-
-    def _take(self, package: LockedPackage) -> None:
-        cached = self._packages / package.filename
-        if not copy_verified(cached, self._repository / package.filename, package.sha256):
-            raise AuditError(
-                f"{package.filename} in the package cache is not what the repository's database says", "build again"
-            )
-        signature = _signature(cached)
-        if signature.exists():
-            shutil.copyfile(signature, self._repository / signature.name)
+    def _fetched(self, entries: Sequence[Entry], before: Sequence[Entry]) -> list[Entry]:
+        return [entry for entry in self._kept.signed(entries) if entry not in before]
 
     def _mask_hooks(self) -> Path:
         directory = self._job.work / "hooks"
@@ -363,10 +343,6 @@ class PacmanInstaller:
 def _arch(recipe: Recipe) -> ArchDistribution:
     assert isinstance(recipe.distribution, ArchDistribution)
     return recipe.distribution
-
-
-def _signature(package: Path) -> Path:
-    return package.with_name(f"{package.name}.sig")
 
 
 def _key(text: str) -> str:

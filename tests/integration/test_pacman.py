@@ -74,8 +74,22 @@ def test_a_file_without_keys_is_no_keyring(tmp_path: Path) -> None:
 
 def test_an_unknown_key_is_refused(tmp_path: Path) -> None:
     more = extra_repository("unknown-key", [hello("2.0-1")], stranger())
-    words = ("not signed by a key", stranger().fingerprint[-16:])
-    fails(tmp_path, 5, *words, phase="fetch", distribution=more, packages=PACKAGES)
+    words = ("not signed by a key", stranger().fingerprint[-16:], "distribution.keyring: {newest: true}")
+    packages = [*PACKAGES, "less", "psmisc"]
+    fails(tmp_path, 5, *words, phase="fetch", distribution=more, packages=packages)
+    # of all that is in the cache now, nothing is thrown away but what was refused, and a signature that does not fit
+    cache = scratch() / "cache/packages/pacman/packages"
+    assert not list(cache.glob("hello-2.0-1-*"))
+    (less,), (psmisc,) = cache.glob("less-*.zst"), cache.glob("psmisc-*.zst")
+    before = {path.name: path.stat().st_ino for path in cache.iterdir()}
+    assert len(before) > 100
+    shutil.copy(f"{less}.sig", f"{psmisc}.sig")
+    message = fails(tmp_path, 5, *words, phase="fetch", distribution=more, packages=packages)
+    assert "psmisc" not in message
+    after = {path.name: path.stat().st_ino for path in cache.iterdir()}
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] != before[name]} <= {psmisc.name, f"{psmisc.name}.sig"}
+    assert Path(f"{psmisc}.sig").read_bytes() != Path(f"{less}.sig").read_bytes()
 
 
 def test_an_untrusted_key_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from builder.installers.base import Job
 from builder.installers.keyrings.arch import Offer, newest_keyring
 from builder.installers.keyrings.gnupg import TOOLS
 from builder.installers.keyrings.seen import SeenVersions
+from builder.installers.pacman_cache import signature_of
 from builder.installers.pacman_database import Entry, fields
 from builder.installers.pacman_keyring import keyring_name
 from builder.model.recipe import ArchDistribution, keyring_package
@@ -55,7 +56,8 @@ def take_keyring(
 def _offer(entry: Entry, directory: Path, name: str, failure: DisklessError | None) -> Offer:
     """What came: the file that the database describes, and its signature, from there or beside it."""
     package = entry.package
-    file, signature = directory / package.filename, directory / f"{package.filename}.sig"
+    file = directory / package.filename
+    signature = signature_of(file)
     if not file.exists():
         raise failure or AuditError(f"pacman left no {file.name}", "please report this")
     if sha256_of(file) != package.sha256:
