@@ -10,6 +10,7 @@ from pathlib import Path
 from builder.errors import HostError, InputError
 from builder.model.checks_site import site_contradictions
 from builder.model.site import Site
+from builder.probes.configuration import dhcpd_main, what_is_missing
 from builder.reading import load_site
 from builder.render.server.files import (
     PLACES,
@@ -33,7 +34,7 @@ class Installed:
     """One file of the server: `changed` where it was written, `backup` where something else had been there.
 
     restart: what makes the program take it, None where nothing changed
-    note: what else has to be so, which is not looked at
+    note: what else has to be so on this server for the file to be used, None where it is
     """
 
     path: str
@@ -142,12 +143,28 @@ def _install(file: ServerFile, prefix: Path) -> Installed:
         before = None
     except OSError as error:
         raise HostError(f"{target}: {error.strerror}", "remove it, or mend its permissions") from error
+    note = what_is_missing(file.format, prefix)
     if before == content:
-        return Installed(str(target), changed=False, note=file.note)
-    target.parent.mkdir(parents=True, exist_ok=True)
+        return Installed(str(target), changed=False, note=note)
+    _make_directories(target.parent)
     backup = None if before is None else _keep(target, before)
     write_atomic(target, content)
-    return Installed(str(target), changed=True, backup=backup, restart=file.restart, note=file.note)
+    return Installed(str(target), changed=True, backup=backup, restart=_restart(file, prefix), note=note)
+
+
+def _restart(file: ServerFile, prefix: Path) -> str | None:
+    """Dhcpd's unit is called otherwise where its configuration lies elsewhere."""
+    if file.format is Format.DHCPD and dhcpd_main(prefix) == "/etc/dhcpd.conf":
+        return "systemctl restart dhcpd4"
+    return file.restart
+
+
+def _make_directories(directory: Path) -> None:
+    """Whatever the umask: not every server reads its configuration as root."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir()
+        path.chmod(0o755)
 
 
 def _keep(target: Path, content: bytes) -> str:

@@ -82,7 +82,7 @@ def _describe(installed: Sequence[Installed]) -> str:
     for file in installed:
         kept = f" (what was there: {file.backup})" if file.backup else ""
         lines.append(f"wrote {file.path}{kept}" if file.changed else f"{file.path} was so already")
-    lines += [file.note for file in installed if file.note]
+    lines += dict.fromkeys(file.note for file in installed if file.note)
     # DHCP comes first in the list and is restarted last: a client that gets an address finds all the rest
     restarts = list(dict.fromkeys(file.restart for file in reversed(installed) if file.restart))
     if restarts:

@@ -23,7 +23,12 @@ pytestmark = [
 ]
 
 PACKAGES = ["systemd-sysv", "linux-image-amd64", "initramfs-tools", "udev", "nfs-common"]
-CHANGES: dict[str, Any] = {"image": "lent", "packages": PACKAGES, "system": {"hostname": "lent"}}
+CHANGES: dict[str, Any] = {
+    "image": "lent",
+    "packages": PACKAGES,
+    "system": {"hostname": "lent"},
+    "network": {"client": "none", "nameservers": ["192.168.1.1"]},
+}
 
 
 def without_mmdebstrap(*argv: str | Path) -> subprocess.CompletedProcess[str]:

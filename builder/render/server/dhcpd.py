@@ -18,7 +18,7 @@ def dhcpd_config(service: DhcpService) -> str:
     """A file that dhcpd.conf includes: one subnet, and a host block for each known client."""
     head = (
         f"{DHCPD_FILE} - clients without disks, for ISC dhcpd\n"
-        f'Put this line into dhcpd.conf (Debian: /etc/dhcp/dhcpd.conf):  include "{DHCPD_FILE}";'
+        f'Put this line into /etc/dhcp/dhcpd.conf (Arch Linux: /etc/dhcpd.conf):  include "{DHCPD_FILE}";'
         f"{_interface_note(service)}\n"
         "dhcpd serves no files: see the formats tftpd and xinetd."
     )

@@ -58,14 +58,13 @@ class Format(enum.StrEnum):
 class ServerFile:
     """One text: `path` is where it belongs, None where a person reads it or another machine gets it.
 
-    restart: the command that makes the program take it; note: what else has to be so
+    restart: the command that makes the program take it
     """
 
     format: Format
     path: str | None
     text: str
     restart: str | None = None
-    note: str | None = None
 
 
 # what two texts on one server must not both do
@@ -143,11 +142,6 @@ def store_exports(site: Site, store: str) -> tuple[Export, ...]:
     )
 
 
-def _included(main: str, path: str) -> str:
-    end = ";" if main == "dhcpd.conf" else ""
-    return f'{main} must have the line:  include "{path}"{end}'
-
-
 def _http(site: Site) -> str | None:
     if site.http_port is None:
         return None
@@ -170,11 +164,7 @@ def _router(site: Site, store: str) -> tuple[ServerFile, ...]:
 
 def _dhcpd(site: Site, store: str) -> tuple[ServerFile, ...]:
     text = dhcpd_config(dhcp_service(site, store))
-    return (
-        ServerFile(
-            Format.DHCPD, DHCPD_FILE, text, "systemctl restart isc-dhcp-server", _included("dhcpd.conf", DHCPD_FILE)
-        ),
-    )
+    return (ServerFile(Format.DHCPD, DHCPD_FILE, text, "systemctl restart isc-dhcp-server"),)
 
 
 def _tftpd(site: Site, store: str) -> tuple[ServerFile, ...]:
@@ -207,15 +197,7 @@ def _ganesha(site: Site, store: str) -> tuple[ServerFile, ...]:
 
 def _firewall(site: Site, store: str) -> tuple[ServerFile, ...]:
     text = firewall_rules(str(site.network), site.http_port)
-    return (
-        ServerFile(
-            Format.FIREWALL,
-            FIREWALL_FILE,
-            text,
-            "systemctl reload nftables",
-            _included("/etc/nftables.conf", FIREWALL_FILE),
-        ),
-    )
+    return (ServerFile(Format.FIREWALL, FIREWALL_FILE, text, "systemctl reload nftables"),)
 
 
 def _nginx(site: Site, store: str) -> tuple[ServerFile, ...]:

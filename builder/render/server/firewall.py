@@ -10,8 +10,8 @@ FIREWALL_FILE = "/etc/nftables.d/diskless.nft"
 _HEAD = f"""\
 {FIREWALL_FILE} - lets clients without disks in
 Put this line at the end of /etc/nftables.conf:  include "{FIREWALL_FILE}"
-It adds to the table and chain that Debian's file has, whatever their policy is; where yours have other names,
-write those here."""
+It adds to the table and chain that Debian's and Arch's files have, whatever their policy is; where yours have
+other names, write those here."""
 
 
 def firewall_rules(clients: str, http_port: int | None) -> str:
