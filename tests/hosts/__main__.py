@@ -66,6 +66,7 @@ def main() -> int:
     if os.geteuid() != 0:
         sys.stderr.write("make test-hosts: mounts and owners of their own need root: run it with sudo\n")
         return 3
+    os.umask(0o022)  # what is written here is read by others, inside a machine
     rows: list[Row] = []
     try:
         for row in _rows(arguments, Progress()):

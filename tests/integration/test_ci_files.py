@@ -79,9 +79,11 @@ def test_pipelines(name: str) -> None:
 
 @needs_tool("systemd-analyze")
 def test_units(tmp_path: Path) -> None:
+    program = tmp_path / "diskless"  # a unit's first word is not quoted
+    program.symlink_to(DISKLESS)
     for name in ("diskless-update@.service", "diskless-update@.timer"):
         text = (CI / name).read_text(encoding="utf-8")
-        (tmp_path / name).write_text(text.replace("/usr/local/bin/diskless", DISKLESS), encoding="utf-8")
+        (tmp_path / name).write_text(text.replace("/usr/local/bin/diskless", str(program)), encoding="utf-8")
     units = [tmp_path / "diskless-update@lab.service", tmp_path / "diskless-update@lab.timer"]
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False

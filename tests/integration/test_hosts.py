@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ def make_root(path: Path) -> Path:
     copy_programs(path, ("sh", "bash", "cat", "id", "ls", "readlink", "sleep", "env"))
     for name in (*_DIRECTORIES, *_MOUNT_POINTS):
         (path / name).mkdir(parents=True, exist_ok=True)
+    for directory in (path, *(entry for entry in path.rglob("*") if entry.is_dir())):
+        directory.chmod(0o755)
     os.chown(path / "home/user", 1000, 1000)
     update = path / "bin/update-ca-certificates"
     update.write_text("#!/bin/sh\n", encoding="ascii")
@@ -70,7 +73,7 @@ def test_a_machine_is_its_own(base: Path, places: Places, tmp_path: Path) -> Non
         for kind in ("mnt", "pid", "ipc", "uts"):
             own = Path(f"/proc/self/ns/{kind}").readlink()
             assert said(machine, f"readlink /proc/self/ns/{kind}") != [str(own)]
-        assert said(machine, f"ls {ROOT} 2>&1 || true")[0].endswith("No such file or directory")
+        assert said(machine, f"ls {shlex.quote(str(ROOT))} 2>&1 || true")[0].endswith("No such file or directory")
 
 
 def test_somebody_has_just_logged_in(base: Path, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:

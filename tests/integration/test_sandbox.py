@@ -487,6 +487,7 @@ def test_the_init_program_needs_nothing_but_the_standard_library() -> None:
 
 def test_nothing_of_the_host_is_owned_by_somebody_else_inside(box: Box) -> None:
     path = box.work.parent / "of somebody"
-    path.touch(mode=0o640)
+    path.touch()
+    path.chmod(0o640)
     os.chown(path, 1234, 5678)
     assert box.run("stat", "-c", "%u:%g:%a", str(path)).strip() == "1234:5678:640"

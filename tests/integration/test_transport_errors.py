@@ -8,6 +8,7 @@ import http.server
 import json
 import os
 import re
+import shlex
 import socket
 import ssl
 import stat
@@ -359,7 +360,8 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         place.upload(make_version(tmp_path / "here"), "stable")
         small = scratch() / "small"
         small.mkdir(exist_ok=True)
-        script = f"mount -t tmpfs -o size=2m none {small} && exec {DISKLESS} pull {place.reference('stable')} "
+        pull = f"{shlex.quote(DISKLESS)} pull {place.reference('stable')} "
+        script = f"mount -t tmpfs -o size=2m none {small} && exec {pull}"
         for arguments in (f"--cache {small}/c --output {tmp_path}/out", f"--cache {tmp_path}/c --output {small}/out"):
             result = subprocess.run(
                 ["unshare", "--mount", "sh", "-c", script + arguments], capture_output=True, text=True, check=False
