@@ -17,12 +17,12 @@ from builder.bootlab.units import Units, await_units, examine_units, runs_system
 from builder.errors import BootError, HostError
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
+from builder.model.menu import KERNEL
 from builder.model.site import Site
 from builder.model.version import Version
 from builder.output.source import DirectorySource
 from builder.output.versions import read_manifest
 from builder.progress.progress import Progress
-from builder.render.boot.pxe import KERNEL
 from builder.render.server.files import VERSIONS_FSID, WRITABLE_FSID
 from builder.render.server.services import Export
 from builder.store.activation import activate

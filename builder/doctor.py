@@ -9,6 +9,7 @@ from pathlib import Path
 from builder.bootlab import accelerator, dhcp, network
 from builder.bootlab.nfs import choose_nfs_server
 from builder.installers.registry import INSTALLERS
+from builder.loaders.table import loader_of
 from builder.model.finding import Finding, Level, fail, ok, warn
 from builder.model.site import Site
 from builder.probes.firewall import examine_firewall
@@ -22,7 +23,6 @@ from builder.probes.host import (
 )
 from builder.probes.programs import examine_tools
 from builder.probes.server import (
-    LOADERS,
     examine_address,
     examine_dhcp,
     examine_http,
@@ -33,8 +33,8 @@ from builder.probes.server import (
     running_ganesha,
 )
 from builder.reading import load_site
-from builder.render.boot.pxe import PXELINUX_DIRECTORY
 from builder.store.activation import site_of
+from builder.store.generations import served_menus
 from builder.store.layout import Store, find_store
 from builder.system.host import host_family
 from builder.system.sandbox import TOOLS as SANDBOX_TOOLS
@@ -64,13 +64,13 @@ def examine_server(root: Path, seconds: float) -> list[Finding]:
     store = find_store(root)
     # where nobody wrote one, the address that the last deploy was given
     site = site_of(store, None, load_site(store.site_file) if store.site_file.exists() else None)
-    configurations = _configurations(store)
-    boots = read_boots(configurations)
+    menus = served_menus(store)
+    boots = read_boots(entry for path, text in menus for entry in loader_of(path).parse(text))
     return [
-        *_store(store, configurations),
+        *_store(store, [path for path, _ in menus]),
         examine_address(site),
         *_asked_dhcp(site, seconds),
-        *examine_tftp(site, store.boot, boots),
+        *examine_tftp(site, store.boot, boots, [path for path, _ in menus]),
         *examine_http(site, store.boot, boots),
         *examine_nfs(site, boots),
         *examine_read_plus(boots, running_ganesha()),
@@ -114,22 +114,17 @@ def _keyring() -> Finding:
     return warn("build debian", "keyring", f"{_KEYRING} is missing", remedy)
 
 
-def _configurations(store: Store) -> list[str]:
-    directory = store.boot / PXELINUX_DIRECTORY
-    paths = sorted(path for path in directory.glob("*") if path.is_file())
-    return [path.read_text("utf-8", "replace") for path in paths]
-
-
-def _store(store: Store, configurations: list[str]) -> Iterable[Finding]:
-    if not configurations:
+def _store(store: Store, menus: list[str]) -> Iterable[Finding]:
+    if not menus:
         remedy = f"diskless deploy --to {store.root}"
         return [fail("store", "active", f"nothing is deployed in {store.root}", remedy)]
-    missing = [name for name in LOADERS[:1] if not (store.boot / name).is_file()]
+    first = {file.tftp for path in menus for file in loader_of(path).boot_files.values()}
+    missing = sorted(name for name in first if not (store.boot / name).is_file())
     if missing:
         remedy = "diskless deploy --replace-loaders brings them"
         return [fail("store", "loaders", f"{store.boot} lacks {', '.join(missing)}", remedy)]
-    menus = "one boot menu" if len(configurations) == 1 else f"{len(configurations)} boot menus"
-    return [ok("store", "active", f"{store.root}: {menus}")]
+    number = "one boot menu" if len(menus) == 1 else f"{len(menus)} boot menus"
+    return [ok("store", "active", f"{store.root}: {number}")]
 
 
 def _asked_dhcp(site: Site, seconds: float) -> list[Finding]:

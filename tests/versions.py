@@ -18,12 +18,14 @@ import zstandard
 from builder.archive.members import read_members
 from builder.archive.unpack import unpack
 from builder.archive.writer import Member, memory_members, scan_tree, write_archive
+from builder.loaders.table import LOADERS, menu_files
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index, root_digest
 from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, LOG, MANIFEST, ROOTFS, Artifact, Manifest, NfsRoot
+from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import NfsVersion, RootMode
 from builder.model.version import Version
 from builder.output.versions import LATEST, read_manifest
-from builder.render.boot.pxe import INITRAMFS, KERNEL, bundle_config
+from builder.render.boot.cmdline import bundle_menu
 from builder.system.files import sha256_of, swap_symlink
 from tests.unit.samples import MANIFEST as SAMPLE
 
@@ -178,7 +180,8 @@ def _write_artifacts(directory: Path, tree: Tree, image: str, mode: str, kernel:
     draft = dataclasses.replace(
         SAMPLE, image=image, epoch=epoch, kernel=RELEASE, root=nfs, version=SAMPLE.version, root_digest=""
     )
-    bundle = {**_bundle(kernel), "pxelinux.cfg/default": bundle_config(draft).encode()}
+    menus = menu_files([bundle_menu(draft)], LOADERS.values())
+    bundle = {**_bundle(kernel), **{path: text.encode() for path, text in menus.items()}}
     index = write_archive(tree_members(tree, epoch), directory / ROOTFS)
     write_archive(memory_members(bundle, epoch), directory / BUNDLE)
     return _finish_artifacts(directory, draft, index, bundle)

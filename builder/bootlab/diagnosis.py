@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from builder.bootlab.timeline import Logs, Milestone, find_milestones
+from builder.loaders.table import FIRST_FILES
 
 
 class Fault(enum.StrEnum):
@@ -133,7 +134,7 @@ _FIRMWARE_GAVE_UP = _line(r"No bootable device|No more network devices|Boot fail
 _NFSROOT = re.compile(r"^.*Kernel command line: .*\bnfsroot=[^\s:]+:([^\s,]+)", re.M)
 _ROOT_PATH = re.compile(r"\brootpath: (\S+)")
 # what dnsmasq says
-_BOOT_FILE_MISSING = _line(r"file \S*?/l?pxelinux\.0 not found")
+_BOOT_FILE_MISSING = _line(rf"file \S*?/(?:{'|'.join(map(re.escape, FIRST_FILES))}) not found")
 _NO_ADDRESS = _line(r"DHCPDISCOVER\(\S+\).* no address (?:available|range)")
 _RELEASED = _line(r"DHCP(?:RELEASE|DECLINE)\(")
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from builder.loaders.table import FIRST_FILES
+
 
 class Milestone(enum.StrEnum):
     """What every boot passes, in this order."""
@@ -37,7 +39,7 @@ class Logs:
 
 # DHCP's log has the lease and TFTP; later loaders and kernels announce themselves on the console
 _LEASE = re.compile(r"DHCPACK\(\S+\) (\S+)")
-_LOADER = re.compile(r"sent \S+?/l?pxelinux\.0 to ")
+_LOADER = re.compile(rf"sent \S+?/(?:{'|'.join(map(re.escape, FIRST_FILES))}) to ")
 _CONSOLE = {
     Milestone.KERNEL: re.compile(r"Linux version \d|Run /init as init process"),
     Milestone.INITRAMFS: re.compile(r"Run /init as init process|Loading, please wait"),

@@ -25,7 +25,7 @@ from builder.installers.keyrings.debian import NewestKeyring
 from builder.installers.keyrings.debian_archive import DebianArchive
 from builder.installers.keyrings.gnupg import TOOLS as GNUPG
 from builder.installers.mmdebstrap import Mmdebstrap, find_mmdebstrap
-from builder.installers.shared import locked, watched_download
+from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository, Recipe
 from builder.render.image.apt import (
@@ -43,11 +43,6 @@ from builder.system.run import Tool, require_tools
 
 # where mmdebstrap sees the repository, and mounts it in the tree: no path of the host gets into either
 _REPOSITORY = "/run/diskless/repository"
-# loader package -> where the files of the bundle lie in it
-_LOADERS = {
-    "pxelinux": {"pxelinux.0": "usr/lib/PXELINUX/pxelinux.0", "lpxelinux.0": "usr/lib/PXELINUX/lpxelinux.0"},
-    "syslinux-common": {"ldlinux.c32": "usr/lib/syslinux/modules/bios/ldlinux.c32"},
-}
 # what an image needs to boot, as (provided by one of these, what it is for, what to write)
 _ROLES = (
     (re.compile(r"linux-image-\d.*"), "kernel", "add linux-image-amd64 to packages"),
@@ -96,8 +91,9 @@ class AptInstaller:
             self._update()
             check_snapshot(self._distribution, self._state / "lists")
             packages = self._closure(self._request(), self._job.recipe.packages)
-            loaders = self._closure(list(_LOADERS), tuple(_LOADERS))
-        lock = Lock(packages, tuple(package for package in loaders if package.name in _LOADERS))
+            wanted = loader_packages(self._job.recipe)
+            loaders = self._closure(list(wanted), tuple(wanted))
+        lock = Lock(packages, tuple(package for package in loaders if package.name in wanted))
         _check_roles(lock)
         return lock
 
@@ -153,15 +149,14 @@ class AptInstaller:
         return len(set(_DPKG_STEP.findall(log)))
 
     def loader_files(self, lock: Lock) -> dict[str, bytes]:
-        """pxelinux.0, lpxelinux.0 and the ldlinux.c32 of the same syslinux build."""
-        versions = {package.version for package in lock.loaders}
-        if len(versions) != 1:
-            raise AuditError(f"pxelinux and syslinux-common differ in version: {', '.join(sorted(versions))}")
+        """Of packages that are unpacked, not installed."""
+        check_loader_builds(self._job.recipe, lock)
+        wanted = loader_packages(self._job.recipe)
         found: dict[str, bytes] = {}
         for package in lock.loaders:
             directory = self._job.work / package.name
             self._job.sandbox.run(["dpkg-deb", "-x", str(self._repository / package.filename), str(directory)])
-            for name, path in _LOADERS[package.name].items():
+            for name, path in wanted[package.name].items():
                 found[name] = (directory / path).read_bytes()
         return found
 

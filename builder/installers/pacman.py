@@ -11,7 +11,7 @@ import hashlib
 import re
 import shutil
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from builder.installers.pacman_errors import (
 )
 from builder.installers.pacman_keyring import find_keyring, keyring_files, prepare_keyring
 from builder.installers.pacman_tree import check_installed, give_databases, prepare_tree, take_back
-from builder.installers.shared import locked, watched_download
+from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import ArchDistribution, Recipe, Signatures
 from builder.render.image.initramfs import initramfs_entries
@@ -47,9 +47,6 @@ from builder.system.host import proxy_variables, require_mount_table
 from builder.system.run import Tool, require_tools
 from builder.system.tree import Tree
 
-_LOADERS = ("syslinux",)
-_LOADER_FILES = ("pxelinux.0", "lpxelinux.0", "ldlinux.c32")
-_LOADER_DIRECTORY = "usr/lib/syslinux/bios"
 # the initramfs stage makes the image, once, and sees whether that worked
 _MASKED_HOOKS = ("90-mkinitcpio-install.hook",)
 _SYSTEM_HOOKS = "usr/share/libalpm/hooks"
@@ -107,11 +104,7 @@ class PacmanInstaller:
         else:
             prepare_keyring(self._job, keyring, self._gpgdir)
         packages = self._closure(database)
-        loaders = tuple(entry.package for name in _LOADERS if (entry := database.first(name)) is not None)
-        if len(loaders) != len(_LOADERS):
-            raise InputError(
-                f"no repository has {', '.join(_LOADERS)}, which brings pxelinux.0", "add extra to repositories"
-            )
+        loaders = tuple(self._loader(database, *wanted) for wanted in loader_packages(self._job.recipe).items())
         check_roles(packages, database)
         check_ignored(packages, self._distribution)
         return Lock(tuple(sorted(entry.package for entry in packages)), loaders)
@@ -156,17 +149,27 @@ class PacmanInstaller:
         return (initramfs_entries(recipe.initramfs, recipe.root), recipe.packages, self._version())
 
     def loader_files(self, lock: Lock) -> dict[str, bytes]:
-        """pxelinux.0, lpxelinux.0 and ldlinux.c32, all of one package."""
-        directory = self._job.work / "loaders"
-        directory.mkdir()
+        """Of packages that are unpacked, not installed."""
+        check_loader_builds(self._job.recipe, lock)
+        wanted = loader_packages(self._job.recipe)
+        found: dict[str, bytes] = {}
         for package in lock.loaders:
+            directory = self._job.work / "loaders" / package.name
+            directory.mkdir(parents=True)
             archive = str(self._repository / package.filename)
-            members = [f"{_LOADER_DIRECTORY}/{name}" for name in _LOADER_FILES]
+            members = list(wanted[package.name].values())
             self._job.sandbox.run(
                 ["bsdtar", "-xf", archive, "-C", str(directory), *members],
                 hint=f"{package.name} must bring {members[0]}, as Arch's does",
             )
-        return {name: (directory / _LOADER_DIRECTORY / name).read_bytes() for name in _LOADER_FILES}
+            found |= {name: (directory / path).read_bytes() for name, path in wanted[package.name].items()}
+        return found
+
+    def _loader(self, database: Database, name: str, files: Mapping[str, str]) -> LockedPackage:
+        entry = database.first(name)
+        if entry is None:
+            raise InputError(f"no repository has {name}, which brings {next(iter(files))}", "add extra to repositories")
+        return entry.package
 
     def _prepare(self) -> None:
         require_mount_table("pacman")

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from builder.model.lock import LockedPackage
+from builder.errors import AuditError
+from builder.loaders.table import chosen, packages
+from builder.model.lock import Lock, LockedPackage
+from builder.model.recipe import Recipe
 from builder.progress.progress import Progress
 
 
@@ -51,3 +54,17 @@ def _arrived(package: LockedPackage, directory: Path) -> int:
         with contextlib.suppress(OSError):
             return min(package.size, (directory / part.format(package.filename)).stat().st_size)
     return 0
+
+
+def loader_packages(recipe: Recipe) -> dict[str, dict[str, str]]:
+    """The packages that bring the recipe's loaders: name in the bundle -> path in the package, by package."""
+    return packages(recipe.boot.loaders, recipe.distribution.name)
+
+
+def check_loader_builds(recipe: Recipe, lock: Lock) -> None:
+    """AuditError where the files of one loader come from builds that do not match each other."""
+    for loader in chosen(recipe.boot.loaders):
+        names = loader.packages[recipe.distribution.name]
+        versions = {package.version for package in lock.loaders if package.name in names}
+        if loader.one_build and len(versions) != 1:
+            raise AuditError(f"{' and '.join(names)} differ in version: {', '.join(sorted(versions))}")

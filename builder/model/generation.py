@@ -45,7 +45,7 @@ class Generation:
     default: the image of clients that the site does not know
     active: image -> name of its boot files, BootName as text
     made: seconds since 1970; reason: what was asked for, for people
-    menus: path of a file that loaders read, from the TFTP root -> its SHA-256
+    menus: path of a loader's menu, below the TFTP root -> its SHA-256
     """
 
     number: int

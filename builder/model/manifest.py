@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from builder.model.recipe import Architecture, DistributionName, Generator, NfsVersion, RootMode
+from builder.model.recipe import Architecture, DistributionName, Generator, LoaderName, NfsVersion, RootMode
 from builder.model.script import RanScript
 from builder.model.syntax import IMAGE_NAME
 from builder.model.typed import schema_of, typed
@@ -71,6 +71,7 @@ class Manifest:
     cmdline: kernel arguments besides those that name the root
     capabilities: files with capabilities that NFS does not carry to clients
     scripts: what ran inside, in order; manifests of before scripts lack it
+    loaders: those in the bundle; manifests of before several lack it
     """
 
     image: str
@@ -93,6 +94,7 @@ class Manifest:
     tools: dict[str, str]
     schema: int = SCHEMA
     scripts: tuple[RanScript, ...] = ()
+    loaders: tuple[LoaderName, ...] = (LoaderName.PXELINUX,)
 
     def to_json(self) -> str:
         """The bytes of manifest.json: keys sorted, one line break at the end."""

@@ -131,7 +131,7 @@ class NfsVersion(enum.StrEnum):
     V4_2 = "4.2"
 
 
-class Loader(enum.StrEnum):
+class LoaderName(enum.StrEnum):
     """The boot loaders that a bundle can hold."""
 
     PXELINUX = "pxelinux"
@@ -398,7 +398,7 @@ class Root:
 class Boot:
     """How clients get from their firmware to the kernel."""
 
-    loaders: tuple[Loader, ...] = key("the loaders in the bundle", (Loader.PXELINUX,))
+    loaders: tuple[LoaderName, ...] = key("the loaders in the bundle", (LoaderName.PXELINUX,))
     cmdline: tuple[KernelArgument, ...] = key("kernel arguments; root= and nfsroot= are ours", ("ip=dhcp",))
 
 

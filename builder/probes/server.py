@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.loaders.table import FIRST_FILES, loader_of
 from builder.model.finding import Finding, fail, ok, warn
+from builder.model.menu import MenuEntry
 from builder.model.read_plus import answers_with_nothing
 from builder.model.site import Site
 from builder.probes import dhcp, rpc, tftp
@@ -18,19 +20,17 @@ from builder.probes.programs import run_quietly
 from builder.probes.rpc import NFS_PORT, PORTMAPPER_PORT, Program
 from builder.system.network import interface_address
 
-LOADERS = ("pxelinux.0", "lpxelinux.0")
 _LARGEST = 4 << 20
 _START = 1024  # bytes of a kernel that show that it is served
 _HTTP_SECONDS = 5
 _NFSROOT = re.compile(r"\bnfsroot=([^:\s]+):([^\s,]+)(\S*)")
 _OVER_4_2 = re.compile(r",vers=4\.2(?!.*,vers=)")  # the last one counts
 _GANESHA = "ganesha.nfsd"
-_FILE = re.compile(r"^\s*(?:KERNEL|LINUX|INITRD)\s+(\S+)", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Boots:
-    """What the boot configurations of a store send clients to.
+    """What the boot menus of a store send clients to.
 
     files: paths below the TFTP root; roots: (server, path) of nfsroot=; over_4_2: the paths mounted with NFSv4.2
     """
@@ -40,11 +40,11 @@ class Boots:
     over_4_2: tuple[str, ...] = ()
 
 
-def read_boots(configurations: Iterable[str]) -> Boots:
-    """Reads PXELINUX configurations."""
-    texts = list(configurations)
-    files = {name for text in texts for name in _FILE.findall(text)}
-    found = {match for text in texts for match in _NFSROOT.findall(text)}
+def read_boots(entries: Iterable[MenuEntry]) -> Boots:
+    """What the entries of menus name."""
+    read = list(entries)
+    files = {name for entry in read for name in (entry.kernel, entry.initramfs) if name}
+    found = {match for entry in read for match in _NFSROOT.findall(entry.cmdline)}
     roots = {(server, path) for server, path, _ in found}
     over_4_2 = {path for _, path, options in found if _OVER_4_2.search(options)}
     return Boots(tuple(sorted(files)), tuple(sorted(roots)), tuple(sorted(over_4_2)))
@@ -94,16 +94,16 @@ def examine_dhcp(site: Site, seconds: float) -> list[Finding]:
 def _examine_boot_file(site: Site, offers: Sequence[dhcp.Offer]) -> list[Finding]:
     named = [offer for offer in offers if offer.boot_file]
     if not named:
-        remedy = "the boot file name (dnsmasq: dhcp-boot; others: option 67 and next-server) is pxelinux.0"
+        remedy = f"the boot file name (dnsmasq: dhcp-boot; others: option 67 and next-server) is {FIRST_FILES[0]}"
         return [fail("dhcp", "boot file", "no answer names a boot file", remedy)]
     found = []
     for offer in named:
         if offer.boot_server not in (None, site.server):
             text = f"{offer.server} sends clients to {offer.boot_server} for {offer.boot_file}, not to {site.server}"
             found.append(warn("dhcp", "boot server", text, f"next-server of {offer.server} should be {site.server}"))
-        elif offer.boot_file not in LOADERS:
+        elif offer.boot_file not in FIRST_FILES:
             text = f"{offer.server} names {offer.boot_file}"
-            found.append(warn("dhcp", "boot file", text, f"the store has {' and '.join(LOADERS)}"))
+            found.append(warn("dhcp", "boot file", text, f"the store has {' and '.join(FIRST_FILES)}"))
     return found
 
 
@@ -115,9 +115,11 @@ def _describe(offer: dhcp.Offer) -> str:
     return ", ".join(said)
 
 
-def examine_tftp(site: Site, boot: Path, boots: Boots) -> list[Finding]:
-    """The loader, the configuration and every kernel and initramfs of the store, over TFTP."""
-    whole = _present(boot, (*LOADERS[:1], "pxelinux.cfg/default"))
+def examine_tftp(site: Site, boot: Path, boots: Boots, menus: Iterable[str]) -> list[Finding]:
+    """The loaders, their menus and every kernel and initramfs of the store, over TFTP."""
+    served = list(menus)
+    first = [file.tftp for path in served for file in loader_of(path).boot_files.values()]
+    whole = _present(boot, dict.fromkeys((*first, *served)))
     findings = [
         fail("tftp", name, f"{boot / name} does not exist", "deploy the image again, or roll back")
         for name in boots.files

@@ -12,6 +12,7 @@ import libarchive.ffi
 import zstandard
 
 from builder.archive.writer import Member, memory_members, scan_tree, write_archive, write_index
+from builder.loaders.table import chosen, menu_files
 from builder.model.index import FileRecord, Index, root_digest
 from builder.model.lock import Lock
 from builder.model.manifest import (
@@ -25,9 +26,10 @@ from builder.model.manifest import (
     NfsRoot,
     Package,
 )
+from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.version import Version
 from builder.progress.progress import Task
-from builder.render.boot.pxe import INITRAMFS, KERNEL, bundle_config
+from builder.render.boot.cmdline import bundle_menu
 from builder.render.image.entries import image_cmdline
 from builder.stages.context import Context
 from builder.stages.initramfs import Kernel
@@ -89,6 +91,7 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
         artifacts={},
         tools=_tools(),
         scripts=ran_scripts(context),
+        loaders=recipe.boot.loaders,
     )
 
 
@@ -104,11 +107,12 @@ def _tools() -> dict[str, str]:
 
 
 def _bundle(context: Context, lock: Lock, kernel: Kernel, draft: Manifest) -> dict[str, bytes]:
+    loaders = chosen(context.recipe.boot.loaders)
     return {
         **context.installer.loader_files(lock),
         KERNEL: kernel.image.read_bytes(),
         INITRAMFS: kernel.initramfs.read_bytes(),
-        "pxelinux.cfg/default": bundle_config(draft).encode(),
+        **{path: text.encode() for path, text in menu_files([bundle_menu(draft)], loaders).items()},
     }
 
 

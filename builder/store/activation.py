@@ -8,13 +8,15 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from builder.errors import InputError
+from builder.loaders.base import Loader
+from builder.loaders.table import LOADERS, menu_files
 from builder.model.generation import BootName, Generation
 from builder.model.manifest import Manifest
+from builder.model.menu import KERNEL, Menu
 from builder.model.recipe import RootMode
 from builder.model.site import IPV4, Site
 from builder.model.version import ImageVersion
 from builder.render.boot.menu import Bootable, menus, pinned_label
-from builder.render.boot.pxe import CMDLINE_BYTES, KERNEL
 from builder.store.agreement import check_releases
 from builder.store.generations import active_generation, commit, is_served, next_number
 from builder.store.layout import Store
@@ -66,8 +68,10 @@ def _prepared(
     generation = Generation(
         next_number(store), site.server, _default(site, before, active), active, int(time.time()), reason
     )
-    texts = menus(generation, kept, site)
-    check_lengths(texts.values())
+    loaders = _loaders_of(bootable.manifest for bootable in kept)
+    wanted_menus = menus(generation, kept, site)
+    check_lengths(wanted_menus, loaders)
+    texts = menu_files(wanted_menus, loaders)
     return dataclasses.replace(generation, menus={name: text_sha256(text) for name, text in texts.items()}), texts
 
 
@@ -124,7 +128,7 @@ def check_cmdline(store: Store, site: Site, manifest: Manifest) -> None:
     """InputError when the command line of a version that is to come would be cut off."""
     bootable = Bootable(manifest, BootName(manifest.version), _seen_as(store, site, manifest))
     draft = Generation(1, site.server, manifest.image, {manifest.image: manifest.version}, 0, "")
-    check_lengths(menus(draft, [bootable], dataclasses.replace(site, clients=())).values())
+    check_lengths(menus(draft, [bootable], dataclasses.replace(site, clients=())), _loaders_of([manifest]))
 
 
 def _seen_as(store: Store, site: Site, manifest: Manifest) -> str:
@@ -132,11 +136,18 @@ def _seen_as(store: Store, site: Site, manifest: Manifest) -> str:
     return str(Path(site.path or store.root) / store.root_of(manifest).relative_to(store.root))
 
 
-def check_lengths(texts: Iterable[str]) -> None:
-    """InputError when PXELINUX would cut off a command line of these menus."""
-    for line in {line for text in texts for line in text.splitlines() if line.startswith("  APPEND ")}:
-        if len(line.removeprefix("  APPEND ").encode()) > CMDLINE_BYTES:
+def check_lengths(found: Iterable[Menu], loaders: Iterable[Loader]) -> None:
+    """InputError when one of these loaders would cut off a command line of these menus."""
+    longest = max((entry.cmdline for menu in found for entry in menu.entries), key=lambda line: len(line.encode()))
+    for loader in loaders:
+        if len(longest.encode()) > loader.cmdline_bytes:
             raise InputError(
-                f"a kernel command line is longer than {CMDLINE_BYTES} bytes: {line.strip():.100}...",
+                f"a kernel command line is longer than {loader.cmdline_bytes} bytes: {longest:.100}...",
                 "shorten cmdline or nfs_options in the site, or boot.cmdline in the recipe",
             )
+
+
+def _loaders_of(manifests: Iterable[Manifest]) -> tuple[Loader, ...]:
+    """The loaders that some of these versions can be booted with."""
+    names = {name for manifest in manifests for name in manifest.loaders}
+    return tuple(loader for name, loader in LOADERS.items() if name in names)

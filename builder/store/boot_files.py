@@ -8,13 +8,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from builder.loaders.table import LOADER_FILES
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
-from builder.render.boot.pxe import INITRAMFS, KERNEL
+from builder.model.menu import INITRAMFS, KERNEL
 from builder.store.layout import TEMPORARY, Store, make_directory
 from builder.system.files import sha256_of, sync_directory
-
-LOADERS = ("pxelinux.0", "lpxelinux.0", "ldlinux.c32")
 
 
 def link_boot_files(store: Store, manifest: Manifest) -> None:
@@ -69,7 +68,7 @@ def set_up_loaders(store: Store, manifest: Manifest, *, replace: bool) -> list[s
     For the same reason all of them are replaced where one is missing.
     """
     source = store.version(manifest.image, manifest.version) / "boot"
-    there = [name for name in LOADERS if (source / name).exists()]
+    there = [name for name in LOADER_FILES if (source / name).exists()]
     if not replace and all((store.boot / name).exists() for name in there):
         return []
     changed = [name for name in there if not _is_same(source / name, store.boot / name)]

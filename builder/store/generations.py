@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from builder.errors import AuditError, InputError
+from builder.loaders.table import MENU_DIRECTORIES
 from builder.model.generation import Generation
-from builder.store.layout import GENERATIONS, TEMPORARY, Store
+from builder.store.layout import GENERATIONS, TEMPORARY, Store, make_directory
 from builder.system.files import sha256_of, swap_symlink, sync_directory
 
 _FILE = "generation.json"
@@ -72,15 +73,17 @@ def previous_boot_name(store: Store, image: str) -> str | None:
 def commit(store: Store, generation: Generation, menus: Mapping[str, str]) -> None:
     """Writes a generation and makes it the active one: after the rename of `current`, and not before, it is served.
 
-    `menus` are texts by their paths from the TFTP root. Everything that they name must be on disk by now.
+    `menus` are the loaders' menus by path. Everything that they name must be on disk by now.
     """
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=store.generations))
+    temporary.chmod(0o755)  # mkdtemp made it 0700, and TFTP servers run as others
+    directories = {(temporary / path).parent for path in menus}
+    for directory in sorted(directories):
+        make_directory(directory, 0o755)
     for path, text in menus.items():
-        (temporary / path).parent.mkdir(parents=True, exist_ok=True)
         _write(temporary / path, text)
     _write(temporary / _FILE, generation.to_json())
-    for directory in (*{(temporary / path).parent for path in menus}, temporary):
-        directory.chmod(0o755)  # mkdtemp made it 0700, and TFTP servers run as others
+    for directory in (*sorted(directories), temporary):
         sync_directory(directory)
     name = f"{generation.number:06}"
     temporary.rename(store.generations / name)
@@ -102,6 +105,12 @@ def damaged_menus(store: Store, generation: Generation) -> list[str]:
         for path, sha256 in generation.menus.items()
         if not (directory / path).is_file() or sha256_of(directory / path) != sha256
     ]
+
+
+def served_menus(store: Store) -> list[tuple[str, str]]:
+    """What lies in the directories that the loaders read their menus from: path below the TFTP root, and text."""
+    paths = [path for name in MENU_DIRECTORIES for path in sorted((store.boot / name).glob("*")) if path.is_file()]
+    return [(str(path.relative_to(store.boot)), path.read_text("utf-8", "replace")) for path in paths]
 
 
 def next_number(store: Store) -> int:

@@ -20,13 +20,13 @@ from pathlib import Path
 import filelock
 
 from builder.errors import AuditError, HostError, InputError
+from builder.loaders.table import MENU_DIRECTORIES
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
 from builder.model.recipe import RootMode
 from builder.model.syntax import STORE_PATH
 from builder.model.version import VERSION, Version
 from builder.output.versions import read_manifest
-from builder.render.boot.pxe import PXELINUX_DIRECTORY
 from builder.store.filesystem import check_filesystem
 from builder.system.files import sync_directory, write_atomic
 
@@ -249,9 +249,10 @@ def _lay_out(root: Path) -> None:
         (store.shortcuts, 0o755),
     ):
         make_directory(path, mode)
-    link = store.boot / PXELINUX_DIRECTORY
-    if not link.is_symlink():
-        link.symlink_to(f"{CURRENT}/{PXELINUX_DIRECTORY}")
+    for name in MENU_DIRECTORIES:
+        link = store.boot / name
+        if not link.is_symlink():
+            link.symlink_to(f"{CURRENT}/{name}")
     sync_directory(store.boot)
     sync_directory(root)
 

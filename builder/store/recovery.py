@@ -8,9 +8,9 @@ from pathlib import Path
 
 from builder.errors import AuditError, InputError
 from builder.model.generation import BootName
+from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.syntax import IMAGE_NAME
 from builder.output.versions import read_manifest
-from builder.render.boot.pxe import INITRAMFS, KERNEL
 from builder.store.boot_files import link_boot_files
 from builder.store.generations import current_number, generation_numbers, read_generation
 from builder.store.layout import TEMPORARY, Store

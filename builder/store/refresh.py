@@ -11,7 +11,7 @@ from pathlib import Path
 from builder.errors import AuditError, InputError
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
-from builder.render.boot.pxe import INITRAMFS, KERNEL
+from builder.model.menu import INITRAMFS, KERNEL
 from builder.store.agreement import module_releases
 from builder.store.boot_files import show_boot_files
 from builder.store.layout import TEMPORARY, Store

@@ -15,21 +15,22 @@ from builder.archive.content import OnFile
 from builder.archive.members import AGAIN, read_members
 from builder.archive.unpack import Unpacked, read_index, unpack_source
 from builder.errors import AuditError, HostError, InputError
+from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES
 from builder.model.index import DIRECTORY, FILE, Index, root_digest
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, Manifest
+from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import RootMode
 from builder.output.source import SIGNATURE, Source
 from builder.output.versions import parse_manifest, read_manifest
-from builder.render.boot.pxe import INITRAMFS, KERNEL
 from builder.store.agreement import check_releases
-from builder.store.boot_files import LOADERS, bundle_digests, hard_link, link_boot_files, set_up_loaders
+from builder.store.boot_files import bundle_digests, hard_link, link_boot_files, set_up_loaders
 from builder.store.filesystem import check_filesystem, check_space
 from builder.store.layout import TEMPORARY, Store, make_directory
 from builder.store.reuse import open_reuse
 from builder.system.files import remove_tree, sha256_of, sync_directory, sync_filesystem
 
 # names of the TFTP root and of the store that an image must not take
-RESERVED_IMAGES = {"current", "generations", "grub", "ipxe", "pxelinux.cfg", *LOADERS}
+RESERVED_IMAGES = {"current", "generations", "grub", "ipxe", *MENU_DIRECTORIES, *LOADER_FILES}
 # of a name that is also a directory, or that no file can have
 _BAD_NAMES = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
 _INTERRUPTED = "the store is as it was before"

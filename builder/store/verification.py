@@ -8,17 +8,18 @@ from dataclasses import dataclass
 
 from builder.archive.unpack import read_index
 from builder.errors import DisklessError
+from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES, loader_of
 from builder.model.generation import BootName, Generation
 from builder.model.index import Index, root_digest
 from builder.model.manifest import INDEX, Manifest
+from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import RootMode
 from builder.model.version import Version
 from builder.output.versions import read_manifest
-from builder.render.boot.pxe import INITRAMFS, KERNEL, PXELINUX_DIRECTORY
 from builder.store.activation import check_agreement
-from builder.store.boot_files import LOADERS, bundle_digests
+from builder.store.boot_files import bundle_digests
 from builder.store.differences import compare, shown
-from builder.store.generations import damaged_menus, generation_numbers, history, require_active
+from builder.store.generations import damaged_menus, generation_numbers, history, require_active, served_menus
 from builder.store.layout import CURRENT, GENERATIONS, Store
 from builder.system.files import sha256_of
 
@@ -125,13 +126,14 @@ def _generations(store: Store) -> Iterator[Finding]:
 
 def _entrances(store: Store, current: Generation) -> Iterator[Finding]:
     """What a client asks for first: loaders and the way to the menus."""
-    link = store.boot / PXELINUX_DIRECTORY
-    if not link.is_symlink() or str(link.readlink()) != f"{CURRENT}/{PXELINUX_DIRECTORY}":
-        yield Finding(Kind.FAULT, str(link), f"leads elsewhere than to {CURRENT}/{PXELINUX_DIRECTORY}")
+    for directory in MENU_DIRECTORIES:
+        link = store.boot / directory
+        if not link.is_symlink() or str(link.readlink()) != f"{CURRENT}/{directory}":
+            yield Finding(Kind.FAULT, str(link), f"leads elsewhere than to {CURRENT}/{directory}")
     boot = [
         store.version(image, BootName.parse(name).version) / "boot" / loader
         for image, name in current.active.items()
-        for loader in LOADERS
+        for loader in LOADER_FILES
     ]
     for loader in sorted({path.name for path in boot if path.exists()}):
         served = store.boot / loader
@@ -143,11 +145,11 @@ def _menus(store: Store, current: Generation) -> Iterator[Finding]:
     """The active menus are as they were written, and what they name is there."""
     for name in damaged_menus(store, current):
         yield Finding(Kind.FAULT, f"{GENERATIONS}: {name}", "is missing, or is not as it was written")
-    for path in sorted((store.current / PXELINUX_DIRECTORY).glob("*")):
-        for line in path.read_text("utf-8").splitlines():
-            word, _, name = line.strip().partition(" ")
-            if word in ("KERNEL", "INITRD") and not (store.boot / name).is_file():
-                yield Finding(Kind.FAULT, f"{GENERATIONS}: {path.name}", f"names {name}, which is not there")
+    for path, text in served_menus(store):
+        entries = loader_of(path).parse(text)
+        for name in sorted({name for entry in entries for name in (entry.kernel, entry.initramfs)}):
+            if not (store.boot / name).is_file():
+                yield Finding(Kind.FAULT, f"{GENERATIONS}: {path}", f"names {name}, which is not there")
 
 
 def _leading_out(store: Store) -> Iterator[Finding]:

@@ -14,8 +14,8 @@ from builder.archive.members import read_members
 from builder.bootlab.accelerator import accelerator_arguments
 from builder.bootlab.guest import Machine, qemu_command
 from builder.model.manifest import BUNDLE
+from builder.model.menu import KERNEL
 from builder.model.site import Site
-from builder.render.boot.pxe import KERNEL
 from builder.render.server.files import Format
 from tests.images import debian_image
 from tests.integration.server_network import KNOWN, ServerNetwork, open_network

@@ -12,6 +12,7 @@ import pytest
 from builder.archive.members import read_members
 from builder.archive.writer import scan_tree, write_archive
 from builder.deploy import DeployOptions, deploy, prune, refresh, refresh_menus, rollback
+from builder.loaders.pxelinux import Pxelinux
 from builder.model.generation import SCHEMA
 from builder.model.index import root_digest
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
@@ -20,7 +21,7 @@ from builder.output.source import Source
 from builder.output.versions import read_manifest
 from builder.pull import pull
 from builder.reading import load_site
-from builder.render.boot.pxe import bundle_config
+from builder.render.boot.cmdline import bundle_menu
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
 from builder.store.status import read_status
@@ -91,7 +92,7 @@ def test_the_way_back_and_forth_in_a_store_of_0_1(release: Path) -> None:
 def test_what_this_program_packs_of_the_same_tree_has_the_version_of_0_1(release: Path) -> None:
     manifest = read_manifest(release / "output/lab" / SECOND)
     bundle = read_members(release / "output/lab" / SECOND / BUNDLE)
-    assert bundle["pxelinux.cfg/default"] == bundle_config(manifest).encode()
+    assert bundle["pxelinux.cfg/default"] == Pxelinux().render(bundle_menu(manifest)).encode()
     tree = release / "store/versions/lab" / SECOND / "root"
     index = write_archive(scan_tree(tree, manifest.epoch), release / "again")
     digest = root_digest(index.files, {name: hashlib.sha256(content).hexdigest() for name, content in bundle.items()})

@@ -15,7 +15,6 @@ from pathlib import Path
 from builder.model.generation import BootName
 from builder.model.manifest import MANIFEST
 from builder.model.version import ImageVersion
-from builder.render.boot.pxe import PXELINUX_DIRECTORY
 from builder.store.generations import current_number, generation_numbers, require_active
 from builder.store.layout import TEMPORARY, Store, find_store
 from builder.store.verification import verify
@@ -24,7 +23,7 @@ from builder.store.verification import verify
 def served(store: Store) -> set[ImageVersion]:
     """(image, version) of every kernel and initramfs that the menus name."""
     found = set()
-    for menu in (store.current / PXELINUX_DIRECTORY).iterdir():
+    for menu in (store.current / "pxelinux.cfg").iterdir():
         for line in menu.read_text("utf-8").splitlines():
             word, _, name = line.strip().partition(" ")
             if word in ("KERNEL", "INITRD"):
@@ -59,7 +58,7 @@ def left(store: Store) -> Iterator[str]:
     versions = {(image, version) for image in store.images() for version in store.version_names(image)}
     for place in (store.writable, store.boot):
         for path in place.glob("*/*"):
-            if path.parent not in (store.generations, store.current, store.boot / PXELINUX_DIRECTORY):
+            if path.parent not in (store.generations, store.current, store.boot / "pxelinux.cfg"):
                 image, version = path.parent.name, path.name.partition(".")[0]
                 if (image, version) not in versions:
                     yield str(path)

@@ -13,8 +13,8 @@ from pathlib import Path
 from builder.archive.members import read_members
 from builder.archive.unpack import unpack
 from builder.model.manifest import BUNDLE, INDEX, ROOTFS
+from builder.model.menu import KERNEL
 from builder.output.versions import read_manifest
-from builder.render.boot.pxe import KERNEL
 from tests.images import ROOT, build_image, scratch
 from tests.serverguest.disks import make_ext4
 from tests.serverguest.initramfs import write_initramfs

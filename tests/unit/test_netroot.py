@@ -14,7 +14,7 @@ from builder.model.entry import TreeFile
 from builder.model.manifest import NfsRoot
 from builder.model.recipe import Generator, Nfs, NfsVersion, Root, RootMode
 from builder.reading import load_recipe
-from builder.render.boot.pxe import bundle_config, kernel_cmdline, root_arguments, wants_bootif
+from builder.render.boot.cmdline import bundle_menu, kernel_cmdline, root_arguments, wants_bootif
 from builder.render.image import netroot
 from builder.render.image.entries import image_entries
 from builder.render.image.initramfs import root_modules
@@ -253,6 +253,6 @@ def test_our_hook_is_told_the_card_whatever_ip_says() -> None:
         MANIFEST, initramfs=Generator.MKINITCPIO, root=NfsRoot(RootMode.OVERLAY, NfsVersion.V4_2, ())
     )
     assert wants_bootif(manifest)
-    assert "SYSAPPEND 2" in bundle_config(manifest)
+    assert bundle_menu(manifest).entries[0].bootif
     assert not wants_bootif(dataclasses.replace(manifest, root=NfsRoot(RootMode.RW, NfsVersion.V3, ())))
     assert not wants_bootif(dataclasses.replace(manifest, initramfs=Generator.INITRAMFS_TOOLS))

@@ -7,11 +7,16 @@ from pathlib import Path
 import pytest
 
 from builder.model.finding import Level
+from builder.model.menu import MenuEntry
 from builder.model.read_plus import answers_with_nothing, asks_with_read_plus
 from builder.probes.server import examine_read_plus, read_boots, running_ganesha
 
 BOOKWORM, TRIXIE = "NFS-Ganesha Release = V4.3", "NFS-Ganesha Release = V6.5"
-MENU = "  APPEND root=/dev/nfs nfsroot=10.0.0.1:/versions/{0}/root,vers={0}{1} ip=dhcp\n"
+
+
+def _entry(version: str, more: str = "") -> MenuEntry:
+    cmdline = f"root=/dev/nfs nfsroot=10.0.0.1:/versions/{version}/root,vers={version}{more} ip=dhcp"
+    return MenuEntry(version, version, "vmlinuz", "initramfs.img", cmdline)
 
 
 @pytest.mark.parametrize(
@@ -49,14 +54,14 @@ def test_nfs_ganesha_answers_since_6_2(ganesha: str, nothing: bool) -> None:
 
 
 def test_the_doctor_names_the_roots_that_such_a_server_breaks() -> None:
-    boots = read_boots([MENU.format("4.2", ""), MENU.format("4.1", ""), MENU.format("3", ",rsize=16384")])
+    boots = read_boots([_entry("4.2"), _entry("4.1"), _entry("3", ",rsize=16384")])
     assert len(boots.roots) == 3
     (found,) = examine_read_plus(boots, BOOKWORM)
     assert (found.level, found.name) == (Level.WARN, "/versions/4.2/root")
     assert "4.1" in (found.remedy or "")
     assert examine_read_plus(boots, TRIXIE) == []
     assert examine_read_plus(boots, None) == []
-    assert examine_read_plus(read_boots([MENU.format("4.2", ",hard,vers=4.1")]), BOOKWORM) == []
+    assert examine_read_plus(read_boots([_entry("4.2", ",hard,vers=4.1")]), BOOKWORM) == []
 
 
 def test_only_a_server_that_runs_here_counts(tmp_path: Path) -> None:

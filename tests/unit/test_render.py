@@ -10,6 +10,8 @@ import pytest
 
 from builder.bootlab.settings import GANESHA_CORE
 from builder.errors import InputError
+from builder.loaders.pxelinux import Pxelinux
+from builder.model.menu import Menu, MenuEntry
 from builder.model.recipe import (
     DebianDistribution,
     DebianRepository,
@@ -24,7 +26,7 @@ from builder.model.recipe import (
     System,
 )
 from builder.reading import load_recipe
-from builder.render.boot.pxe import CMDLINE_BYTES, Entry, bundle_config, kernel_cmdline, pxelinux_config, root_arguments
+from builder.render.boot.cmdline import bundle_menu, kernel_cmdline, root_arguments
 from builder.render.image.apt import archive_urls, repository_line, security_urls
 from builder.render.image.entries import enabled_services, image_cmdline, image_entries
 from builder.render.image.fstab import fstab
@@ -198,16 +200,17 @@ def test_locales_have_their_character_set() -> None:
 
 
 def test_boot_configurations() -> None:
-    entries = [Entry("lab", "Lab", "lab/1/vmlinuz", "lab/1/initramfs.img", kernel_cmdline(MANIFEST, "10.0.0.1:/r"))]
-    menu = [*entries, Entry("old", "Lab, before", "lab/0/vmlinuz", "lab/0/initramfs.img", "root=/dev/nfs rw")]
-    check_golden(GOLDEN / "pxe" / "bundle.txt", bundle_config(MANIFEST))
-    check_golden(GOLDEN / "pxe" / "one-entry.txt", pxelinux_config(entries))
-    check_golden(GOLDEN / "pxe" / "menu.txt", pxelinux_config(menu, timeout_seconds=5))
+    cmdline = kernel_cmdline(MANIFEST, "10.0.0.1:/r")
+    new = MenuEntry("lab", "Lab", "lab/1/vmlinuz", "lab/1/initramfs.img", cmdline)
+    old = MenuEntry("old", "Lab, before", "lab/0/vmlinuz", "lab/0/initramfs.img", "root=/dev/nfs rw")
+    check_golden(GOLDEN / "pxe" / "bundle.txt", Pxelinux().render(bundle_menu(MANIFEST)))
+    check_golden(GOLDEN / "pxe" / "one-entry.txt", Pxelinux().render(Menu((new,), "lab")))
+    check_golden(GOLDEN / "pxe" / "menu.txt", Pxelinux().render(Menu((new, old), "lab", seconds=5)))
 
 
 def test_the_bundle_takes_its_root_from_dhcp_and_names_no_version() -> None:
     assert root_arguments(MANIFEST, None) == ["root=/dev/nfs", "nfsroot=auto"]
-    assert MANIFEST.version not in bundle_config(MANIFEST)
+    assert MANIFEST.version not in Pxelinux().render(bundle_menu(MANIFEST))
 
 
 def test_a_root_is_mounted_with_the_options_of_the_recipe() -> None:
@@ -230,7 +233,7 @@ def test_the_longest_command_line_of_a_recipe_fits(tmp_path: Path) -> None:
     recipe = load_recipe(write_recipe(tmp_path, distribution=SUITE, boot={"cmdline": words})).recipe
     manifest = dataclasses.replace(MANIFEST, cmdline=image_cmdline(recipe))
     location = "192.168.100.100:/disklessroot/writable/" + "i" * 63 + "/20260101-01234567/root"
-    assert len(kernel_cmdline(manifest, location).encode()) < CMDLINE_BYTES
+    assert len(kernel_cmdline(manifest, location).encode()) < Pxelinux().cmdline_bytes
     with pytest.raises(InputError, match="1500 bytes"):
         load_recipe(write_recipe(tmp_path, distribution=SUITE, boot={"cmdline": [*words, "y" * 60]}))
 

@@ -9,12 +9,14 @@ import pytest
 
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.installers.pacman_errors import explain, fatal_descriptions, hidden_failures
+from builder.loaders.pxelinux import Pxelinux
 from builder.model.entry import TreeFile
 from builder.model.manifest import Manifest, NfsRoot
+from builder.model.menu import Menu
 from builder.model.recipe import ArchDistribution, Recipe
 from builder.model.version import Version
 from builder.reading import load_recipe
-from builder.render.boot.pxe import bundle_config, image_entry, kernel_cmdline, pxelinux_config
+from builder.render.boot.cmdline import bundle_menu, image_entry, kernel_cmdline
 from builder.render.image.entries import enabled_services, image_cmdline, image_entries
 from builder.render.image.initramfs import preset
 from builder.render.image.pacman import parse_version, resolver_config
@@ -78,7 +80,7 @@ def test_the_howtos_command_line() -> None:
 
 def test_the_howtos_pxelinux_configuration() -> None:
     entry = image_entry(manifest(shipped("arch-nfs-classic")), LOCATION)
-    assert pxelinux_config([entry]) == (
+    assert Pxelinux().render(Menu((entry,), entry.label)) == (
         "DEFAULT arch-nfs-classic\nPROMPT 0\nTIMEOUT 0\n\n"
         "LABEL arch-nfs-classic\n  MENU LABEL arch-nfs-classic\n  KERNEL vmlinuz\n  INITRD initramfs.img\n"
         "  APPEND rootfstype=nfs root=/dev/nfs nfsroot=10.0.0.1:/disklessroot,v3,rsize=16384,wsize=16384 "
@@ -87,7 +89,7 @@ def test_the_howtos_pxelinux_configuration() -> None:
 
 
 def test_the_bundle_leaves_the_server_to_dhcp() -> None:
-    config = bundle_config(manifest(shipped("arch-nfs-classic")))
+    config = Pxelinux().render(bundle_menu(manifest(shipped("arch-nfs-classic"))))
     assert "APPEND rootfstype=nfs root=/dev/nfs ip=::::::dhcp rw rootdelay=0" in config
     assert "nfsroot" not in config
 
@@ -98,11 +100,11 @@ def test_the_bundle_leaves_the_server_to_dhcp() -> None:
 )
 def test_bootif_goes_with_the_one_ip_that_it_fits(words: list[str], bootif: bool, tmp_path: Path) -> None:
     recipe = changed(tmp_path, boot={"cmdline": words})
-    assert ("SYSAPPEND 2" in bundle_config(manifest(recipe))) is bootif
+    assert bundle_menu(manifest(recipe)).entries[0].bootif is bootif
 
 
 def test_debians_command_line_has_no_bootif() -> None:
-    config = bundle_config(manifest(shipped("debian-nfs")))
+    config = Pxelinux().render(bundle_menu(manifest(shipped("debian-nfs"))))
     assert "root=/dev/nfs nfsroot=auto ip=dhcp" in config
     assert "SYSAPPEND" not in config
     assert "rootdelay" not in config

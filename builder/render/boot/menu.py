@@ -1,7 +1,6 @@
-"""The boot menu of a store, pure text: every kept version of every image, and a file for each client with a pin.
+"""The boot menus of a store: every kept version of every image, and a menu for each client with a pin.
 
-PXELINUX asks for pxelinux.cfg/01-MAC before pxelinux.cfg/default (syslinux wiki, PXELINUX). Every path names its
-version, so a client that has read its configuration finishes that version whatever is activated meanwhile.
+Every path names its version, so a client that has read its menu finishes that version whatever is activated meanwhile.
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ from dataclasses import dataclass
 
 from builder.model.generation import BootName, Generation
 from builder.model.manifest import Manifest
+from builder.model.menu import Menu, MenuEntry
 from builder.model.site import Site, SiteClient
-from builder.render.boot.pxe import PXELINUX_DIRECTORY, Entry, entry_lines, image_entry
+from builder.render.boot.cmdline import image_entry
 
-DEFAULT_FILE = f"{PXELINUX_DIRECTORY}/default"
+_NOTE = "written by diskless at each deploy, rollback and prune"
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,16 @@ class Bootable:
         return f"{self.manifest.image}/{self.boot}"
 
 
-def menus(generation: Generation, kept: Sequence[Bootable], site: Site) -> dict[str, str]:
-    """The files that PXELINUX reads, by their paths from the TFTP root."""
+def menus(generation: Generation, kept: Sequence[Bootable], site: Site) -> list[Menu]:
+    """The menu of every client that has no pin, then one for each that has."""
     entries = [_entry(bootable, site) for bootable in kept]
     active = {image: f"{image}/{name}" for image, name in generation.active.items()}
-    files = {DEFAULT_FILE: menu(entries, active[generation.default], active, site.menu_seconds)}
+    found = [menu(entries, active[generation.default], active, site.menu_seconds)]
     for client in site.clients:
         label = pinned_label(client, kept, active)
         if label is not None:
-            name = "01-" + client.mac.lower().replace(":", "-")
-            files[f"{PXELINUX_DIRECTORY}/{name}"] = menu(entries, label, active, site.menu_seconds)
-    return files
+            found.append(menu(entries, label, active, site.menu_seconds, client.mac))
+    return found
 
 
 def pinned_label(client: SiteClient, kept: Sequence[Bootable], active: dict[str, str]) -> str | None:
@@ -56,23 +55,16 @@ def pinned_label(client: SiteClient, kept: Sequence[Bootable], active: dict[str,
     return max(fitting, key=lambda bootable: bootable.boot.refresh).label if fitting else None
 
 
-def menu(entries: Sequence[Entry], default: str, active: dict[str, str], seconds: int) -> str:
-    """One configuration: `default` boots after `seconds`; images' names boot what is active of them.
-
-    Without seconds it boots at once; holding Shift shows the prompt (syslinux wiki, PROMPT).
-    """
-    lines = ["# written by diskless at each deploy, rollback and prune", f"DEFAULT {default}"]
-    lines += [f"PROMPT {1 if seconds else 0}", f"TIMEOUT {seconds * 10}"]
-    if seconds:
-        lines += ["SAY", *(f"SAY   {entry.label}" for entry in entries), f"SAY Enter boots {default}."]
+def menu(
+    entries: Sequence[MenuEntry], default: str, active: dict[str, str], seconds: int, client: str | None = None
+) -> Menu:
+    """One menu: `default` boots after `seconds`; images' names boot what is active of them."""
     by_label = {entry.label: entry for entry in entries}
     shortcuts = [dataclasses.replace(by_label[label], label=image) for image, label in sorted(active.items())]
-    for entry in (*shortcuts, *entries):
-        lines += entry_lines(entry)
-    return "\n".join(lines) + "\n"
+    return Menu((*shortcuts, *entries), default, seconds, tuple(by_label), _NOTE, client)
 
 
-def _entry(bootable: Bootable, site: Site) -> Entry:
+def _entry(bootable: Bootable, site: Site) -> MenuEntry:
     manifest = bootable.manifest
     options = (*manifest.root.options, *site.nfs_options)
     configured = dataclasses.replace(manifest, root=dataclasses.replace(manifest.root, options=options))

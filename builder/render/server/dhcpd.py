@@ -5,6 +5,9 @@ Sources: dhcpd.conf(5), dhcp-options(5), dhcp-eval(5); RFC 5071 for PXELINUX's o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from builder.loaders.base import ClientArchitecture
 from builder.model.checks_site import lease_seconds
 from builder.render.server.comments import comment, sections
 from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, Client, DhcpService
@@ -24,6 +27,7 @@ def dhcpd_config(service: DhcpService) -> str:
     )
     options = "PXELINUX's own options (RFC 5071): 208 lets it believe 210, the prefix of all names.\n" + NEVER_209
     declared = [
+        *(["option arch code 93 = unsigned integer 16;"] if len(service.loaders()) > 1 else []),
         "option space pxelinux;",
         "option pxelinux.magic code 208 = string;",
         "option pxelinux.path-prefix code 210 = text;",
@@ -64,7 +68,7 @@ def _loader(service: DhcpService) -> list[str]:
     return [
         *_comment("the machine with TFTP, and the loader that it serves"),
         f"next-server {service.address};",
-        f'filename "{service.loader}";',
+        *_file_names(service.loaders()),
         "",
         *_comment("sent although nobody asks for them: 208 and 210 join every client's list of wanted options"),
         'site-option-space "pxelinux";',
@@ -74,6 +78,19 @@ def _loader(service: DhcpService) -> list[str]:
         f"{_INDENT}option dhcp-parameter-request-list = concat(option dhcp-parameter-request-list, d0, d2);",
         "}",
     ]
+
+
+def _file_names(loaders: Mapping[ClientArchitecture, str]) -> list[str]:
+    """The first is for whoever names no architecture (option 93, RFC 4578)."""
+    first, *others = loaders
+    if not others:
+        return [f'filename "{loaders[first]}";']
+    lines: list[str] = []
+    for architecture in others:
+        word = "elsif" if lines else "if"
+        name = f'{_INDENT}filename "{loaders[architecture]}";'
+        lines += [f"{word} option arch = 00:{architecture:02x} {{", name, "}"]
+    return [*lines, "else {", f'{_INDENT}filename "{loaders[first]}";', "}"]
 
 
 def _host(client: Client) -> list[str]:

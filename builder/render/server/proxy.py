@@ -6,18 +6,25 @@ Seen with dnsmasq 2.90: without pxe-service a proxy answers nothing, and it neve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from builder.loaders.base import ClientArchitecture
 from builder.render.server.comments import sections
-from builder.render.server.services import (
-    DNSMASQ_FILE,
-    TFTP_LOADER,
-    DhcpService,
-    listening,
-)
+from builder.render.server.services import DNSMASQ_FILE, DhcpService, boot_lines, listening
+
+# dnsmasq's names of client systems, dnsmasq(8)
+_SYSTEMS = {
+    ClientArchitecture.X86_BIOS: "x86PC",
+    ClientArchitecture.IA32_UEFI: "IA32_EFI",
+    ClientArchitecture.X64_UEFI: "X86-64_EFI",
+    ClientArchitecture.ARM64_UEFI: "ARM64_EFI",
+}
 
 
 def proxy_config(service: DhcpService) -> str:
     """A dnsmasq configuration that tells clients the loader only: addresses come from a DHCP server that stays."""
     network = service.network
+    loaders = service.loaders(http=False)
     return sections(
         (f"{DNSMASQ_FILE} - clients without disks: proxy DHCP and TFTP beside another DHCP server", []),
         ("no DNS; remove this where dnsmasq is to be the name server too", ["port=0"]),
@@ -30,10 +37,7 @@ def proxy_config(service: DhcpService) -> str:
         (
             "The loader, twice. Firmware that is strict takes it from a menu of one entry, which it asks for at port\n"
             "4011; iPXE and simpler firmware take it from the offer.",
-            [
-                f'pxe-service=x86PC,"diskless",{TFTP_LOADER.removesuffix(".0")}',
-                f"dhcp-boot={TFTP_LOADER},,{service.address}",
-            ],
+            [*_services(loaders), *boot_lines(loaders, f",,{service.address}")],
         ),
         (
             "what TFTP serves; nothing below it may lead out of it\n"
@@ -41,3 +45,11 @@ def proxy_config(service: DhcpService) -> str:
             ["enable-tftp", f"tftp-root={service.tftp_root}"],
         ),
     )
+
+
+def _services(loaders: Mapping[ClientArchitecture, str]) -> list[str]:
+    """One menu entry each; dnsmasq appends .0, the layer, to a name without a suffix of its own."""
+    return [
+        f'pxe-service={_SYSTEMS[architecture]},"diskless",{name.removesuffix(".0")}'
+        for architecture, name in loaders.items()
+    ]

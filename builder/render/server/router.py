@@ -5,6 +5,7 @@ Sources: dnsmasq(8), dhcp-option and dhcp-boot.
 
 from __future__ import annotations
 
+from builder.loaders.base import ClientArchitecture
 from builder.render.server.comments import comment, sections
 from builder.render.server.services import PXELINUX_MAGIC, DhcpService, loader_options, reservations
 
@@ -15,7 +16,7 @@ def router_config(service: DhcpService) -> str:
     others = f"""\
 A router without dnsmasq has fields for the same, under other names:
   next-server, "TFTP server", "boot server", option 66:   {address}
-  filename, "boot file", option 67:                       {service.loader}
+  filename, "boot file", option 67:                       {service.loaders()[ClientArchitecture.X86_BIOS]}
   options 208 and 210, where it has them:                 {PXELINUX_MAGIC} and {service.prefix}"""
     parts = [
         (

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from builder.loaders.base import ClientArchitecture
+from builder.loaders.table import BOOT_FILES
 from builder.render.server.comments import comment, sections
 
 DNSMASQ_FILE = "/etc/dnsmasq.d/diskless.conf"
@@ -20,7 +22,6 @@ EXPORTS_FILE = "/etc/exports.d/diskless.exports"
 NFS_CONF_FILE = "/etc/nfs.conf.d/diskless.conf"
 GANESHA_FILE = "/etc/ganesha/ganesha.conf"
 MOUNTD_PORT = 20048  # registered for it
-TFTP_LOADER, HTTP_LOADER = "pxelinux.0", "lpxelinux.0"
 NEVER_209 = "never 209 besides: with it no client's own file in pxelinux.cfg/ is asked for"
 ROOT_PATH_NOTE = """\
 root-path (option 17) is for menus that leave the root to DHCP, as the one in an untarred bundle does; the store's
@@ -68,10 +69,13 @@ class DhcpService:
         """The clients' network."""
         return ipaddress.IPv4Network(f"{self.address}/{self.netmask}", strict=False)
 
-    @property
-    def loader(self) -> str:
-        """The file that the firmware fetches over TFTP."""
-        return TFTP_LOADER if self.http is None else HTTP_LOADER
+    def loaders(self, *, http: bool | None = None) -> dict[ClientArchitecture, str]:
+        """The file that firmware of each architecture fetches over TFTP; BIOS first, for those who do not say theirs.
+
+        `http`: whether the loader goes on over HTTP; None: where a web server serves its files.
+        """
+        over_http = self.http is not None if http is None else http
+        return {architecture: BOOT_FILES[architecture].choose(http=over_http) for architecture in sorted(BOOT_FILES)}
 
     @property
     def prefix(self) -> str:
@@ -121,10 +125,18 @@ def loader_options(service: DhcpService, server: str = "") -> list[str]:
     """The lines of dnsmasq.conf for PXELINUX; `server` is `,NAME,ADDRESS` where TFTP is another machine's."""
     # forced: PXELINUX needs both and asks for neither
     return [
-        f"dhcp-boot={service.loader}{server}",
+        *boot_lines(service.loaders(), server),
         f"dhcp-option-force=208,{PXELINUX_MAGIC}",
         f"dhcp-option-force=210,{service.prefix}",
     ]
+
+
+def boot_lines(loaders: Mapping[ClientArchitecture, str], server: str = "") -> list[str]:
+    """The lines of dnsmasq.conf that name each architecture's loader, the first one's to whoever says none."""
+    first, *others = loaders
+    lines = [f"dhcp-match=set:diskless-{architecture:d},option:client-arch,{architecture:d}" for architecture in others]
+    lines += [f"dhcp-boot=tag:diskless-{architecture:d},{loaders[architecture]}{server}" for architecture in others]
+    return [*lines, f"dhcp-boot={loaders[first]}{server}"]
 
 
 def reservations(clients: Sequence[Client]) -> list[str]:

@@ -1,0 +1,85 @@
+"""PXELINUX, of the syslinux project: BIOS clients.
+
+Source: the syslinux wiki, PXELINUX (pxelinux.cfg/01-MAC is asked for before pxelinux.cfg/default) and CONFIGURATION
+FILE; the packages pxelinux and syslinux-common of Debian, syslinux of Arch Linux.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from builder.loaders.base import BootFile, ClientArchitecture
+from builder.model.menu import Menu, MenuEntry
+from builder.model.recipe import DistributionName, LoaderName
+
+_FILES = ("pxelinux.0", "lpxelinux.0", "ldlinux.c32")
+
+
+class Pxelinux:
+    """Two loaders, pxelinux.0 for TFTP and lpxelinux.0 that knows HTTP too, and the module that both load."""
+
+    name: LoaderName = LoaderName.PXELINUX
+    directory: str = "pxelinux.cfg"
+    files: tuple[str, ...] = _FILES
+    packages: Mapping[DistributionName, Mapping[str, Mapping[str, str]]] = {
+        DistributionName.DEBIAN: {
+            "pxelinux": {"pxelinux.0": "usr/lib/PXELINUX/pxelinux.0", "lpxelinux.0": "usr/lib/PXELINUX/lpxelinux.0"},
+            "syslinux-common": {"ldlinux.c32": "usr/lib/syslinux/modules/bios/ldlinux.c32"},
+        },
+        DistributionName.ARCH: {"syslinux": {name: f"usr/lib/syslinux/bios/{name}" for name in _FILES}},
+    }
+    one_build: bool = True
+    boot_files: Mapping[ClientArchitecture, BootFile] = {
+        ClientArchitecture.X86_BIOS: BootFile(tftp="pxelinux.0", http="lpxelinux.0")
+    }
+    cmdline_bytes: int = 2047  # COMMAND_LINE_SIZE of x86 is 2048 with the final NUL
+    menu_seconds: int = 3599  # TIMEOUT counts tenths of a second, up to 35996
+
+    def menu_file(self, client: str | None) -> str:
+        """01 is the hardware type of Ethernet (ARP, RFC 826)."""
+        return "default" if client is None else "01-" + client.lower().replace(":", "-")
+
+    def render(self, menu: Menu) -> str:
+        """Without seconds the default boots at once; holding Shift shows the prompt (syslinux wiki, PROMPT)."""
+        lines = [f"# {menu.note}"] if menu.note else []
+        lines += [f"DEFAULT {menu.default}", f"PROMPT {1 if menu.seconds else 0}", f"TIMEOUT {menu.seconds * 10}"]
+        if menu.seconds and menu.listed:
+            lines += ["SAY", *(f"SAY   {label}" for label in menu.listed), f"SAY Enter boots {menu.default}."]
+        for entry in menu.entries:
+            lines += _entry_lines(entry)
+        return "\n".join(lines) + "\n"
+
+    def parse(self, text: str) -> tuple[MenuEntry, ...]:
+        """Keywords of any case, KERNEL also as LINUX."""
+        entries: list[dict[str, str]] = []
+        for line in text.splitlines():
+            keyword, *values = line.split(maxsplit=1) or [""]
+            value = values[0].strip() if values else ""
+            if keyword.upper() == "LABEL":
+                entries.append({"LABEL": value})
+            elif entries:
+                entries[-1][keyword.upper()] = value
+        return tuple(_entry(fields) for fields in entries)
+
+
+def _entry_lines(entry: MenuEntry) -> list[str]:
+    return [
+        "",
+        f"LABEL {entry.label}",
+        f"  MENU LABEL {entry.title}",
+        f"  KERNEL {entry.kernel}",
+        f"  INITRD {entry.initramfs}",
+        f"  APPEND {entry.cmdline}",
+        *(["  SYSAPPEND 2"] if entry.bootif else []),
+    ]
+
+
+def _entry(fields: Mapping[str, str]) -> MenuEntry:
+    return MenuEntry(
+        label=fields["LABEL"],
+        title=fields.get("MENU", "").removeprefix("LABEL ") or fields["LABEL"],
+        kernel=fields.get("KERNEL", fields.get("LINUX", "")),
+        initramfs=fields.get("INITRD", ""),
+        cmdline=fields.get("APPEND", ""),
+        bootif=fields.get("SYSAPPEND") == "2",
+    )
