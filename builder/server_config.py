@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.checks.site import site_contradictions
 from builder.errors import HostError, InputError
-from builder.model.checks_site import site_contradictions
 from builder.model.site import Site
 from builder.probes.configuration import dhcpd_main, what_is_missing
 from builder.reading import load_site

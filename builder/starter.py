@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.checks.site import site_contradictions
 from builder.errors import InputError
-from builder.model.checks_site import site_contradictions
 from builder.model.recipe import DistributionName
 from builder.model.site import Site
 from builder.model.syntax import INTERFACE_NAME

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from builder.bootlab.timeline import Logs, Milestone, find_milestones
+from builder.generators.table import GENERATORS
 from builder.loaders.table import FIRST_FILES
 
 
@@ -95,16 +96,14 @@ def _line(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"^.*(?:{pattern}).*$", re.M | re.I)
 
 
+_GENERATORS = tuple(generator.signs for generator in GENERATORS.values())
 # final signs on the console; the first that matches names the fault, so the particular stand before the general
 _SIGNS = (
     (Fault.NO_KERNEL, _line(r"Could not find kernel image|Loading \S+?\.\.\. ?failed|No DEFAULT or UI configuration")),
     (Fault.NO_BOOT_FILE, _line(r"Failed to load ldlinux\.c32|PXE-T01|PXE-E3[268]|PXE-E53")),
     (
         Fault.NO_INIT,
-        _line(
-            r"No init found\. Try passing|Target filesystem doesn't have|No working init found|run-init: .*No such file"
-            r"|Root device mounted successfully, but \S+ does not exist"
-        ),
+        _line("|".join([r"No working init found", *(signs.no_init for signs in _GENERATORS)])),
     ),
     (Fault.NO_OVERLAY, _line(r"diskless: overlay failed")),
     (Fault.INIT_KILLED, _line(r"Attempted to kill init")),
@@ -122,11 +121,8 @@ _UNREACHABLE = _line(
     r"Connection refused|portmap query failed|No route to host|Network is unreachable|Connection timed out"
     r"|can't (?:reach|connect)|RPC: (?:Unable|Timed out)"
 )
-_GAVE_UP = _line(
-    r"^\(initramfs\)|Dropping to a shell|You are now being dropped into an emergency shell"
-    r"|Bailing out, you are on your own|diskless: giving up"
-)
-_RETRIES = re.compile(r"Retrying nfs mount|diskless: try \d+ of ")
+_GAVE_UP = _line("|".join([r"diskless: giving up", *(signs.gave_up for signs in _GENERATORS)]))
+_RETRIES = re.compile("|".join([r"diskless: try \d+ of ", *filter(None, (signs.retrying for signs in _GENERATORS))]))
 _MOUNT_TRIES = 3
 _NOT_RESPONDING = _line(r"nfs: server \S+ not responding")
 _RESPONDING_AGAIN = re.compile(r"nfs: server \S+ OK")

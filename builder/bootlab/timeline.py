@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from builder.generators.table import GENERATORS
 from builder.loaders.table import FIRST_FILES
 
 
@@ -37,17 +38,21 @@ class Logs:
     serves: Callable[[str], bool] = lambda path: True
 
 
+_SIGNS = tuple(generator.signs for generator in GENERATORS.values())
+
+
+def _any(*patterns: str | None) -> re.Pattern[str]:
+    return re.compile("|".join(filter(None, patterns)), re.M)
+
+
 # DHCP's log has the lease and TFTP; later loaders and kernels announce themselves on the console
 _LEASE = re.compile(r"DHCPACK\(\S+\) (\S+)")
 _LOADER = re.compile(rf"sent \S+?/(?:{'|'.join(map(re.escape, FIRST_FILES))}) to ")
 _CONSOLE = {
     Milestone.KERNEL: re.compile(r"Linux version \d|Run /init as init process"),
-    Milestone.INITRAMFS: re.compile(r"Run /init as init process|Loading, please wait"),
-    # initramfs-tools runs its nfs-bottom scripts when the root is mounted, mkinitcpio its late and cleanup hooks; what
-    # we mount ourselves we announce
-    Milestone.ROOT: re.compile(
-        r"diskless: root mounted|Running /scripts/(?:nfs|init)-bottom|^:: running (?:late|cleanup) hook ", re.M
-    ),
+    Milestone.INITRAMFS: _any(r"Run /init as init process", *(signs.begun for signs in _SIGNS)),
+    # what we mount ourselves we announce
+    Milestone.ROOT: _any(r"diskless: root mounted", *(signs.root_mounted for signs in _SIGNS)),
     Milestone.INIT: re.compile(r"systemd\[1\]: systemd \d|Welcome to |INIT: version"),
     Milestone.LOGIN: re.compile(r"^\S+ login: ?", re.M),
     Milestone.OFF: re.compile(r"reboot: Power down|reboot: System halted"),

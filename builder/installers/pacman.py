@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
+from builder.generators.table import generator_of
 from builder.installers.base import Job
 from builder.installers.keyrings.pacman import take_keyring
 from builder.installers.pacman_cache import PackageCache
@@ -33,7 +34,6 @@ from builder.installers.pacman_tree import check_installed, give_databases, prep
 from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import ArchDistribution, Recipe, Signatures
-from builder.render.image.initramfs import initramfs_entries
 from builder.render.image.pacman import (
     OLDEST,
     RECIPE_REPOSITORY,
@@ -127,7 +127,7 @@ class PacmanInstaller:
         """Installs offline. The initramfs' configuration goes first, mkinitcpio's own hook is left for its stage."""
         tree = self._job.tree
         prepare_tree(tree)
-        for entry in initramfs_entries(self._job.recipe.initramfs, self._job.recipe.root):
+        for entry in generator_of(self._job.recipe).entries(self._job.recipe):
             Tree(tree).write(entry)
         dbpath = give_databases(self._databases / "sync", tree)
         hooks = self._mask_hooks()
@@ -146,7 +146,7 @@ class PacmanInstaller:
     def inputs(self) -> tuple[object, ...]:
         """What is there before the packages, which hooks read, the recipe's packages, and the version of pacman."""
         recipe = self._job.recipe
-        return (initramfs_entries(recipe.initramfs, recipe.root), recipe.packages, self._version())
+        return (generator_of(recipe).entries(recipe), recipe.packages, self._version())
 
     def loader_files(self, lock: Lock) -> dict[str, bytes]:
         """Of packages that are unpacked, not installed."""

@@ -27,3 +27,8 @@ class User:
     groups: tuple[GroupName, ...] = key("groups of the image that it belongs to besides its own", ())
     shell: ShellPath | None = key("its shell; left out: /bin/bash, or /bin/sh where there is none", None)
     home: HomePath | None = key("its home directory, mode 0700; left out: /home/NAME", None)
+
+
+def home_of(user: User) -> str:
+    """Where a user is at home if the image's packages say nothing else."""
+    return user.home or ("/root" if user.name == ROOT else f"/home/{user.name}")

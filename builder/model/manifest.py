@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from builder.model.recipe import Architecture, DistributionName, Generator, LoaderName, NfsVersion, RootMode
+from builder.model.recipe import Architecture, DistributionName, GeneratorName, LoaderName, NfsVersion, RootMode
 from builder.model.script import RanScript
 from builder.model.syntax import IMAGE_NAME
 from builder.model.typed import schema_of, typed
@@ -82,7 +82,7 @@ class Manifest:
     release: str
     architecture: Architecture
     kernel: str
-    initramfs: Generator
+    initramfs: GeneratorName
     root: NfsRoot
     cmdline: tuple[str, ...]
     recipe_sha256: str

@@ -79,7 +79,7 @@ class Resolver(enum.StrEnum):
     DHCP = "dhcp"
 
 
-class Generator(enum.StrEnum):
+class GeneratorName(enum.StrEnum):
     """What makes the initramfs."""
 
     INITRAMFS_TOOLS = "initramfs-tools"
@@ -345,8 +345,10 @@ _RESOLVERS = {
 class InitramfsTools:
     """The initial RAM file system, generated once with this configuration."""
 
-    generator: Generator = key(
-        "what makes it: initramfs-tools or mkinitcpio", Generator.INITRAMFS_TOOLS, allowed=(Generator.INITRAMFS_TOOLS,)
+    generator: GeneratorName = key(
+        "what makes it: initramfs-tools or mkinitcpio",
+        GeneratorName.INITRAMFS_TOOLS,
+        allowed=(GeneratorName.INITRAMFS_TOOLS,),
     )
     drivers: Drivers = key("netboot: every network driver; list: only `modules`, small and fast", Drivers.NETBOOT)
     modules: tuple[ModuleName, ...] = key("further kernel modules", ())
@@ -357,7 +359,7 @@ class InitramfsTools:
 class Mkinitcpio:
     """The initial RAM file system of mkinitcpio.conf(5), generated once with this configuration."""
 
-    generator: Generator = key("what makes it: initramfs-tools or mkinitcpio", allowed=(Generator.MKINITCPIO,))
+    generator: GeneratorName = key("what makes it: initramfs-tools or mkinitcpio", allowed=(GeneratorName.MKINITCPIO,))
     modules: tuple[ModuleName, ...] = key("further kernel modules; those of NFS are always in it", ())
     binaries: tuple[ProgramPath, ...] = key("programs, with the libraries they need", ())
     files: tuple[ProgramPath, ...] = key("files of the image that it also needs", ())

@@ -103,3 +103,14 @@ class Site:
     def known(self) -> tuple[SiteClient, ...]:
         """The clients that have an address of their own."""
         return tuple(client for client in self.clients if client.address is not None)
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def lease_seconds(lease: str) -> int | None:
+    """The seconds of a lease time, None for `infinite`."""
+    if lease == "infinite":
+        return None
+    unit = lease[-1] if lease[-1] in _SECONDS else ""
+    return int(lease.removesuffix(unit)) * _SECONDS[unit or "s"]

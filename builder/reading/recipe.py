@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from builder.checks.recipe import contradictions
 from builder.errors import InputError
-from builder.model.checks import contradictions
 from builder.model.fault import Fault, Place
 from builder.model.recipe import ArchDistribution, DebianDistribution, Recipe
 from builder.model.syntax import MirrorUrl, Syntax

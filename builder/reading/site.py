@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from builder.model.checks_site import site_contradictions
+from builder.checks.site import site_contradictions
 from builder.model.site import Site
 from builder.reading.document import Document, Kind
 

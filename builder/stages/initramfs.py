@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import AuditError, InputError
+from builder.generators.base import root_modules
 from builder.model.recipe import ArchDistribution, Compression, Mkinitcpio
-from builder.render.image.initramfs import root_modules
 from builder.stages import mkinitcpio
 from builder.stages.context import Context
 from builder.system.cpio import initramfs_names

@@ -12,9 +12,8 @@ import re
 import shlex
 
 from builder.errors import AuditError, CommandError, DisklessError, InputError
+from builder.generators.mkinitcpio import MKINITCPIO_DROP_IN, config_of, image_path, kernel_path, preset, preset_path
 from builder.model.entry import TreeFile
-from builder.model.recipe import Mkinitcpio
-from builder.render.image.initramfs import MKINITCPIO_DROP_IN, image_path, kernel_path, preset, preset_path
 from builder.stages.context import Context
 
 _HOOK = "/usr/share/libalpm/hooks/90-mkinitcpio-install.hook"
@@ -122,8 +121,7 @@ def _explain(context: Context, errors: list[str], error: CommandError) -> Diskle
 
 def _check_programs(context: Context) -> None:
     """Refuses what the build would only find out after minutes: programs of `binaries` that are not there."""
-    initramfs = context.recipe.initramfs
-    assert isinstance(initramfs, Mkinitcpio)
+    initramfs = config_of(context.recipe)
     for name, paths in (("binaries", initramfs.binaries), ("files", initramfs.files)):
         for path in paths:
             if not context.tree.exists(path):

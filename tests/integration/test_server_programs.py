@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from builder.bootlab.nfs import Ganesha
-from builder.model.checks_site import site_contradictions
+from builder.checks.site import site_contradictions
 from builder.model.site import Site, SiteClient
 from builder.render.server.files import Format, possible_formats, server_files, store_exports
 from tests.integration.server_network import KNOWN, ROUTER, UNKNOWN, ServerNetwork, open_network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
 from builder.model.manifest import Artifact, Manifest, NfsRoot, Package
-from builder.model.recipe import Architecture, DistributionName, Generator, NfsVersion, RootMode
+from builder.model.recipe import Architecture, DistributionName, GeneratorName, NfsVersion, RootMode
 from builder.model.version import Version
 
 MANIFEST = Manifest(
@@ -16,7 +16,7 @@ MANIFEST = Manifest(
     release="bookworm",
     architecture=Architecture.X86_64,
     kernel="6.1.0-1-amd64",
-    initramfs=Generator.INITRAMFS_TOOLS,
+    initramfs=GeneratorName.INITRAMFS_TOOLS,
     root=NfsRoot(RootMode.RW, NfsVersion.V3, ("rsize=16384", "wsize=16384")),
     cmdline=("ip=dhcp", "net.ifnames=0"),
     recipe_sha256="ab" * 32,

@@ -8,8 +8,8 @@ import libarchive
 import pytest
 
 from builder.errors import AuditError
+from builder.generators.base import root_modules
 from builder.model.recipe import Nfs, NfsVersion, Root, RootMode
-from builder.render.image.initramfs import root_modules
 from builder.stages.initramfs import Kernel, check_agreement
 
 RELEASE = "6.1.0-1-amd64"

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from builder.generators import netroot
+from builder.generators.base import root_modules
+from builder.generators.table import generator_of
 from builder.model.entry import TreeFile
 from builder.model.manifest import NfsRoot
-from builder.model.recipe import Generator, Nfs, NfsVersion, Root, RootMode
+from builder.model.recipe import GeneratorName, Nfs, NfsVersion, Root, RootMode
 from builder.reading import load_recipe
-from builder.render.boot.cmdline import bundle_menu, kernel_cmdline, root_arguments, wants_bootif
-from builder.render.image import netroot
+from builder.render.boot.cmdline import bundle_menu, kernel_cmdline
 from builder.render.image.entries import image_entries
-from builder.render.image.initramfs import root_modules
 from tests.images import ROOT, write_recipe
 from tests.require import needs_tool
 from tests.unit.golden import GOLDEN, check_golden
@@ -243,16 +244,18 @@ def test_arch_today(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_root_arguments(initramfs: str, root: tuple[str, str], location: str | None, arguments: str) -> None:
     nfs = NfsRoot(RootMode(root[0]), NfsVersion(root[1]), ("hard",))
-    manifest = dataclasses.replace(MANIFEST, initramfs=Generator(initramfs), root=nfs)
-    assert " ".join(root_arguments(manifest, location)) == arguments
+    manifest = dataclasses.replace(MANIFEST, initramfs=GeneratorName(initramfs), root=nfs)
+    assert " ".join(generator_of(manifest).root_arguments(manifest.root, location)) == arguments
     assert f" {'rw' if root[0] == 'rw' else 'ro'}" in kernel_cmdline(manifest, location)
 
 
 def test_our_hook_is_told_the_card_whatever_ip_says() -> None:
     manifest = dataclasses.replace(
-        MANIFEST, initramfs=Generator.MKINITCPIO, root=NfsRoot(RootMode.OVERLAY, NfsVersion.V4_2, ())
+        MANIFEST, initramfs=GeneratorName.MKINITCPIO, root=NfsRoot(RootMode.OVERLAY, NfsVersion.V4_2, ())
     )
-    assert wants_bootif(manifest)
+    assert generator_of(manifest).wants_bootif(manifest)
     assert bundle_menu(manifest).entries[0].bootif
-    assert not wants_bootif(dataclasses.replace(manifest, root=NfsRoot(RootMode.RW, NfsVersion.V3, ())))
-    assert not wants_bootif(dataclasses.replace(manifest, initramfs=Generator.INITRAMFS_TOOLS))
+    theirs = dataclasses.replace(manifest, root=NfsRoot(RootMode.RW, NfsVersion.V3, ()))
+    assert not generator_of(theirs).wants_bootif(theirs)
+    debian = dataclasses.replace(manifest, initramfs=GeneratorName.INITRAMFS_TOOLS)
+    assert not generator_of(debian).wants_bootif(debian)

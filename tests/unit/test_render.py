@@ -10,6 +10,7 @@ import pytest
 
 from builder.bootlab.settings import GANESHA_CORE
 from builder.errors import InputError
+from builder.generators.table import generator_of
 from builder.loaders.pxelinux import Pxelinux
 from builder.model.menu import Menu, MenuEntry
 from builder.model.recipe import (
@@ -26,7 +27,7 @@ from builder.model.recipe import (
     System,
 )
 from builder.reading import load_recipe
-from builder.render.boot.cmdline import bundle_menu, kernel_cmdline, root_arguments
+from builder.render.boot.cmdline import bundle_menu, kernel_cmdline
 from builder.render.image.apt import archive_urls, repository_line, security_urls
 from builder.render.image.entries import enabled_services, image_cmdline, image_entries
 from builder.render.image.fstab import fstab
@@ -209,13 +210,13 @@ def test_boot_configurations() -> None:
 
 
 def test_the_bundle_takes_its_root_from_dhcp_and_names_no_version() -> None:
-    assert root_arguments(MANIFEST, None) == ["root=/dev/nfs", "nfsroot=auto"]
+    assert generator_of(MANIFEST).root_arguments(MANIFEST.root, None) == ["root=/dev/nfs", "nfsroot=auto"]
     assert MANIFEST.version not in Pxelinux().render(bundle_menu(MANIFEST))
 
 
 def test_a_root_is_mounted_with_the_options_of_the_recipe() -> None:
     nfsroot = "nfsroot=10.0.0.1:/r,vers=3,rsize=16384,wsize=16384"
-    assert root_arguments(MANIFEST, "10.0.0.1:/r") == ["root=/dev/nfs", nfsroot]
+    assert generator_of(MANIFEST).root_arguments(MANIFEST.root, "10.0.0.1:/r") == ["root=/dev/nfs", nfsroot]
 
 
 @pytest.mark.parametrize(("mode", "word"), [(RootMode.RW, "rw"), (RootMode.OVERLAY, "ro")])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
+from builder.generators.mkinitcpio import preset
 from builder.installers.pacman_errors import explain, fatal_descriptions, hidden_failures
 from builder.loaders.pxelinux import Pxelinux
 from builder.model.entry import TreeFile
@@ -18,7 +19,6 @@ from builder.model.version import Version
 from builder.reading import load_recipe
 from builder.render.boot.cmdline import bundle_menu, image_entry, kernel_cmdline
 from builder.render.image.entries import enabled_services, image_cmdline, image_entries
-from builder.render.image.initramfs import preset
 from builder.render.image.pacman import parse_version, resolver_config
 from tests.images import ROOT, write_recipe
 

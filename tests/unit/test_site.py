@@ -13,8 +13,7 @@ import pytest
 import yaml
 
 from builder.errors import InputError
-from builder.model.checks_site import lease_seconds
-from builder.model.site import Site
+from builder.model.site import Site, lease_seconds
 from builder.reading import load_site
 from builder.render.server.files import possible_formats, server_files
 from tests.unit.command import run_command

@@ -5,12 +5,12 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping
 
+from builder.generators.table import generator_of
 from builder.model.entry import TreeEntry, TreeFile
 from builder.model.recipe import ArchDistribution, Distribution, File, Init, Recipe
 from builder.render.image import pacman
 from builder.render.image.apt import image_sources
 from builder.render.image.fstab import fstab
-from builder.render.image.initramfs import initramfs_arguments, initramfs_entries
 from builder.render.image.initscripts import initscripts_entries
 from builder.render.image.network import network_arguments, network_entries, network_services
 from builder.render.image.resolver import resolver_entries
@@ -25,7 +25,7 @@ def image_entries(recipe: Recipe, sources: Mapping[str, bytes]) -> list[TreeEntr
         TreeFile("/etc/fstab", fstab(recipe.filesystems).encode()),
         *resolver_entries(recipe),
         *network_entries(recipe.network),
-        *initramfs_entries(recipe.initramfs, recipe.root),
+        *generator_of(recipe).entries(recipe),
         *_init_entries(recipe),
         *(_own(file, sources) for file in recipe.files),
     ]
@@ -41,7 +41,7 @@ def enabled_services(recipe: Recipe) -> list[str]:
 def image_cmdline(recipe: Recipe) -> tuple[str, ...]:
     """The kernel arguments of the image, besides those that name its root."""
     given = {word.partition("=")[0] for word in recipe.boot.cmdline}
-    more = [*initramfs_arguments(recipe.initramfs), *network_arguments(recipe.network)]
+    more = [*generator_of(recipe).arguments(recipe), *network_arguments(recipe.network)]
     return tuple(dict.fromkeys([*recipe.boot.cmdline, *(word for word in more if word.partition("=")[0] not in given)]))
 
 

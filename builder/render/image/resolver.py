@@ -8,8 +8,9 @@ it. A script makes the file from either, once, early in the boot.
 
 from __future__ import annotations
 
+from builder.generators.table import generator_of
 from builder.model.entry import TreeEntry, TreeFile, TreeLink
-from builder.model.recipe import Init, Mkinitcpio, Network, Recipe, Resolver
+from builder.model.recipe import Init, Network, Recipe, Resolver
 
 PATH = "/etc/resolv.conf"
 RESOLVED_STUB = "../run/systemd/resolve/stub-resolv.conf"
@@ -19,8 +20,6 @@ KERNEL_UNIT = "/etc/systemd/system/diskless-resolver.service"
 KERNEL_DAEMON = "/etc/rc.d/diskless-resolver"
 DAEMON = "diskless-resolver"
 _WANTS = "/etc/systemd/system/sysinit.target.wants/diskless-resolver.service"
-# after diskless.conf, mkinitcpio sorts drop-ins by name; a late hook runs once the root is mounted
-_DROP_IN = "/etc/mkinitcpio.conf.d/diskless_resolver.conf"
 _SCRIPT = """\
 #!/bin/sh
 # written by diskless: resolv.conf from the address that the machine booted with
@@ -56,24 +55,6 @@ _RC = f"""\
 # written by diskless
 case $1 in start | restart) exec {KERNEL_SCRIPT} ;; esac
 """
-_SAVE_INSTALL = """\
-#!/usr/bin/bash
-# written by diskless: keeps what the hook net learnt
-build() {
-	add_runscript
-}
-"""
-_SAVE_RUNTIME = """\
-#!/usr/bin/ash
-# written by diskless: /tmp is lost when the root is switched, /run is not
-run_latehook() {
-	mkdir -p /run/diskless
-	for lease in /tmp/net-*.conf; do
-		[ ! -e "$lease" ] || cp "$lease" /run/diskless/
-	done
-}
-"""
-_SAVE_HOOK = "diskless-lease"
 
 
 def resolver_entries(recipe: Recipe) -> list[TreeEntry]:
@@ -109,10 +90,4 @@ def _kernel(recipe: Recipe) -> list[TreeEntry]:
         entries.append(TreeFile(KERNEL_DAEMON, _RC.encode(), 0o755))
     else:
         entries += [TreeFile(KERNEL_UNIT, _UNIT.encode()), TreeLink(_WANTS, KERNEL_UNIT)]
-    if isinstance(recipe.initramfs, Mkinitcpio):
-        entries += [
-            TreeFile(_DROP_IN, f"# written by diskless from network.resolver\nHOOKS+=({_SAVE_HOOK})\n".encode()),
-            TreeFile(f"/etc/initcpio/install/{_SAVE_HOOK}", _SAVE_INSTALL.encode(), 0o755),
-            TreeFile(f"/etc/initcpio/hooks/{_SAVE_HOOK}", _SAVE_RUNTIME.encode(), 0o755),
-        ]
-    return entries
+    return [*entries, *generator_of(recipe).resolver_entries()]

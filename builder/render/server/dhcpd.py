@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from builder.loaders.base import ClientArchitecture
-from builder.model.checks_site import lease_seconds
+from builder.model.site import lease_seconds
 from builder.render.server.comments import comment, sections
 from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, Client, DhcpService
 

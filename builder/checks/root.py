@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from builder.generators.netroot import OVERLAY_ARGUMENT
 from builder.model.fault import Fault, Place
 from builder.model.recipe import NfsVersion, Recipe, RootMode
 
@@ -12,7 +13,6 @@ _BY_US = ("addr", "clientaddr")
 # of the protocols beside NFSv3, which NFSv4 has within itself, nfs(5)
 _OF_VERSION_3 = ("lock", "nolock", "mountaddr", "mounthost", "mountport", "mountproto", "mountvers", "acl", "noacl")
 _OTHER_WORD = {RootMode.RW: "ro", RootMode.OVERLAY: "rw"}
-OVERLAY_ARGUMENT = "diskless.overlay"
 
 
 def root_contradictions(recipe: Recipe) -> Iterator[Fault]:

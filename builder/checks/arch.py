@@ -5,7 +5,8 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterator
 
-from builder.model.checks_keyring import keyring_contradictions
+from builder.checks.keyring import keyring_contradictions
+from builder.generators.table import generator_of
 from builder.model.fault import Fault, Place
 from builder.model.recipe import (
     ArchDistribution,
@@ -13,30 +14,12 @@ from builder.model.recipe import (
     Init,
     Mkinitcpio,
     NetworkClient,
-    NfsVersion,
     Recipe,
     Repository,
-    RootMode,
     Signatures,
 )
 
 _OFFICIAL = ("core", "extra", "multilib", "community", "core-testing", "extra-testing", "multilib-testing", "testing")
-# hooks of the how-to's time and what took their place, mkinitcpio's CHANGELOG
-_HOOKS_OF_2012 = {
-    "pata": "block",
-    "scsi": "block",
-    "sata": "block",
-    "usb": "block",
-    "fw": "block",
-    "mmc": "block",
-    "virtio": "block",
-    "usbinput": "keyboard",
-}
-# interfaces are configured by these forms alone: with BOOTIF the hook appends `::DEVICE`, which fits `ip=:::` only
-BOOTIF_FORM = "ip=:::"
-# the hooks that mount a root from NFS: of mkinitcpio-nfs-utils, and ours
-NET_HOOK, DISKLESS_HOOK = "net", "diskless"
-_ROOT_HOOKS = (NET_HOOK, DISKLESS_HOOK)
 
 
 def arch_contradictions(recipe: Recipe, distribution: ArchDistribution) -> Iterator[Fault]:
@@ -47,9 +30,7 @@ def arch_contradictions(recipe: Recipe, distribution: ArchDistribution) -> Itera
     yield from _selection(recipe, distribution)
     yield from _init(recipe)
     if isinstance(recipe.initramfs, Mkinitcpio):
-        yield from _hooks(recipe.initramfs)
-        yield from _root_hooks(recipe, recipe.initramfs)
-        yield from _network(recipe, recipe.initramfs)
+        yield from generator_of(recipe).contradictions(recipe)
     else:
         yield Fault(
             ("initramfs", "generator"),
@@ -157,86 +138,3 @@ def _init(recipe: Recipe) -> Iterator[Fault]:
             "dhcpcd under initscripts would ask for a new address and lose the root",
             "add inform: true and interface: eth0, which make it keep the kernel's (dhcpcd -s)",
         )
-
-
-def _hooks(initramfs: Mkinitcpio) -> Iterator[Fault]:
-    hooks = initramfs.hooks
-    for position, hook in enumerate(hooks):
-        place: Place = ("initramfs", "hooks", position)
-        if hook in hooks[:position]:
-            yield Fault(place, f"'{hook}' is listed twice", "keep one of the two")
-        if hook in _HOOKS_OF_2012:
-            yield Fault(
-                place,
-                f"'{hook}' is a hook of 2012: mkinitcpio has none of that name any more",
-                f"it became '{_HOOKS_OF_2012[hook]}', which a root on NFS does not need: remove it",
-            )
-        if hook == "autodetect" and not initramfs.autodetect:
-            yield Fault(
-                place,
-                "'autodetect' keeps only the drivers of the build host's hardware, so other clients find no network",
-                "remove it; if every client has the build host's hardware, add autodetect: true",
-            )
-
-
-def _root_hooks(recipe: Recipe, initramfs: Mkinitcpio) -> Iterator[Fault]:
-    """What the hooks that mount the root need beside them, and what they cannot mount."""
-    hooks = initramfs.hooks
-    systemd = [hook for hook in hooks if hook == "systemd" or hook.startswith("sd-")]
-    for position, hook in enumerate(hooks):
-        if hook not in _ROOT_HOOKS or hook in hooks[:position]:
-            continue
-        place: Place = ("initramfs", "hooks", position)
-        if systemd:
-            yield Fault(
-                place,
-                f"'{hook}' is never run beside '{systemd[0]}': it has a script for the busybox init only",
-                "use base and udev instead of the systemd hooks",
-            )
-        if "base" not in hooks[:position]:
-            yield Fault(
-                place, f"'{hook}' needs 'base' before it, which brings the init that runs it", "add base in front"
-            )
-        if "udev" not in hooks and not systemd and _only_nfs(initramfs.modules):
-            yield Fault(place, "without 'udev' no network driver would be loaded", "add udev, or the driver to modules")
-        yield from _limits(recipe, hook, place)
-    if set(_ROOT_HOOKS) <= set(hooks):
-        yield Fault(("initramfs", "hooks"), "'net' and 'diskless' both mount the root", "keep one of the two")
-
-
-def _limits(recipe: Recipe, hook: str, place: Place) -> Iterator[Fault]:
-    """What a hook asks of the packages, and which roots it can mount."""
-    root = recipe.root
-    if "mkinitcpio-nfs-utils" not in recipe.packages:
-        whose = "is" if hook == NET_HOOK else "needs ipconfig"
-        yield Fault(place, f"the hook '{hook}' {whose} of mkinitcpio-nfs-utils", "add it to packages")
-    if hook == NET_HOOK and root.mode is not RootMode.RW:
-        yield Fault(place, f"'net' cannot make a root of mode {root.mode}", "write diskless in its place")
-    elif hook == NET_HOOK and root.nfs.version is not NfsVersion.V3:
-        yield Fault(place, f"'net' mounts NFSv3 only, root.nfs.version is {root.nfs.version}", "write diskless instead")
-
-
-def _only_nfs(modules: tuple[str, ...]) -> bool:
-    return all(name.startswith("nfs") for name in modules)
-
-
-def _network(recipe: Recipe, initramfs: Mkinitcpio) -> Iterator[Fault]:
-    own = {file.path.rpartition("/")[2] for file in recipe.files if file.path.startswith("/etc/initcpio/install/")}
-    if not {*_ROOT_HOOKS, *own} & set(initramfs.hooks):
-        yield Fault(
-            ("initramfs", "hooks"),
-            "no hook mounts the root from NFS",
-            "add diskless or net, or files of your own, /etc/initcpio/install/NAME and /etc/initcpio/hooks/NAME",
-        )
-    words = recipe.boot.cmdline
-    if "net" in initramfs.hooks and not any(word.startswith("ip=") for word in words):
-        yield Fault(
-            ("boot", "cmdline"), "the hook 'net' does nothing without ip=", f'add "ip=dhcp", or "{BOOTIF_FORM}"'
-        )
-    for position, word in enumerate(words):
-        if word.startswith("BOOTIF="):
-            yield Fault(
-                ("boot", "cmdline", position),
-                "BOOTIF= names the card of one client",
-                f'remove it; with "{BOOTIF_FORM}" in its place PXELINUX adds it for every client',
-            )

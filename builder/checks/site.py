@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from builder.model.fault import Fault, Place
-from builder.model.site import Site, SiteClient
+from builder.model.site import Site, SiteClient, lease_seconds
 
 # what dnsmasq(8) reads as something else than a name in dhcp-host=
 _NOT_A_NAME = re.compile(r"[0-9.]+|[0-9]+[smhdw]|infinite|ignore", re.I)
@@ -18,7 +18,6 @@ _ARGUMENT_LIMIT = 300  # bytes that a recipe's arguments and the root's place le
 _SHORTEST_LEASE = 120  # dnsmasq(8)
 _LONGEST_LEASE = 10 * 365 * 86400
 _SMALLER = "choose first and last so that it lies outside"
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _TAKEN_PORTS = {111: "rpcbind", 2049: "NFS", 20048: "mountd"}
 _IMAGES_OPTIONS = {
     **dict.fromkeys(("vers", "nfsvers", "v2", "v3", "v4"), "root.nfs.version"),
@@ -51,14 +50,6 @@ def site_contradictions(site: Site) -> list[Fault]:
     ):
         found.extend(check(site))
     return found
-
-
-def lease_seconds(lease: str) -> int | None:
-    """The seconds of a lease time, None for `infinite`."""
-    if lease == "infinite":
-        return None
-    unit = lease[-1] if lease[-1] in _SECONDS else ""
-    return int(lease.removesuffix(unit)) * _SECONDS[unit or "s"]
 
 
 def _network(site: Site) -> Iterator[Fault]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from builder.model.checks_keyring import keyring_contradictions
+from builder.checks.keyring import keyring_contradictions
+from builder.generators.table import generator_of
 from builder.model.fault import Fault, Place
-from builder.model.recipe import DebianDistribution, DebianRepository, Drivers, Init, InitramfsTools, Recipe, Signatures
+from builder.model.recipe import DebianDistribution, DebianRepository, Init, InitramfsTools, Recipe, Signatures
 
 
 def debian_contradictions(recipe: Recipe, distribution: DebianDistribution) -> Iterator[Fault]:
@@ -19,12 +20,8 @@ def debian_contradictions(recipe: Recipe, distribution: DebianDistribution) -> I
             "images of Debian are made with initramfs-tools",
             "write initramfs: {generator: initramfs-tools}",
         )
-    elif recipe.initramfs.drivers is Drivers.LIST and not recipe.initramfs.modules:
-        yield Fault(
-            ("initramfs", "drivers"),
-            "drivers: list takes only 'modules', and there are none",
-            "list the clients' network drivers, nfsv3 and nfs, or use drivers: netboot",
-        )
+    else:
+        yield from generator_of(recipe).contradictions(recipe)
     yield from keyring_contradictions(distribution.keyring, distribution.keyring.path)
     for position, repository in enumerate(distribution.repositories):
         place: Place = ("distribution", "repositories", position)

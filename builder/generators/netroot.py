@@ -8,9 +8,10 @@ nfsroot.rst, overlayfs.rst, tmpfs.rst and nfs-client.rst (nfs4_unique_id); initr
 
 from __future__ import annotations
 
-from builder.model.checks_root import OVERLAY_ARGUMENT
 from builder.model.recipe import Root, RootMode
 
+# on the kernel command line: how much a client may write
+OVERLAY_ARGUMENT = "diskless.overlay"
 # where the parts of an overlay root are found in the running system
 LOWER, MEMORY = "/run/overlay/lower", "/run/overlay/rw"
 DEFAULT_SIZE = "50%"

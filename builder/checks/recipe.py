@@ -5,11 +5,11 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterator, Sequence
 
-from builder.model.checks_arch import arch_contradictions
-from builder.model.checks_debian import debian_contradictions
-from builder.model.checks_network import network_contradictions
-from builder.model.checks_root import root_contradictions
-from builder.model.checks_users import script_contradictions, user_contradictions
+from builder.checks.arch import arch_contradictions
+from builder.checks.debian import debian_contradictions
+from builder.checks.network import network_contradictions
+from builder.checks.root import root_contradictions
+from builder.checks.users import script_contradictions, user_contradictions
 from builder.model.fault import Fault, Place
 from builder.model.recipe import (
     ArchDistribution,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from builder.model.account import FIRST_UID, LAST_UID, ROOT, User
+from builder.model.account import FIRST_UID, LAST_UID, ROOT, User, home_of
 from builder.model.fault import Fault, Place
 from builder.model.recipe import Recipe
 
@@ -49,11 +49,6 @@ def _lists(user: User, place: Place) -> Iterator[Fault]:
             if value in values[:position]:
                 what = f"'{value}'" if name == "groups" else "this key"
                 yield Fault((*place, name, position), f"{what} is listed twice", "keep one of the two")
-
-
-def home_of(user: User) -> str:
-    """Where a user is at home if the image's packages say nothing else."""
-    return user.home or ("/root" if user.name == ROOT else f"/home/{user.name}")
 
 
 def script_contradictions(recipe: Recipe) -> Iterator[Fault]:
