@@ -157,3 +157,13 @@ def processes_naming(*words: str) -> list[str]:
             if all(word in command for word in words):
                 found.append(command)
     return found
+
+
+def processes_started_for(directory: Path) -> list[str]:
+    """The command lines of processes that have the directory in their environment, as TMPDIR of what a build starts."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if os.fsencode(directory) in path.read_bytes():
+                found.append(path.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return found

@@ -16,8 +16,9 @@ from builder.archive.members import read_members
 from builder.archive.unpack import read_index
 from builder.model.manifest import ROOTFS, Manifest
 from builder.system.cpio import initramfs_names
-from tests.arch_images import arch_image
-from tests.images import processes_naming, run_diskless, scratch
+from tests.arch_images import arch_image, extra_repository
+from tests.images import build_image, processes_naming, run_diskless, scratch
+from tests.keyrings import KeyHome, keyring_package, ring_files
 from tests.pacman_distribution.distribution import EXTRA, pacman_distribution
 from tests.require import needs_network, needs_root, needs_tool
 
@@ -149,6 +150,19 @@ def test_another_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
     other = directory / json.loads(result.stdout)["directory"]
     for name in ARTIFACTS:
         assert (other / name).read_bytes() == (arch_image() / name).read_bytes(), name
+
+
+def test_no_keyring_of_the_build_is_in_the_image() -> None:
+    """Neither the host's nor the newest one, which nothing of the recipe installs."""
+    key = pacman_distribution().key
+    files = ring_files("test", KeyHome(key.home).export(key.fingerprint), {key.fingerprint: 4})
+    more = extra_repository("keys", [keyring_package("test", "1-1", files)], key)
+    distribution = {**pacman_distribution().recipe, **more}
+    distribution["keyring"] = {"path": distribution["keyring"], "newest": "true"}
+    version = build_image("arch-keyring", "arch-nfs-resolv", distribution=distribution)
+    assert "keyring: test-keyring 1-1, signed by " in (version / "build.log").read_text("utf-8")
+    paths = [file.path for file in read_index(version / "index.json.zst").files]
+    assert not [path for path in paths if "keyring" in path or "gnupg" in path or path.endswith((".gpg", ".kbx"))]
 
 
 @pytest.mark.skipif(EXTRA is not None, reason="DISKLESS_TEST_PACKAGES brings another mkinitcpio")

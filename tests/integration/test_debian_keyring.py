@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from tests.debian_repository import make_deb, make_suite
-from tests.images import processes_naming, run_diskless, write_recipe
+from tests.debian_repository import EPOCH, make_deb, make_suite
+from tests.images import processes_started_for, run_diskless, write_recipe
 from tests.keyrings import KeyHome
 from tests.require import needs_root, needs_tool
 
-pytestmark = [needs_root, needs_tool("apt-get", "dpkg-deb", "gpg", "gpgv", "mmdebstrap"), pytest.mark.root]
+pytestmark = [needs_root, needs_tool("apt-get", "dpkg-deb", "gpg", "mmdebstrap"), pytest.mark.root]
 WANTED, KNOWN = "forky", "stable"
 ACCEPTED = 2, f"no such package in {WANTED}: pxelinux"
 PACKAGE = "debian-archive-keyring"
@@ -47,14 +47,16 @@ def world() -> World:
     return World(home, old, new, subkeys, stranger)
 
 
-def archive(directory: Path, suite: str, signer: str, keys: Iterable[str], version: str = "3") -> Path:
+def archive(
+    directory: Path, suite: str, signer: str, keys: Iterable[str], version: str = "3", date: int = EPOCH
+) -> Path:
     """dists/SUITE of the mirror, with the keyring package of these keys; returns the package."""
     work = Path(tempfile.mkdtemp(dir=directory))
     ring = world().home.export(*keys)
     files = {f"usr/share/keyrings/{PACKAGE}.pgp": ring}
     deb = make_deb(work, PACKAGE, version, files=files)
     apt = make_deb(work, "apt", "2.6")
-    make_suite(directory / "mirror", suite, [deb, apt], world().home.key(signer))
+    make_suite(directory / "mirror", suite, [deb, apt], world().home.key(signer), date=date)
     return directory / "mirror/pool" / deb.name
 
 
@@ -94,7 +96,7 @@ def test_a_suite_that_the_host_knows_brings_the_key_of_one_that_it_does_not(tmp_
     archive(tmp_path, KNOWN, w.old, [w.old, w.new], "2")
     words = (f"{PACKAGE} 2 of {KNOWN}, which is signed by {w.old} (old <", "which is in ")
     says(build(tmp_path), *ACCEPTED, *words)
-    assert not processes_naming("gpg-agent", "/tmp/home")
+    assert processes_started_for(tmp_path) == []
 
 
 def test_the_wanted_suite_itself_comes_first(tmp_path: Path) -> None:
@@ -165,6 +167,19 @@ def test_a_revoked_key_is_refused_though_the_package_forgot_it(tmp_path: Path) -
     assert home.export(lost) != before
     says(build(tmp_path, path=path), 5, lost, "is by a key that was revoked")
     says(build(tmp_path, lost, path=path), 5, lost, "is by a key that was revoked")
+
+
+def test_a_suite_that_has_expired_is_passed_over_or_named(tmp_path: Path) -> None:
+    """Valid-Until, which an old copy of a suite, with its old packages, cannot change."""
+    w = world()
+    archive(tmp_path, WANTED, w.new, [w.old, w.new])
+    archive(tmp_path, "unstable", w.old, [w.old, w.new], "2", date=1577880000)
+    says(build(tmp_path), 5, "nobody whom this host trusts vouches", "unstable: ", "expired")
+    archive(tmp_path, KNOWN, w.old, [w.old, w.new], "2")
+    says(build(tmp_path), *ACCEPTED, f"{PACKAGE} 2 of {KNOWN}")
+    subprocess.run(["rm", "-rf", tmp_path / "mirror"], check=True)
+    archive(tmp_path, WANTED, w.old, [w.old, w.new], "4", date=1577880000)
+    says(build(tmp_path), 4, "the mirror is out of date, or this machine's clock is wrong")
 
 
 def test_an_altered_package_is_refused(tmp_path: Path) -> None:

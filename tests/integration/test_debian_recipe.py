@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import http.server
 import json
 import re
@@ -83,7 +84,12 @@ def everything() -> tuple[Path, Path]:
     recipe = write_recipe(
         directory,
         image="everything",
-        distribution={"name": "debian", "suite": "bookworm", "repositories": repositories},
+        distribution={
+            "name": "debian",
+            "suite": "bookworm",
+            "repositories": repositories,
+            "keyring": {"newest": "true"},
+        },
         packages=[*PACKAGES, "hello-site", "hello-flat"],
         system={"users": users, "masked": ["rpcbind.service", "rpcbind.socket"]},
         network={"client": "none", "resolver": "kernel"},
@@ -147,6 +153,23 @@ def test_the_script_ran_with_what_the_repositories_brought() -> None:
     assert re.search(r"^\$ /run/diskless/scripts/1-setup.sh\nhello\nhello\n", log, re.MULTILINE)
     assert {"hello-site", "hello-flat"} <= {package.name for package in manifest().packages}
     assert "file:" not in (tree() / "etc/apt/sources.list").read_text("ascii")
+
+
+def test_the_images_keyrings_are_its_own_packages() -> None:
+    """Those of the host, and the newest that the build took, decide what is installed, and are not installed."""
+    assert "keyring: debian-archive-keyring " in (everything()[0] / "build.log").read_text("utf-8")
+    sums = tree() / "var/lib/dpkg/info/debian-archive-keyring.md5sums"
+    listed = [line.split("  ") for line in sums.read_text("ascii").splitlines()]
+    wanted = {path: digest for digest, path in listed if path.startswith("usr/share/keyrings/")}
+    files = [path for path in (tree() / "usr/share/keyrings").iterdir() if not path.is_symlink()]
+    found = {
+        str(path.relative_to(tree())): hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        for path in files
+    }
+    assert found == wanted
+    assert not list((tree() / "root").glob(".gnupg"))
+    signers = [path.name for path in (tree() / "etc/apt/trusted.gpg.d").iterdir()]
+    assert all(name.startswith("debian-archive-") for name in signers)
 
 
 def test_masked_units_and_the_resolver() -> None:

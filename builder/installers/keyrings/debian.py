@@ -67,7 +67,13 @@ class NewestKeyring:
             signer = self._signer(suite, release, ring)
             if signer is None:
                 continue
-            new, version = self._take(suite, ring)
+            try:
+                new, version = self._take(suite, ring)
+            except CommandError as error:
+                if suite == self._suite:
+                    raise
+                self.refused.append(f"{suite}: {error.message}: {error.details[-1] if error.details else ''}")
+                continue
             if suite == self._suite or any(it.good for it in verify_release(self.job, self._release, new)):
                 self._explain(suite, version, signer, f"which is in {self.host}")
                 return new

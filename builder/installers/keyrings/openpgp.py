@@ -1,4 +1,4 @@
-"""What gpg(1) and gpgv(1) say to programs: the status lines of a verification, and listings of keys.
+"""What gpg(1) says to programs: the status lines of a verification, and listings of keys.
 
 Source: doc/DETAILS of GnuPG, "Format of the --status-fd output" and "Format of the colon listings".
 """

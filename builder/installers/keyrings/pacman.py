@@ -9,7 +9,6 @@ from pathlib import Path
 from builder.errors import AuditError, DisklessError, InputError
 from builder.installers.base import Job
 from builder.installers.keyrings.arch import Offer, newest_keyring
-from builder.installers.keyrings.gnupg import TOOLS
 from builder.installers.keyrings.seen import SeenVersions
 from builder.installers.pacman_cache import signature_of
 from builder.installers.pacman_database import Entry, fields
@@ -17,7 +16,6 @@ from builder.installers.pacman_keyring import keyring_name
 from builder.model.recipe import ArchDistribution, keyring_package
 from builder.render.image.pacman import servers
 from builder.system.files import sha256_of
-from builder.system.run import require_tools
 
 # fetches a package and its signature into a directory; returns what pacman has against them
 Fetch = Callable[[Entry, Path], DisklessError | None]
@@ -31,7 +29,6 @@ def take_keyring(
     host: the ring on this host. Raises AuditError where neither that nor the recipe vouches for the new one, or it is
     older than one that was seen, and InputError where there is none.
     """
-    require_tools(TOOLS)
     name = keyring_package(f"{keyring_name(distribution)}.gpg")
     entry = next((entry for entry in entries if entry.package.name == name), None)
     if entry is None:
