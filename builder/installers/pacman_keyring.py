@@ -25,7 +25,8 @@ _NAMES = {Architecture.X86_64: "archlinux", Architecture.I686: "archlinux32"}
 _FINGERPRINT = re.compile(r"^[0-9A-F]{40}(?=:|\s*$)", re.MULTILINE)
 _FORMAT = "4"  # of the cached directory
 _NO_KEYS = 65  # EX_DATAERR, sysexits.h
-# KEYRING OWNERTRUST TARGET, then +KEY for one to sign and -KEY for one to disable. It works in /tmp: gpg-agent does not
+# KEYRING OWNERTRUST TARGET, then +KEY for one to sign and -KEY for one to disable; those that an old ring lacks, and
+# masters that have expired or were revoked, are left out, since gpg fails on them. It works in /tmp: gpg-agent does not
 # start in a directory with a space in its name, and the path of its socket has at most 107 bytes, unix(7).
 _SCRIPT = f"""\
 set -eu
@@ -37,10 +38,11 @@ touch /tmp/home/pubring.gpg # libalpm asks for this old name, and gpg uses it wh
 printf 'lock-never\\nno-greeting\\nno-permission-warning\\ndisable-dirmngr\\n' >/tmp/home/gpg.conf
 gpg --passphrase '' --quick-generate-key 'diskless build host' ed25519 sign never
 gpg --import "$keyring" || exit {_NO_KEYS}
+is() {{ gpg --with-colons --list-keys "$1" 2>/dev/null | grep -q "^pub:$2:"; }}
 for key; do
     case $key in
-    +*) gpg --quick-lsign-key "${{key#+}}" ;;
-    -*) gpg --edit-key "${{key#-}}" disable quit ;;
+    +*) ! is "${{key#+}}" '[^rei]*' || gpg --quick-lsign-key "${{key#+}}" ;;
+    -*) ! is "${{key#-}}" '.*' || gpg --edit-key "${{key#-}}" disable quit ;;
     esac
 done
 [ ! -s "$ownertrust" ] || gpg --import-ownertrust "$ownertrust"

@@ -217,6 +217,20 @@ def test_a_master_that_has_expired_no_longer_vouches(tmp_path: Path) -> None:
     says(build(tmp_path, {"path": str(ring), "newest": "true"}), 5, "only 1 of the 1 master keys")
 
 
+def test_a_ring_in_which_masters_have_expired_or_are_missing_can_be_used(tmp_path: Path) -> None:
+    """As a host's own ring: it is old, and its other keys count."""
+    home = world().home
+    gone, ended = home.make("gone"), home.make("ended", at=MADE)
+    home.expire(ended)
+    ring = host_ring(tmp_path / "host", home.export(*world().masters, ended))
+    lines = [f"{key}:4:\n" for key in (gone, ended, *world().masters)]
+    ring.with_name("test-trusted").write_text("".join(lines), "ascii")
+    ring.with_name("test-revoked").write_text(f"{gone}\n", "ascii")
+    offer(tmp_path / "mirror", world().packager)
+    says(build(tmp_path, {"path": str(ring)}), *ACCEPTED)
+    says(build(tmp_path, {"path": str(ring), "newest": "true"}), *ACCEPTED, world().packager)
+
+
 def test_an_altered_package_is_refused(tmp_path: Path) -> None:
     package = offer(tmp_path / "mirror", world().packager)
     signature = Path(f"{package}.sig").read_bytes()

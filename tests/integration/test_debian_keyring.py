@@ -187,7 +187,9 @@ def test_an_altered_package_is_refused(tmp_path: Path) -> None:
     content = bytearray(deb.read_bytes())
     content[-20] ^= 1
     deb.write_bytes(content)
-    says(build(tmp_path), 5, deb.name)
+    says(build(tmp_path), 5, f"{deb.name} is not what the signed index of {WANTED} says")
+    deb.unlink()
+    says(build(tmp_path), 4, f"{PACKAGE} of {WANTED} could not be fetched")
 
 
 def test_an_old_package_that_is_replayed_is_refused(tmp_path: Path) -> None:

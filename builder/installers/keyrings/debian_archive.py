@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import AuditError, CommandError
-from builder.installers.apt_errors import explain_download, explain_update
+from builder.installers.apt_errors import explain_update
 from builder.installers.base import Job
 from builder.model.recipe import DebianDistribution
-from builder.render.image.apt import resolver_config
+from builder.render.image.apt import archive_urls, resolver_config
+from builder.system.files import sha256_of
 from builder.system.host import proxy_variables
 
-# without this apt fetches Release alone
+_HELPER = "/usr/lib/apt/apt-helper"
+_URI = re.compile(r"^'(?P<uri>[^']+)' (?P<name>\S+) \d+ SHA256:(?P<sha256>[0-9a-f]{64})", re.MULTILINE)
+# with this apt fetches Release alone
 _NO_INDEX = ("-o", "Acquire::IndexTargets::deb::Packages::DefaultEnabled=false")
 
 
@@ -90,12 +95,30 @@ class DebianArchive:
         try:
             self._apt(state, ["sh", "-c", 'cd "$1" && exec apt-get download "$2"', "sh", str(target), package])
         except CommandError as error:
-            raise explain_download(error, self.distribution) from error
+            raise self._explain(state, suite, package, error) from error
         found = list(target.glob("*.deb"))
         if len(found) != 1:
             raise AuditError(f"{suite} has no package {package}", "set distribution.keyring.path as its package has it")
         return found[0]
 
-    def _apt(self, state: Path, argv: list[str]) -> None:
+    def _explain(self, state: Path, suite: str, package: str, error: CommandError) -> CommandError | AuditError:
+        """Whether the mirror has another file than the index says: its bytes are asked, not apt's words."""
+        target = self.job.work / "keyring" / "looked-at"
+        target.unlink(missing_ok=True)
+        found = _URI.search(self._apt(state, ["apt-get", "download", "--print-uris", package], capture=True))
+        with contextlib.suppress(CommandError):
+            if found is not None:
+                self._apt(state, [_HELPER, "download-file", found["uri"], str(target)])
+        if found is not None and target.exists() and sha256_of(target) != found["sha256"]:
+            return AuditError(
+                f"{found['name']} is not what the signed index of {suite} says",
+                "it was altered, or not copied whole: do not use that mirror",
+                error.details,
+            )
+        error.message = f"{package} of {suite} could not be fetched"
+        error.hint = f"is {archive_urls(self.distribution)[0]} whole? Set distribution.mirrors to one that is"
+        return error
+
+    def _apt(self, state: Path, argv: list[str], *, capture: bool = False) -> str:
         env = {"APT_CONFIG": str(state / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive", **proxy_variables()}
-        self.job.sandbox.run(argv, network=True, env=env)
+        return self.job.sandbox.run(argv, network=True, env=env, capture=capture)
