@@ -34,6 +34,11 @@ class Job:
         """Tells the user one line."""
         self.progress.note(text)
 
+    def record(self, text: str) -> None:
+        """Tells the user one line that also belongs into the build's log."""
+        self.sandbox.runner.say(text)
+        self.notify(text)
+
     def warn(self, text: str) -> None:
         """Tells the user one line that is seen also when quiet."""
         self.progress.warn(text)

@@ -110,7 +110,7 @@ def newest_keyring(job: Job, offer: Offer, host: Path | None, named: tuple[str, 
             job.notify(f"judging {offer.package} {offer.version}: once, some seconds for Arch Linux's")
             _keep(job, offer, host, named, kept)
     for line in (kept / "said").read_text("utf-8").splitlines():
-        job.notify(line)
+        job.record(line)
     return kept / f"{offer.name}.gpg"
 
 

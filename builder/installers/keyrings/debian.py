@@ -164,4 +164,4 @@ class NewestKeyring:
 
     def _explain(self, suite: str, version: str, signer: Signature, why: str) -> None:
         who = f"{signer.primary} ({signer.owner})"
-        self.job.notify(f"keyring: {self._package} {version} of {suite}, which is signed by {who}, {why}")
+        self.job.record(f"keyring: {self._package} {version} of {suite}, which is signed by {who}, {why}")
