@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from builder.errors import CommandError, HostError
 from builder.system.run import Runner, Tool, attach
@@ -131,4 +132,14 @@ class Sandbox:
             "chroot": None if chroot is None else str(chroot),
             "argv": list(argv),
         }
-        return [*namespace_prefix(network=network), sys.executable, "-I", "-S", _INIT, json.dumps(plan)]
+        return _planned(plan)
+
+
+def trial_command() -> list[str]:
+    """Makes a sandbox, in which nothing is done, and ends with status 0 if that works; stderr has the reason if not."""
+    return _planned({"root": "/tmp", "writable": [], "readable": [], "network": False, "argv": ["true"]})
+
+
+def _planned(plan: Mapping[str, Any]) -> list[str]:
+    whole = {"inside": [], "prepared": None, "chroot": None, **plan}
+    return [*namespace_prefix(network=plan["network"]), sys.executable, "-I", "-S", _INIT, json.dumps(whole)]

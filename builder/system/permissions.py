@@ -1,0 +1,97 @@
+"""Whether a thing can be done here, asked before any work begins: it is tried, not read from a list of capabilities."""
+
+from __future__ import annotations
+
+import enum
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from builder.errors import HostError
+from builder.system.confinement import Confinement, Refusal, explain_refusal, read_confinement
+from builder.system.run import CLEAN_ENVIRONMENT
+from builder.system.sandbox import trial_command
+
+_TRIALS = str(Path(__file__).with_name("trials.py"))
+_ERRNO = re.compile(r"\[Errno (\d+)\] (.*?): [^:]*$")  # str(OSError)
+
+
+class Permission(enum.StrEnum):
+    """What commands do that a host may forbid; the text says what for."""
+
+    NAMESPACES = "namespaces of its own"
+    MOUNTS = "mounts in them"
+    OWNERS = "files of other owners"
+    NETWORK = "a network of its own"
+    TAP = "network cards of guests"
+    HANDLES = "opening files by handle"
+    FLUSHER = "priority for a file server's memory"
+
+
+IMAGE = (Permission.OWNERS, Permission.NAMESPACES, Permission.MOUNTS)
+LAB = (*IMAGE, Permission.NETWORK, Permission.TAP)
+
+
+def ask(permissions: Iterable[Permission], directory: Path) -> dict[Permission, Refusal | None]:
+    """What was refused of each; None: it can be done. `directory`, or what there is of it, is where files are."""
+    wanted = list(permissions)
+    place = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.is_dir())
+    answers: dict[Permission, Refusal | None] = {}
+    said = _try_all(place, [item.name.lower() for item in wanted if item is not Permission.MOUNTS])
+    for permission in wanted:
+        if permission is Permission.MOUNTS:
+            answers[permission] = answers.get(Permission.NAMESPACES) or _try_sandbox()
+        else:
+            answers[permission] = said[permission.name.lower()]
+    return answers
+
+
+def require_permissions(permissions: Iterable[Permission], purpose: str, directory: Path) -> None:
+    """Raises HostError for the first thing that cannot be done here: what, why as far as the kernel says it, remedy."""
+    refusals = [(permission, refusal) for permission, refusal in ask(permissions, directory).items() if refusal]
+    if refusals:
+        permission, refusal = refusals[0]
+        cause, remedy = describe_refusal(permission, refusal, read_confinement())
+        others = tuple(f"{name}: {one.text}" for name, one in refusals[1:] if one != refusal)
+        raise HostError(f"{purpose} needs {permission}: {cause}", remedy, others)
+
+
+def describe_refusal(permission: Permission, refusal: Refusal, confinement: Confinement) -> tuple[str, str]:
+    """Cause and remedy of a refusal, each in one line."""
+    cause, remedy = explain_refusal(refusal, confinement)
+    return f"{refusal.text}{f' ({cause})' if cause else ''}", remedy or _LACKS[permission]
+
+
+# where nothing is forbidden, and yet it does not work
+_LACKS = {
+    Permission.NAMESPACES: "the kernel needs namespaces of every kind, namespaces(7)",
+    Permission.MOUNTS: "Linux 5.12 or newer, with tmpfs, devpts and proc",
+    Permission.OWNERS: "/tmp and the work directory need a file system with owners: ext4, XFS, btrfs, tmpfs",
+    Permission.NETWORK: "the kernel needs bridges and packet sockets: modprobe bridge af_packet",
+    Permission.TAP: "the kernel needs /dev/net/tun: modprobe tun; in a container: docker run or podman run"
+    " --device /dev/net/tun",
+    Permission.HANDLES: "the work directory (--cache) must be on a file system with file handles: ext4, XFS, btrfs, not"
+    " an overlay",
+    Permission.FLUSHER: "Linux 5.6 or newer has it",
+}
+
+
+def _try_all(directory: Path, names: list[str]) -> dict[str, Refusal | None]:
+    command = [sys.executable, "-I", "-S", _TRIALS, str(directory), *names]
+    done = subprocess.run(command, env=CLEAN_ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
+    return {name: None if said is None else Refusal(*said) for name, said in json.loads(done.stdout).items()}
+
+
+def _try_sandbox() -> Refusal | None:
+    """A real sandbox, in which nothing is done."""
+    done = subprocess.run(
+        trial_command(), env=CLEAN_ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    if done.returncode == 0:
+        return None
+    last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    found = _ERRNO.search(last)
+    return Refusal(found[2], int(found[1]), "SYS_ADMIN") if found else Refusal(last, 0)

@@ -1,0 +1,164 @@
+"""Tries what a host may forbid, each thing in a process of its own, and says how it went.
+
+Started by path (`python -I -S trials.py DIRECTORY NAME...`), so it imports only the standard library. Prints one JSON
+object: NAME: null where it works, otherwise [what was tried, errno, the capability that it takes or ""]. Nothing is
+left.
+
+Sources: capabilities(7), unshare(2), netdevice(7), open_by_handle_at(2), PR_SET_IO_FLUSHER(2const), and the kernel's
+if_tun.h and sockios.h.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator
+
+NAMESPACES = {"mount": 0x20000, "uts": 0x4000000, "ipc": 0x8000000, "pid": 0x20000000, "network": 0x40000000}
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCBRADDBR = 0x8913, 0x8914, 0x89A0
+_TUNSETIFF, _IFF_UP, _IFF_TAP_NO_PI = 0x400454CA, 0x1, 0x1002
+_PR_SET_IO_FLUSHER = 57
+_AT_FDCWD, _HANDLE_BYTES = -100, 128
+_ETH_P_ALL_BIG_ENDIAN = 0x0300
+_OTHER_IDS = (1, 999, 65534)  # daemon's, one of systemd-sysusers', nobody's
+_CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw+ep, capability.h
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class RefusedError(Exception):
+    """A step that did not work: what it was, errno(3), and the capability that it takes."""
+
+
+@contextlib.contextmanager
+def step(what: str, capability: str) -> Iterator[None]:
+    """Names what is tried."""
+    try:
+        yield
+    except OSError as error:
+        raise RefusedError(what, error.errno, capability) from error
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "")
+
+
+def _unshare(*names: str) -> None:
+    for name in names:
+        with step(f"unshare(2) of the {name} namespace", "SYS_ADMIN"):
+            _check(_libc.unshare(NAMESPACES[name]))
+
+
+def try_namespaces(directory: str) -> None:
+    """Namespaces of every kind, with another host name, and a change of the root directory."""
+    _unshare(*NAMESPACES)
+    with step("sethostname(2)", "SYS_ADMIN"):
+        socket.sethostname("trial")
+    with step("chroot(2)", "SYS_CHROOT"):
+        os.chroot("/")
+
+
+def try_owners(directory: str) -> None:
+    """Files of other owners with the attributes that packages use, and processes of other users."""
+    with step("memfd_create(2)", ""):
+        file = os.memfd_create("trial")
+    for number in _OTHER_IDS:
+        with step(f"chown(2) to user and group {number}", "CHOWN"):
+            os.fchown(file, number, number)
+    with step("chmod(2) of another user's file", "FOWNER"):
+        os.fchmod(file, 0o4000)
+    with step("opening another user's file", "DAC_OVERRIDE"):
+        os.close(os.open(f"/proc/self/fd/{file}", os.O_RDWR))
+    with step("setxattr(2) of file capabilities", "SETFCAP"):
+        os.setxattr(file, "security.capability", _CAPABILITY)
+    with step("setgroups(2)", "SETGID"):
+        os.setgroups([_OTHER_IDS[-1]])
+        os.setresgid(*[_OTHER_IDS[-1]] * 3)
+    with step("setuid(2)", "SETUID"):
+        os.setresuid(*[_OTHER_IDS[-1]] * 3)
+
+
+def try_network(directory: str) -> None:
+    """A network of its own: a card that is switched on, a bridge, and the sockets of a DHCP server."""
+    _unshare("network")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        with step("switching a network card on", "NET_ADMIN"):
+            asked = fcntl.ioctl(handle, _SIOCGIFFLAGS, struct.pack("16sH14x", b"lo", 0))
+            flags = struct.unpack("16sH14x", asked)[1]
+            fcntl.ioctl(handle, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+        with step("making a bridge", "NET_ADMIN"):
+            fcntl.ioctl(handle, _SIOCBRADDBR, b"trial0\0")
+        with step("listening on port 67", "NET_BIND_SERVICE"):
+            handle.bind(("127.0.0.1", 67))
+    with step("a raw socket", "NET_RAW"):
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, _ETH_P_ALL_BIG_ENDIAN).close()
+
+
+def try_tap(directory: str) -> None:
+    """The network card of a virtual machine."""
+    _unshare("network")
+    with step("opening /dev/net/tun", ""):
+        handle = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+    with step("making a tap", "NET_ADMIN"):
+        fcntl.ioctl(handle, _TUNSETIFF, struct.pack("16sH14x", b"trial1", _IFF_TAP_NO_PI))
+
+
+def try_handles(directory: str) -> None:
+    """Opening a file by its handle, as an NFS server in user space does."""
+    buffer = (ctypes.c_uint32 * (2 + _HANDLE_BYTES // 4))(_HANDLE_BYTES)
+    mount = ctypes.c_int()
+    path = os.fsencode(directory)
+    with step("name_to_handle_at(2)", "DAC_READ_SEARCH"):
+        _check(_libc.name_to_handle_at(_AT_FDCWD, path, ctypes.byref(buffer), ctypes.byref(mount), 0))
+    with step("open_by_handle_at(2)", "DAC_READ_SEARCH"):
+        _check(_libc.open_by_handle_at(os.open(path, os.O_RDONLY), ctypes.byref(buffer), os.O_RDONLY))
+
+
+def try_flusher(directory: str) -> None:
+    """What nfs-ganesha asks for, so that it is not kept waiting for its own writes when memory is short."""
+    with step("prctl(2) PR_SET_IO_FLUSHER", "SYS_RESOURCE"):
+        _check(_libc.prctl(_PR_SET_IO_FLUSHER, *map(ctypes.c_ulong, (1, 0, 0, 0))))
+
+
+TRIALS: dict[str, Callable[[str], None]] = {
+    "namespaces": try_namespaces,
+    "owners": try_owners,
+    "network": try_network,
+    "tap": try_tap,
+    "handles": try_handles,
+    "flusher": try_flusher,
+}
+
+
+def _said(name: str, directory: str) -> object:
+    try:
+        TRIALS[name](directory)
+    except RefusedError as error:
+        return error.args
+    return None
+
+
+def attempt(name: str, directory: str) -> object:
+    """What a trial said in a process of its own."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, json.dumps(_said(name, directory)).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return json.loads(text)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps({name: attempt(name, sys.argv[1]) for name in sys.argv[2:]}))
