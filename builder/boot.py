@@ -11,10 +11,11 @@ from pathlib import Path
 
 from builder.bootlab.diagnosis import Diagnosis
 from builder.bootlab.guest import Guest, GuestError, Machine
-from builder.bootlab.lab import Lab, Served
+from builder.bootlab.lab import Lab, Served, lab_tools
+from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import LabSettings
 from builder.bootlab.units import Units, await_units, examine_units, runs_systemd
-from builder.errors import BootError, HostError
+from builder.errors import BootError, CommandError, HostError
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
 from builder.model.menu import KERNEL
@@ -28,7 +29,8 @@ from builder.render.server.services import Export
 from builder.store.activation import activate
 from builder.store.layout import Store, open_store
 from builder.store.staging import add_version
-from builder.system.run import describe_status
+from builder.system.permissions import LAB, require_permissions
+from builder.system.run import describe_status, require_tools
 from builder.system.workspace import open_workspace
 
 STORE = "/disklessroot"
@@ -113,7 +115,8 @@ class Bench:
 def boot(version: Path, options: BootOptions, progress: Progress) -> BootResult:
     """Boots `version` to its login prompt, runs the checks inside, powers it off.
 
-    What goes wrong with the guest is in the result; InputError, HostError and CommandError are raised before it starts.
+    What goes wrong with the guest is in the result; InputError, HostError and CommandError, which are
+    this machine's, are raised.
     """
     console = options.console_log or default_console_log(version)
     with open_bench(version, options, progress) as bench:
@@ -125,6 +128,9 @@ def boot(version: Path, options: BootOptions, progress: Progress) -> BootResult:
             _exercise(guest, options, progress, result)
         except GuestError as error:
             result.error, result.diagnosis = error, error.diagnosis
+        except (HostError, CommandError) as error:
+            error.details = (*error.details, f"console log: {result.console_log}")
+            raise
         result.timeline = {milestone.value: round(second, 1) for milestone, second in guest.timeline.seconds.items()}
         result.address = guest.address
     return result
@@ -136,12 +142,20 @@ def default_console_log(version: Path) -> Path:
     return real.with_name(f"{real.name}.console.log")
 
 
+def preflight(options: BootOptions) -> None:
+    """Raises HostError at once for whatever this machine lacks or forbids: privilege, tools, namespaces, a network."""
+    if os.geteuid() != 0:
+        raise HostError("a boot needs root", "sudo diskless boot ...: it makes namespaces and a network of its own")
+    nfs = choose_nfs_server()
+    require_tools(lab_tools(nfs))
+    require_permissions((*LAB, *nfs.permissions), "a boot", options.work)
+
+
 @contextlib.contextmanager
 def open_bench(version: Path, options: BootOptions, progress: Progress) -> Iterator[Bench]:
     """A lab that serves `version` as a deploy would, from a private store; nothing of it is left at the end."""
     manifest = read_manifest(version)
-    if os.geteuid() != 0:
-        raise HostError("a boot needs root", "sudo diskless boot ...: it makes namespaces and a network of its own")
+    preflight(options)
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(open_workspace(options.work.absolute())).path
         logs = work / "lab"

@@ -21,6 +21,7 @@ from builder.reading import RecipeFile
 from builder.stages import audit, configure, fetch, initramfs, install, pack, report, resolve, scripts, scrub, updates
 from builder.stages.context import Context
 from builder.system.files import free_bytes, remove_tree
+from builder.system.permissions import IMAGE, require_permissions
 from builder.system.run import Runner, require_tools
 from builder.system.sandbox import TOOLS, Sandbox
 from builder.system.workspace import WORK, Workspace, open_workspace
@@ -84,10 +85,11 @@ def build(
 
 
 def preflight(recipe_file: RecipeFile, output: Path) -> None:
-    """Raises HostError at once for whatever this machine lacks: privilege, tools, disk space."""
+    """Raises HostError at once for whatever this machine lacks or forbids: privilege, tools, namespaces, disk space."""
     if os.geteuid() != 0:
         raise HostError("building needs root: packages set owners and modes", "run it with sudo")
     require_tools((*TOOLS, *INSTALLERS[recipe_file.recipe.distribution.name].tools()))
+    require_permissions(IMAGE, "a build", output)
     free = free_bytes(output)
     if free < _NEEDED_BYTES:
         raise HostError(

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from builder.bootlab import accelerator, dhcp, network
+from builder.bootlab import accelerator
+from builder.bootlab.lab import lab_tools
 from builder.bootlab.nfs import choose_nfs_server
 from builder.installers.registry import INSTALLERS
 from builder.loaders.table import loader_of
@@ -21,6 +22,7 @@ from builder.probes.host import (
     examine_mount_table,
     examine_space,
 )
+from builder.probes.permissions import examine_permissions
 from builder.probes.programs import examine_tools
 from builder.probes.server import (
     examine_address,
@@ -49,6 +51,7 @@ def examine_host(output: Path, cache: Path) -> list[Finding]:
         examine_distribution(),
         examine_libraries(),
         *examine_kernel(),
+        *examine_permissions(cache),
         *_build_tools(),
         *_boot_tools(),
         _keyring(),
@@ -88,8 +91,7 @@ def _build_tools() -> list[Finding]:
 
 
 def _boot_tools() -> list[Finding]:
-    tools = (*accelerator.TOOLS, *network.TOOLS, *dhcp.TOOLS, *choose_nfs_server().tools)
-    return [*examine_tools("boot", tools, Level.WARN, "`diskless boot` needs it"), _kvm()]
+    return [*examine_tools("boot", lab_tools(choose_nfs_server()), Level.WARN, "`diskless boot` needs it"), _kvm()]
 
 
 def _kvm() -> Finding:

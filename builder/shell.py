@@ -11,6 +11,7 @@ from builder.errors import HostError
 from builder.model.manifest import INDEX, LOG, ROOTFS
 from builder.output.versions import find_version, read_manifest
 from builder.progress.progress import Progress
+from builder.system.permissions import IMAGE, require_permissions
 from builder.system.run import Runner, require_tools
 from builder.system.sandbox import TOOLS, Sandbox
 from builder.system.tree import Tree
@@ -26,6 +27,7 @@ def open_shell(target: str | None, command: Sequence[str], output: Path, progres
     if os.geteuid() != 0:
         raise HostError("entering a tree needs root: it has other owners and mounts of its own", "run it with sudo")
     require_tools(TOOLS)
+    require_permissions(IMAGE, "a shell in an image", output)
     kept = None if target is None else kept_tree(Path(target))
     version = None if kept else find_version(target, output)
     with open_workspace(output.absolute() / WORK) as workspace, Runner(workspace.path / LOG) as runner:

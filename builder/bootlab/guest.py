@@ -15,6 +15,7 @@ from builder.bootlab.settings import Patience
 from builder.bootlab.shell import DebugShell, ShellError
 from builder.bootlab.timeline import Logs, Milestone, Timeline, leased_address
 from builder.errors import BootError, HostError
+from builder.system.run import describe_status
 
 _LAST_LINES = 15
 _POLL_SECONDS = 0.1
@@ -62,7 +63,7 @@ class Guest:
     """A guest that was just powered on.
 
     on_milestone: hears every milestone once, in order; on_wait: is called several times a second while waiting
-    server_logs: what the lab's servers logged so far
+    server_logs: what the lab's servers logged so far; check_servers: raises CommandError when one of them has ended
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class Guest:
         shell: Path,
         patience: Patience,
         server_logs: Callable[[], Logs],
+        check_servers: Callable[[], None],
     ) -> None:
         self._namespace = namespace
         self._service = service
         self._patience = patience
         self._server_logs = server_logs
+        self._check_servers = check_servers
         self._started = time.monotonic()
         self._shell = DebugShell(shell)
         self.console = Log(console)
@@ -116,7 +119,6 @@ class Guest:
             if fault is not None:
                 raise GuestError(fault, self.console)
             if not self.is_running:
-                self._check_machine()
                 raise GuestError(diagnose(self.logs, self.timeline.last, running=False), self.console)
             if self.seconds > self._patience.login:
                 raise GuestError(diagnose(self.logs, self.timeline.last, running=True), self.console, self.seconds)
@@ -127,6 +129,7 @@ class Guest:
         try:
             return Completed(*self._shell.run(command, seconds=patience, while_waiting=self._observe))
         except (ShellError, OSError) as error:
+            self._observe()
             raise GuestError(diagnose(self.logs, self.timeline.last, running=self.is_running), self.console) from error
 
     def power_off(self) -> None:
@@ -135,6 +138,7 @@ class Guest:
             # a shell at its prompt ignores SIGTERM, and systemd would wait 90 seconds for it
             self._shell.send("\nsystemctl poweroff; exec sleep infinity\n")
         except OSError as error:
+            self._observe()
             raise GuestError(diagnose(self.logs, self.timeline.last, running=self.is_running), self.console) from error
         ordered = time.monotonic()
         while self.is_running:
@@ -148,13 +152,21 @@ class Guest:
         """Lets go of its serial port; the machine itself ends with the lab."""
         self._shell.close()
 
+    def is_on(self, service: Service) -> bool:
+        """Whether `service` is the machine that it runs on."""
+        return service is self._service
+
     def _check_machine(self) -> None:
         if self._service.status:
             hint = f"`{QEMU.name} -device help` lists network cards; is there memory left?"
-            raise HostError("QEMU could not run the guest", hint, self._service.last_lines())
+            message = f"QEMU could not run the guest: {describe_status(self._service.status)}"
+            raise HostError(message, hint, self._service.last_lines())
 
     def _observe(self) -> None:
+        """Takes note of what happened; HostError when QEMU failed, CommandError when a server ended."""
         self._namespace.poll(_POLL_SECONDS)
+        self._check_machine()
+        self._check_servers()
         for milestone in self.timeline.note(self.logs, self.seconds):
             self.on_milestone(milestone)
         self.on_wait()

@@ -15,7 +15,7 @@ from builder.bootlab.nfs import NfsServer, choose_nfs_server
 from builder.bootlab.settings import LabSettings
 from builder.bootlab.timeline import Logs
 from builder.render.server.services import Export
-from builder.system.run import require_tools
+from builder.system.run import Tool, require_tools
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,11 @@ class Served:
     tftp_root: Path
     exports: tuple[Export, ...]
     root_path: str | None = None
+
+
+def lab_tools(nfs: NfsServer) -> tuple[Tool, ...]:
+    """The programs that a lab with this NFS server runs."""
+    return (*accelerator.TOOLS, *network.TOOLS, *dhcp.TOOLS, *nfs.tools)
 
 
 class Lab:
@@ -43,7 +48,7 @@ class Lab:
         self._exports: tuple[Export, ...] = ()
 
     def __enter__(self) -> Lab:
-        require_tools((*accelerator.TOOLS, *network.TOOLS, *dhcp.TOOLS, *self.nfs.tools))
+        require_tools(lab_tools(self.nfs))
         self.namespace.__enter__()
         try:
             network.set_up_network(self.namespace, self.settings.network)
@@ -82,13 +87,19 @@ class Lab:
         console.write_bytes(b"")
         command = qemu_command(machine or Machine(), self._accelerator, name, console, shell)
         service = self.namespace.start(f"qemu-{name}", command)
-        guest = Guest(self.namespace, service, console, shell, self.settings.patience, self.logs)
+        guest = Guest(self.namespace, service, console, shell, self.settings.patience, self.logs, self.check_servers)
         self._guests.append(guest)
         return guest
 
     def run(self, argv: Sequence[str], *, timeout: float = 60) -> Completed:
         """Runs a program on the lab's server, beside its servers: an ssh client, nfs-ls, ip."""
         return self.namespace.run(argv, timeout=timeout)
+
+    def check_servers(self) -> None:
+        """CommandError with the last lines of a server that has ended although guests need it."""
+        for service in self.namespace.ended():
+            if not any(guest.is_on(service) for guest in self._guests):
+                raise service.describe_end()
 
     def logs(self) -> Logs:
         """What the servers logged so far."""

@@ -49,6 +49,11 @@ class Service:
         """The end of what it printed."""
         return tuple(self.log.read_text("utf-8", "backslashreplace").splitlines()[-LAST_LINES:])
 
+    def describe_end(self) -> CommandError:
+        """The error that says how it ended, although it was still needed, in its own last words."""
+        message = f"the lab's {self.name} server ended: {describe_status(self.status or 0)}"
+        return CommandError(message, "its last lines are above", self.last_lines())
+
 
 class Namespace:
     """Fresh namespaces with our process 1, from `with` to the end of the block.
@@ -98,13 +103,18 @@ class Namespace:
 
     def run(self, argv: Sequence[str], *, timeout: float = 60) -> Completed:
         """Runs `argv` inside and waits for its end; CommandError when it cannot start or takes too long."""
-        name = f"{Path(argv[0]).name}-{next(self._numbers)}"
-        service = self.start(name, argv)
+        service = self.start(f"{Path(argv[0]).name}-{next(self._numbers)}", argv)
+        try:
+            return self._finish(service, argv[0], timeout)
+        finally:
+            del self._services[service.name]
+
+    def _finish(self, service: Service, program: str, timeout: float) -> Completed:
         deadline = time.monotonic() + timeout
         while service.status is None:
             if time.monotonic() > deadline:
                 self.stop(service, signal.SIGKILL)
-                raise CommandError(f"{argv[0]} took longer than {timeout:g} s in the lab", None, service.last_lines())
+                raise CommandError(f"{program} took longer than {timeout:g} s in the lab", None, service.last_lines())
             self.poll(0.2)
         output = service.log.read_text("utf-8", "backslashreplace")
         service.log.unlink()
@@ -131,6 +141,10 @@ class Namespace:
                 raise CommandError(f"cannot start {argv[0]} in the lab: {event['reason']}")
             self._note(event, log)
         return self._services[name]
+
+    def ended(self) -> list[Service]:
+        """What was started to stay, and has ended."""
+        return [service for service in self._services.values() if service.status is not None]
 
     def stop(self, service: Service, number: signal.Signals = signal.SIGTERM) -> None:
         """Sends a signal to a started program."""

@@ -17,6 +17,7 @@ from builder.model.read_plus import answers_with_nothing, asks_with_read_plus
 from builder.model.recipe import NfsVersion
 from builder.render.server.services import Export, export_options, ganesha_config
 from builder.system.host import host_family, require_mount_table
+from builder.system.permissions import Permission
 from builder.system.run import Tool
 
 _RPCBIND = Tool("rpcbind", "rpcbind", "rpcbind")
@@ -26,6 +27,7 @@ class NfsServer(abc.ABC):
     """Serves directories over NFSv3 and v4 inside a lab; `log` is where it complains."""
 
     tools: ClassVar[tuple[Tool, ...]]
+    permissions: ClassVar[tuple[Permission, ...]] = ()
 
     @staticmethod
     @abc.abstractmethod
@@ -49,6 +51,7 @@ class Ganesha(NfsServer):
     """nfs-ganesha, ganesha(8): no kernel support needed, nothing outlives the lab."""
 
     tools = (Tool("ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs", None), _RPCBIND)
+    permissions = (Permission.HANDLES,)
 
     @staticmethod
     def runs_here() -> bool:

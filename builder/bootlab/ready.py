@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from builder.bootlab.namespace import Namespace, Service
 from builder.errors import CommandError
-from builder.system.run import describe_status
 
 _SECONDS = 30
 
@@ -17,7 +16,7 @@ def await_ready(namespace: Namespace, service: Service, is_ready: Callable[[], b
     deadline = time.monotonic() + _SECONDS
     while not is_ready():
         if service.status is not None:
-            raise CommandError(f"{service.name}: {describe_status(service.status)}", None, service.last_lines())
+            raise service.describe_end()
         if time.monotonic() > deadline:
             raise CommandError(f"{service.name} is not ready after {_SECONDS} s", None, service.last_lines())
         namespace.poll(0.05)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from builder.boot import BootOptions, BootResult
+from builder.boot import BootOptions, BootResult, preflight
 from builder.boot import boot as run_boot
 from builder.bootlab.guest import Machine
 from builder.bootlab.settings import LabSettings, Patience
@@ -71,7 +71,6 @@ def boot(
     VERSION is a directory such as output/IMAGE/latest, IMAGE the name of one below OUTPUT; a RECIPE is built first;
     without any it is the newest version of the only image there. Needs root and QEMU; touches no network of this host.
     """
-    version = _version(target, output, cache, progress)
     options = BootOptions(
         checks=checks,
         strict=strict,
@@ -80,6 +79,7 @@ def boot(
         console_log=console_log,
         work=cache / "boot",
     )
+    version = _version(target, output, cache, options, progress)
     result = run_boot(version, options, progress)
     click.echo(json.dumps(describe_json(result), indent=1) if as_json else describe_text(result))
     if result.error is not None:
@@ -91,9 +91,10 @@ def boot(
         progress.note(f"{result.version} boots; next: diskless deploy {shlex.quote(str(version))} --to /disklessroot")
 
 
-def _version(target: Path | None, output: Path, cache: Path, progress: Progress) -> Path:
+def _version(target: Path | None, output: Path, cache: Path, options: BootOptions, progress: Progress) -> Path:
     if target is None or target.is_dir() or (target.suffix not in (".yml", ".yaml") and not target.is_file()):
         return find_version(None if target is None else str(target), output)
+    preflight(options)  # before minutes of building
     return build(load_recipe(target), output, cache, progress).directory
 
 

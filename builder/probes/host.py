@@ -15,6 +15,7 @@ import zstandard
 from builder.model.finding import Finding, fail, ok, warn
 from builder.model.quantity import format_bytes
 from builder.probes.programs import run_quietly
+from builder.system.confinement import read_confinement
 from builder.system.files import free_bytes
 from builder.system.host import host_family, os_release
 from builder.system.sandbox import MINIMUM_KERNEL, namespace_prefix
@@ -24,17 +25,15 @@ _AREA = "kernel"
 _SYSTEM_CALLS = {"openat2": 437, "mount_setattr": 442}
 _BUILD_BYTES, _COMFORTABLE_BYTES = 3 << 30, 10 << 30
 _NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-_CONTAINER = "run it on the host itself, or in a container with all capabilities (--privileged)"
 _OVERLAY = (
     "mount -t tmpfs t /tmp && mkdir /tmp/l /tmp/u /tmp/w /tmp/m"
     " && mount -t overlay o -o lowerdir=/tmp/l,upperdir=/tmp/u,workdir=/tmp/w /tmp/m"
 )
-_BRIDGE = "ip link add doctor0 type bridge && ip tuntap add dev doctor1 mode tap && ip link set doctor1 master doctor0"
 
 
 def examine_kernel() -> list[Finding]:
     """Its release and the features that builds and labs use."""
-    return [_release(), _root(), *map(_system_call, _SYSTEM_CALLS), _namespaces(), _user_namespaces(), *_mounts()]
+    return [_release(), _root(), *map(_system_call, _SYSTEM_CALLS), _user_namespaces(), *_overlay()]
 
 
 def examine_distribution() -> Finding:
@@ -114,34 +113,22 @@ def _system_call(name: str) -> Finding:
     return ok(_AREA, name, "there")
 
 
-def _namespaces() -> Finding:
-    if os.geteuid() != 0:
-        return warn(_AREA, "namespaces", "only root can try them", "sudo diskless doctor")
-    status, said = run_quietly([*namespace_prefix(network=False), "true"])
-    if status:
-        return fail(_AREA, "namespaces", _last(said), _CONTAINER)
-    return ok(_AREA, "namespaces", "mount, pid, ipc, uts and network: private ones can be made")
-
-
 def _user_namespaces() -> Finding:
     drop = _NOBODY if os.geteuid() == 0 else ()
     status, said = run_quietly([*drop, "unshare", "--user", "--map-root-user", "--mount", "true"])
+    switches = read_confinement().userns_off
+    off = f"; switched off by sysctl {', '.join(switches)}" if switches else ""
     if status:
-        return ok(_AREA, "user namespaces", f"not for everybody ({_last(said)}); nothing here needs them")
+        return ok(_AREA, "user namespaces", f"not for everybody ({_last(said)}{off}); nothing here needs them")
     return ok(_AREA, "user namespaces", "for everybody; nothing here needs them")
 
 
-def _mounts() -> list[Finding]:
+def _overlay() -> list[Finding]:
     if os.geteuid() != 0:
         return []
-    found = []
-    for name, script, remedy in (
-        ("overlay", _OVERLAY, "modprobe overlay; only images with an overlay root need it, on their clients too"),
-        ("bridge and tap", _BRIDGE, "modprobe bridge tun: `diskless boot` makes a network of its own"),
-    ):
-        status, said = run_quietly([*namespace_prefix(network=False), "sh", "-ec", script])
-        found.append(warn(_AREA, name, _last(said), remedy) if status else ok(_AREA, name, "works"))
-    return found
+    status, said = run_quietly([*namespace_prefix(network=False), "sh", "-ec", _OVERLAY])
+    remedy = "modprobe overlay; only images with an overlay root need it, on their clients too"
+    return [warn(_AREA, "overlay", _last(said), remedy) if status else ok(_AREA, "overlay", "works")]
 
 
 def _last(text: str) -> str:

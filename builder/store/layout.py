@@ -29,6 +29,7 @@ from builder.model.version import VERSION, Version
 from builder.output.versions import read_manifest
 from builder.store.filesystem import check_filesystem
 from builder.system.files import sync_directory, write_atomic
+from builder.system.permissions import Permission, require_permissions
 
 MARKER, SITE, LOCK = "store.json", "site.yml", ".lock"
 TEMPORARY = ".tmp-"
@@ -149,6 +150,7 @@ def open_store(root: Path, note: Callable[[str], None], *, create: bool = False)
     if os.geteuid() != 0:
         raise HostError("a store is changed by root only: its files have owners", "run it with sudo")
     if create:
+        require_permissions((Permission.OWNERS,), "a store", root)
         store_name(root)
         refuse_other_things(root)
         _make_root(root)

@@ -36,7 +36,7 @@ SWITCHES = {"kernel.unprivileged_userns_clone": "1", "user.max_user_namespaces":
 
 @dataclass(frozen=True)
 class Refusal:
-    """What the kernel refused: the step, errno(3), and the capability that it takes, if one."""
+    """What the kernel refused: the step, errno(3) or 0 where it is not known, the capability that it takes, if one."""
 
     tried: str
     number: int
@@ -45,7 +45,7 @@ class Refusal:
     @property
     def text(self) -> str:
         """In one line."""
-        return f"{self.tried}: {os.strerror(self.number)}"
+        return f"{self.tried}: {os.strerror(self.number)}" if self.number else self.tried
 
     @property
     def is_permission(self) -> bool:

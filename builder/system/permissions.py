@@ -28,7 +28,7 @@ class Permission(enum.StrEnum):
     NETWORK = "a network of its own"
     TAP = "network cards of guests"
     HANDLES = "opening files by handle"
-    FLUSHER = "priority for a file server's memory"
+    FLUSHER = "the state of an I/O flusher"
 
 
 IMAGE = (Permission.OWNERS, Permission.NAMESPACES, Permission.MOUNTS)

@@ -137,9 +137,9 @@ class Sandbox:
 
 def trial_command() -> list[str]:
     """Makes a sandbox, in which nothing is done, and ends with status 0 if that works; stderr has the reason if not."""
-    return _planned({"root": "/tmp", "writable": [], "readable": [], "network": False, "argv": ["true"]})
+    nothing: dict[str, Any] = {"writable": [], "readable": [], "links": [], "inside": []}
+    return _planned({**nothing, "root": "/tmp", "network": False, "prepared": None, "chroot": None, "argv": ["true"]})
 
 
 def _planned(plan: Mapping[str, Any]) -> list[str]:
-    whole = {"inside": [], "prepared": None, "chroot": None, **plan}
-    return [*namespace_prefix(network=plan["network"]), sys.executable, "-I", "-S", _INIT, json.dumps(whole)]
+    return [*namespace_prefix(network=plan["network"]), sys.executable, "-I", "-S", _INIT, json.dumps(plan)]

@@ -1,0 +1,37 @@
+"""What a host or a container forbids, one line for each thing that commands do, tried and not guessed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from builder.model.finding import Finding, Level, ok, warn
+from builder.system.confinement import Confinement, Refusal, read_confinement
+from builder.system.permissions import IMAGE, Permission, ask, describe_refusal
+
+_AREA = "permissions"
+_PURPOSES = {
+    Permission.OWNERS: "build, boot, shell and deploy need it",
+    Permission.NAMESPACES: "build, boot and shell need it",
+    Permission.MOUNTS: "build, boot and shell need it",
+    Permission.NETWORK: "`diskless boot` needs it",
+    Permission.TAP: "`diskless boot` needs it",
+    Permission.HANDLES: "`diskless boot` with nfs-ganesha needs it",
+    Permission.FLUSHER: "nfs-ganesha would use it in `diskless boot`, and does without",
+}
+
+
+def examine_permissions(cache: Path) -> list[Finding]:
+    """Each permission; `cache` is where `diskless boot` unpacks."""
+    if os.geteuid() != 0:
+        return [warn(_AREA, "root", "only root can try what is permitted here", "sudo diskless doctor")]
+    confinement = read_confinement()
+    return [_examine(permission, refusal, confinement) for permission, refusal in ask(Permission, cache).items()]
+
+
+def _examine(permission: Permission, refusal: Refusal | None, confinement: Confinement) -> Finding:
+    if refusal is None:
+        return ok(_AREA, permission, f"works: {_PURPOSES[permission]}")
+    cause, remedy = describe_refusal(permission, refusal, confinement)
+    level = Level.FAIL if permission in IMAGE else Level.WARN
+    return Finding(_AREA, permission, level, f"{cause}; {_PURPOSES[permission]}", remedy)

@@ -1,0 +1,77 @@
+"""A server of the lab that ends while a guest boots is reported with its own last lines, QEMU too."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from builder.bootlab.guest import Guest
+from builder.bootlab.lab import Lab, Served
+from builder.bootlab.ready import await_ready
+from builder.errors import CommandError, HostError
+from builder.render.server.services import Export
+from tests.images import scratch
+from tests.require import needs_root, needs_tool
+
+pytestmark = [
+    needs_root,
+    needs_tool("dnsmasq", "ganesha.nfsd", "rpcbind", "ip", "qemu-system-x86_64"),
+    pytest.mark.root,
+]
+LAST_WORDS = {"dnsmasq": "DHCP, sockets bound", "nfs": "NFS SERVER INITIALIZED", "http": "Serving HTTP", "rpcbind": ""}
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    directory: Path = scratch() / "lab-servers" / str(request.node.name)
+    for name in ("lab", "boot", "root"):
+        (directory / name).mkdir(parents=True)
+    export = Export(str(directory / "root"), "/root", "10.77.0.0/24", 1, writable=True)
+    with Lab(directory / "lab") as made:
+        made.serve(Served(directory / "boot", (export,)))
+        yield made
+
+
+def power_on(lab: Lab) -> Guest:
+    """A guest that finds no loader, and tries for minutes."""
+    directory = lab.namespace.directory
+    return lab.power_on(directory / "console.log", directory / "no-kernel")
+
+
+def kill(lab: Lab, name: str) -> None:
+    lab.namespace.stop(lab.namespace._services[name], signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", LAST_WORDS)
+def test_a_server_that_dies_later(lab: Lab, name: str) -> None:
+    guest = power_on(lab)
+    kill(lab, name)
+    with pytest.raises(CommandError) as raised:
+        guest.await_login()
+    assert raised.value.message == f"the lab's {name} server ended: killed by SIGKILL"
+    assert LAST_WORDS[name] in "\n".join(raised.value.details)
+
+
+@pytest.mark.parametrize("doing", ["await_login", "run", "power_off"])
+def test_qemu_that_dies_later(lab: Lab, doing: str) -> None:
+    guest = power_on(lab)
+    kill(lab, "qemu-tap0")
+    with pytest.raises(HostError) as raised:
+        guest.run("true") if doing == "run" else getattr(guest, doing)()
+    assert "killed by SIGKILL" in raised.value.message
+
+
+def test_programs_that_run_and_end_are_no_servers(lab: Lab) -> None:
+    lab.run(["false"])
+    lab.check_servers()
+
+
+def test_a_server_that_does_not_start(lab: Lab) -> None:
+    service = lab.namespace.start("other", ["sh", "-c", "echo no port; exit 3"])
+    with pytest.raises(CommandError) as raised:
+        await_ready(lab.namespace, service, lambda: False)
+    assert raised.value.message == "the lab's other server ended: exit status 3"
+    assert raised.value.details == ("no port",)

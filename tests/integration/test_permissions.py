@@ -1,0 +1,120 @@
+"""What a container does not permit: each command says so before it begins, by what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.confined import DOCKER, PODMAN, confined
+from tests.images import DISKLESS, ROOT, scratch
+from tests.require import needs_root, needs_tool
+from tests.versions import make_version
+
+pytestmark = [
+    needs_root,
+    needs_tool("unshare", "setpriv", "dnsmasq", "ganesha.nfsd", "rpcbind", "ip", "qemu-system-x86_64", "mmdebstrap"),
+    pytest.mark.root,
+]
+RECIPE = ROOT / "recipes/debian-nfs.yml"
+SETS = {
+    "sys_admin": ("--drop", "sys_admin"),
+    "net_admin": ("--drop", "net_admin"),
+    "dac_read_search": ("--drop", "dac_read_search"),
+    "docker": ("--keep", DOCKER, "--refuse-calls"),
+    "docker, more": ("--keep", f"{DOCKER},sys_admin,net_admin", "--refuse-calls"),
+    "podman": ("--ids", "65536", "--keep", PODMAN, "--refuse-calls"),
+    "one id": ("--ids", "1"),
+}
+
+
+@pytest.fixture(scope="module")
+def version() -> Path:
+    return make_version(scratch() / "permissions" / "output", mode="rw")
+
+
+def run(kind: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [*confined(*SETS[kind]), DISKLESS, *map(str, arguments)]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", check=False)
+
+
+def refused(kind: str, *arguments: str | Path) -> str:
+    """What a command says that must not begin."""
+    done = run(kind, *arguments)
+    assert done.returncode == 3, done.stderr
+    assert "hint: " in done.stderr
+    assert "resolve ..." not in done.stderr
+    assert "unpack" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause", "remedy"),
+    [
+        ("sys_admin", "CAP_SYS_ADMIN is missing", "--cap-add SYS_ADMIN"),
+        ("docker", "CAP_SYS_ADMIN is missing", "--cap-add SYS_ADMIN"),
+        ("docker, more", "a seccomp filter is in force", "seccomp=unconfined"),
+        ("podman", "CAP_SYS_ADMIN is missing", "--cap-add SYS_ADMIN"),
+        ("one id", "this user namespace has one id", "--add-subuids"),
+    ],
+)
+@pytest.mark.parametrize("command", ["build", "boot", "shell"])
+def test_namespaces_and_owners(command: str, kind: str, cause: str, remedy: str, version: Path) -> None:
+    place = scratch() / "permissions"
+    arguments = {
+        "build": ("build", RECIPE, "--output", place / "built", "--cache", place / "cache"),
+        "boot": ("boot", version, "--cache", place / "cache"),
+        "shell": ("shell", version, "--output", place / "shells", "--", "true"),
+    }
+    said = refused(kind, *arguments[command])
+    assert cause in said
+    assert remedy in said
+    assert not list(place.glob("*/.work/*"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [("net_admin", "CAP_NET_ADMIN is missing"), ("dac_read_search", "CAP_DAC_READ_SEARCH is missing")],
+)
+def test_a_lab_needs_more(kind: str, cause: str, version: Path) -> None:
+    said = refused(kind, "boot", version, "--cache", scratch() / "permissions/cache")
+    assert cause in said
+    assert f"--cap-add {kind.upper()}" in said
+    entered = run(kind, "shell", version, "--output", scratch() / "permissions/shells", "--", "no-such-program")
+    assert entered.returncode == 127, entered.stderr
+
+
+def test_a_recipe_is_not_built_for_a_boot_that_is_refused() -> None:
+    place = scratch() / "permissions/recipe"
+    said = refused("net_admin", "boot", RECIPE, "--output", place, "--cache", place)
+    assert "CAP_NET_ADMIN is missing" in said
+    assert not place.exists()
+
+
+def test_a_store_needs_owners(version: Path) -> None:
+    store = scratch() / "permissions/store"
+    said = refused("one id", "deploy", version, "--to", store, "--server", "10.0.0.1")
+    assert "this user namespace has one id" in said
+    assert "which has no owners" not in said
+    assert not store.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad"),
+    [
+        ("net_admin", {"a network of its own": "warn", "network cards of guests": "warn"}),
+        ("dac_read_search", {"opening files by handle": "warn"}),
+        ("one id", {"files of other owners": "fail", "mounts in them": "fail", "opening files by handle": "warn"}),
+        ("docker", {"namespaces of its own": "fail", "mounts in them": "fail", "opening files by handle": "warn"}),
+    ],
+)
+def test_doctor_has_a_line_for_each(kind: str, bad: dict[str, str]) -> None:
+    done = run(kind, "doctor", "--json", "--cache", scratch() / "permissions/cache")
+    assert done.returncode == (3 if "fail" in bad.values() else 0), done.stdout
+    found = {item["name"]: item for item in json.loads(done.stdout) if item["area"] == "permissions"}
+    assert len(found) == 7
+    for name, level in bad.items():
+        assert found[name]["level"] == level, found[name]
+        assert found[name]["remedy"]
