@@ -107,7 +107,7 @@ def newest_keyring(job: Job, offer: Offer, host: Path | None, named: tuple[str, 
     kept = store / f"newest-{_digest(offer, host, named)}"
     with locked(store / "lock", job.notify):
         if not kept.is_dir():
-            job.notify(f"judging {offer.package} {offer.version}: once, some seconds for Arch Linux's")
+            job.notify(f"judging {offer.package} {offer.version}: once, up to a minute for Arch Linux's")
             _keep(job, offer, host, named, kept)
     for line in (kept / "said").read_text("utf-8").splitlines():
         job.record(line)
