@@ -12,6 +12,34 @@ from tests.pacman_distribution.distribution import NAME, pacman_distribution
 from tests.pacman_distribution.package import Package
 from tests.pacman_distribution.repository import Key, make_key, make_repository
 
+# pacman 7.1 resolves every directory option, and refuses one that does not exist: older ones do so here
+_STRICT_PACMAN = """\
+#!/bin/sh
+option=
+for word; do
+	case $word in --*dir=* | --*path=* | --*root=*) option=${word%%=*} word=${word#*=} ;; esac
+	case $option in
+	-b | -r | --root | --sysroot | --dbpath | --cachedir | --gpgdir | --hookdir)
+		if [ ! -d "$word" ]; then
+			echo "error: failed to resolve path '$word' passed to '$option': No such file or directory" >&2
+			exit 1
+		fi ;;
+	esac
+	option=$word
+done
+exec /usr/bin/pacman "$@"
+"""
+
+
+@functools.cache
+def strict_pacman() -> Path:
+    """A directory of programs for `run_diskless` with a pacman that is as strict as 7.1."""
+    directory = scratch() / "strict"
+    directory.mkdir()
+    (directory / "pacman").write_text(_STRICT_PACMAN, "ascii")
+    (directory / "pacman").chmod(0o755)
+    return directory
+
 
 def write_arch_recipe(directory: Path, base: str = "arch-nfs-classic", **changes: Any) -> Path:
     """A recipe of the project on the local repository; keys of `distribution` are added to it."""
@@ -30,7 +58,8 @@ def arch_image(base: str = "arch-nfs-classic") -> Path:
     source.parent.mkdir(parents=True)
     hello().write(source.parent).rename(source)
     # tests read in its log how pacman was called, which a tree of an earlier run would leave out
-    return build_image(base, base, fresh=True, files=files, distribution=pacman_distribution().recipe)
+    distribution = pacman_distribution().recipe
+    return build_image(base, base, fresh=True, programs=strict_pacman(), files=files, distribution=distribution)
 
 
 @functools.cache
@@ -47,6 +76,7 @@ def arch_everything() -> Path:
     return build_image(
         "arch-everything",
         "arch-nfs-resolv",
+        programs=strict_pacman(),
         distribution=pacman_distribution().recipe,
         system={"users": users, "services": ["sshd"], "masked": ["systemd-networkd.service", "systemd-resolved"]},
         scripts=["setup.sh"],

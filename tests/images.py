@@ -20,12 +20,21 @@ ROOT = Path(__file__).parent.parent
 DISKLESS = str(Path(sys.executable).with_name("diskless"))
 
 
+# in a mount namespace of its own; what is in /usr/local/sbin comes first in the PATH of a build
+_BEHIND = ("unshare", "--mount", "--propagation=private", "sh", "-c", 'mount --bind "$0" /usr/local/sbin && exec "$@"')
+
+
 def run_diskless(
-    *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, umask: int = -1
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    umask: int = -1,
+    programs: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """The command, whatever its exit status."""
+    """The command, whatever its exit status. `programs` is a directory of programs that hide the host's."""
+    prefix = [] if programs is None else [*_BEHIND, str(programs)]
     return subprocess.run(
-        [DISKLESS, *map(str, arguments)],
+        [*prefix, DISKLESS, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, **(env or {})},
         umask=umask,
@@ -58,13 +67,15 @@ def ssh_key() -> Path:
     return path
 
 
-def build_image(image: str, base: str = "debian-nfs", *, fresh: bool = False, **changes: Any) -> Path:
+def build_image(
+    image: str, base: str = "debian-nfs", *, fresh: bool = False, programs: Path | None = None, **changes: Any
+) -> Path:
     """The version directory of a recipe of the project with other top-level keys."""
     directory = scratch() / "recipes" / image
     directory.mkdir(parents=True, exist_ok=True)
     recipe = write_recipe(directory, base, image=image, **changes)
     options = ["--fresh"] if fresh else []
-    result = run_diskless("build", recipe, "--output", scratch() / "output", *options)
+    result = run_diskless("build", recipe, "--output", scratch() / "output", *options, programs=programs)
     assert result.returncode == 0, result.stderr
     return Path(result.stdout.strip())
 

@@ -30,7 +30,7 @@ from builder.installers.pacman_errors import (
     hidden_failures,
 )
 from builder.installers.pacman_keyring import find_keyring, keyring_files, prepare_keyring
-from builder.installers.pacman_tree import check_installed, give_databases, prepare_tree, take_back
+from builder.installers.pacman_tree import OWN_HOOKS, check_installed, give_databases, prepare_tree, take_back
 from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import ArchDistribution, Recipe, Signatures
@@ -99,9 +99,7 @@ class PacmanInstaller:
         if signed and self._distribution.keyring.newest:
             entries = [entry for entry in database.entries if entry.repository not in self._unsigned()]
             keyring = take_keyring(self._job, self._distribution, entries, keyring, self._fetch_without_keys)
-        if keyring is None:
-            self._gpgdir.mkdir(mode=0o700)
-        else:
+        if keyring is not None:
             prepare_keyring(self._job, keyring, self._gpgdir)
         packages = self._closure(database)
         loaders = tuple(self._loader(database, *wanted) for wanted in loader_packages(self._job.recipe).items())
@@ -131,7 +129,7 @@ class PacmanInstaller:
             Tree(tree).write(entry)
         dbpath = give_databases(self._databases / "sync", tree)
         hooks = self._mask_hooks()
-        options = ["--root", str(tree), "--hookdir", str(tree / "etc/pacman.d/hooks"), "--hookdir", str(hooks)]
+        options = ["--root", str(tree), "--hookdir", str(tree / OWN_HOOKS), "--hookdir", str(hooks)]
         database = self._read()
         arguments = ["-S", *options, *self._targets(database)]
         env = {"SOURCE_DATE_EPOCH": str(epoch)}
@@ -173,8 +171,10 @@ class PacmanInstaller:
 
     def _prepare(self) -> None:
         require_mount_table("pacman")
+        # pacman 7.1 refuses an option that names a directory which does not exist
         for directory in (self._packages, self._databases / "local", self._databases / "sync"):
             directory.mkdir(parents=True, exist_ok=True)
+        self._gpgdir.mkdir(mode=0o700)
         version = self._version()
         package_files = self._make_repository() if self._distribution.package_files else None
         config = resolver_config(self._distribution, version, str(package_files) if package_files else None)

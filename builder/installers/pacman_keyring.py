@@ -78,7 +78,7 @@ def keyring_name(distribution: ArchDistribution) -> str:
 
 
 def prepare_keyring(job: Job, keyring: Path, target: Path) -> None:
-    """Makes `target` a GnuPG home for pacman that trusts what `keyring` says; InputError when it holds no key."""
+    """Makes the directory `target` a GnuPG home that trusts what `keyring` says; InputError when it holds no key."""
     parts = [keyring.read_bytes(), read_beside(keyring, "trusted"), read_beside(keyring, "revoked")]
     digest = hashlib.sha256(b"\0".join([_FORMAT.encode(), *parts])).hexdigest()[:16]
     store = job.cache / "pacman" / "keyrings"
@@ -88,7 +88,7 @@ def prepare_keyring(job: Job, keyring: Path, target: Path) -> None:
         if not cached.is_dir():
             job.notify(f"preparing the keyring {keyring}: once, about a minute for Arch Linux's")
             _populate(job, keyring, cached)
-    shutil.copytree(cached, target)
+    shutil.copytree(cached, target, dirs_exist_ok=True)
     target.chmod(0o700)
 
 

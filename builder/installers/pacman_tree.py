@@ -9,6 +9,8 @@ from pathlib import Path
 from builder.errors import AuditError
 from builder.model.lock import Lock
 
+# read by the transaction beside the hooks of packages; pacman 7.1 wants it to exist
+OWN_HOOKS = "etc/pacman.d/hooks"
 # pacman repairs no directory that is there: a root of mode 0700 would stay so
 _DIRECTORIES = {
     "dev": 0o755,
@@ -18,6 +20,7 @@ _DIRECTORIES = {
     "tmp": 0o1777,
     "etc": 0o755,
     "etc/pacman.d": 0o755,
+    OWN_HOOKS: 0o755,
     "var": 0o755,
     "var/cache": 0o755,
     "var/cache/pacman": 0o755,
@@ -49,9 +52,18 @@ def take_back(tree: Path, epoch: int) -> None:
     """Removes the databases, and sets the date of installation to `epoch`: the same packages give the same bytes."""
     pacman = tree / "var/lib/pacman"
     shutil.rmtree(pacman / "sync")
+    _remove_unowned(tree / OWN_HOOKS, pacman / "local")
     for desc in sorted((pacman / "local").glob("*/desc")):
         text = desc.read_bytes().decode("utf-8", "surrogateescape")
         desc.write_bytes(_INSTALL_DATE.sub(str(epoch), text).encode("utf-8", "surrogateescape"))
+
+
+def _remove_unowned(directory: Path, local: Path) -> None:
+    """Removes an empty directory that no package brings: an image has nothing of ours that is not asked for."""
+    line = f"{OWN_HOOKS}/\n".encode()
+    owners = (path for path in local.glob("*/files") if line in path.read_bytes().splitlines(keepends=True))
+    if not any(directory.iterdir()) and next(owners, None) is None:
+        directory.rmdir()
 
 
 def check_installed(tree: Path, lock: Lock) -> None:

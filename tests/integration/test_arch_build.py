@@ -16,7 +16,7 @@ from builder.archive.members import read_members
 from builder.archive.unpack import read_index
 from builder.model.manifest import ROOTFS, Manifest
 from builder.system.cpio import initramfs_names
-from tests.arch_images import arch_image, extra_repository
+from tests.arch_images import arch_image, extra_repository, strict_pacman
 from tests.images import build_image, processes_naming, run_diskless, scratch
 from tests.keyrings import KeyHome, keyring_package, ring_files
 from tests.pacman_distribution.distribution import EXTRA, pacman_distribution
@@ -124,6 +124,19 @@ def test_pacman_is_told_every_path() -> None:
         assert {"--config", "--root", "--dbpath", "--cachedir", "--gpgdir", "--logfile", "--arch"} <= set(call)
     assert calls[-1].count("--hookdir") == 2
     assert "/etc/pacman.d/hooks" not in calls[-1]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--gpgdir", "/nonexistent"), ("--hookdir=/nonexistent",), ("-b", "/nonexistent"), ("--root", "/nonexistent")],
+    ids=lambda option: option[0],
+)
+def test_the_pacman_of_these_tests_is_as_strict_as_the_newest(option: tuple[str, ...]) -> None:
+    """Every build above runs with it."""
+    command = [str(strict_pacman() / "pacman"), "-Q", "--config", "/dev/null", "--dbpath", "/var/tmp", *option]
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    assert result.returncode == 1
+    assert "failed to resolve path '/nonexistent'" in result.stderr
 
 
 def test_no_agent_is_left() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.arch_images import extra_repository, hello, stranger, write_arch_recipe
+from tests.arch_images import extra_repository, hello, stranger, strict_pacman, write_arch_recipe
 from tests.images import run_diskless, scratch
 from tests.pacman_distribution.distribution import HERE, pacman_distribution
 from tests.pacman_distribution.package import Package
@@ -28,7 +28,8 @@ pytestmark = [
 def fails(directory: Path, status: int, *words: str, phase: str = "resolve", **changes: Any) -> str:
     """Builds, and expects one error message with these words; returns the message."""
     recipe = write_arch_recipe(directory, **changes)
-    result = run_diskless("build", recipe, "--output", directory / "output", "--cache", scratch() / "cache")
+    options = ("--output", directory / "output", "--cache", scratch() / "cache")
+    result = run_diskless("build", recipe, *options, programs=strict_pacman())
     assert result.returncode == status, result.stderr
     found = re.search(r"^error: (.*)\Z", result.stderr, re.MULTILINE | re.DOTALL)
     message = found[1] if found else ""
