@@ -112,8 +112,11 @@ _SIGNS = (
 )
 # what the mount of the root says, before the initramfs tries again or gives up
 _NO_SUCH_VERSION = _line(r"mount.*Protocol not supported")
-_NO_LOCATION = _line(r"diskless: there is no root")
+_NO_LOCATION = _line(r"diskless: there is no root|Unable to mount root filesystem over NFS: wrong parameters")
 _NO_ANSWER = _line(r"diskless: no address for")
+# ipconfig of mkinitcpio-nfs-utils says no more until it has an answer, for which it waits for ever
+_ASKING = _line(r"IP-Config: \S+ hardware address")
+_ANSWERED = re.compile(r"IP-Config: \S+ (?:complete|guessed)|NFS-Mount: ")
 _MOUNTING = _line(r"diskless: mounting .*")
 _REFUSED = _line(r"access denied|Permission denied|not permitted|refused by server")
 _NO_SUCH_EXPORT = _line(r"mount call failed.*No such file|server replied: No such file|mount\S*: .*No such file")
@@ -190,6 +193,9 @@ def _diagnose_firmware(logs: Logs) -> Diagnosis:
 
 def _diagnose_mount(logs: Logs) -> Diagnosis:
     """Why the root is not mounted, by what the mount said; a mount that says nothing hangs."""
+    asking = _ASKING.search(logs.console)
+    if asking and not _ANSWERED.search(logs.console):
+        return Diagnosis(Fault.NO_LEASE, asking[0].strip())
     asked = _asked_root(logs.console)
     refused = _REFUSED.search(logs.console)
     if refused and not logs.serves(asked):

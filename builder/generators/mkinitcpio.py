@@ -80,7 +80,8 @@ class MkinitcpioGenerator:
         begun=None,
         root_mounted=r"^:: running (?:late|cleanup) hook ",
         retrying=None,
-        gave_up=r"You are now being dropped into an emergency shell|Bailing out, you are on your own",
+        gave_up=r"You are now being dropped into an emergency shell|You are being dropped to a recovery shell"
+        r"|Bailing out, you are on your own",
         no_init=r"Root device mounted successfully, but \S+ does not exist",
     )
 

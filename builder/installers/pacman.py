@@ -110,7 +110,7 @@ class PacmanInstaller:
     def fetch(self, lock: Lock) -> int:
         """Downloads into the shared cache, where pacman checks signatures, and links the verified files."""
         database = self._read()
-        entries = [_entry_of(database, package) for package in (*lock.packages, *lock.loaders)]
+        entries = [database.of(package) for package in (*lock.packages, *lock.loaders)]
         entries = list(dict.fromkeys(entries))
         self._repository.mkdir()
         with locked(self._cache / "lock", self._job.notify):
@@ -350,7 +350,3 @@ def _arch(recipe: Recipe) -> ArchDistribution:
 
 def _key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _entry_of(database: Database, package: LockedPackage) -> Entry:
-    return next(entry for entry in database.entries if entry.package == package)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,22 +27,41 @@ class Entry:
 
 @dataclass(frozen=True)
 class Database:
-    """All repositories of a build, in the order in which pacman searches them."""
+    """All repositories of a build, in the order in which pacman searches them; each look-up is one of a dictionary."""
 
     entries: tuple[Entry, ...]
 
     def find(self, repository: str, name: str) -> Entry | None:
         """A package of a repository."""
-        found = (entry for entry in self.entries if (entry.repository, entry.package.name) == (repository, name))
-        return next(found, None)
+        return self._by_place.get((repository, name))
+
+    def of(self, package: LockedPackage) -> Entry:
+        """The entry of a package that was resolved from here."""
+        return self._by_package[package]
 
     def first(self, name: str) -> Entry | None:
         """The package of that very name that pacman would take."""
-        return next((entry for entry in self.entries if entry.package.name == name), None)
+        return self._by_name.get(name)
 
     def provides(self, name: str) -> bool:
         """Whether a package has or provides the name."""
-        return any(name == entry.package.name or name in entry.provides for entry in self.entries)
+        return name in self._provided
+
+    @functools.cached_property
+    def _by_place(self) -> dict[tuple[str, str], Entry]:
+        return {(entry.repository, entry.package.name): entry for entry in reversed(self.entries)}
+
+    @functools.cached_property
+    def _by_package(self) -> dict[LockedPackage, Entry]:
+        return {entry.package: entry for entry in reversed(self.entries)}
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, Entry]:
+        return {entry.package.name: entry for entry in reversed(self.entries)}
+
+    @functools.cached_property
+    def _provided(self) -> frozenset[str]:
+        return frozenset(name for entry in self.entries for name in (entry.package.name, *entry.provides))
 
     def group(self, name: str) -> list[str]:
         """The members of a group, sorted; none where there is no such group."""

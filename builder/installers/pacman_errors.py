@@ -26,6 +26,8 @@ _FAILED_FILE = re.compile(r"failed retrieving file '([^']+)' from (\S+) : (.*)")
 _STEP = re.compile(r"^(?:(?:\(\s*\d+/\d+\) )?(?:installing|upgrading|reinstalling) (?P<package>\S+?)(?:\.\.\.)?"
                    r"|\(\s*\d+/\d+\) (?P<hook>.+))$")  # fmt: skip
 _HIDDEN = re.compile(r"error: command failed to execute correctly|call to execv failed|error: scriptlet failed")
+# curl's words for CURLE_FILESIZE_EXCEEDED: those of curl_easy_strerror(3), and those of 8.x for a file:// mirror
+_LARGER = re.compile(r"size exceeded|exceeded the maximum allowed file size", re.IGNORECASE)
 _OTHER_FILE = "{} is not the file that the repository's database describes"
 _CORRUPTED = re.compile(r":: File \S*?([^/\s]+) is corrupted")
 _STALE = "the mirror's database is stale, or being updated right now: build again, or set another mirror first"
@@ -83,7 +85,7 @@ def _mirror(output: str, distribution: ArchDistribution) -> DisklessError | None
         message = f"the package databases could not be fetched from {', '.join(dict.fromkeys(urls))}"
         return CommandError(message, mirror_hint(distribution), lines)
     missing = [name for name, _, reason in failed if "404" in reason or "Couldn't open file" in reason]
-    larger = [name for name, _, reason in failed if "size exceeded" in reason]
+    larger = [name for name, _, reason in failed if _LARGER.search(reason)]
     if larger:
         return AuditError(_OTHER_FILE.format("a package among " + ", ".join(larger)), _STALE, lines)
     if missing and missing[0].endswith(".sig"):

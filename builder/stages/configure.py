@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 
 from builder.errors import InputError
-from builder.model.entry import TreeLink
-from builder.model.recipe import Init
+from builder.model.entry import TreeEntry, TreeFile, TreeLink
+from builder.model.recipe import ArchDistribution, Init
 from builder.render.image.entries import enabled_services, image_entries
+from builder.render.image.pacman import IMAGE_CONFIG, keep_options
+from builder.render.image.pacman import image_entries as pacman_entries
 from builder.render.image.system import BUILT_IN_LOCALES
 from builder.stages.accounts import set_accounts
 from builder.stages.context import Context
@@ -21,10 +24,27 @@ def run(context: Context, epoch: int) -> None:
     with context.progress.step("configure"):
         _check_timezone(context)
         set_accounts(context, epoch)
-        for entry in image_entries(context.recipe, context.recipe_file.sources):
+        for entry in _entries(context):
             context.tree.write(entry)
         _generate_locale(context)
         _set_services(context)
+
+
+def _entries(context: Context) -> list[TreeEntry]:
+    """All that is written; a pacman.conf of ours keeps the options of the distribution's."""
+    entries = image_entries(context.recipe, context.recipe_file.sources)
+    distribution = context.recipe.distribution
+    shipped = context.tree.read(IMAGE_CONFIG)
+    if not isinstance(distribution, ArchDistribution) or shipped is None:
+        return entries
+    generated = pacman_entries(distribution)
+    return [_completed(entry, shipped) if entry in generated else entry for entry in entries]
+
+
+def _completed(entry: TreeEntry, shipped: bytes) -> TreeEntry:
+    if isinstance(entry, TreeFile) and entry.path == IMAGE_CONFIG:
+        return replace(entry, content=keep_options(entry.content, shipped))
+    return entry
 
 
 def _check_timezone(context: Context) -> None:

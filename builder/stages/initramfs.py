@@ -14,6 +14,7 @@ from builder.stages import mkinitcpio
 from builder.stages.context import Context
 from builder.system.cpio import initramfs_names
 from builder.system.kernel import kernel_release
+from builder.system.tree import Tree
 
 _PROGRAMS = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz"}
 _PACKAGES = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz-utils"}
@@ -39,7 +40,7 @@ def run(context: Context, epoch: int) -> Kernel:
             image, initramfs = _update_initramfs(context, release, epoch)
         tree = context.workspace.tree
         kernel = Kernel(release, tree / image.lstrip("/"), tree / initramfs.lstrip("/"))
-        check_agreement(kernel, root_modules(context.recipe.root))
+        check_agreement(kernel, root_modules(context.recipe.root), built_in_modules(context.tree, release))
         context.progress.note(f"Linux {release}, initramfs {kernel.initramfs.stat().st_size / 1e6:.1f} MB")
         return kernel
 
@@ -55,17 +56,18 @@ def _update_initramfs(context: Context, release: str, epoch: int) -> tuple[str, 
     return f"/boot/vmlinuz-{release}", f"/boot/initrd.img-{release}"
 
 
-def check_agreement(kernel: Kernel, needed: Sequence[str]) -> None:
-    """Raises AuditError unless kernel and initramfs are of one release and the initramfs has the `needed` modules."""
+def check_agreement(kernel: Kernel, needed: Sequence[str], built_in: frozenset[str] = frozenset()) -> None:
+    """Raises AuditError unless kernel and initramfs are of one release and have the `needed` modules between them."""
     found = kernel_release(kernel.image.read_bytes(), kernel.image.name)
     if found != kernel.release:
         raise AuditError(f"/boot/{kernel.image.name} is Linux {found}, the modules are for {kernel.release}", _MIXED)
     names = initramfs_names(kernel.initramfs)
     releases = {match[1] for name in names if (match := re.match(r"(?:usr/)?lib/modules/([^/]+)/kernel/", name))}
-    if releases != {kernel.release}:
+    # a kernel that has everything built in needs no module
+    if releases != {kernel.release} and (releases or not built_in.issuperset(needed)):
         listed = ", ".join(sorted(releases)) or "none"
         raise AuditError(f"the initramfs holds modules for {listed}, the kernel is {kernel.release}", _MIXED)
-    modules = {re.sub(r"\.ko(\.\w+)?$", "", name.rpartition("/")[2]) for name in names}
+    modules = {_module(name) for name in names} | built_in
     missing = [name for name in needed if name not in modules]
     if missing:
         raise AuditError(
@@ -74,6 +76,19 @@ def check_agreement(kernel: Kernel, needed: Sequence[str]) -> None:
 
 
 _MIXED = "this is a fault of the packages: a kernel and its modules must come from one build"
+
+
+def built_in_modules(tree: Tree, release: str) -> frozenset[str]:
+    """The modules that the kernel has built in, modules.builtin of kbuild.rst."""
+    listed = tree.read(f"/usr/lib/modules/{release}/modules.builtin")
+    if listed is None:
+        listed = tree.read(f"/lib/modules/{release}/modules.builtin") or b""
+    return frozenset(_module(line) for line in listed.decode("utf-8", "replace").splitlines())
+
+
+def _module(path: str) -> str:
+    """`kernel/fs/nfs/nfs.ko.zst` -> `nfs`."""
+    return re.sub(r"\.ko(\.\w+)?$", "", path.rpartition("/")[2])
 
 
 def _module_release(context: Context) -> str:

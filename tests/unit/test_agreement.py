@@ -10,7 +10,8 @@ import pytest
 from builder.errors import AuditError
 from builder.generators.base import root_modules
 from builder.model.recipe import Nfs, NfsVersion, Root, RootMode
-from builder.stages.initramfs import Kernel, check_agreement
+from builder.stages.initramfs import Kernel, built_in_modules, check_agreement
+from builder.system.tree import Tree
 
 RELEASE = "6.1.0-1-amd64"
 SHARED = Root(mode=RootMode.OVERLAY, nfs=Nfs(version=NfsVersion.V4_2))
@@ -39,6 +40,38 @@ def test_a_module_that_the_root_needs_is_missing(missing: str, tmp_path: Path) -
     modules = [name for name in root_modules(SHARED) if name != missing]
     with pytest.raises(AuditError, match=f"the initramfs lacks {missing}, so it cannot mount its root"):
         check_agreement(kernel(tmp_path, *modules), root_modules(SHARED))
+
+
+def test_what_the_kernel_has_built_in_needs_no_module(tmp_path: Path) -> None:
+    built_in = frozenset(root_modules(SHARED))
+    check_agreement(kernel(tmp_path, "e1000"), root_modules(SHARED), built_in)
+    check_agreement(kernel(tmp_path), root_modules(SHARED), built_in)
+    check_agreement(kernel(tmp_path, "overlay"), root_modules(SHARED), built_in - {"overlay"})
+    with pytest.raises(AuditError, match="the initramfs lacks overlay, so it cannot mount its root"):
+        check_agreement(kernel(tmp_path, "e1000"), root_modules(SHARED), built_in - {"overlay"})
+    with pytest.raises(AuditError, match=f"the initramfs holds modules for none, the kernel is {RELEASE}"):
+        check_agreement(kernel(tmp_path), root_modules(SHARED), built_in - {"overlay"})
+    with pytest.raises(AuditError, match=r"modules for 5\.10\.0"):
+        check_agreement(kernel(tmp_path, "e1000", release="5.10.0"), root_modules(SHARED), built_in)
+
+
+def test_the_kernels_list_is_read(tmp_path: Path) -> None:
+    directory = tmp_path / "usr/lib/modules" / RELEASE
+    directory.mkdir(parents=True)
+    (directory / "modules.builtin").write_text("kernel/fs/nfs/nfs.ko\nkernel/fs/overlayfs/overlay.ko\n", "ascii")
+    assert built_in_modules(Tree(tmp_path), RELEASE) == {"nfs", "overlay"}
+    assert built_in_modules(Tree(tmp_path), "5.10.0") == set()
+
+
+def test_modules_that_are_compressed_already_come_first(tmp_path: Path) -> None:
+    """mkinitcpio puts .ko.zst and firmware into an archive of its own that it does not compress again."""
+    early, late = kernel(tmp_path, "nfs", "nfsv3"), tmp_path / "late.img"
+    with libarchive.file_writer(str(late), "cpio_newc", "none") as archive:
+        archive.add_file_from_memory(f"usr/lib/modules/{RELEASE}/kernel/drivers/net/e1000.ko.zst", 1, b"x")
+        archive.add_file_from_memory("usr/lib/firmware/tigon/tg3.bin.zst", 1, b"x")
+    early.initramfs.write_bytes(late.read_bytes() + early.initramfs.read_bytes())
+    assert early.initramfs.read_bytes()[:6] == b"070701"
+    check_agreement(early, ("nfs", "nfsv3", "e1000"))
 
 
 def test_modules_of_another_kernel(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ LOGIN = INIT + "\nDebian GNU/Linux 12 diskless ttyS0\n\ndiskless login: "
 OFF = LOGIN + "\n[   60.000000] reboot: Power down\n"
 MOUNTING = INITRAMFS + "Begin: Waiting ... done.\ndiskless: mounting 10.77.0.1:/root, ro, NFS 4.2\n"
 OVERLAY_ROOT = MOUNTING + "diskless: root mounted\n"
+# ipconfig without a DHCP server
+ASKING = ":: running hook [net]\nIP-Config: eth0 hardware address 52:54:00:00:00:01 mtu 1500 DHCP RARP\n"
 IN_ORDER = list(Milestone)
 
 
@@ -120,6 +122,14 @@ FINAL_SIGNS = [
     (Fault.NO_NFS_SERVER, failed_mount("Connection timed out")),
     (Fault.WRONG_EXPORT, INITRAMFS + "diskless: there is no root: nfsroot= says '', not ADDRESS:/PATH\n(initramfs) "),
     (Fault.NO_LEASE, INITRAMFS + "diskless: no address for ip=:::::eth0:dhcp: does ...?\ndiskless: giving up\n"),
+    # the hook `net` of mkinitcpio-nfs-utils
+    (
+        Fault.WRONG_EXPORT,
+        INITRAMFS
+        + "IP-Config: eth0 hardware address 52:54:00:00:00:01 mtu 1500 DHCP RARP\nIP-Config: eth0 complete (from "
+        "10.77.0.1):\nNFS-Mount: :\nERROR: Unable to mount root filesystem over NFS: wrong parameters.\n"
+        "You are being dropped to a recovery shell\n    Type 'exit' to try and continue booting\n",
+    ),
     (Fault.NO_OVERLAY, OVERLAY_ROOT + "diskless: overlay failed: a tmpfs of size=x could not be mounted\n"),
 ]
 
@@ -168,6 +178,8 @@ def test_a_guest_with_a_login_prompt_has_no_fault() -> None:
         (Logs(INITRAMFS, LOADER), Milestone.INITRAMFS, Fault.MOUNT_HANGS),
         (Logs(INITRAMFS + "nfs: server 10.77.0.1 not responding\n", LOADER), Milestone.INITRAMFS, Fault.NO_NFS_SERVER),
         (Logs(MOUNTING, LOADER), Milestone.INITRAMFS, Fault.NO_NFS_SERVER),
+        (Logs(INITRAMFS + ASKING, LOADER), Milestone.INITRAMFS, Fault.NO_LEASE),
+        (Logs(INITRAMFS + ASKING + "NFS-Mount: 10.77.0.1:/\n", LOADER), Milestone.INITRAMFS, Fault.MOUNT_HANGS),
         (Logs(ROOT, LOADER), Milestone.ROOT, Fault.MOUNT_HANGS),
         (Logs(INIT, LOADER), Milestone.INIT, Fault.TOO_SLOW),
         (Logs(INIT + "nfs: server 10.77.0.1 not responding, still trying\n", LOADER), Milestone.INIT, Fault.ROOT_LOST),

@@ -166,22 +166,63 @@ def test_a_server_that_is_never_ready_is_given_up(tmp_path: Path) -> None:
     assert "tmpfs" not in (tmp_path / "mounts").read_text("ascii")
 
 
-def test_mkinitcpios_hook_asks_for_an_address_and_mounts(tmp_path: Path) -> None:
+def command_line(style: str, **words: str) -> str:
+    """What mkinitcpio's init gives to hooks: variables before release 39, getarg since; both for a while."""
+    if style == "variables":
+        return "".join(f"{name}={value}\n" for name, value in words.items())
+    cases = "".join(f"\t{name}) printf %s '{value}' ;;\n" for name, value in words.items())
+    return f"getarg() {{\n\tcase $1 in\n{cases}\tesac\n}}\n"
+
+
+@pytest.mark.parametrize("style", ["variables", "getarg"])
+def test_mkinitcpios_hook_asks_for_an_address_and_mounts(style: str, tmp_path: Path) -> None:
     script = netroot.runtime_hook(OVERLAY) + "run_hook\n$mount_handler /new_root && echo good\n"
-    output = run_script(tmp_path, SHELLS[-1], "nfsroot=10.0.0.2:/r,vers=4.2\nip=dhcp\n" + script)
+    words = command_line(style, nfsroot="10.0.0.2:/r,vers=4.2", ip="dhcp")
+    output = run_script(tmp_path, SHELLS[-1], words + script)
     assert output.splitlines()[-1] == "good"
     assert (tmp_path / "asked").read_text("ascii") == "-t 60 ip=::::::dhcp\n"
+    assert mounts(tmp_path)[0].endswith("10.0.0.2:/r /run/overlay/lower")
     assert mounts(tmp_path)[-1].endswith("overlay /new_root")
 
 
-def test_mkinitcpios_hook_takes_the_card_that_pxe_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize("style", ["variables", "getarg"])
+def test_mkinitcpios_hook_takes_the_card_that_pxe_used(style: str, tmp_path: Path) -> None:
     address = Path("/sys/class/net/lo/address").read_text("ascii").strip()
     bootif = f"01-{address.replace(':', '-')}"
     script = netroot.runtime_hook(OVERLAY) + "diskless_configure_network\n"
     for ip in ("dhcp", ":::", "", "::::::dhcp", "10.0.0.9:::255.255.255.0::eth1:off"):
-        run_script(tmp_path, SHELLS[-1], f"BOOTIF={bootif}\nip={ip}\n" + script)
+        run_script(tmp_path, SHELLS[-1], command_line(style, BOOTIF=bootif, ip=ip) + script)
     asked = (tmp_path / "asked").read_text("ascii").splitlines()
     assert asked == ["-t 60 ip=:::::lo:dhcp"] * 4 + ["-t 60 ip=10.0.0.9:::255.255.255.0::eth1:off"]
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize(
+    ("device", "card"),
+    [("eth0", "eth0"), ("", "eth1"), ("none", "eth1"), ("\\300\\001x/../", "eth1"), ("..", "eth1"), ("lost", None)],
+)
+def test_a_server_tells_clients_apart(device: str, card: str | None, shell: list[str], tmp_path: Path) -> None:
+    """An ipconfig built with glibc writes garbage where ip= names no card."""
+    for name in ("eth0", "eth1"):
+        (tmp_path / "net" / name).mkdir(parents=True)
+        (tmp_path / "net" / name / "address").write_text(f"address of {name}\n", "ascii")
+    route = "Iface\tDestination\tGateway\n" + ("eth1\t00000000\t0100000A\n" if card else "")
+    (tmp_path / "route").write_text(route, "ascii")
+    (tmp_path / "unique_id").write_text("\n", "ascii")
+    script = functions(OVERLAY)
+    for path, ours in (
+        ("/sys/class/net", "net"),
+        ("/proc/net/route", "route"),
+        ("/sys/module/nfs/parameters/nfs4_unique_id", "unique_id"),
+    ):
+        assert path in script
+        script = script.replace(path, f"./{ours}")
+    output = run_script(tmp_path, shell, f"{script}DEVICE=$(printf '{device}')\ndiskless_identify\n")
+    expected = f"address of {card}\n" if card else "\n"
+    assert (tmp_path / "unique_id").read_text("ascii") == expected
+    assert output == (
+        "" if card else "diskless: no card has an address: a server of NFSv4 cannot tell this client from others\n"
+    )
 
 
 def test_mkinitcpios_hook_says_that_nobody_gives_an_address(tmp_path: Path) -> None:

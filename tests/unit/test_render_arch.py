@@ -19,7 +19,7 @@ from builder.model.version import Version
 from builder.reading import load_recipe
 from builder.render.boot.cmdline import bundle_menu, image_entry, kernel_cmdline
 from builder.render.image.entries import enabled_services, image_cmdline, image_entries
-from builder.render.image.pacman import parse_version, resolver_config
+from builder.render.image.pacman import keep_options, parse_version, resolver_config
 from tests.images import ROOT, write_recipe
 
 LOCATION = "10.0.0.1:/disklessroot"
@@ -302,6 +302,30 @@ def test_repositories_and_package_files(tmp_path: Path) -> None:
     assert "file:" not in files["/etc/pacman.conf"] + files["/etc/pacman.d/mirrorlist"]
 
 
+def test_a_pacman_conf_of_ours_keeps_what_the_distributions_says(tmp_path: Path) -> None:
+    """Of Arch's pacman 7: without DownloadUser downloads run as root."""
+    shipped = b"""\
+# a comment
+[options]
+HoldPkg     = pacman glibc linux
+#DisableSandbox
+DownloadUser = alpm
+ NoExtract=usr/share/help/*
+VerbosePkgLists
+SigLevel    = Required DatabaseOptional
+
+[core]
+Include = /etc/pacman.d/mirrorlist
+Usage = All
+"""
+    recipe = changed(tmp_path, distribution={"name": "arch", "repositories": [{"name": "core"}]})
+    ours = written(recipe)["/etc/pacman.conf"]
+    options = ours.partition("\n\n")[0]
+    kept = keep_options(ours.encode(), shipped).decode()
+    assert kept == ours.replace(options, f"{options}\nDownloadUser = alpm\nNoExtract=usr/share/help/*\nVerbosePkgLists")
+    assert keep_options(ours.encode(), b"[core]\nServer = x\n").decode() == ours
+
+
 def test_the_shipped_pacman_conf_stays_with_the_usual_repositories() -> None:
     files = written(shipped("arch-nfs"))
     assert "/etc/pacman.conf" not in files
@@ -361,6 +385,15 @@ def test_failures_that_pacman_hides_are_found_with_their_place() -> None:
             CommandError,
             "the mirror's database names a-1-1-any.pkg.tar.zst, and the mirror does not have it",
         ),
+        *(
+            (
+                f"error: failed retrieving file 'a-1-1-any.pkg.tar.zst' from disk : {reason}\n"
+                "error: failed to commit transaction (failed to retrieve some files)\n",
+                AuditError,
+                "a package among a-1-1-any.pkg.tar.zst is not the file that the repository's database describes",
+            )
+            for reason in ("Maximum file size exceeded", "Exceeded the maximum allowed file size (679) with 679 bytes")
+        ),
         (
             'error: a: signature from "A Packager <a@example.org>" is unknown trust\n'
             "error: failed to commit transaction (invalid or corrupted package (PGP signature))\n",
@@ -380,7 +413,7 @@ def test_failures_that_pacman_hides_are_found_with_their_place() -> None:
         ),
         ("error: something new\n", CommandError, "pacman: something new"),
     ],
-    ids=["disk", "mirror", "stale", "trust", "checksum", "files", "unknown"],
+    ids=["disk", "mirror", "stale", "larger", "larger-8", "trust", "checksum", "files", "unknown"],
 )
 def test_what_pacman_complains_of(output: str, kind: type[DisklessError], words: str) -> None:
     error = explain(output, CommandError("pacman ...: exit status 1"), arch(shipped("arch-nfs-classic")))

@@ -28,6 +28,7 @@ _SIGLEVELS = {Signatures.REQUIRED: "Required DatabaseNever", Signatures.NEVER: "
 _SHIPPED_SIGLEVEL = "Required DatabaseOptional"
 _SHIPPED = ("core", "extra")  # the repositories of the pacman.conf that pacman's package brings
 _IMAGE_MIRRORLIST = "/etc/pacman.d/mirrorlist"
+IMAGE_CONFIG = "/etc/pacman.conf"
 
 
 def parse_version(text: str) -> Version | None:
@@ -78,8 +79,32 @@ def image_entries(distribution: ArchDistribution) -> list[TreeEntry]:
     reachable = [item for item in distribution.repositories if _remote(servers(distribution, item))]
     shipped = [item.name for item in reachable] == list(_SHIPPED) and not any(item.mirrors for item in reachable)
     if reachable and not shipped:
-        entries.append(TreeFile("/etc/pacman.conf", _image_config(distribution, reachable).encode()))
+        entries.append(TreeFile(IMAGE_CONFIG, _image_config(distribution, reachable).encode()))
     return entries
+
+
+def keep_options(config: bytes, shipped: bytes) -> bytes:
+    """Our pacman.conf of the image with every option of the distribution's that it does not set, as DownloadUser."""
+    head, repositories, rest = config.partition(b"\n[options]\n")
+    ours, blank, sections = rest.partition(b"\n\n")
+    known = {_option(line) for line in ours.splitlines()}
+    kept = [line for line in _options(shipped) if _option(line) not in known]
+    return head + repositories + b"\n".join([ours, *kept]) + blank + sections
+
+
+def _options(config: bytes) -> list[bytes]:
+    """The lines of the section [options], without comments, pacman.conf(5)."""
+    section, found = b"", []
+    for line in map(bytes.strip, config.splitlines()):
+        if line.startswith(b"["):
+            section = line
+        elif section == b"[options]" and line and not line.startswith(b"#"):
+            found.append(line)
+    return found
+
+
+def _option(line: bytes) -> bytes:
+    return line.partition(b"=")[0].strip()
 
 
 def _remote(urls: Sequence[str]) -> list[str]:

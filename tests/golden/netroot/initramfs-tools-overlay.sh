@@ -48,13 +48,30 @@ diskless_read_options() {
 	esac
 }
 
+# the card with the address, which an ipconfig of glibc's does not name where ip= names none: what it writes there is
+# memory that it has given back
+diskless_find_card() {
+	case $DEVICE in
+	"" | *[!a-zA-Z0-9_.-]*) ;;
+	*) [ ! -e "/sys/class/net/$DEVICE/address" ] || return 0 ;;
+	esac
+	while read -r DEVICE diskless_line; do
+		[ ! -e "/sys/class/net/$DEVICE/address" ] || return 0
+	done < /proc/net/route
+	return 1
+}
+
 # A server tells NFSv4 clients apart by their host names, and there is none yet: without this each client would look
 # like the one before it, restarted, and end its session.
 diskless_identify() {
 	diskless_id=/sys/module/nfs/parameters/nfs4_unique_id
-	[ -e "$diskless_id" ] && [ -e "/sys/class/net/$DEVICE/address" ] || return 0
+	[ -e "$diskless_id" ] || return 0
 	read -r diskless_word < "$diskless_id"
 	case $diskless_word in ?*) return 0 ;; esac
+	if ! diskless_find_card; then
+		diskless_say "no card has an address: a server of NFSv4 cannot tell this client from others"
+		return 0
+	fi
 	read -r diskless_word < "/sys/class/net/$DEVICE/address"
 	echo "$diskless_word" > "$diskless_id"
 }

@@ -49,13 +49,30 @@ diskless_read_options() {
 	esac
 }
 
+# the card with the address, which an ipconfig of glibc's does not name where ip= names none: what it writes there is
+# memory that it has given back
+diskless_find_card() {
+	case $DEVICE in
+	"" | *[!a-zA-Z0-9_.-]*) ;;
+	*) [ ! -e "/sys/class/net/$DEVICE/address" ] || return 0 ;;
+	esac
+	while read -r DEVICE diskless_line; do
+		[ ! -e "/sys/class/net/$DEVICE/address" ] || return 0
+	done < /proc/net/route
+	return 1
+}
+
 # A server tells NFSv4 clients apart by their host names, and there is none yet: without this each client would look
 # like the one before it, restarted, and end its session.
 diskless_identify() {
 	diskless_id=/sys/module/nfs/parameters/nfs4_unique_id
-	[ -e "$diskless_id" ] && [ -e "/sys/class/net/$DEVICE/address" ] || return 0
+	[ -e "$diskless_id" ] || return 0
 	read -r diskless_word < "$diskless_id"
 	case $diskless_word in ?*) return 0 ;; esac
+	if ! diskless_find_card; then
+		diskless_say "no card has an address: a server of NFSv4 cannot tell this client from others"
+		return 0
+	fi
 	read -r diskless_word < "/sys/class/net/$DEVICE/address"
 	echo "$diskless_word" > "$diskless_id"
 }
@@ -122,13 +139,23 @@ diskless_mount_root() {
 	return 1
 }
 
+# a word of the kernel command line: mkinitcpio has getarg for that since release 39, and made variables before
+diskless_argument() {
+	if type getarg > /dev/null 2>&1; then
+		getarg "$1"
+	else
+		eval "echo \"\${$1}\""
+	fi
+}
+
 # the card that PXE used, where the loader names it (BOOTIF=, PXELINUX's SYSAPPEND 2); nothing: any card
 diskless_card() {
-	[ -n "$BOOTIF" ] || return 0
+	diskless_bootif=$(diskless_argument BOOTIF)
+	[ -n "$diskless_bootif" ] || return 0
 	for diskless_word in /sys/class/net/*; do
 		read -r diskless_line < "$diskless_word/address"
 		# busybox' ash replaces, as mkinitcpio's own init has it do
-		if [ "${BOOTIF#*-}" = "${diskless_line//:/-}" ]; then
+		if [ "${diskless_bootif#*-}" = "${diskless_line//:/-}" ]; then
 			echo "${diskless_word##*/}"
 			return 0
 		fi
@@ -136,9 +163,9 @@ diskless_card() {
 }
 
 diskless_configure_network() {
-	case $ip in
+	diskless_ip=$(diskless_argument ip)
+	case $diskless_ip in
 	"" | y | on | any | both | dhcp | ::: | ::::::dhcp) diskless_ip=:::::$(diskless_card):dhcp ;;
-	*) diskless_ip=$ip ;;
 	esac
 	# a switch that looks for loops first (STP) needs 30 seconds
 	ipconfig -t 60 "ip=$diskless_ip" || return 1
@@ -159,7 +186,7 @@ run_hook() {
 }
 
 diskless_mount_handler() {
-	until diskless_mount_root "$nfsroot" "$1"; do
+	until diskless_mount_root "$(diskless_argument nfsroot)" "$1"; do
 		diskless_say "giving up"
 		echo "You are now being dropped into an emergency shell; leave it (exit) to try again."
 		launch_interactive_shell
