@@ -32,6 +32,7 @@ from builder.upload import upload
 from tests.releases import DESK, FIRST, SECOND, unpack_release
 from tests.require import needs_root
 from tests.stores import active, deployed, menu, new_place, quiet
+from tests.unit.command import run_command
 
 pytestmark = [needs_root, pytest.mark.root]
 
@@ -144,3 +145,15 @@ def test_a_signed_version_of_0_1_is_pulled_uploaded_and_deployed_byte_for_byte(r
     assert done.manifest.root_digest == read_manifest(old).root_digest
     for name in (MANIFEST, INDEX):
         assert (place / "store/versions/lab" / SECOND / name).read_bytes() == (old / name).read_bytes()
+
+
+def test_versions_of_0_1_are_compared_and_shown(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = release / "output"
+    status, text, _ = run_command(capsys, "diff", FIRST, SECOND, "--output", str(output))
+    assert status == 0
+    assert "files: 1 changed, 0 added, 0 removed" in text
+    status, text, _ = run_command(capsys, "status", "--to", str(release / "store"), "--json")
+    assert status == 0
+    versions = json.loads(text)["images"]
+    assert [(item["version"], item["mode"]) for item in versions["desk"]] == [(DESK, "rw")]
+    assert [item["pinned_by"] for item in versions["lab"]] == [[], ["pinned"]]
