@@ -15,12 +15,20 @@ EPOCH = 1600000000
 
 
 def make_deb(
-    directory: Path, name: str, version: str = "1.0", says: str = "hello", files: Mapping[str, bytes] | None = None
+    directory: Path,
+    name: str,
+    version: str = "1.0",
+    says: str = "hello",
+    files: Mapping[str, bytes] | None = None,
+    fields: str = "",
 ) -> Path:
-    """A package with one program that prints `says`, and further files by their paths without leading slash."""
+    """A package with one program that prints `says`, and further files by their paths without leading slash.
+
+    `fields` are further lines of its control file.
+    """
     tree = directory / f"tree-{name}-{version}"
     (tree / "DEBIAN").mkdir(parents=True)
-    control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Tests <tests@example.org>\n"
+    control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Tests <tests@example.org>\n{fields}"
     (tree / "DEBIAN/control").write_text(f"{control}Description: a package of the tests\n", "utf-8")
     program = tree / f"usr/bin/{name}"
     program.parent.mkdir(parents=True)
@@ -79,10 +87,14 @@ def _release(directory: Path, head: str, files: list[Path], key: Key | None, dat
     text = f"{head}Date: {email.utils.formatdate(date, usegmt=True)}\nSHA256:\n" + "\n".join(lines) + "\n"
     release.write_text(text, "utf-8")
     if key is not None:
-        command = ["gpg", "--homedir", str(key.home), "--batch", "--quiet", "--no-tty", "--yes", "--local-user"]
-        subprocess.run(
-            [*command, key.fingerprint, "--clearsign", "--output", directory / "InRelease", release],
-            check=True,
-            capture_output=True,
-        )
-        stop_agent(key)
+        sign_release(directory, key)
+
+
+def sign_release(directory: Path, key: Key) -> None:
+    """Makes DIRECTORY/InRelease, signed by this key."""
+    command = ["gpg", "--homedir", str(key.home), "--batch", "--quiet", "--no-tty", "--yes", "--local-user"]
+    signed, release = directory / "InRelease", directory / "Release"
+    subprocess.run(
+        [*command, key.fingerprint, "--clearsign", "--output", signed, release], check=True, capture_output=True
+    )
+    stop_agent(key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import urllib.parse
+from collections.abc import Sequence
 from pathlib import Path
 
 from builder.errors import AuditError, CommandError, HostError, InputError
@@ -17,13 +18,14 @@ from builder.installers.apt_errors import (
     explain_download,
     explain_unknown,
     explain_update,
-    unknown_packages,
+    explain_virtual,
 )
 from builder.installers.apt_snapshot import check_day, check_snapshot
 from builder.installers.base import Job
 from builder.installers.keyrings.debian import NewestKeyring
 from builder.installers.keyrings.debian_archive import DebianArchive
 from builder.installers.keyrings.gnupg import TOOLS as GNUPG
+from builder.installers.look import Ask, ask_through, read_proxies
 from builder.installers.mmdebstrap import Mmdebstrap, find_mmdebstrap
 from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
 from builder.model.lock import Lock, LockedPackage
@@ -109,7 +111,7 @@ class AptInstaller:
                     try:
                         self._apt(argv)
                     except CommandError as error:
-                        raise explain_download(error, self._distribution) from error
+                        raise explain_download(error, self._missing(group, names), self._asking()) from error
             for package in packages:
                 self._take(package)
         (self._repository / "Packages").write_text(packages_index(lock.packages), encoding="utf-8")
@@ -219,7 +221,7 @@ class AptInstaller:
         try:
             self._apt(["apt-get", "update", "--error-on=any"])
         except CommandError as error:
-            raise explain_update(error, self._distribution) from error
+            raise explain_update(error, self._distribution, self._asking()) from error
 
     def _request(self) -> list[str]:
         architecture = ARCHITECTURES[self._distribution.architecture]
@@ -228,14 +230,17 @@ class AptInstaller:
         return [*wanted, "apt", *(["usr-is-merged"] if "usr-is-merged" in known else []), *self._job.recipe.packages]
 
     def _closure(self, request: list[str], named: tuple[str, ...]) -> tuple[LockedPackage, ...]:
+        runner = self._job.sandbox.runner
+        before = runner.position()
         try:
             # an empty archive directory: --print-uris leaves out what is already there
             argv = ["apt-get", "-o", f"Dir::Cache::archives={self._job.work}/none", "install", "--print-uris", *request]
             (self._job.work / "none" / "partial").mkdir(parents=True, exist_ok=True)
             printed = self._apt(argv, capture=True)
         except CommandError as error:
+            error.details = tuple(runner.since(before))
             raise self._explain_packages(error, named) from error
-        lines = [line.split() for line in printed.splitlines() if line.startswith("'")]
+        lines = _printed_files(printed)
         hashes = {
             words[1]: words[3].partition(":")[2] for words in lines if len(words) > 3 and words[3].startswith("SHA256:")
         }
@@ -265,10 +270,47 @@ class AptInstaller:
             )
 
     def _explain_packages(self, error: CommandError, named: tuple[str, ...]) -> CommandError | InputError:
-        names = unknown_packages(error, named)
-        if not names:
-            return explain_conflict(error)
-        return explain_unknown(names, self._apt(["apt-cache", "pkgnames"], capture=True).split(), self._distribution)
+        known = self._apt(["apt-cache", "pkgnames"], capture=True).split()
+        names = [name for name in named if name.partition(":")[0] not in known]
+        virtual = self._providers(names) if names else {}
+        if virtual:
+            return explain_virtual(virtual, error.details)
+        return explain_unknown(names, known, self._distribution) if names else explain_conflict(error)
+
+    def _providers(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """The packages that provide each of the names that some provide."""
+        found: dict[str, set[str]] = {}
+        package = ""
+        for line in self._apt(["apt-cache", "dumpavail"], capture=True).splitlines():
+            field, _, value = line.partition(": ")
+            if field == "Package":
+                package = value
+            elif field == "Provides":
+                for name in {clause.split()[0] for clause in value.split(",")}.intersection(names):
+                    found.setdefault(name, set()).add(package)
+        return {name: sorted(providers) for name, providers in found.items()}
+
+    def _missing(
+        self, wanted: Sequence[LockedPackage], names: list[str]
+    ) -> list[tuple[LockedPackage, tuple[str, ...]]]:
+        """Which packages did not arrive, and the URLs where each should lie."""
+        printed = self._apt(["apt-get", "install", "--download-only", "--print-uris", *names], capture=True)
+        places = {words[1]: words[0].strip("'") for words in _printed_files(printed)}
+        return [(one, self._urls_of(places[one.filename])) for one in wanted if one.filename in places]
+
+    def _urls_of(self, url: str) -> tuple[str, ...]:
+        """The address on every mirror, where apt names its list of them."""
+        for name, urls in (
+            ("mirrors", archive_urls(self._distribution)),
+            ("security", security_urls(self._distribution)),
+        ):
+            listed = f"mirror+file:{self._state}/{name}.list/"
+            if url.startswith(listed):
+                return tuple(f"{one.rstrip('/')}/{url.removeprefix(listed)}" for one in urls)
+        return (url,)
+
+    def _asking(self) -> Ask:
+        return ask_through(read_proxies(proxy_variables(), self._host_proxies()))
 
     def _check_installed(self, lock: Lock) -> None:
         # dpkg-query reads the tree's database from outside: no chroot, so a broken image is described, not executed
@@ -286,6 +328,11 @@ class AptInstaller:
                 f"the tree does not hold exactly the locked packages: {', '.join(different[:10])}",
                 "this is a fault of diskless, or of a package that removes another one; please report it",
             )
+
+
+def _printed_files(printed: str) -> list[list[str]]:
+    """What --print-uris says of each file: its URL in quotes, name, size and digest."""
+    return [line.split() for line in printed.splitlines() if line.startswith("'")]
 
 
 def _copied(url: str) -> str:

@@ -1,46 +1,55 @@
-"""What apt's complaints mean and what to do about them."""
+"""What a failed apt meant and what to do about it: by what can be seen, else in apt's own words."""
 
 from __future__ import annotations
 
 import difflib
-import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from builder.errors import AuditError, CommandError, InputError
+from builder.installers.apt_index import Cause, Index, find_cause
+from builder.installers.look import Ask
+from builder.model.lock import LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository
-from builder.render.image.apt import archive_urls
+from builder.render.image.apt import ARCHITECTURES, archive_urls, security_urls
 
-_UNKNOWN = re.compile(r"Unable to locate package (\S+)|Package '?([^\s']+)'? has no installation candidate")
-_KEY_TROUBLE = ("NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG", "no public key", "not available")
-_WRONG_FILE = (
-    "Hash Sum mismatch",
-    "File has unexpected size",
-    "Hashes of expected file",
-    "Clearsigned file isn't valid",
+# in 2.6 and in 3.0; the tests let the host's apt say them
+_KEY_TROUBLE = ("is not signed", "NO_PUBKEY", "BADSIG", "EXPKEYSIG", "signature verification failed")
+_OTHER_FILE = (
+    "it was changed after the index was made, or not copied whole: make the index again, or use another mirror"
 )
+_MOST_LOOKS = 3  # of many files that are missing the first tell why
+_DETAILS = 20
+_UNMET = "The following packages have unmet dependencies:"
 
 
-def explain_update(error: CommandError, distribution: DebianDistribution) -> CommandError:
-    """The same error of `apt-get update`, saying which mirror could not be used and why."""
-    text = "\n".join(error.details)
-    suite, mirrors = distribution.suite, ", ".join(archive_urls(distribution))
-    error.message = f"the package lists of {suite} could not be fetched from {mirrors}"
-    other = _complained_repository(text, distribution)
-    if other is not None:
-        return _explain_repository(error, other, text)
-    if any(word in text for word in _KEY_TROUBLE):
-        error.hint = keyring_hint(distribution)
-    elif distribution.snapshot and "404" in text:
-        error.hint = f"is there a snapshot of {distribution.snapshot}, with {suite}, on that server?"
-    elif "404" in text or "does not have a Release file" in text:
-        error.hint = (
-            f"is there a suite {suite} (with {suite}-updates) on that mirror? "
-            "Without it set updates: false; without a security archive set security_mirrors: []"
-        )
-    elif "not valid yet" in text or "expired" in text:
-        error.hint = "the mirror is out of date, or this machine's clock is wrong: see `date`"
-    else:
-        error.hint = unreachable_hint(distribution)
+def explain_update(
+    error: CommandError, distribution: DebianDistribution, ask: Ask, *, suite: str | None = None
+) -> CommandError | AuditError:
+    """The error of `apt-get update`, saying which lists could not be used and why.
+
+    suite: the only one that apt was told of, where it was not all of the recipe's sources
+    """
+    lines = _lines_of(distribution) if suite is None else [_line_of(distribution, suite)]
+    for line in lines:
+        cause = find_cause(line.index, ask)
+        if cause is not None:
+            return _explain_cause(error, line, cause, distribution)
+    complained = next((line for line in lines if line.repository and _is_named(line, error.details)), lines[0])
+    error.message = f"{complained.subject}: {first_complaint(error.details)}"
+    if any(word in text for word in _KEY_TROUBLE for text in error.details):
+        error.message = f"{complained.subject}: {complained.unsigned}: {first_complaint(error.details)}"
+        error.hint = _key_hint(complained.repository, distribution)
     return error
+
+
+def first_complaint(details: Sequence[str]) -> str:
+    """What apt complained of first, in its own words; what it only warns of where there is nothing else."""
+    for mark in ("E: ", "W: "):
+        for line in details:
+            if line.startswith(mark):
+                return line.removeprefix(mark).strip()
+    return details[-1].strip() if details else "apt says nothing"
 
 
 def keyring_hint(distribution: DebianDistribution) -> str:
@@ -54,55 +63,112 @@ def keyring_hint(distribution: DebianDistribution) -> str:
     return "no key of the newest keyring package of the mirror signed that: do not use this server"
 
 
-def unreachable_hint(distribution: DebianDistribution) -> str:
-    """What to do when a mirror does not answer."""
-    return f"is {archive_urls(distribution)[0]} reachable from here? Set distribution.mirrors to one that is"
+def _key_hint(repository: DebianRepository | None, distribution: DebianDistribution) -> str:
+    if repository is None:
+        return keyring_hint(distribution)
+    return f"distribution.repositories: is {repository.keyring} the keyring of that repository, and up to date?"
 
 
-def explain_download(error: CommandError, distribution: DebianDistribution) -> CommandError | AuditError:
-    """The error for package files that cannot be had, or are not what the signed index says."""
-    text = "\n".join(error.details)
-    if any(word in text for word in _WRONG_FILE):
-        failed = re.search(r"^E: Failed to fetch (\S+)", text, re.MULTILINE)
-        what = failed[1] if failed else "a package file"
-        return AuditError(
-            f"{what} is not what its repository's index says",
-            "it was changed after the index was made, or not copied whole: make the index again, or use another mirror",
-            error.details,
-        )
-    error.hint = unreachable_hint(distribution)
+@dataclass(frozen=True)
+class _Line:
+    """One line of the sources, and how messages speak of it: by the recipe's key that it comes from."""
+
+    index: Index
+    key: str
+    subject: str
+    repository: DebianRepository | None = None
+
+    @property
+    def unsigned(self) -> str:
+        return "they are not signed by a key that the recipe names" if self.repository else "their signature is refused"
+
+
+def _lines_of(distribution: DebianDistribution) -> list[_Line]:
+    architecture = ARCHITECTURES[distribution.architecture]
+    mirrors, security, suite = archive_urls(distribution), security_urls(distribution), distribution.suite or ""
+    suites = [(mirrors, suite, "mirrors")]
+    suites += [(mirrors, f"{suite}-updates", "updates")] if distribution.updates else []
+    suites += [(security, f"{suite}-security", "security_mirrors")] if security else []
+    found = []
+    for urls, name, key in suites:
+        found.append(_line_of(distribution, name, key, urls))
+    for one in distribution.repositories:
+        index = Index((one.url,), one.suite, one.components, architecture)
+        subject = f"the package lists of the repository {one.url} {one.suite} could not be used"
+        found.append(_Line(index, "repositories", subject, one))
+    return found
+
+
+def _line_of(
+    distribution: DebianDistribution, suite: str, key: str = "mirrors", urls: tuple[str, ...] | None = None
+) -> _Line:
+    places, dated = urls or archive_urls(distribution), distribution.snapshot is None
+    index = Index(places, suite, distribution.components, ARCHITECTURES[distribution.architecture], dated)
+    return _Line(index, key, f"the package lists of {suite} could not be fetched from {', '.join(places)}")
+
+
+def _is_named(line: _Line, details: Sequence[str]) -> bool:
+    place = line.index.urls[0].partition(":")[2].strip("/")
+    return any(place in text for text in details if text.startswith(("E:", "W:", "Err:")))
+
+
+def _explain_cause(
+    error: CommandError, line: _Line, cause: Cause, distribution: DebianDistribution
+) -> CommandError | AuditError:
+    message = f"{line.subject}: {cause.url}: {cause.what}"
+    hint = "; ".join(filter(None, (cause.hint, _remedy(line, cause, distribution))))
+    if cause.altered:
+        return AuditError(message, hint, error.details)
+    error.message, error.hint = message, hint
     return error
 
 
-def _complained_repository(text: str, distribution: DebianDistribution) -> DebianRepository | None:
-    """The further repository that apt's errors are about, if they are about one."""
-    errors = [line for line in text.splitlines() if line.startswith(("E:", "W:", "Err:"))]
-    for repository in distribution.repositories:
-        place = repository.url.partition(":")[2].strip("/")
-        if any(place in line for line in errors):
-            return repository
-    return None
-
-
-def _explain_repository(error: CommandError, repository: DebianRepository, text: str) -> CommandError:
-    error.message = f"the package lists of the repository {repository.url} {repository.suite} could not be used"
-    if any(word in text for word in (*_KEY_TROUBLE, *_WRONG_FILE)):
-        error.message += ": they are not signed by a key that the recipe names"
-        error.hint = (
-            f"distribution.repositories: is {repository.keyring} the keyring of that repository, and up to date?"
+def _remedy(line: _Line, cause: Cause, distribution: DebianDistribution) -> str:
+    """Which key of the recipe could be otherwise."""
+    if line.repository is not None:
+        return "distribution.repositories: check its url, suite and components"
+    if not cause.missing:
+        return (
+            "set distribution.mirrors to one that works"
+            if line.key != "security_mirrors"
+            else f"see distribution.{line.key}"
         )
-    else:
-        error.hint = "distribution.repositories: check its url, suite and components"
+    if distribution.snapshot:
+        return f"is there a snapshot of {distribution.snapshot}, with {line.index.suite}, on that server?"
+    suite = distribution.suite
+    return (
+        f"is there a suite {suite} (with {suite}-updates) on that mirror? "
+        "Without it set updates: false; without a security archive set security_mirrors: []"
+    )
+
+
+def explain_download(
+    error: CommandError, missing: Sequence[tuple[LockedPackage, tuple[str, ...]]], ask: Ask
+) -> CommandError | AuditError:
+    """The error for package files that cannot be had, or are not what the signed index says.
+
+    missing: what apt did not bring, each with the URLs where it should lie.
+    """
+    for package, urls in missing[:_MOST_LOOKS]:
+        looks = [look for look in (ask(url, package.size + 1) for url in urls) if look is not None]
+        other = [
+            look for look in looks if not look.trouble and (look.size, look.sha256) != (package.size, package.sha256)
+        ]
+        if other:
+            return AuditError(f"{other[0].url} is not what its repository's index says", _OTHER_FILE, error.details)
+        if looks and all(look.trouble for look in looks):
+            error.message = f"{looks[0].url} could not be fetched: {looks[0].trouble}"
+            error.hint = (
+                looks[0].hint
+                or "the index names it, and the mirror does not have it: build again, or use another mirror"
+            )
+            return error
+    error.message = f"packages could not be fetched: {first_complaint(error.details)}"
+    error.hint = "build again: what arrived is kept"
     return error
 
 
-def unknown_packages(error: CommandError, named: tuple[str, ...]) -> list[str]:
-    """Which of the packages that the recipe names do not exist, by apt's own words."""
-    matches = _UNKNOWN.findall("\n".join(error.details))
-    return [name for match in matches for name in match if name in named]
-
-
-def explain_unknown(names: list[str], known: list[str], distribution: DebianDistribution) -> InputError:
+def explain_unknown(names: Sequence[str], known: Sequence[str], distribution: DebianDistribution) -> InputError:
     """The error for packages that do not exist, with names that come near."""
     near = {name: difflib.get_close_matches(name, known, n=3) for name in names}
     hints = [f"{name}: did you mean {' or '.join(close)}?" for name, close in near.items() if close]
@@ -112,8 +178,23 @@ def explain_unknown(names: list[str], known: list[str], distribution: DebianDist
     )
 
 
+def explain_virtual(providers: dict[str, list[str]], details: tuple[str, ...]) -> InputError:
+    """The error for names that several packages provide: apt(8) does not choose."""
+    listed = [f"{name} is provided by {', '.join(found)}" for name, found in providers.items()]
+    return InputError(f"not a package: {'; '.join(listed)}", "name one of them in packages", details)
+
+
 def explain_conflict(error: CommandError) -> CommandError:
-    """The error for packages that exist and exclude each other."""
-    error.message = "the packages of the recipe cannot be installed together"
-    error.hint = "the lines above name the packages in conflict: remove one of them from packages"
+    """The error for packages that exist and cannot be installed together, with what apt has against it."""
+    lines = error.details
+    if _UNMET not in lines:
+        error.message, error.details = f"apt cannot resolve the packages: {first_complaint(lines)}", lines[-_DETAILS:]
+        return error
+    begin = lines.index(_UNMET)
+    error.details = lines[begin : begin + _DETAILS]
+    error.message = f"the packages of the recipe cannot be installed together: {first_complaint(lines)}"
+    error.hint = (
+        "the lines above name them: remove one that excludes another; for one that is not installable, add the "
+        "component or the repository that has it"
+    )
     return error

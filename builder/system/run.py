@@ -19,6 +19,7 @@ from builder.errors import CommandError, HostError
 
 LAST_LINES = 20
 _DISK_FULL = "No space left on device"  # strerror(ENOSPC) in the locale that commands get
+_ENGLISH = {"LC_ALL": "C.UTF-8", "LANGUAGE": "C"}  # gettext obeys LANGUAGE in C.UTF-8 too
 CLEAN_ENVIRONMENT = {
     "HOME": "/root",
     "LC_ALL": "C.UTF-8",
@@ -122,6 +123,7 @@ class Runner:
             last = self._follow(process, log_output)
             status = process.returncode
             if status != 0:
+                last = self._add_captured(captured, last, log_output)
                 self._log.write(f"# {label}: {describe_status(status)}\n")
                 if any(_DISK_FULL in line for line in last):
                     raise HostError(f"{label}: the disk is full", "free some space, see `df -h`", tuple(last))
@@ -130,6 +132,14 @@ class Runner:
                 captured.seek(0)
                 return captured.read().decode("utf-8", "surrogateescape")
         return "\n".join(last)
+
+    def _add_captured(self, captured: IO[bytes], last: Sequence[str], log_output: bool) -> collections.deque[str]:
+        """What a failed command wrote for its caller may say why: it goes into the log, and before its errors."""
+        captured.seek(0)
+        lines = captured.read().decode("utf-8", "backslashreplace").splitlines()
+        if log_output:
+            self._log.writelines(f"{line}\n" for line in lines)
+        return collections.deque([*lines, *last], maxlen=LAST_LINES)
 
     def _follow(self, process: subprocess.Popen[bytes], log_output: bool) -> collections.deque[str]:
         last: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
@@ -213,10 +223,12 @@ def describe_status(status: int) -> str:
 def run_filter(argv: Sequence[str], data: bytes, env: Mapping[str, str]) -> tuple[int, bytes, bytes]:
     """Runs a small program on `data`: exit status, standard output, standard error; nothing of it is logged.
 
+    It speaks English, whatever language the user's `env` is in.
+
     HostError if it cannot start.
     """
     try:
-        done = subprocess.run(argv, input=data, env=dict(env), capture_output=True, check=False)
+        done = subprocess.run(argv, input=data, env={**env, **_ENGLISH}, capture_output=True, check=False)
     except OSError as error:
         raise HostError(f"cannot start {argv[0]}: {error.strerror}") from error
     return done.returncode, done.stdout, done.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 from builder.errors import AuditError, CommandError
 from builder.installers.apt_errors import explain_update
 from builder.installers.base import Job
+from builder.installers.look import ask_through, read_proxies
 from builder.model.recipe import DebianDistribution
 from builder.render.image.apt import archive_urls, resolver_config
 from builder.system.files import sha256_of
@@ -36,7 +37,7 @@ class DebianArchive:
     def peek(self, suite: str) -> Path | None:
         """A suite's Release file, whoever signed it; None where it cannot be had."""
         state = self._peek_state(suite)
-        self._update(state, _NO_INDEX)
+        self._update(state, suite, _NO_INDEX)
         found = sorted((state / "lists").glob("*Release"), key=lambda path: path.name.endswith("_Release"))
         return found[0] if found else None
 
@@ -44,7 +45,7 @@ class DebianArchive:
         """The same; CommandError that says why it cannot be had."""
         found = self.peek(suite)
         if found is None:
-            self._update(self._peek_state(suite))  # with an index apt takes it for a fault
+            self._update(self._peek_state(suite), suite)  # with an index apt takes it for a fault
             raise CommandError(f"{self.mirror} has no Release file of {suite}", "name a suite that the mirror has")
         return found
 
@@ -80,15 +81,16 @@ class DebianArchive:
         (state / "sources.list").write_text(line, "utf-8")
         return state
 
-    def _update(self, state: Path, options: Sequence[str] = ()) -> None:
+    def _update(self, state: Path, suite: str, options: Sequence[str] = ()) -> None:
         try:
             self._apt(state, ["apt-get", "update", "--error-on=any", *options])
         except CommandError as error:
-            raise explain_update(error, self.distribution) from error
+            ask = ask_through(read_proxies(proxy_variables(), self.proxies))
+            raise explain_update(error, self.distribution, ask, suite=suite) from error
 
     def _download(self, state: Path, suite: str, package: str) -> Path:
         """The newest that the suite has, into an empty directory: no file from an earlier time is taken for it."""
-        self._update(state)
+        self._update(state, suite)
         target = self.job.work / "keyring" / f"{state.name}-package"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)

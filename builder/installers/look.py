@@ -1,0 +1,174 @@
+"""What a mirror answers when it is asked once more, after a package manager failed.
+
+Their messages are for people and change with every release; an HTTP status, an error number and the bytes do not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import re
+import socket
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+_SECONDS = 10
+_CHUNK = 1 << 20
+NOT_FOUND = 404
+_STATUSES = {
+    401: ("wants a login", "a build sends none: let this host read it without one, or from a copy of your own"),
+    403: ("does not allow it", "a build sends no login: is this host allowed to read there?"),
+    404: ("does not have it", ""),
+    407: (
+        "is behind a proxy that wants a login",
+        "name it in http_proxy and https_proxy: http://USER:PASSWORD@HOST:PORT",
+    ),
+}
+_APT_PROXY = re.compile(r'^Acquire::(https?)::Proxy(-Auto-Detect|AutoDetect)?(?:::(\S+))? "(.*)";$', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What came of asking for `url` once.
+
+    trouble: why it could not be had, "" if it could; hint: what to do about that, "" where nothing is known
+    status: of HTTP; 404 for a local file that does not exist; 0 where nobody answered
+    size, sha256: of all that came, `head` its first MiB
+    """
+
+    url: str
+    trouble: str = ""
+    hint: str = ""
+    status: int = 0
+    size: int = 0
+    sha256: str = ""
+    head: bytes = b""
+
+
+# a URL and how many bytes at most; None where it cannot be asked as the program asked
+Ask = Callable[[str, int], Look | None]
+
+
+@dataclass(frozen=True)
+class Proxies:
+    """Which proxy a package manager goes through: by scheme, or by (scheme, host); "DIRECT" for none.
+
+    unknown: a program chooses one for each request, so that asking without it would show nothing
+    """
+
+    by_scheme: Mapping[str, str]
+    by_host: Mapping[tuple[str, str], str]
+    exceptions: str = ""
+    unknown: bool = False
+
+    def find(self, url: str) -> str | None:
+        """The proxy for a URL; None where it is asked directly."""
+        parts = urllib.parse.urlsplit(url)
+        chosen = self.by_host.get((parts.scheme, parts.hostname or ""), self.by_scheme.get(parts.scheme, ""))
+        direct = chosen in ("", "DIRECT") or urllib.request.proxy_bypass_environment(  # type: ignore[attr-defined]
+            parts.hostname or "", {"no": self.exceptions}
+        )
+        return None if direct else chosen
+
+
+def read_proxies(environment: Mapping[str, str], apt_lines: Sequence[str] = ()) -> Proxies:
+    """The proxies of the environment, and of `apt-config dump`'s lines, which count more."""
+    by_scheme = {name: environment.get(f"{name}_proxy", environment.get(f"{name.upper()}_PROXY", "")) for name in _WEB}
+    by_host: dict[tuple[str, str], str] = {}
+    unknown = False
+    for found in filter(None, map(_APT_PROXY.match, apt_lines)):
+        scheme, detected, host, value = found[1].lower(), found[2], found[3], found[4]
+        if detected:
+            unknown = unknown or bool(value)
+        elif host:
+            by_host[scheme, host] = value
+        else:
+            by_scheme[scheme] = value
+    exceptions = environment.get("no_proxy", environment.get("NO_PROXY", ""))
+    return Proxies(by_scheme, by_host, exceptions, unknown)
+
+
+_WEB = ("http", "https")
+_LOCAL = ("file", "copy")
+
+
+def ask_through(proxies: Proxies) -> Ask:
+    """`look_at` with these proxies."""
+    return lambda url, limit: look_at(url, proxies, limit)
+
+
+def look_at(url: str, proxies: Proxies, limit: int) -> Look | None:
+    """Reads up to `limit` bytes of a URL and keeps nothing; None where it cannot be asked as the program asked."""
+    scheme = url.partition(":")[0]
+    if scheme in _LOCAL:
+        return _look_at_file(url, limit)
+    if scheme not in _WEB or proxies.unknown:
+        return None
+    return _look_at_web(url, proxies.find(url), limit)
+
+
+def _look_at_file(url: str, limit: int) -> Look:
+    path = Path("/" + urllib.parse.unquote(url.partition(":")[2]).lstrip("/"))
+    try:
+        with path.open("rb") as file:
+            return _read(Look(url), file, limit)
+    except (FileNotFoundError, NotADirectoryError):
+        return Look(url, "does not exist", status=NOT_FOUND)
+    except OSError as error:
+        return Look(url, error.strerror or str(error))
+
+
+def _look_at_web(url: str, proxy: str | None, limit: int) -> Look:
+    scheme = url.partition(":")[0]
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({scheme: proxy} if proxy else {}))
+    request = urllib.request.Request(url, headers={"User-Agent": "diskless", "Accept-Encoding": "identity"})
+    try:
+        with opener.open(request, timeout=_SECONDS) as answer:
+            seen = _read(Look(url), answer, limit)
+            announced = answer.headers.get("Content-Length", "")
+    except urllib.error.HTTPError as error:
+        meaning, hint = _STATUSES.get(error.code, ("refuses", ""))
+        return Look(url, f"the server {meaning} ({error.code} {error.reason})", hint, error.code)
+    except urllib.error.URLError as error:
+        return _unreachable(url, proxy, error.reason if isinstance(error.reason, OSError) else error)
+    except (OSError, http.client.HTTPException) as error:
+        return _unreachable(url, proxy, error)
+    if announced.isdigit() and seen.size < min(int(announced), limit):
+        return Look(url, f"the connection broke after {seen.size} of {announced} bytes", "try again")
+    return seen
+
+
+def _read(look: Look, file: IO[bytes], limit: int) -> Look:
+    digest, size, head = hashlib.sha256(), 0, b""
+    while size < limit and (chunk := file.read(min(_CHUNK, limit - size))):
+        digest.update(chunk)
+        head = head or chunk
+        size += len(chunk)
+    return replace(look, size=size, sha256=digest.hexdigest(), head=head)
+
+
+def _unreachable(url: str, proxy: str | None, error: Exception) -> Look:
+    """Why no answer came: by the kind of the exception, else in the system's own words."""
+    tunnel = re.fullmatch(r"Tunnel connection failed: (\d{3})\b.*", str(error))
+    if tunnel:
+        meaning, hint = _STATUSES[407] if tunnel[1] == "407" else ("is behind a proxy that refuses", "")
+        return Look(url, f"the server {meaning} ({tunnel[1]})", hint, int(tunnel[1]))
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Look(url, f"no safe connection: {error.verify_message}", "is the mirror's CA known to this host?")
+    place = urllib.parse.urlsplit(proxy or url)
+    what = f"the proxy {place.hostname}:{place.port or 80}" if proxy else (place.hostname or url)
+    hint = "see http_proxy and https_proxy in the environment, and apt's own Acquire::http::Proxy" if proxy else ""
+    if isinstance(error, socket.gaierror):
+        return Look(url, f"{what} has no address", hint or "check the name, and this machine's name servers")
+    if isinstance(error, ConnectionRefusedError):
+        return Look(url, f"{what} does not take connections", hint or "is the port right, and does the server run?")
+    if isinstance(error, TimeoutError):
+        return Look(url, f"no answer from {what} within {_SECONDS} s", hint)
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+    return Look(url, f"{what}: {words}", hint)

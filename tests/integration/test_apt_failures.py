@@ -1,0 +1,223 @@
+"""What this host's apt refuses, in whatever words, is explained by what can be seen at the mirror."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from tests.debian_repository import make_deb, make_suite, sign_release
+from tests.images import run_diskless, scratch, write_recipe
+from tests.pacman_distribution.repository import Key, make_key
+from tests.require import needs_root, needs_tool
+from tests.servers import free_port
+
+pytestmark = [needs_root, needs_tool("apt-get", "mmdebstrap", "gpg", "dpkg-deb"), pytest.mark.root]
+KERNEL = ["linux-image-1", "initramfs-tools", "systemd-sysv"]
+LOADERS = ["pxelinux", "syslinux-common"]
+Broken = Callable[[Path], None]
+
+
+@functools.cache
+def archive_key() -> Key:
+    return make_key(scratch() / "archive-key", "archive")
+
+
+@functools.cache
+def _debs() -> list[Path]:
+    directory = scratch() / "small-archive"
+    directory.mkdir()
+    more = {
+        "mta-one": "Provides: mail-agent\n",
+        "mta-two": "Provides: mail-agent\n",
+        "needy": "Depends: no-such-library (>= 2)\n",
+        "enemy": "Conflicts: friend\n",
+    }
+    plain = [make_deb(directory, name) for name in ("apt", *KERNEL, *LOADERS, "friend", "hello")]
+    return [*plain, *(make_deb(directory, name, fields=fields) for name, fields in more.items())]
+
+
+def make_archive(directory: Path, **dates: int) -> Path:
+    """A whole distribution of nothing but names, signed."""
+    make_suite(directory, "bookworm", _debs(), archive_key(), **dates)
+    return directory
+
+
+def fails(directory: Path, status: int, *words: str, packages: tuple[str, ...] = (), **changes: Any) -> str:
+    """Builds from it, expects these words in the message, and returns everything that was printed."""
+    ring = directory / "archive.gpg"
+    ring.write_bytes(archive_key()._gpg("--export", archive_key().fingerprint))
+    lists = {"updates": "false", "security_mirrors": [], "keyring": str(ring), "suite": "bookworm"}
+    distribution = {"name": "debian", **lists, **changes}
+    recipe = write_recipe(directory, distribution=distribution, packages=[*KERNEL, *packages])
+    result = run_diskless("build", recipe, "--output", directory / "output", "--cache", directory / "cache")
+    assert result.returncode == status, result.stderr
+    assert "Traceback" not in result.stderr
+    message = result.stderr.partition("error: ")[2]
+    for word in words:
+        assert word in message, result.stderr
+    return result.stderr
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Files, but for what a test answers with a status: every path with one of these parts."""
+
+    answers: ClassVar[dict[str, int]] = {}
+
+    def do_GET(self) -> None:
+        status = next((status for part, status in self.answers.items() if part in self.path), 0)
+        if status:
+            self.send_error(status)
+        else:
+            super().do_GET()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def web_server(directory: Path, **answers: int) -> Iterator[str]:
+    kind = type("Answering", (Handler,), {"answers": answers})
+    factory = functools.partial(kind, directory=str(directory))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), factory) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def _package(archive: Path) -> Path:
+    (deb,) = archive.glob("pool/hello_*.deb")
+    return deb
+
+
+def alter_byte(archive: Path) -> None:
+    content = bytearray(_package(archive).read_bytes())
+    content[-20] ^= 1
+    _package(archive).write_bytes(content)
+
+
+def cut(archive: Path) -> None:
+    _package(archive).write_bytes(_package(archive).read_bytes()[:-100])
+
+
+def lengthen(archive: Path) -> None:
+    _package(archive).write_bytes(_package(archive).read_bytes() + b"\0")
+
+
+def empty(archive: Path) -> None:
+    _package(archive).write_bytes(b"")
+
+
+@pytest.mark.parametrize("by_web", [True, False], ids=["http", "file"])
+@pytest.mark.parametrize("breaks", [alter_byte, cut, lengthen, empty])
+def test_a_package_that_is_not_what_the_index_says(breaks: Broken, by_web: bool, tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "archive")
+    breaks(archive)
+    with web_server(archive) as url:
+        mirror = url if by_web else f"file://{archive}"
+        words = (_package(archive).name, "is not what its repository's index says")
+        fails(tmp_path, 5, *words, packages=("hello",), mirrors=[mirror])
+
+
+def test_a_package_that_no_mirror_has_whole(tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "archive")
+    cut(archive)
+    with web_server(archive) as url:
+        mirrors = [f"http://127.0.0.2:{free_port()}", url]
+        fails(tmp_path, 5, url, "is not what its repository's index says", packages=("hello",), mirrors=mirrors)
+
+
+def test_a_package_that_is_not_there(tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "archive")
+    with web_server(archive, hello_=404) as url:
+        fails(tmp_path, 4, "hello_1.0_all.deb could not be fetched", "404", packages=("hello",), mirrors=[url])
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(401, "wants a login"), (403, "does not allow it"), (404, "updates: false"), (503, "refuses (503")],
+)
+def test_what_a_mirror_answers_is_said(status: int, words: str, tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "archive")
+    with web_server(archive, Release=status) as url:
+        printed = fails(tmp_path, 4, url, str(status), words, mirrors=[url])
+    assert "reachable" not in printed
+
+
+def test_a_mirror_that_does_not_answer(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}/debian"
+    fails(tmp_path, 4, url, "127.0.0.1 does not take connections", "distribution.mirrors", mirrors=[url])
+    words = ("mirror.invalid has no address", "name servers")
+    fails(tmp_path, 4, *words, mirrors=["http://mirror.invalid/debian"])
+
+
+def test_a_proxy_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{port}")
+    monkeypatch.setenv("no_proxy", "")
+    message = fails(tmp_path, 4, f"the proxy 127.0.0.1:{port} does not take", mirrors=["http://mirror.invalid/debian"])
+    assert "secret" not in message.partition("error: ")[2]
+
+
+def test_a_proxy_that_wants_a_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with web_server(tmp_path, Release=407) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.setenv("no_proxy", "")
+        fails(tmp_path, 4, "proxy that wants a login", "407", mirrors=["http://mirror.invalid/debian"])
+
+
+def not_signed(archive: Path) -> None:
+    (archive / "dists/bookworm/InRelease").unlink()
+
+
+def signed_by_another(archive: Path) -> None:
+    sign_release(archive / "dists/bookworm", make_key(scratch() / f"stranger-{archive.parent.name}", "stranger"))
+
+
+def signed_text_altered(archive: Path) -> None:
+    path = archive / "dists/bookworm/InRelease"
+    path.write_text(path.read_text("utf-8").replace("Origin: Tests", "Origin: Tasts"), "utf-8")
+
+
+@pytest.mark.parametrize("breaks", [not_signed, signed_by_another, signed_text_altered])
+def test_an_index_whose_signature_is_refused(breaks: Broken, tmp_path: Path) -> None:
+    breaks(make_archive(tmp_path / "archive"))
+    fails(tmp_path, 4, "their signature is refused", "archive.gpg", mirrors=[f"file://{tmp_path}/archive"])
+
+
+def test_an_index_that_was_altered(tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "archive")
+    for path in (archive / "dists/bookworm/main/binary-amd64").iterdir():
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    fails(tmp_path, 5, "Packages", "is not what its Release file says", mirrors=[f"file://{archive}"])
+
+
+def test_a_page_instead_of_an_index(tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "archive")
+    (archive / "dists/bookworm/InRelease").write_text("<html>It works!</html>", "ascii")
+    fails(tmp_path, 4, "not a Release file, but begins with '<html>", mirrors=[f"file://{archive}"])
+
+
+@pytest.mark.parametrize(("days", "words"), [(-30, "expired on"), (30, "not valid before")])
+def test_dates(days: int, words: str, tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "archive", date=int(time.time()) + days * 86400)
+    fails(tmp_path, 4, words, "see `date`", mirrors=[f"file://{archive}"])
+
+
+def test_what_apt_says_of_packages_is_shown(tmp_path: Path) -> None:
+    mirrors = [f"file://{make_archive(tmp_path / 'archive')}"]
+    words = ("mail-agent is provided by mta-one, mta-two",)
+    printed = fails(tmp_path, 2, *words, packages=("mail-agent",), mirrors=mirrors)
+    assert "did you mean" not in printed
+    fails(tmp_path, 2, "no such package", "did you mean hello", packages=("helo",), mirrors=mirrors)
+    printed = fails(tmp_path, 4, "cannot be installed together", packages=("needy",), mirrors=mirrors)
+    assert "no-such-library (>= 2) but it is not installable" in printed
+    printed = fails(tmp_path, 4, "cannot be installed together", packages=("enemy", "friend"), mirrors=mirrors)
+    assert "Conflicts: friend" in printed
