@@ -15,6 +15,7 @@ from builder.bootlab.settings import Patience
 from builder.bootlab.shell import DebugShell, ShellError
 from builder.bootlab.timeline import Logs, Milestone, Timeline, leased_address
 from builder.errors import BootError, HostError
+from builder.inits.table import running_init
 from builder.system.run import describe_status
 
 _LAST_LINES = 15
@@ -135,8 +136,7 @@ class Guest:
     def power_off(self) -> None:
         """Orders a clean shutdown and waits for the machine to switch itself off; GuestError when it hangs."""
         try:
-            # a shell at its prompt ignores SIGTERM, and systemd would wait 90 seconds for it
-            self._shell.send("\nsystemctl poweroff; exec sleep infinity\n")
+            self._shell.send(f"\n{running_init(self.console.text).power_off}\n")
         except OSError as error:
             self._observe()
             raise GuestError(diagnose(self.logs, self.timeline.last, running=self.is_running), self.console) from error

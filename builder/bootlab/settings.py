@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 
+from builder.inits.table import INITS
 from builder.render.server.services import Client
 
 # RecoveryRoot's default lies there: a private tmpfs hides the host's
@@ -33,12 +34,11 @@ FIRMWARE_OPTIONS = (
 )
 
 # added to the kernel's command line of an otherwise unchanged image: the console on the first serial port, even of
-# an image that asked for quiet, and systemd's root shell on the second
+# an image that asked for quiet, and a root shell on the second
 KERNEL_ARGUMENTS = (
     "console=ttyS0,115200",
     "loglevel=7",
-    "systemd.show_status=true",
-    "systemd.debug_shell=ttyS1",
+    *(argument for init in INITS.values() for argument in init.lab_arguments),
 )
 
 

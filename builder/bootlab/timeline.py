@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from builder.generators.table import GENERATORS
+from builder.inits.table import INITS
 from builder.loaders.table import FIRST_FILES
 
 
@@ -53,7 +54,7 @@ _CONSOLE = {
     Milestone.INITRAMFS: _any(r"Run /init as init process", *(signs.begun for signs in _SIGNS)),
     # what we mount ourselves we announce
     Milestone.ROOT: _any(r"diskless: root mounted", *(signs.root_mounted for signs in _SIGNS)),
-    Milestone.INIT: re.compile(r"systemd\[1\]: systemd \d|Welcome to |INIT: version"),
+    Milestone.INIT: _any(*(init.begun for init in INITS.values())),
     Milestone.LOGIN: re.compile(r"^\S+ login: ?", re.M),
     Milestone.OFF: re.compile(r"reboot: Power down|reboot: System halted"),
 }

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from builder.bootlab.namespace import Completed
+from builder.inits.systemd import Systemd
 
 _LOG_LINES = 10
-_SYSTEMD = re.compile(r"systemd\[1\]: ")
 # a service with Restart= that never comes up is failed for a moment only, and systemd calls the system running
 _NOT_UP = "failed,activating,deactivating"
 _TABLE = "--plain --no-legend --no-pager --full"
@@ -70,7 +70,7 @@ class Units:
 
 def runs_systemd(console: str) -> bool:
     """Whether process 1 is systemd, by what it says on the console; nobody else can be asked for units."""
-    return _SYSTEMD.search(console) is not None
+    return re.search(Systemd.speaks, console) is not None
 
 
 def await_units(guest: Shell, seconds: float) -> None:

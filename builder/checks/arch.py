@@ -7,13 +7,12 @@ from collections.abc import Iterator
 
 from builder.checks.keyring import keyring_contradictions
 from builder.generators.table import generator_of
+from builder.inits.table import init_of
 from builder.model.fault import Fault, Place
 from builder.model.recipe import (
     ArchDistribution,
     Architecture,
-    Init,
     Mkinitcpio,
-    NetworkClient,
     Recipe,
     Repository,
     Signatures,
@@ -28,7 +27,7 @@ def arch_contradictions(recipe: Recipe, distribution: ArchDistribution) -> Itera
     yield from _repositories(distribution)
     yield from _trust(distribution)
     yield from _selection(recipe, distribution)
-    yield from _init(recipe)
+    yield from init_of(recipe).contradictions(recipe)
     if isinstance(recipe.initramfs, Mkinitcpio):
         yield from generator_of(recipe).contradictions(recipe)
     else:
@@ -116,25 +115,4 @@ def _selection(recipe: Recipe, distribution: ArchDistribution) -> Iterator[Fault
             ("distribution", "parallel_downloads"),
             f"{distribution.parallel_downloads} downloads at once make no sense",
             "write a number from 1 to 32",
-        )
-
-
-def _init(recipe: Recipe) -> Iterator[Fault]:
-    network = recipe.network
-    if recipe.system.init is not Init.INITSCRIPTS:
-        return
-    if network.client is NetworkClient.NETWORKD:
-        yield Fault(("network", "client"), "systemd-networkd needs system.init: systemd", "use dhcpcd, or none")
-    for position, name in enumerate(recipe.system.masked):
-        if "." in name or "@" in name:
-            yield Fault(
-                ("system", "masked", position),
-                f"'{name}' is a unit of systemd, initscripts has daemons",
-                "write the daemon's name as in /etc/rc.d",
-            )
-    if network.client is NetworkClient.DHCPCD and not (network.inform and network.interface):
-        yield Fault(
-            ("network", "client"),
-            "dhcpcd under initscripts would ask for a new address and lose the root",
-            "add inform: true and interface: eth0, which make it keep the kernel's (dhcpcd -s)",
         )

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from builder.checks.keyring import keyring_contradictions
 from builder.generators.table import generator_of
 from builder.model.fault import Fault, Place
-from builder.model.recipe import DebianDistribution, DebianRepository, Init, InitramfsTools, Recipe, Signatures
+from builder.model.recipe import DebianDistribution, DebianRepository, InitName, InitramfsTools, Recipe, Signatures
 
 
 def debian_contradictions(recipe: Recipe, distribution: DebianDistribution) -> Iterator[Fault]:
     """All of them."""
-    if recipe.system.init is not Init.SYSTEMD:
+    if recipe.system.init is not InitName.SYSTEMD:
         yield Fault(("system", "init"), f"{recipe.system.init} is for Arch Linux's derivatives", "remove it")
     if not isinstance(recipe.initramfs, InitramfsTools):
         yield Fault(

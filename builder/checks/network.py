@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from builder.inits.table import INITS, init_of
 from builder.model.fault import Fault, Place
-from builder.model.recipe import ArchDistribution, Init, NetworkClient, Recipe, Resolver
+from builder.model.recipe import ArchDistribution, NetworkClient, Recipe, Resolver
 
 _RESOLVER_LIMIT = 3  # MAXNS, resolv.conf(5)
 _RESOLVED = {"systemd-resolved", "systemd-resolved.service"}
@@ -21,6 +22,9 @@ def network_contradictions(recipe: Recipe) -> Iterator[Fault]:
 
 def _client(recipe: Recipe) -> Iterator[Fault]:
     network = recipe.network
+    if network.client not in init_of(recipe).clients:
+        inits = " or ".join(name for name, init in INITS.items() if network.client in init.clients)
+        yield Fault(("network", "client"), f"{network.client} needs system.init: {inits}", "use dhcpcd, or none")
     if network.inform and network.client is not NetworkClient.DHCPCD:
         yield Fault(
             ("network", "inform"),
@@ -74,8 +78,9 @@ def _resolved(recipe: Recipe) -> Iterator[Fault]:
     is_arch = isinstance(recipe.distribution, ArchDistribution)
     # on Arch it is in systemd's package, and only has to be enabled
     where, names = ("system.services", recipe.system.services) if is_arch else ("packages", recipe.packages)
-    if recipe.system.init is not Init.SYSTEMD:
-        yield Fault(place, "systemd-resolved needs system.init: systemd", "use resolver: kernel, or nameservers")
+    if network.resolver_policy not in init_of(recipe).resolvers:
+        inits = " or ".join(name for name, init in INITS.items() if network.resolver_policy in init.resolvers)
+        yield Fault(place, f"systemd-resolved needs system.init: {inits}", "use resolver: kernel, or nameservers")
     elif not _RESOLVED & set(names):
         what = (
             "resolver: resolved needs systemd-resolved"

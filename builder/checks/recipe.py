@@ -10,6 +10,7 @@ from builder.checks.debian import debian_contradictions
 from builder.checks.network import network_contradictions
 from builder.checks.root import root_contradictions
 from builder.checks.users import script_contradictions, user_contradictions
+from builder.inits.table import init_of
 from builder.model.fault import Fault, Place
 from builder.model.recipe import (
     ArchDistribution,
@@ -126,9 +127,10 @@ def _filesystems(recipe: Recipe) -> Iterator[Fault]:
 
 def _system(recipe: Recipe) -> Iterator[Fault]:
     system = recipe.system
-    masked = {_unit(name) for name in system.masked}
+    full_name = init_of(recipe).full_name
+    masked = {full_name(name) for name in system.masked}
     for position, name in enumerate(system.services):
-        if _unit(name) in masked:
+        if full_name(name) in masked:
             yield Fault(("system", "services", position), f"'{name}' is both enabled and masked", "keep one of the two")
     if isinstance(recipe.distribution, ArchDistribution):
         return  # glibc brings locale-gen and the time zone files
@@ -159,10 +161,6 @@ def _boot(recipe: Recipe) -> Iterator[Fault]:
             f"more than {_CMDLINE_LIMIT} bytes of kernel arguments",
             "remove some: the kernel reads 2047 in all",
         )
-
-
-def _unit(name: str) -> str:
-    return name if "." in name.rpartition("@")[2] else name + ".service"
 
 
 _CHECKS = (

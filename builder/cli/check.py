@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from builder.cli.options import recipe_argument
+from builder.inits.table import init_of
 from builder.model.entry import TreeEntry, TreeFile
 from builder.reading import load_recipe, load_site
 from builder.render.image.accounts import describe_user
-from builder.render.image.entries import enabled_services, image_cmdline, image_entries
+from builder.render.image.entries import image_cmdline, image_entries
 from builder.store.layout import SITE
 
 
@@ -31,7 +32,7 @@ def check(recipe: Path, show: bool) -> None:
             click.echo(f"# user {describe_user(user)}")
         for script in recipe_file.recipe.scripts:
             click.echo(f"# script {script.source}{' with network' if script.network else ''}")
-        click.echo(f"# enabled: {' '.join(enabled_services(recipe_file.recipe))}")
+        click.echo(f"# enabled: {' '.join(init_of(recipe_file.recipe).enabled(recipe_file.recipe))}")
         click.echo(f"# cmdline: root=/dev/nfs nfsroot=... {' '.join(image_cmdline(recipe_file.recipe))}")
     else:
         click.echo(f"{recipe}: no fault found")

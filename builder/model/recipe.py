@@ -93,7 +93,7 @@ class Signatures(enum.StrEnum):
     NEVER = "never"
 
 
-class Init(enum.StrEnum):
+class InitName(enum.StrEnum):
     """What starts the system's services."""
 
     SYSTEMD = "systemd"
@@ -276,7 +276,9 @@ class System:
     timezone: TimeZone = key("a name of the tz database", "UTC")
     locale: LocaleName = key("the system's LANG", "C.UTF-8")
     users: tuple[User, ...] = key("accounts: who can log in, and how", ())
-    init: Init = key("what starts the services; initscripts: rc.conf, for derivatives that keep it", Init.SYSTEMD)
+    init: InitName = key(
+        "what starts the services; initscripts: rc.conf, for derivatives that keep it", InitName.SYSTEMD
+    )
     services: tuple[UnitName, ...] = key("units to enable; the distribution's defaults stay", ())
     masked: tuple[UnitName, ...] = key("units of the image that must never start", ())
 

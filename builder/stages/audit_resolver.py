@@ -5,7 +5,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from builder.render.image.resolver import KERNEL_DAEMON, KERNEL_UNIT, PATH
+from builder.inits.table import INITS
+from builder.render.image.resolver import PATH
 from builder.system.tree import Tree
 
 # where a link may lead that nothing is behind before the boot, and what of an image makes it
@@ -16,7 +17,7 @@ _MAKERS = {
         "/etc/systemd/system/dbus-org.freedesktop.resolve1.service",
         "/usr/lib/systemd/system/sysinit.target.wants/systemd-resolved.service",
     ),
-    "/run/diskless/": (KERNEL_UNIT, KERNEL_DAEMON),
+    "/run/diskless/": tuple(init.resolver_file for init in INITS.values()),
     "/run/NetworkManager/": ("/etc/systemd/system/multi-user.target.wants/NetworkManager.service",),
     "/run/resolvconf/": ("/sbin/resolvconf",),
     "/run/connman/": ("/usr/sbin/connmand",),

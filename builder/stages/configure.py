@@ -6,15 +6,17 @@ import difflib
 from dataclasses import replace
 
 from builder.errors import InputError
+from builder.inits.base import Init
+from builder.inits.table import init_of
 from builder.model.entry import TreeEntry, TreeFile, TreeLink
-from builder.model.recipe import ArchDistribution, Init
-from builder.render.image.entries import enabled_services, image_entries
+from builder.model.recipe import ArchDistribution
+from builder.render.image.entries import image_entries
 from builder.render.image.pacman import IMAGE_CONFIG, keep_options
 from builder.render.image.pacman import image_entries as pacman_entries
 from builder.render.image.system import BUILT_IN_LOCALES
 from builder.stages.accounts import set_accounts
 from builder.stages.context import Context
-from builder.stages.units import unit_names
+from builder.stages.services import service_names
 
 _CLIENT = "network.client"
 
@@ -64,33 +66,31 @@ def _generate_locale(context: Context) -> None:
 
 
 def _set_services(context: Context) -> None:
-    services = enabled_services(context.recipe)
+    init, system = init_of(context.recipe), context.recipe.system
+    services = init.enabled(context.recipe)
     for name in services:
-        own = name in context.recipe.system.services
-        _check_unit(context, name, "system.services" if own else _CLIENT)
+        _check_service(context, init, name, "system.services" if name in system.services else _CLIENT)
     if services:
-        context.sandbox.run(["systemctl", "enable", *services], chroot=context.workspace.tree)
-    if context.recipe.system.init is not Init.SYSTEMD:
-        return  # rc.conf says `!name`
-    for name in context.recipe.system.masked:
-        unit = _check_unit(context, name, "system.masked")
-        context.tree.write(TreeLink(f"/etc/systemd/system/{unit}", "/dev/null"))
+        context.sandbox.run([*init.enable, *services], chroot=context.workspace.tree)
+    if init.mask_directory is None:
+        return
+    for name in system.masked:
+        unit = _check_service(context, init, name, "system.masked")
+        context.tree.write(TreeLink(f"{init.mask_directory}/{unit}", "/dev/null"))
 
 
-def _check_unit(context: Context, name: str, key: str) -> str:
-    """The whole name of a unit that is there, or whose template is."""
-    unit = name if "." in name.rpartition("@")[2] else f"{name}.service"
-    prefix, at, suffix = unit.partition("@")
-    file = f"{prefix}@.{suffix.rpartition('.')[2]}" if at else unit
-    known = unit_names(context.tree)
-    if not {file, unit} & set(known):
+def _check_service(context: Context, init: Init, name: str, key: str) -> str:
+    """The whole name of a service that is there, or whose template is."""
+    unit = init.full_name(name)
+    known = service_names(context.tree, init)
+    if not init.file_names(unit) & set(known):
         if key == _CLIENT:
             hint = "add the package that brings it to packages, or choose another client"
-            raise InputError(f"{key}: no package brings the unit {unit}", hint)
+            raise InputError(f"{key}: no package brings the {init.kind} {unit}", hint)
         kinds = (".service", f".{unit.rpartition('.')[2]}")
         raise InputError(
-            f"{key}: no package brings the unit {unit}",
-            _did_you_mean(unit, [name for name in known if name.endswith(kinds)]),
+            f"{key}: no package brings the {init.kind} {unit}",
+            _did_you_mean(unit, [name for name in known if "." not in unit or name.endswith(kinds)]),
         )
     return unit
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import posixpath
 import re
 
+from builder.inits.base import Init
+from builder.inits.table import init_of
 from builder.model.entry import TreeFile
-from builder.model.recipe import Init
 from builder.stages.context import Context
-from builder.stages.units import read_unit, unit_names
+from builder.stages.services import read_service, service_names
 from builder.system.tree import Tree
 
-_STAMPS = ("/etc/.updated", "/var/.updated")
 _TEXT = """\
 # Written by the build: everything that systemd updates when /usr has changed is up to date.
 # See systemd-update-done.service(8).
@@ -38,9 +38,10 @@ def run(context: Context, epoch: int) -> None:
 
     Where a unit runs a program that is not known here there are no stamps: each boot then runs all of them.
     """
-    if context.recipe.system.init is not Init.SYSTEMD:
+    init = init_of(context.recipe)
+    if not init.update_stamps:
         return
-    wanted = needed_programs(context.tree)
+    wanted = needed_programs(context.tree, init)
     unknown = {name: programs - {_STAMPING, *_COMMANDS} for name, programs in wanted.items()}
     for name, programs in unknown.items():
         if programs:
@@ -52,12 +53,12 @@ def run(context: Context, epoch: int) -> None:
         for program, command in _COMMANDS.items():
             if any(program in programs for programs in wanted.values()) and _applies(context.tree, program):
                 context.sandbox.run(command, chroot=context.workspace.tree, env={"SOURCE_DATE_EPOCH": str(epoch)})
-        _write_stamps(context, epoch)
+        _write_stamps(context, init, epoch)
 
 
-def needed_programs(tree: Tree) -> dict[str, set[str]]:
+def needed_programs(tree: Tree, init: Init) -> dict[str, set[str]]:
     """The programs of every unit that runs when /etc or /var is older than /usr; masked ones are left out."""
-    texts = {name: read_unit(tree, name) for name in unit_names(tree, "*.service")}
+    texts = {name: read_service(tree, init, name) for name in service_names(tree, init, "*.service")}
     return {
         name: {posixpath.basename(program) for program in _PROGRAM.findall(text)}
         for name, text in texts.items()
@@ -73,9 +74,9 @@ def _applies(tree: Tree, program: str) -> bool:
     return not built or tree.exists("/etc/udev/hwdb.bin") or bool(tree.names("/etc/udev/hwdb.d"))
 
 
-def _write_stamps(context: Context, epoch: int) -> None:
+def _write_stamps(context: Context, init: Init, epoch: int) -> None:
     """Their time is compared with /usr's; in an image both are the epoch, the latest time there is."""
     own = {file.path for file in context.recipe.files}
-    for path in _STAMPS:
+    for path in init.update_stamps:
         if path not in own:
             context.tree.write(TreeFile(path, _TEXT.format(epoch=epoch).encode()))

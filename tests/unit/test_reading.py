@@ -13,11 +13,12 @@ import pytest
 import yaml
 
 from builder.errors import InputError
+from builder.inits.table import init_of
 from builder.model.account import User
 from builder.model.recipe import NetworkClient
 from builder.reading import RecipeFile, load_recipe
 from builder.render.image.accounts import GROUP, GSHADOW, PASSWD, SHADOW, Accounts, authorized_keys
-from builder.render.image.entries import enabled_services, image_cmdline, image_entries
+from builder.render.image.entries import image_cmdline, image_entries
 from builder.render.image.fstab import fstab
 from tests.images import ROOT
 from tests.unit.command import run_command
@@ -47,7 +48,7 @@ def render(recipe_file: RecipeFile) -> None:
     """Everything that a build writes from a recipe."""
     recipe = recipe_file.recipe
     image_entries(recipe, recipe_file.sources)
-    enabled_services(recipe)
+    init_of(recipe).enabled(recipe)
     " ".join(image_cmdline(recipe)).encode()
 
 

@@ -11,6 +11,7 @@ import pytest
 from builder.bootlab.settings import GANESHA_CORE
 from builder.errors import InputError
 from builder.generators.table import generator_of
+from builder.inits.table import init_of
 from builder.loaders.pxelinux import Pxelinux
 from builder.model.menu import Menu, MenuEntry
 from builder.model.recipe import (
@@ -29,9 +30,9 @@ from builder.model.recipe import (
 from builder.reading import load_recipe
 from builder.render.boot.cmdline import bundle_menu, kernel_cmdline
 from builder.render.image.apt import archive_urls, repository_line, security_urls
-from builder.render.image.entries import enabled_services, image_cmdline, image_entries
+from builder.render.image.entries import image_cmdline, image_entries
 from builder.render.image.fstab import fstab
-from builder.render.image.network import network_arguments, network_entries, network_services
+from builder.render.image.network import network_arguments, network_entries
 from builder.render.image.system import system_entries
 from builder.render.server.services import Client, DhcpService, Export, dnsmasq_config, exports, ganesha_config
 from tests.images import ROOT, write_recipe
@@ -161,8 +162,12 @@ def test_own_files_have_the_mode_and_owner_of_the_recipe(tmp_path: Path) -> None
         (Network(client=NetworkClient.NONE, nameservers=("192.168.1.1",)), [], []),
     ],
 )
-def test_services_and_arguments_of_a_network(network: Network, services: list[str], arguments: list[str]) -> None:
-    assert network_services(network) == services
+def test_services_and_arguments_of_a_network(
+    network: Network, services: list[str], arguments: list[str], tmp_path: Path
+) -> None:
+    recipe = load_recipe(write_recipe(tmp_path, distribution=SUITE, system={"services": []})).recipe
+    recipe = dataclasses.replace(recipe, network=network)
+    assert init_of(recipe).enabled(recipe) == services
     assert network_arguments(network) == arguments
 
 
@@ -187,7 +192,7 @@ def test_services_and_arguments_are_named_once(tmp_path: Path) -> None:
         "boot": {"cmdline": ["net.ifnames=0", "ip=dhcp"]},
     }
     recipe = load_recipe(write_recipe(tmp_path, distribution=SUITE, **changes)).recipe
-    assert enabled_services(recipe) == ["dhcpcd.service", "ssh"]
+    assert init_of(recipe).enabled(recipe) == ["dhcpcd.service", "ssh"]
     assert image_cmdline(recipe) == ("net.ifnames=0", "ip=dhcp")
 
 

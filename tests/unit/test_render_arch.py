@@ -9,6 +9,7 @@ import pytest
 
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.generators.mkinitcpio import preset
+from builder.inits.table import init_of
 from builder.installers.pacman_errors import explain, fatal_descriptions, hidden_failures
 from builder.loaders.pxelinux import Pxelinux
 from builder.model.entry import TreeFile
@@ -18,7 +19,7 @@ from builder.model.recipe import ArchDistribution, Recipe
 from builder.model.version import Version
 from builder.reading import load_recipe
 from builder.render.boot.cmdline import bundle_menu, image_entry, kernel_cmdline
-from builder.render.image.entries import enabled_services, image_cmdline, image_entries
+from builder.render.image.entries import image_cmdline, image_entries
 from builder.render.image.pacman import keep_options, parse_version, resolver_config
 from tests.images import ROOT, write_recipe
 
@@ -121,7 +122,7 @@ def test_the_first_workaround_keeps_the_kernels_address() -> None:
     recipe = shipped("arch-nfs-classic")
     lines = written(recipe)["/etc/dhcpcd.conf"].splitlines()
     assert {"inform", "persistent", "interface eth0"} <= set(lines)
-    assert enabled_services(recipe) == ["dhcpcd.service", "sshd"]
+    assert init_of(recipe).enabled(recipe) == ["dhcpcd.service", "sshd"]
 
 
 def test_the_second_workaround_has_no_client_and_a_fixed_resolv_conf() -> None:
@@ -129,7 +130,7 @@ def test_the_second_workaround_has_no_client_and_a_fixed_resolv_conf() -> None:
     files = written(recipe)
     assert files["/etc/resolv.conf"] == "nameserver 192.168.1.1\n"
     assert "/etc/dhcpcd.conf" not in files
-    assert enabled_services(recipe) == ["sshd"]
+    assert init_of(recipe).enabled(recipe) == ["sshd"]
 
 
 def test_rc_conf() -> None:
@@ -143,7 +144,7 @@ def test_rc_conf() -> None:
     )
     howto = "DHCPCD_ARGS=\" -s $(ifconfig eth0 | grep -o '[0-9]*\\.[0-9\\.]*' | head -n1)\"\n"
     assert files["/etc/conf.d/dhcpcd"].endswith(howto)
-    assert enabled_services(recipe) == []
+    assert init_of(recipe).enabled(recipe) == []
     assert not [path for path in files if "systemd" in path]
 
 

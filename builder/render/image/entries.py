@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Mapping
 
 from builder.generators.table import generator_of
+from builder.inits.table import init_of
 from builder.model.entry import TreeEntry, TreeFile
-from builder.model.recipe import ArchDistribution, Distribution, File, Init, Recipe
+from builder.model.recipe import ArchDistribution, Distribution, File, Recipe
 from builder.render.image import pacman
 from builder.render.image.apt import image_sources
 from builder.render.image.fstab import fstab
-from builder.render.image.initscripts import initscripts_entries
-from builder.render.image.network import network_arguments, network_entries, network_services
+from builder.render.image.network import network_arguments, network_entries
 from builder.render.image.resolver import resolver_entries
-from builder.render.image.system import HOST_KEYS, ssh_key_entries, system_entries
+from builder.render.image.system import system_entries
 
 
 def image_entries(recipe: Recipe, sources: Mapping[str, bytes]) -> list[TreeEntry]:
@@ -26,16 +25,9 @@ def image_entries(recipe: Recipe, sources: Mapping[str, bytes]) -> list[TreeEntr
         *resolver_entries(recipe),
         *network_entries(recipe.network),
         *generator_of(recipe).entries(recipe),
-        *_init_entries(recipe),
+        *init_of(recipe).entries(recipe),
         *(_own(file, sources) for file in recipe.files),
     ]
-
-
-def enabled_services(recipe: Recipe) -> list[str]:
-    """Units to enable, without repetition; none where systemd does not run."""
-    if recipe.system.init is not Init.SYSTEMD:
-        return []
-    return list(dict.fromkeys([*network_services(recipe.network), *recipe.system.services]))
 
 
 def image_cmdline(recipe: Recipe) -> tuple[str, ...]:
@@ -54,14 +46,6 @@ def _source_entries(distribution: Distribution) -> list[TreeEntry]:
 
 def _locale_file(distribution: Distribution) -> str:
     return "/etc/locale.conf" if isinstance(distribution, ArchDistribution) else "/etc/default/locale"
-
-
-def _init_entries(recipe: Recipe) -> list[TreeEntry]:
-    if recipe.system.init is Init.INITSCRIPTS:
-        return initscripts_entries(recipe.system, recipe.network)
-    if any(fnmatch.fnmatchcase(file.path, HOST_KEYS) for file in recipe.files):
-        return []  # keys of the recipe's own, which every client has: no others beside them
-    return ssh_key_entries()
 
 
 def _own(file: File, sources: Mapping[str, bytes]) -> TreeFile:

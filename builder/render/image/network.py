@@ -34,11 +34,6 @@ def network_arguments(network: Network) -> list[str]:
     return ["net.ifnames=0"] if (network.interface or "").startswith("eth") else []
 
 
-def network_services(network: Network) -> list[str]:
-    """Units to enable for the DHCP client."""
-    return _UNITS[network.client]
-
-
 def _dhcpcd(network: Network) -> str:
     lines = [
         "# The kernel configured the interface to mount the root: nothing here may take its address away.",
@@ -106,11 +101,4 @@ _FILES: dict[NetworkClient, tuple[str, Callable[[Network], str]]] = {
     NetworkClient.NETWORKD: ("/etc/systemd/network/10-diskless.network", _networkd),
     NetworkClient.NETWORKMANAGER: ("/etc/NetworkManager/conf.d/10-diskless.conf", _network_manager),
     NetworkClient.IFUPDOWN: ("/etc/network/interfaces", _ifupdown),
-}
-_UNITS = {
-    NetworkClient.DHCPCD: ["dhcpcd.service"],
-    NetworkClient.NETWORKD: ["systemd-networkd.service"],
-    NetworkClient.NETWORKMANAGER: ["NetworkManager.service"],
-    NetworkClient.IFUPDOWN: ["networking.service"],
-    NetworkClient.NONE: [],
 }

@@ -9,13 +9,15 @@ it. A script makes the file from either, once, early in the boot.
 from __future__ import annotations
 
 from builder.generators.table import generator_of
+from builder.inits.base import RESOLVER_SCRIPT
+from builder.inits.table import init_of
 from builder.model.entry import TreeEntry, TreeFile, TreeLink
-from builder.model.recipe import Init, Network, Recipe, Resolver
+from builder.model.recipe import Network, Recipe, Resolver
 
 PATH = "/etc/resolv.conf"
 RESOLVED_STUB = "../run/systemd/resolve/stub-resolv.conf"
 KERNEL_LINK = "../run/diskless/resolv.conf"
-KERNEL_SCRIPT = "/usr/local/lib/diskless/resolver"
+_SCRIPT = "/usr/local/lib/diskless/resolver"
 KERNEL_UNIT = "/etc/systemd/system/diskless-resolver.service"
 KERNEL_DAEMON = "/etc/rc.d/diskless-resolver"
 DAEMON = "diskless-resolver"
@@ -38,22 +40,6 @@ mkdir -p /run/diskless
 	done
 } | awk '!seen[$0]++' > /run/diskless/resolv.conf.new
 mv /run/diskless/resolv.conf.new /run/diskless/resolv.conf
-"""
-_UNIT = f"""\
-[Unit]
-Description=Name servers of the address that this machine booted with
-DefaultDependencies=no
-Before=sysinit.target network-pre.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart={KERNEL_SCRIPT}
-"""
-_RC = f"""\
-#!/bin/sh
-# written by diskless
-case $1 in start | restart) exec {KERNEL_SCRIPT} ;; esac
 """
 
 
@@ -85,9 +71,8 @@ def _fixed(network: Network) -> str:
 
 
 def _kernel(recipe: Recipe) -> list[TreeEntry]:
-    entries: list[TreeEntry] = [TreeFile(KERNEL_SCRIPT, _SCRIPT.encode(), 0o755)]
-    if recipe.system.init is Init.INITSCRIPTS:
-        entries.append(TreeFile(KERNEL_DAEMON, _RC.encode(), 0o755))
-    else:
-        entries += [TreeFile(KERNEL_UNIT, _UNIT.encode()), TreeLink(_WANTS, KERNEL_UNIT)]
-    return [*entries, *generator_of(recipe).resolver_entries()]
+    return [
+        TreeFile(RESOLVER_SCRIPT, _SCRIPT.encode(), 0o755),
+        *init_of(recipe).resolver_entries(),
+        *generator_of(recipe).resolver_entries(),
+    ]

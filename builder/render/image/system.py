@@ -6,25 +6,6 @@ from builder.model.entry import TreeEntry, TreeFile, TreeLink
 from builder.model.recipe import System
 
 BUILT_IN_LOCALES = ("C", "POSIX", "C.UTF-8")
-SSH_KEYS_UNIT = "/etc/systemd/system/diskless-ssh-keys.service"
-HOST_KEYS = "/etc/ssh/ssh_host_*_key"
-# Debian's names, and everybody else's; the sockets, since a connection may come before the service was ever started
-_SSH_SERVERS = ("ssh.service", "ssh.socket", "sshd.service", "sshd.socket")
-_SSH_KEYS = """\
-# An image holds no ssh host keys: a root makes its own when it first boots, one below an overlay at each boot.
-# What a distribution has for this may not run here (ConditionFirstBoot=), so this comes first, and leaves it nothing.
-[Unit]
-Description=Create the ssh host keys of this root
-Before=ssh.service ssh.socket sshd.service sshd.socket
-Before=sshd-keygen.service sshd-keygen.target sshdgenkeys.service
-ConditionPathExists=/usr/bin/ssh-keygen
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-# makes the keys that are missing or empty
-ExecStart=/usr/bin/ssh-keygen -A
-"""
 
 
 def system_entries(system: System, *, locale_file: str = "/etc/default/locale") -> list[TreeEntry]:
@@ -44,12 +25,6 @@ def system_entries(system: System, *, locale_file: str = "/etc/default/locale") 
     if system.locale not in BUILT_IN_LOCALES:
         entries.append(TreeFile("/etc/locale.gen", f"{system.locale} UTF-8\n".encode()))
     return entries
-
-
-def ssh_key_entries() -> list[TreeEntry]:
-    """A unit that makes the host keys before sshd starts, pulled in by it whatever the distribution calls it."""
-    wants = [f"/etc/systemd/system/{server}.wants/diskless-ssh-keys.service" for server in _SSH_SERVERS]
-    return [TreeFile(SSH_KEYS_UNIT, _SSH_KEYS.encode()), *(TreeLink(path, SSH_KEYS_UNIT) for path in wants)]
 
 
 def _hosts(hostname: str) -> str:

@@ -1,0 +1,119 @@
+"""rc.conf and what belongs to it, for derivatives of Arch Linux that keep initscripts.
+
+Source: rc.conf of Arch's initscripts 2012, and the ArchWiki's "Diskless system" of that year. It is rendered and
+tested as text; no such distribution was built here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from builder.inits.base import RESOLVER_SCRIPT, RESOLVER_SERVICE
+from builder.model.entry import TreeEntry, TreeFile
+from builder.model.fault import Fault
+from builder.model.recipe import InitName, Network, NetworkClient, Recipe, Resolver, System
+
+_ADDRESS = r"$(ifconfig {} | grep -o '[0-9]*\.[0-9\.]*' | head -n1)"
+
+_RESOLVER_DAEMON = f"/etc/rc.d/{RESOLVER_SERVICE}"
+_RESOLVER = f"""\
+#!/bin/sh
+# written by diskless
+case $1 in start | restart) exec {RESOLVER_SCRIPT} ;; esac
+"""
+
+
+class Initscripts:
+    """Daemons in rc.conf, which says all of them, what is enabled and what is masked."""
+
+    name: InitName = InitName.INITSCRIPTS
+    kind: str = "daemon"
+    directories: tuple[str, ...] = ("/etc/rc.d",)
+    clients: frozenset[NetworkClient] = frozenset(NetworkClient) - {NetworkClient.NETWORKD}
+    resolvers: frozenset[Resolver] = frozenset(Resolver) - {Resolver.RESOLVED}
+    enable: tuple[str, ...] = ()
+    mask_directory: str | None = None
+    resolver_file: str = _RESOLVER_DAEMON
+    update_stamps: tuple[str, ...] = ()
+    begun: str = "INIT: version"
+    speaks: str = "INIT: "
+    lab_arguments: tuple[str, ...] = ()  # sysvinit takes no order for a shell from the kernel's command line
+    power_off: str = "exec poweroff"
+
+    def entries(self, recipe: Recipe) -> list[TreeEntry]:
+        """/etc/rc.conf and /etc/conf.d/dhcpcd: nothing may take away the address that the root comes through."""
+        return [
+            TreeFile("/etc/rc.conf", _rc_conf(recipe.system, recipe.network).encode()),
+            TreeFile("/etc/conf.d/dhcpcd", _dhcpcd(recipe.network).encode()),
+        ]
+
+    def resolver_entries(self) -> list[TreeEntry]:
+        """A daemon, which rc.conf names first."""
+        return [TreeFile(_RESOLVER_DAEMON, _RESOLVER.encode(), 0o755)]
+
+    def full_name(self, name: str) -> str:
+        """As it is written."""
+        return name
+
+    def file_names(self, full_name: str) -> frozenset[str]:
+        """Its script."""
+        return frozenset((full_name,))
+
+    def enabled(self, recipe: Recipe) -> list[str]:
+        """Nothing: rc.conf says it."""
+        return []
+
+    def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
+        """What only systemd has, and a dhcpcd that would lose the root."""
+        network = recipe.network
+        for position, name in enumerate(recipe.system.masked):
+            if "." in name or "@" in name:
+                yield Fault(
+                    ("system", "masked", position),
+                    f"'{name}' is a unit of systemd, initscripts has daemons",
+                    "write the daemon's name as in /etc/rc.d",
+                )
+        if network.client is NetworkClient.DHCPCD and not (network.inform and network.interface):
+            yield Fault(
+                ("network", "client"),
+                "dhcpcd under initscripts would ask for a new address and lose the root",
+                "add inform: true and interface: eth0, which make it keep the kernel's (dhcpcd -s)",
+            )
+
+
+def _rc_conf(system: System, network: Network) -> str:
+    lines = [
+        f'LOCALE="{system.locale}"',
+        'HARDWARECLOCK="UTC"',
+        f'TIMEZONE="{system.timezone}"',
+        f'HOSTNAME="{system.hostname}"',
+        "",
+    ]
+    if network.client is NetworkClient.DHCPCD:
+        lines.append(f"interface={network.interface}")
+    lines += [
+        "# the interface stays up at shutdown: the root is unmounted over it",
+        'NETWORK_PERSIST="yes"',
+        "",
+        f"DAEMONS=({' '.join(_daemons(system, network))})",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _daemons(system: System, network: Network) -> list[str]:
+    """In the order of starting; `!` before a name keeps rc.d(8) from starting it, whatever else would."""
+    first = ["network" if network.client is NetworkClient.DHCPCD else "!network"]
+    if network.resolver_policy is Resolver.KERNEL:
+        first.insert(0, RESOLVER_SERVICE)
+    if network.client is NetworkClient.NETWORKMANAGER:
+        first += ["dbus", "networkmanager"]
+    masked = [f"!{name}" for name in system.masked]
+    return list(dict.fromkeys([*first, *system.services, *masked]))
+
+
+def _dhcpcd(network: Network) -> str:
+    address = _ADDRESS.format(network.interface or "eth0")
+    return (
+        "# Arguments to be passed to the DHCP client daemon: keep the address that the kernel got (dhcpcd -s)\n"
+        f'DHCPCD_ARGS=" -s {address}"\n'
+    )

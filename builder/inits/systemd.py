@@ -1,0 +1,105 @@
+"""systemd: systemd.unit(5), systemctl(1).
+
+The lab's shell is systemd's own, debug-shell.service: systemd.debug_shell= of kernel-command-line(7).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+
+from builder.inits.base import RESOLVER_SCRIPT, RESOLVER_SERVICE
+from builder.model.entry import TreeEntry, TreeFile, TreeLink
+from builder.model.fault import Fault
+from builder.model.recipe import InitName, NetworkClient, Recipe, Resolver
+
+_UNITS = "/etc/systemd/system"
+_RESOLVER_UNIT = f"{_UNITS}/{RESOLVER_SERVICE}.service"
+_RESOLVER_WANTS = f"{_UNITS}/sysinit.target.wants/{RESOLVER_SERVICE}.service"
+_RESOLVER = f"""\
+[Unit]
+Description=Name servers of the address that this machine booted with
+DefaultDependencies=no
+Before=sysinit.target network-pre.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={RESOLVER_SCRIPT}
+"""
+_HOST_KEYS = "/etc/ssh/ssh_host_*_key"
+_SSH_KEYS_UNIT = f"{_UNITS}/diskless-ssh-keys.service"
+# Debian's names, and everybody else's; the sockets, since a connection may come before the service was ever started
+_SSH_SERVERS = ("ssh.service", "ssh.socket", "sshd.service", "sshd.socket")
+_SSH_KEYS = """\
+# An image holds no ssh host keys: a root makes its own when it first boots, one below an overlay at each boot.
+# What a distribution has for this may not run here (ConditionFirstBoot=), so this comes first, and leaves it nothing.
+[Unit]
+Description=Create the ssh host keys of this root
+Before=ssh.service ssh.socket sshd.service sshd.socket
+Before=sshd-keygen.service sshd-keygen.target sshdgenkeys.service
+ConditionPathExists=/usr/bin/ssh-keygen
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+# makes the keys that are missing or empty
+ExecStart=/usr/bin/ssh-keygen -A
+"""
+_CLIENT_UNITS = {
+    NetworkClient.DHCPCD: ["dhcpcd.service"],
+    NetworkClient.NETWORKD: ["systemd-networkd.service"],
+    NetworkClient.NETWORKMANAGER: ["NetworkManager.service"],
+    NetworkClient.IFUPDOWN: ["networking.service"],
+    NetworkClient.NONE: [],
+}
+
+
+class Systemd:
+    """Units."""
+
+    name: InitName = InitName.SYSTEMD
+    kind: str = "unit"
+    directories: tuple[str, ...] = (_UNITS, "/usr/lib/systemd/system", "/lib/systemd/system")
+    clients: frozenset[NetworkClient] = frozenset(NetworkClient)
+    resolvers: frozenset[Resolver] = frozenset(Resolver)
+    enable: tuple[str, ...] = ("systemctl", "enable")
+    mask_directory: str | None = _UNITS
+    resolver_file: str = _RESOLVER_UNIT
+    update_stamps: tuple[str, ...] = ("/etc/.updated", "/var/.updated")
+    begun: str = r"systemd\[1\]: systemd \d|Welcome to "
+    speaks: str = r"systemd\[1\]: "
+    lab_arguments: tuple[str, ...] = ("systemd.show_status=true", "systemd.debug_shell=ttyS1")
+    # a shell at its prompt ignores SIGTERM, and systemd would wait 90 seconds for it
+    power_off: str = "systemctl poweroff; exec sleep infinity"
+
+    def entries(self, recipe: Recipe) -> list[TreeEntry]:
+        """A unit that makes the ssh host keys before sshd starts, pulled in by it whatever a distribution calls it.
+
+        Where the recipe brings keys, which every client then has, there are no others beside them.
+        """
+        if any(fnmatch.fnmatchcase(file.path, _HOST_KEYS) for file in recipe.files):
+            return []
+        wants = [f"{_UNITS}/{server}.wants/diskless-ssh-keys.service" for server in _SSH_SERVERS]
+        return [TreeFile(_SSH_KEYS_UNIT, _SSH_KEYS.encode()), *(TreeLink(path, _SSH_KEYS_UNIT) for path in wants)]
+
+    def resolver_entries(self) -> list[TreeEntry]:
+        """A unit of sysinit.target."""
+        return [TreeFile(_RESOLVER_UNIT, _RESOLVER.encode()), TreeLink(_RESOLVER_WANTS, _RESOLVER_UNIT)]
+
+    def full_name(self, name: str) -> str:
+        """With .service, where no kind of unit is written."""
+        return name if "." in name.rpartition("@")[2] else f"{name}.service"
+
+    def file_names(self, full_name: str) -> frozenset[str]:
+        """The unit's own, or that of the template that it is an instance of."""
+        prefix, at, suffix = full_name.partition("@")
+        return frozenset((full_name, f"{prefix}@.{suffix.rpartition('.')[2]}" if at else full_name))
+
+    def enabled(self, recipe: Recipe) -> list[str]:
+        """The network client's units, and the recipe's."""
+        return list(dict.fromkeys([*_CLIENT_UNITS[recipe.network.client], *recipe.system.services]))
+
+    def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
+        """None of its own."""
+        return iter(())
