@@ -197,6 +197,23 @@ def test_what_the_initramfs_lacks_is_named(initramfs: dict[str, Any], words: tup
 
 
 @pytest.mark.full
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("add_file /etc/wanted", "initramfs.hooks: wanting wants /etc/wanted, which no package brings"),
+        ("add_module wanted", "initramfs.hooks: wanting wants the module wanted, which the kernel has not"),
+    ],
+    ids=["file", "module"],
+)
+def test_what_a_hook_lacks_is_no_fault_of_the_recipe(line: str, words: str, tmp_path: Path) -> None:
+    package = Package("wanting", "1-1")
+    package.add_file("usr/lib/initcpio/install/wanting", f"#!/usr/bin/bash\nbuild() {{\n\t{line}\n}}\n")
+    initramfs = {"generator": "mkinitcpio", "hooks": ["base", "udev", "modconf", "wanting", "net"]}
+    distribution = {"package_files": [str(package.write(tmp_path))]}
+    fails(tmp_path, 2, words, phase="initramfs", initramfs=initramfs, distribution=distribution)
+
+
+@pytest.mark.full
 def test_a_mkinitcpio_that_knows_no_drop_ins_reads_ours(tmp_path: Path) -> None:
     old = Package("mkinitcpio", "99:35-1", provides=["initramfs"], depends=["mkinitcpio-busybox", "bash", "libarchive"])
     old.add_tree(HERE / "standin/mkinitcpio")
@@ -204,6 +221,9 @@ def test_a_mkinitcpio_that_knows_no_drop_ins_reads_ours(tmp_path: Path) -> None:
     assert "mkinitcpio 41 (" in program
     program = program.replace("mkinitcpio 41 (", "mkinitcpio 35 (").replace("dropins=1", "dropins=0")
     old.add_file("usr/bin/mkinitcpio", program, 0o755)
+    # the second database is wanted by release 41 only
+    hook = "usr/lib/initcpio/install/udev"
+    old.add_file(hook, old.members[hook][1].replace(b"    add_file /etc/udev/hwdb.bin\n", b""), 0o644)
     distribution = {"package_files": [str(old.write(tmp_path))]}
     recipe = write_arch_recipe(tmp_path, distribution=distribution)
     result = run_diskless("build", recipe, "--output", tmp_path / "output", "--cache", scratch() / "cache")
@@ -215,10 +235,13 @@ def test_everything_that_a_recipe_can_ask_for(tmp_path: Path) -> None:
     distribution = pacman_distribution()
     failing = hello()
     failing.name, failing.scriptlet = "failing", "post_install() {\n  echo cannot do that\n  exit 3\n}\n"
-    failing.depends.append("no-such-thing")
+    # pacman asks which of two packages shall provide it, and takes the first where nobody answers
+    failing.depends += ["no-such-thing", "virtual-thing"]
     failing.members.clear()
-    files = [str(hello().write(tmp_path)), str(failing.write(tmp_path))]
+    providers = [Package(name, "1-1", provides=["virtual-thing"]) for name in ("provider-a", "provider-b")]
+    files = [str(package.write(tmp_path)) for package in (hello(), failing)]
     changes = {
+        **extra_repository("providers", providers, distribution.key),
         "mirrors": ["http://127.0.0.1:9/$repo", f"file://{distribution.directory}"],
         "package_files": files,
         "ignore": ["nano"],
@@ -240,8 +263,8 @@ def test_everything_that_a_recipe_can_ask_for(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stderr == "warning: the scriptlet of 'failing' failed: cannot do that\n"
     manifest = (Path(result.stdout.strip()) / "manifest.json").read_text("utf-8")
-    assert all(f'"{name}"' in manifest for name in ("hello", "less", "psmisc"))
-    assert '"nano"' not in manifest
+    assert all(f'"{name}"' in manifest for name in ("hello", "less", "psmisc", "provider-a"))
+    assert not any(f'"{name}"' in manifest for name in ("nano", "provider-b"))
 
 
 def test_a_lock_that_a_killed_build_left_does_not_matter(tmp_path: Path) -> None:

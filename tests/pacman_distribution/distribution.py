@@ -140,6 +140,9 @@ def _standins(sources: dict[str, Package], klibc: Deb) -> Iterable[Package]:
     mkinitcpio.add_tree(HERE / "standin/mkinitcpio")
     mkinitcpio.add_directory("etc/mkinitcpio.conf.d")
     mkinitcpio.add_directory("etc/mkinitcpio.d")
+    for target in ("poweroff", "reboot", "halt", "kexec"):
+        unit = "mkinitcpio-generate-shutdown-ramfs.service"
+        mkinitcpio.add_link(f"usr/lib/systemd/system/{target}.target.wants/{unit}", f"../{unit}")
     yield mkinitcpio
     busybox = sources["busybox"]
     package = Package("mkinitcpio-busybox", busybox.version, "x86_64", depends=["glibc"])

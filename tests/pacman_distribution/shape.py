@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 from collections.abc import Callable
+
+import zstandard
 
 from tests.pacman_distribution.package import Package
 
@@ -94,18 +97,34 @@ def _gawk(package: Package) -> None:
     package.add_link("usr/bin/awk", "gawk")
 
 
+# what asks a running systemd to look again says that there is none
+_SYSTEMD_HOOK = """\
+#!/bin/sh -e
+# the work of systemd's libalpm hooks
+case $1 in
+sysusers) systemd-sysusers ;;
+tmpfiles) systemd-tmpfiles --create || : ;;
+hwdb) systemd-hwdb --usr update ;;
+update) touch -c /usr ;;
+*) echo >&2 "  Skipped: Running in chroot." ;;
+esac
+"""
+
+
 def _systemd(package: Package) -> None:
     package.scriptlet = "post_install() {\n  systemd-machine-id-setup\n}\n"
-    _add_hook(
-        package,
-        "20-sysusers",
-        "Creating system user accounts...",
-        "/usr/bin/systemd-sysusers",
-        "usr/lib/sysusers.d/*.conf",
-    )
-    # Arch's hook ends with status 0 too, whatever cannot be created before /proc and /sys are there
-    command = "/bin/sh -c 'systemd-tmpfiles --create || :'"
-    _add_hook(package, "31-tmpfiles", "Creating temporary files...", command, "usr/lib/tmpfiles.d/*.conf")
+    script = "/usr/share/libalpm/scripts/systemd-hook"
+    package.add_file(script[1:], _SYSTEMD_HOOK, 0o755)
+    for name, description, what, *targets in (
+        ("20-sysusers", "Creating system user accounts...", "sysusers", "usr/lib/sysusers.d/*.conf"),
+        ("30-daemon-reload", "Reloading system manager configuration...", "reload", "usr/lib/systemd/system/*"),
+        ("31-tmpfiles", "Creating temporary files...", "tmpfiles", "usr/lib/tmpfiles.d/*.conf"),
+        ("35-hwdb", "Updating the udev hardware database...", "hwdb", "usr/lib/udev/hwdb.d/*"),
+        ("35-update", "Arming ConditionNeedsUpdate...", "update", "usr/"),
+    ):
+        _add_hook(package, name, description, f"{script} {what}", *targets)
+    # Debian enables what it installs; on Arch nothing runs that nobody asked for
+    package.add_file("usr/lib/systemd/system-preset/99-default.preset", "disable *\n")
 
     # Arch's systemd puts /tmp into memory; Debian's before 256 leaves that to the administrator
     unit = package.members.pop("usr/share/systemd/tmp.mount", None)
@@ -117,12 +136,6 @@ def _systemd(package: Package) -> None:
 def _resolved(package: Package) -> None:
     # systemd-resolvconf is a package of its own on Arch, and not in base: without it dhcpcd writes the file itself
     package.members.pop("usr/bin/resolvconf")
-
-
-def _udev(package: Package) -> None:
-    # the database is an input of mkinitcpio's udev hook under either name
-    command = "/bin/sh -c 'systemd-hwdb update --usr && systemd-hwdb update'"
-    _add_hook(package, "35-hwdb", "Updating the udev hardware database...", command, "usr/lib/udev/hwdb.d/*")
 
 
 def _kmod(package: Package) -> None:
@@ -143,6 +156,10 @@ def _kmod(package: Package) -> None:
 
 def _libkmod(package: Package) -> None:
     package.add_link("usr/lib/libkmod.so.2", "x86_64-linux-gnu/libkmod.so.2")  # mkinitcpio names Arch's path
+
+
+def _libmount(package: Package) -> None:
+    package.add_link("usr/lib/libmount.so", "x86_64-linux-gnu/libmount.so.1")  # and so does its hook sd-shutdown
 
 
 def _pam(package: Package) -> None:
@@ -173,7 +190,17 @@ def _locales(package: Package) -> None:
 
 
 def _kernel(package: Package) -> None:
-    """boot/vmlinuz-VERSION -> usr/lib/modules/VERSION/{vmlinuz,pkgbase}: nothing of a kernel is in /boot on Arch."""
+    """boot/vmlinuz-VERSION -> usr/lib/modules/VERSION/{vmlinuz,pkgbase}: nothing of a kernel is in /boot on Arch.
+
+    Its modules are compressed one by one.
+    """
+    compressor = zstandard.ZstdCompressor(level=3)
+    for path in [path for path in package.members if path.endswith((".ko", ".ko.xz"))]:
+        info, content = package.members.pop(path)
+        plain = lzma.decompress(content) if path.endswith(".xz") else content
+        compressed = f"{path.removesuffix('.xz')}.zst"
+        package.add_file(compressed, compressor.compress(plain))
+        package.members[compressed][0].mtime = info.mtime
     for path in [path for path in package.members if path.partition("/")[0] == "boot"]:
         info, content = package.members.pop(path)
         version = path.removeprefix("boot/vmlinuz-")
@@ -191,9 +218,9 @@ _SHAPES: dict[str, Callable[[Package], None]] = {
     "gawk": _gawk,
     "systemd": _systemd,
     "systemd-resolved": _resolved,
-    "udev": _udev,
     "kmod": _kmod,
     "libkmod2": _libkmod,
+    "libmount1": _libmount,
     "libpam-runtime": _pam,
     "openssh-server": _openssh,
     "pacman-package-manager": _pacman,
@@ -247,15 +274,15 @@ def base_files() -> Package:
 
 
 _GROUP_NUMBERS = {
-    "root": 0, "daemon": 1, "bin": 2, "sys": 3, "adm": 4, "tty": 5, "disk": 6, "lp": 7, "mail": 8, "man": 12,
+    "daemon": 1, "bin": 2, "sys": 3, "adm": 4, "tty": 5, "disk": 6, "lp": 7, "mail": 8, "man": 12,
     "kmem": 15, "dialout": 20, "cdrom": 24, "tape": 26, "audio": 29, "shadow": 42, "utmp": 43, "video": 44, "staff": 50,
     "users": 100, "nogroup": 65534,
 }  # fmt: skip
 _BASE_FILES = {
     "etc/passwd": "root:x:0:0::/root:/usr/bin/bash\nbin:x:1:1::/:/usr/bin/nologin\n"
     "daemon:x:2:2::/:/usr/bin/nologin\nnobody:x:65534:65534:Kernel Overflow User:/:/usr/bin/nologin\n",
-    "etc/group": "".join(f"{name}:x:{number}:\n" for name, number in _GROUP_NUMBERS.items()),
-    "etc/shadow": "root:*:19000::::::\nbin:!*:19000::::::\ndaemon:!*:19000::::::\nnobody:!*:19000::::::\n",
+    "etc/group": "root:x:0:root\n",
+    "etc/shadow": "root::19000::::::\nbin:!*:19000::::::\ndaemon:!*:19000::::::\nnobody:!*:19000::::::\n",
     "etc/shells": "/bin/sh\n/bin/bash\n",
     "etc/fstab": "# static information about the filesystems\n",
     "etc/hosts": "127.0.0.1 localhost\n",
@@ -266,6 +293,7 @@ _BASE_FILES = {
     "etc/pacman.d/mirrorlist": "# the recipe's build writes this file\n",
     "usr/lib/os-release": 'NAME="Arch Linux"\nPRETTY_NAME="Arch-shaped Debian (the tests of diskless)"\nID=arch\n'
     "BUILD_ID=rolling\n",
+    "usr/lib/sysusers.d/arch.conf": "".join(f"g {name} {number} -\n" for name, number in _GROUP_NUMBERS.items()),
     # accounts that Debian's maintainer scripts would have added
     "usr/lib/sysusers.d/tests.conf": "g input -\ng sgx -\ng kvm -\ng render -\ng crontab -\nu _rpc - - /run/rpcbind\n"
     "u statd - - /var/lib/nfs\nu sshd - - /run/sshd\ng _ssh -\nu dhcpcd - - /usr/lib/dhcpcd\n",
