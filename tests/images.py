@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from builder.system.host import debian_suite
+
 ROOT = Path(__file__).parent.parent
 DISKLESS = str(Path(sys.executable).with_name("diskless"))
 
@@ -83,9 +85,25 @@ def build_image(
 @functools.cache
 def debian_image() -> Path:
     """The Debian recipe with a key for root, built once a test run."""
+    return build_image("debian-nfs", system=_with_root())
+
+
+def other_suite() -> str:
+    """A release of Debian that is not this host's: client and server of one release agree too easily."""
+    return "bookworm" if debian_suite() == "trixie" else "trixie"
+
+
+@functools.cache
+def other_image() -> Path:
+    """The same of another release, built once a test run."""
+    suite = other_suite()
+    return build_image(suite, distribution={"name": "debian", "suite": suite}, system=_with_root())
+
+
+def _with_root() -> dict[str, Any]:
     public_key = ssh_key().with_suffix(".pub").read_text(encoding="ascii").strip()
     users = [{"name": "root", "ssh_keys": [public_key]}]
-    return build_image("debian-nfs", system={"hostname": "diskless", "services": ["ssh"], "users": users})
+    return {"hostname": "diskless", "services": ["ssh"], "users": users}
 
 
 @functools.cache

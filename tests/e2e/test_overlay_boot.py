@@ -15,7 +15,7 @@ from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.timeline import Milestone
 from builder.progress.progress import Progress
 from tests.e2e.test_boot import Booted, address, await_started, check_nothing_is_updated
-from tests.images import build_image, overlay_image, scratch, ssh_key
+from tests.images import authorized_key, build_image, other_suite, overlay_image, scratch, ssh_key
 from tests.require import needs_boot
 
 pytestmark = [*needs_boot]
@@ -173,6 +173,20 @@ def test_two_clients_share_one_root() -> None:
         for one in (first, second):
             one.guest.power_off()
         assert served(first.bench) == first.before
+
+
+@pytest.mark.full
+def test_another_releases_kernel_over_version_4_2() -> None:
+    """Linux 6.6 and later read with READ_PLUS, which nfs-ganesha answers with nothing before its 6.2."""
+    suite = {"name": "debian", "suite": other_suite()}
+    version = build_image("overlay-other", "debian-nfs-overlay", distribution=suite, files=[authorized_key()])
+    with sharing(version) as machine:
+        lab = machine.bench.lab
+        check_mounts(machine, f"vers={lab.nfs.usable_version(lab.namespace, '4.2', machine.bench.manifest.kernel)}")
+        check_nothing_is_updated(machine)
+        assert "ssh_host_ed25519_key.pub" in machine.inside("ls /etc/ssh").split()
+        machine.guest.power_off()
+        assert served(machine.bench) == machine.before
 
 
 @pytest.mark.full
