@@ -123,6 +123,7 @@ def boot(version: Path, options: BootOptions, progress: Progress) -> BootResult:
         result = BootResult(bench.manifest.version, console.absolute())
         guest = bench.power_on(result.console_log, options.machine)
         guest.on_milestone = lambda milestone: progress.note(f"{guest.seconds:.0f} s: {milestone}")
+        guest.on_restart = lambda reason: progress.warn(f"{reason}: powered on once more")
         guest.on_wait = lambda: progress.tick(_describe(guest))
         try:
             _exercise(guest, options, progress, result)

@@ -21,6 +21,7 @@ class Fault(enum.StrEnum):
     NO_LEASE = "no lease"
     NO_BOOT_FILE = "boot file not found"
     NO_KERNEL = "kernel or initramfs not found"
+    EMULATION = "fault of the emulation"
     PANIC = "kernel panic"
     NO_NFS_SERVER = "NFS server not reached"
     WRONG_EXPORT = "wrong export"
@@ -45,6 +46,8 @@ ADVICE = {
     " server's firewall?",
     Fault.NO_KERNEL: "compare KERNEL and INITRD in pxelinux.cfg/default with what lies below the TFTP root: their paths"
     " are relative to it",
+    Fault.EMULATION: "QEMU, which emulates several processors, ran code that the kernel had changed meanwhile: boot it"
+    " again; with KVM it does not happen",
     Fault.PANIC: "read the lines above the panic; without its initramfs the kernel cannot mount NFS",
     Fault.NO_NFS_SERVER: "is the server's address in nfsroot= right, do rpcbind and the NFS server run, and do TCP"
     " ports 111 and 2049 pass its firewall?",
@@ -106,6 +109,8 @@ _SIGNS = (
         _line("|".join([r"No working init found", *(signs.no_init for signs in _GENERATORS)])),
     ),
     (Fault.NO_OVERLAY, _line(r"diskless: overlay failed")),
+    # the breakpoint that the kernel writes while it changes an instruction, met after it was done
+    (Fault.EMULATION, _line(r"Oops: int3:")),
     (Fault.INIT_KILLED, _line(r"Attempted to kill init")),
     (Fault.PANIC, _line(r"Kernel panic - not syncing|VFS: Unable to mount root fs")),
     (Fault.EMERGENCY, _line(r"You are in emergency mode|Cannot open access to console, the root account is locked")),

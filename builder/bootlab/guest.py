@@ -9,7 +9,7 @@ from pathlib import Path
 
 from builder.bootlab.accelerator import QEMU
 from builder.bootlab.console import Log
-from builder.bootlab.diagnosis import Diagnosis, diagnose, find_fault
+from builder.bootlab.diagnosis import Diagnosis, Fault, diagnose, find_fault
 from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.settings import Patience
 from builder.bootlab.shell import DebugShell, ShellError
@@ -63,14 +63,16 @@ def qemu_command(machine: Machine, accelerator: Sequence[str], tap: str, console
 class Guest:
     """A guest that was just powered on.
 
+    start: starts its QEMU
     on_milestone: hears every milestone once, in order; on_wait: is called several times a second while waiting
+    on_restart: hears why it is powered on once more, with an empty console
     server_logs: what the lab's servers logged so far; check_servers: raises CommandError when one of them has ended
     """
 
     def __init__(
         self,
         namespace: Namespace,
-        service: Service,
+        start: Callable[[], Service],
         console: Path,
         shell: Path,
         patience: Patience,
@@ -78,7 +80,9 @@ class Guest:
         check_servers: Callable[[], None],
     ) -> None:
         self._namespace = namespace
-        self._service = service
+        self._start = start
+        self._service = start()
+        self._restarts = 0
         self._patience = patience
         self._server_logs = server_logs
         self._check_servers = check_servers
@@ -88,6 +92,7 @@ class Guest:
         self.timeline = Timeline()
         self.on_milestone: Callable[[Milestone], None] = lambda milestone: None
         self.on_wait: Callable[[], None] = lambda: None
+        self.on_restart: Callable[[str], None] = lambda reason: None
 
     @property
     def seconds(self) -> float:
@@ -112,17 +117,29 @@ class Guest:
     def await_login(self) -> None:
         """Waits for the login prompt; GuestError with a diagnosis when it fails or takes too long.
 
-        HostError when QEMU itself fails.
+        What is a fault of the emulation, and none of the image, is tried a second time. HostError when QEMU itself
+        fails.
         """
         while Milestone.LOGIN not in self.timeline.seconds:
             self._observe()
             fault = find_fault(self.logs)
             if fault is not None:
-                raise GuestError(fault, self.console)
+                if fault.fault is not Fault.EMULATION or self._restarts:
+                    raise GuestError(fault, self.console)
+                self._restart(fault.message)
             if not self.is_running:
                 raise GuestError(diagnose(self.logs, self.timeline.last, running=False), self.console)
             if self.seconds > self._patience.login:
                 raise GuestError(diagnose(self.logs, self.timeline.last, running=True), self.console, self.seconds)
+
+    def _restart(self, reason: str) -> None:
+        self._restarts += 1
+        self.on_restart(reason)
+        self._namespace.end(self._service)
+        self.console.path.write_bytes(b"")
+        self._service = self._start()
+        self._started = time.monotonic()
+        self.timeline = Timeline()
 
     def run(self, command: str, *, seconds: float | None = None) -> Completed:
         """Runs a shell command as root inside; GuestError when the guest does not answer in time."""

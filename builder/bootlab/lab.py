@@ -10,7 +10,7 @@ from types import TracebackType
 from builder.bootlab import accelerator, dhcp, network
 from builder.bootlab.console import Log
 from builder.bootlab.guest import Guest, Machine, qemu_command
-from builder.bootlab.namespace import Completed, Namespace
+from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.nfs import NfsServer, choose_nfs_server
 from builder.bootlab.settings import LabSettings
 from builder.bootlab.timeline import Logs
@@ -86,8 +86,11 @@ class Lab:
         shell = self._directory / f"{name}.shell"
         console.write_bytes(b"")
         command = qemu_command(machine or Machine(), self._accelerator, name, console, shell)
-        service = self.namespace.start(f"qemu-{name}", command)
-        guest = Guest(self.namespace, service, console, shell, self.settings.patience, self.logs, self.check_servers)
+
+        def start() -> Service:
+            return self.namespace.start(f"qemu-{name}", command)
+
+        guest = Guest(self.namespace, start, console, shell, self.settings.patience, self.logs, self.check_servers)
         self._guests.append(guest)
         return guest
 

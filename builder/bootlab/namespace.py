@@ -150,6 +150,13 @@ class Namespace:
         """Sends a signal to a started program."""
         self._send(kill=service.pid, signal=int(number))
 
+    def end(self, service: Service) -> None:
+        """Kills a started program, waits for its end, and forgets it: its name is free again."""
+        self.stop(service, signal.SIGKILL)
+        while service.status is None:
+            self.poll(0.1)
+        del self._services[service.name]
+
     def poll(self, seconds: float) -> None:
         """Waits up to `seconds` for news of the started programs and notes them."""
         event = self._next_event(time.monotonic() + seconds)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from builder.bootlab.guest import Guest
+from builder.bootlab.guest import Guest, GuestError
 from builder.bootlab.lab import Lab, Served
+from builder.bootlab.namespace import Service
 from builder.bootlab.ready import await_ready
+from builder.bootlab.settings import Patience
 from builder.errors import CommandError, HostError
 from builder.render.server.services import Export
 from tests.images import scratch
@@ -62,6 +64,40 @@ def test_qemu_that_dies_later(lab: Lab, doing: str) -> None:
     with pytest.raises(HostError) as raised:
         guest.run("true") if doing == "run" else getattr(guest, doing)()
     assert "killed by SIGKILL" in raised.value.message
+
+
+ONCE = """
+if [ -e {mark} ]; then echo "diskless login: " > {console}; else echo "{said}" > {console}; touch {mark}; fi
+exec sleep 600
+"""
+INT3 = "[    5.011498] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI"
+
+
+@pytest.mark.parametrize("said", [INT3, "[    5.1] Kernel panic - not syncing: Fatal exception"], ids=["int3", "panic"])
+def test_only_what_is_the_emulations_fault_is_tried_once_more(lab: Lab, said: str) -> None:
+    directory = lab.namespace.directory
+    console = directory / "console.log"
+    script = ONCE.format(mark=directory / "mark", console=console, said=said)
+    pids: list[int] = []
+    reasons: list[str] = []
+
+    def start() -> Service:
+        service = lab.namespace.start("guest", ["sh", "-c", script])
+        pids.append(service.pid)
+        return service
+
+    guest = Guest(lab.namespace, start, console, directory / "shell", Patience(login=20), lab.logs, lab.check_servers)
+    guest.on_restart = reasons.append
+    lab._guests.append(guest)
+    if said != INT3:
+        with pytest.raises(GuestError, match="kernel panic"):
+            guest.await_login()
+        assert (len(pids), reasons) == (1, [])
+        return
+    guest.await_login()
+    assert reasons == [f"fault of the emulation: {INT3}"]
+    assert len(set(pids)) == 2
+    assert lab.namespace.run(["test", "-e", f"/proc/{pids[0]}"]).status == 1
 
 
 def test_programs_that_run_and_end_are_no_servers(lab: Lab) -> None:
