@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.cache import TreeCache
+from builder.distributions.table import distro_of
 from builder.errors import AuditError, DisklessError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.registry import INSTALLERS
@@ -88,7 +89,7 @@ def preflight(recipe_file: RecipeFile, output: Path) -> None:
     """Raises HostError at once for whatever this machine lacks or forbids: privilege, tools, namespaces, disk space."""
     if os.geteuid() != 0:
         raise HostError("building needs root: packages set owners and modes", "run it with sudo")
-    require_tools((*TOOLS, *INSTALLERS[recipe_file.recipe.distribution.name].tools()))
+    require_tools((*TOOLS, *INSTALLERS[distro_of(recipe_file.recipe).manager].tools()))
     require_permissions(IMAGE, "a build", output)
     free = free_bytes(output)
     if free < _NEEDED_BYTES:
@@ -106,7 +107,7 @@ def _workspace(output: Path, keep_failed: bool) -> Iterator[Workspace]:
 
 def _context(recipe_file: RecipeFile, workspace: Workspace, cache: Path, runner: Runner, progress: Progress) -> Context:
     recipe = recipe_file.recipe
-    installer = INSTALLERS[recipe.distribution.name]
+    installer = INSTALLERS[distro_of(recipe).manager]
     packages = cache.absolute() / "packages"
     packages.mkdir(parents=True, exist_ok=True)
     sandbox = Sandbox(

@@ -9,6 +9,7 @@ from pathlib import Path
 from builder.bootlab import accelerator
 from builder.bootlab.lab import lab_tools
 from builder.bootlab.nfs import choose_nfs_server
+from builder.distributions.table import DISTRIBUTIONS, how_to_install
 from builder.installers.registry import INSTALLERS
 from builder.loaders.table import loader_of
 from builder.model.finding import Finding, Level, fail, ok, warn
@@ -84,7 +85,8 @@ def examine_server(root: Path, seconds: float) -> list[Finding]:
 def _build_tools() -> list[Finding]:
     found = examine_tools("build", SANDBOX_TOOLS, Level.FAIL, "every build runs in namespaces")
     own = host_family()
-    for name, installer in INSTALLERS.items():
+    for name, distro in DISTRIBUTIONS.items():
+        installer = INSTALLERS[distro.manager]
         level = Level.FAIL if name.value == own else Level.WARN
         found += examine_tools(f"build {name.value}", installer.tools(), level, f"needed to build {name.value} images")
     return found
@@ -112,8 +114,7 @@ def _kvm() -> Finding:
 def _keyring() -> Finding:
     if _KEYRING.is_file():
         return ok("build debian", "keyring", str(_KEYRING))
-    remedy = "Debian: apt-get install debian-archive-keyring; Arch Linux: pacman -S debian-archive-keyring"
-    return warn("build debian", "keyring", f"{_KEYRING} is missing", remedy)
+    return warn("build debian", "keyring", f"{_KEYRING} is missing", how_to_install("debian-archive-keyring"))
 
 
 def _store(store: Store, menus: list[str]) -> Iterable[Finding]:

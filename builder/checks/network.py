@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from builder.distributions.table import DISTRIBUTIONS, distro_of, titles
 from builder.inits.table import INITS, init_of
 from builder.model.fault import Fault, Place
-from builder.model.recipe import ArchDistribution, NetworkClient, Recipe, Resolver
+from builder.model.recipe import NetworkClient, Recipe, Resolver
 
 _RESOLVER_LIMIT = 3  # MAXNS, resolv.conf(5)
 _RESOLVED = {"systemd-resolved", "systemd-resolved.service"}
@@ -31,9 +32,12 @@ def _client(recipe: Recipe) -> Iterator[Fault]:
             f"'inform' is dhcpcd's, the client is {network.client}",
             "remove it, or set client: dhcpcd",
         )
-    if network.client is NetworkClient.IFUPDOWN and isinstance(recipe.distribution, ArchDistribution):
+    if network.client not in (clients := distro_of(recipe).clients):
+        owners = titles(distro for distro in DISTRIBUTIONS.values() if network.client in distro.clients)
         yield Fault(
-            ("network", "client"), "ifupdown is Debian's", "use dhcpcd, systemd-networkd, NetworkManager or none"
+            ("network", "client"),
+            f"{network.client} is {owners}'s",
+            f"use {', '.join(clients[:-1])} or {clients[-1]}",
         )
     if (network.interface or "").startswith("eth") and "net.ifnames=1" in recipe.boot.cmdline:
         yield Fault(
@@ -75,9 +79,9 @@ _ADD = "add nameservers: [ADDRESS]"
 def _resolved(recipe: Recipe) -> Iterator[Fault]:
     network = recipe.network
     place = _POLICY if network.resolver else ("network", "client")
-    is_arch = isinstance(recipe.distribution, ArchDistribution)
-    # on Arch it is in systemd's package, and only has to be enabled
-    where, names = ("system.services", recipe.system.services) if is_arch else ("packages", recipe.packages)
+    distro = distro_of(recipe)
+    packaged = distro.resolved_package is not None
+    where, names = ("packages", recipe.packages) if packaged else ("system.services", recipe.system.services)
     if network.resolver_policy not in init_of(recipe).resolvers:
         inits = " or ".join(name for name, init in INITS.items() if network.resolver_policy in init.resolvers)
         yield Fault(place, f"systemd-resolved needs system.init: {inits}", "use resolver: kernel, or nameservers")
@@ -87,12 +91,14 @@ def _resolved(recipe: Recipe) -> Iterator[Fault]:
             if network.resolver
             else "systemd-networkd alone never fills /etc/resolv.conf"
         )
-        yield Fault(place, what, f"add systemd-resolved to {where}, or nameservers: [ADDRESS]")
-    elif network.client is NetworkClient.DHCPCD and is_arch and "systemd-resolvconf" not in recipe.packages:
+        yield Fault(
+            place, what, f"add {distro.resolved_package or 'systemd-resolved'} to {where}, or nameservers: [ADDRESS]"
+        )
+    elif network.client is NetworkClient.DHCPCD and distro.resolvconf_package not in (None, *recipe.packages):
         yield Fault(
             place,
             "dhcpcd tells systemd-resolved nothing without a resolvconf program",
-            "add systemd-resolvconf to packages",
+            f"add {distro.resolvconf_package} to packages",
         )
     if network.client in (NetworkClient.NETWORKMANAGER, NetworkClient.IFUPDOWN, NetworkClient.NONE):
         yield Fault(

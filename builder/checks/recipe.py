@@ -5,19 +5,14 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterator, Sequence
 
-from builder.checks.arch import arch_contradictions
-from builder.checks.debian import debian_contradictions
 from builder.checks.network import network_contradictions
 from builder.checks.root import root_contradictions
 from builder.checks.users import script_contradictions, user_contradictions
+from builder.distributions.table import DISTRIBUTIONS, distro_of, titles
+from builder.generators.table import generator_of
 from builder.inits.table import init_of
 from builder.model.fault import Fault, Place
-from builder.model.recipe import (
-    ArchDistribution,
-    DebianDistribution,
-    Recipe,
-    Resolver,
-)
+from builder.model.recipe import Recipe, Resolver
 
 _VOLATILE = ("/dev", "/proc", "/sys", "/run", "/tmp")
 _CMDLINE_LIMIT = 1500  # of the kernel's 2047, leaving room for nfsroot= and what a lab or a loader adds
@@ -62,9 +57,8 @@ def _empty(recipe: Recipe) -> Iterator[Fault]:
         ("packages",): recipe.packages,
         ("boot", "loaders"): recipe.boot.loaders,
     }
-    if isinstance(recipe.distribution, DebianDistribution):
-        needed[("distribution", "mirrors")] = recipe.distribution.mirrors
-        needed[("distribution", "components")] = recipe.distribution.components
+    for name in distro_of(recipe).filled:
+        needed[("distribution", name)] = getattr(recipe.distribution, name)
     for place, values in needed.items():
         if not values:
             yield Fault(place, f"'{place[-1]}' is empty", "list at least one, or leave the key out for its default")
@@ -132,21 +126,37 @@ def _system(recipe: Recipe) -> Iterator[Fault]:
     for position, name in enumerate(system.services):
         if full_name(name) in masked:
             yield Fault(("system", "services", position), f"'{name}' is both enabled and masked", "keep one of the two")
-    if isinstance(recipe.distribution, ArchDistribution):
-        return  # glibc brings locale-gen and the time zone files
-    if system.locale not in _LOCALES_BUILT_IN and not {"locales", "locales-all"} & set(recipe.packages):
+    distro, packages = distro_of(recipe), set(recipe.packages)
+    bring = distro.locale_packages
+    if system.locale not in _LOCALES_BUILT_IN and bring and not packages & set(bring):
         yield Fault(
-            ("system", "locale"), f"'{system.locale}' has to be generated", "add locales to packages, or use C.UTF-8"
+            ("system", "locale"),
+            f"'{system.locale}' has to be generated",
+            f"add {bring[0]} to packages, or use C.UTF-8",
         )
-    if system.timezone not in ("UTC", "Etc/UTC") and "tzdata" not in recipe.packages:
-        yield Fault(("system", "timezone"), f"'{system.timezone}' needs the time zone files", "add tzdata to packages")
+    bring = distro.time_zone_packages
+    if system.timezone not in ("UTC", "Etc/UTC") and bring and not packages & set(bring):
+        yield Fault(
+            ("system", "timezone"), f"'{system.timezone}' needs the time zone files", f"add {bring[0]} to packages"
+        )
 
 
 def _distribution(recipe: Recipe) -> Iterator[Fault]:
-    if isinstance(recipe.distribution, ArchDistribution):
-        yield from arch_contradictions(recipe, recipe.distribution)
-        return
-    yield from debian_contradictions(recipe, recipe.distribution)
+    distro, init, generator = distro_of(recipe), recipe.system.init, recipe.initramfs.generator
+    yield from distro.contradictions(recipe)
+    if init in distro.inits:
+        yield from init_of(recipe).contradictions(recipe)
+    else:
+        owners = titles(other for other in DISTRIBUTIONS.values() if init in other.inits)
+        yield Fault(("system", "init"), f"{init} is for {owners}'s derivatives", "remove it")
+    if generator in distro.generators:
+        yield from generator_of(recipe).contradictions(recipe)
+    else:
+        yield Fault(
+            ("initramfs", "generator"),
+            f"images of {distro.title} are made with {' or '.join(distro.generators)}",
+            f"write initramfs: {{generator: {distro.generators[0]}}}",
+        )
 
 
 def _boot(recipe: Recipe) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import click
 
+from builder.distributions.table import DISTRIBUTIONS
 from builder.errors import InputError
 from builder.model.recipe import DistributionName, RootMode
 from builder.model.syntax import IMAGE_NAME
@@ -55,6 +56,7 @@ def init(
     found = look_around()
     ask = _Asker(yes)
     name = DistributionName(distribution or ask("Distribution", _known(found), _distribution))
+    keys = DISTRIBUTIONS[name].first_keys
     called = image or ask("Name of the image", "lab", _image)
     shared = RootMode(mode or ask("Root: shared by many (overlay), or written to by one (rw)", "overlay", _mode))
     card = interface or ask("Network card of the clients' network", found.interface or "eth0", str)
@@ -67,8 +69,8 @@ def init(
         image=_image(called),
         mode=shared,
         server=address,
-        suite=(found.suite or SUITE) if name is DistributionName.DEBIAN else None,
-        mirrorlist=found.mirrorlist if name is DistributionName.ARCH else None,
+        suite=(found.suite or SUITE) if "suite" in keys else None,
+        mirrorlist=found.mirrorlist if "mirrorlist" in keys else None,
         interface=card,
         router=router,
         nameservers=found.nameservers or ((router,) if router else ()),

@@ -12,6 +12,16 @@ import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 
+from builder.distributions.apt import (
+    ARCHITECTURES,
+    archive_urls,
+    packages_index,
+    repository_line,
+    resolver_config,
+    security_urls,
+    sources,
+)
+from builder.distributions.table import how_to_install
 from builder.errors import AuditError, CommandError, HostError, InputError
 from builder.installers.apt_errors import (
     explain_conflict,
@@ -30,15 +40,6 @@ from builder.installers.mmdebstrap import Mmdebstrap, find_mmdebstrap
 from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository, Recipe
-from builder.render.image.apt import (
-    ARCHITECTURES,
-    archive_urls,
-    packages_index,
-    repository_line,
-    resolver_config,
-    security_urls,
-    sources,
-)
 from builder.system.files import copy_verified
 from builder.system.host import proxy_variables
 from builder.system.run import Tool, require_tools
@@ -177,7 +178,7 @@ class AptInstaller:
         if host is None and not keyring.fingerprints:
             raise HostError(
                 f"the archive's keyring {keyring.path} is not on this host",
-                "Debian: apt-get install debian-archive-keyring; Arch Linux: pacman -S debian-archive-keyring; or set "
+                f"{how_to_install('debian-archive-keyring')}; or set "
                 "distribution.keyring, with newest: true and the fingerprint of the archive's signing key if need be",
             )
         if not keyring.newest:

@@ -6,12 +6,12 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from builder.distributions.apt import ARCHITECTURES, archive_urls, security_urls
 from builder.errors import AuditError, CommandError, InputError
 from builder.installers.apt_index import Cause, Index, find_cause
 from builder.installers.look import Ask
 from builder.model.lock import LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository
-from builder.render.image.apt import ARCHITECTURES, archive_urls, security_urls
 
 # in 2.6 and in 3.0; the tests let the host's apt say them
 _KEY_TROUBLE = ("is not signed", "NO_PUBKEY", "BADSIG", "EXPKEYSIG", "signature verification failed")

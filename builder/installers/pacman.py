@@ -2,7 +2,8 @@
 
 The databases are fetched once and copied into the work directory: what was resolved is what is downloaded and
 installed, whatever the mirror does meanwhile. Every path is given explicitly: of the host's pacman neither
-configuration nor cache, keyring nor hooks are used. Run for real with pacman 6.0.2; see render/image/pacman.py for 7.x.
+configuration nor cache, keyring nor hooks are used. Run for real with pacman 6.0.2; of 7.x see
+distributions/pacman.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from builder.distributions.pacman import (
+    OLDEST,
+    RECIPE_REPOSITORY,
+    Version,
+    parse_version,
+    resolver_config,
+    servers,
+    signatures,
+)
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.generators.table import generator_of
 from builder.installers.base import Job
@@ -34,15 +44,6 @@ from builder.installers.pacman_tree import OWN_HOOKS, check_installed, give_data
 from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import ArchDistribution, Recipe, Signatures
-from builder.render.image.pacman import (
-    OLDEST,
-    RECIPE_REPOSITORY,
-    Version,
-    parse_version,
-    resolver_config,
-    servers,
-    signatures,
-)
 from builder.system.host import proxy_variables, require_mount_table
 from builder.system.run import Tool, require_tools
 from builder.system.tree import Tree

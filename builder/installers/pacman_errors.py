@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from builder.distributions.pacman import servers
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.model.recipe import ArchDistribution
-from builder.render.image.pacman import servers
 
 _CONFLICT = re.compile(r"^(?:\S+: )?(?:\S+ exists in .*|.* exists in both .*)$", re.MULTILINE)
 _BAD_PACKAGE = re.compile(

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from builder.distributions.table import how_to_install
 from builder.errors import CommandError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.keyrings.arch import read_beside, ring_file
@@ -66,7 +67,7 @@ def find_keyring(distribution: ArchDistribution) -> Path | None:
     package = f"{name}-keyring"
     raise HostError(
         f"the keyring of {package} is not on this host",
-        f"Debian: apt-get install {package}; Arch Linux: pacman -S {package}; or name three master keys of the "
+        f"{how_to_install(package)}; or name three master keys of the "
         "distribution in distribution.keyring, {newest: true, fingerprints: [...]}",
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -12,7 +12,7 @@ from typing import get_args
 from builder.checks.recipe import contradictions
 from builder.errors import InputError
 from builder.model.fault import Fault, Place
-from builder.model.recipe import ArchDistribution, DebianDistribution, Recipe
+from builder.model.recipe import ArchDistribution, DebianDistribution, Distribution, DistributionName, Recipe
 from builder.model.syntax import MirrorUrl, Syntax
 from builder.reading.beside import read_beside, read_keyrings
 from builder.reading.document import Document, Kind
@@ -38,6 +38,18 @@ class RecipeFile:
     sha256: str
 
 
+@dataclass(frozen=True)
+class FromHost:
+    """What a recipe of one distribution takes from this host.
+
+    fill: the distribution's keys with it, given the recipe's directory; faults are added
+    inputs: what the recipe's own text does not show of it
+    """
+
+    fill: Callable[[Distribution, Path, list[Fault]], Distribution]
+    inputs: Callable[[Distribution], list[str]]
+
+
 def load_recipe(path: Path) -> RecipeFile:
     """Reads and checks a recipe; raises InputError that lists every fault of the file, in order."""
     document = Document(path, _RECIPE)
@@ -51,21 +63,21 @@ def load_recipe(path: Path) -> RecipeFile:
     digest = hashlib.sha256(document.text.encode())
     for name, content in sorted(sources.items()):
         digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
-    for name in _host_inputs(recipe):
+    for name in FROM_HOST[recipe.distribution.name].inputs(recipe.distribution):
         digest.update(f"\0{name}".encode())
     return RecipeFile(path, recipe, sources, digest.hexdigest())
 
 
 def _with_host(recipe: Recipe, directory: Path, faults: list[Fault]) -> Recipe:
     """The recipe with what it takes from this host filled in: Debian's suite, Arch's mirrors and package files."""
-    distribution = recipe.distribution
-    if isinstance(distribution, DebianDistribution):
-        distribution = _with_keyrings(distribution, directory, faults)
-        if distribution.suite is None:
-            distribution = dataclasses.replace(distribution, suite=_host_suite())
-    else:
-        distribution = _with_host_files(distribution, directory, faults)
-    return dataclasses.replace(recipe, distribution=distribution)
+    fill = FROM_HOST[recipe.distribution.name].fill
+    return dataclasses.replace(recipe, distribution=fill(recipe.distribution, directory, faults))
+
+
+def _debian_from_host(distribution: Distribution, directory: Path, faults: list[Fault]) -> DebianDistribution:
+    assert isinstance(distribution, DebianDistribution)
+    distribution = _with_keyrings(distribution, directory, faults)
+    return distribution if distribution.suite else dataclasses.replace(distribution, suite=_host_suite())
 
 
 def _with_keyrings(distribution: DebianDistribution, directory: Path, faults: list[Fault]) -> DebianDistribution:
@@ -85,7 +97,8 @@ def _host_suite() -> str:
     return suite
 
 
-def _with_host_files(distribution: ArchDistribution, directory: Path, faults: list[Fault]) -> ArchDistribution:
+def _arch_from_host(distribution: Distribution, directory: Path, faults: list[Fault]) -> ArchDistribution:
+    assert isinstance(distribution, ArchDistribution)
     files = tuple(str((directory / name).absolute()) for name in distribution.package_files)
     for position, name in enumerate(files):
         place: Place = ("distribution", "package_files", position)
@@ -115,10 +128,18 @@ def _mirrors_of_host(path: Path, faults: list[Fault]) -> tuple[str, ...]:
     return servers
 
 
-def _host_inputs(recipe: Recipe) -> list[str]:
-    """What the recipe's own text does not show of what was read on this host."""
-    distribution = recipe.distribution
-    if isinstance(distribution, DebianDistribution):
-        return [sha256_of(Path(repo.keyring)) for repo in distribution.repositories if repo.keyring]
+def _debian_inputs(distribution: Distribution) -> list[str]:
+    assert isinstance(distribution, DebianDistribution)
+    return [sha256_of(Path(repository.keyring)) for repository in distribution.repositories if repository.keyring]
+
+
+def _arch_inputs(distribution: Distribution) -> list[str]:
+    assert isinstance(distribution, ArchDistribution)
     files = [f"{Path(name).name} {sha256_of(Path(name))}" for name in distribution.package_files]
     return [*files, *(distribution.mirrors if distribution.mirrorlist else ())]
+
+
+FROM_HOST: dict[DistributionName, FromHost] = {
+    DistributionName.DEBIAN: FromHost(_debian_from_host, _debian_inputs),
+    DistributionName.ARCH: FromHost(_arch_from_host, _arch_inputs),
+}

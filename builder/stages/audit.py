@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import socket
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from builder.distributions.table import DISTRIBUTIONS
 from builder.errors import AuditError
 from builder.model.recipe import Recipe
 from builder.stages.audit_resolver import resolver_faults
 from builder.stages.context import Context
+from builder.stages.scrub import EMPTIED, LEFTOVERS, MOUNT_POINTS
 from builder.system.tree import Tree
 
 _PRIVATE_KEY = re.compile(rb"-----BEGIN (?:OPENSSH|RSA|EC|DSA) PRIVATE KEY-----")
 _CREDENTIALS = re.compile(rb"://[^/\s:@]+:[^/\s@]+@")
-_MUST_BE_EMPTY = (
-    "/dev",
-    "/proc",
-    "/sys",
-    "/run",
-    "/tmp",
-    "/var/tmp",
-    "/var/lib/apt/lists",
-    "/var/cache/apt/archives",
-    "/var/cache/pacman/pkg",
-)
-_MUST_BE_ABSENT = (
-    "/var/lib/systemd/random-seed",
-    "/var/lib/systemd/credential.secret",
-    "/var/lib/dbus/machine-id",
-    "/root/.ssh/known_hosts",
-    "/etc/apt/auth.conf",
-    "/etc/pacman.d/gnupg",
-    "/var/lib/pacman/sync",
-    "/var/cache/apt/pkgcache.bin",
-    "/var/cache/ldconfig/aux-cache",
-)
+# beside what scrub removes
+_MUST_BE_ABSENT = ("/root/.ssh/known_hosts", "/etc/apt/auth.conf")
 _MUST_EXIST = ("/sbin/init", "/etc/fstab", "/etc/passwd", "/boot")
 _NAMED_IN = (
     "/etc/hostname",
@@ -46,7 +29,7 @@ _NAMED_IN = (
     "/etc/postfix/main.cf",
     "/etc/exim4/update-exim4.conf.conf",
 )
-_SEARCHED = ("/etc", "/root", "/var/lib/dpkg/info", "/var/lib/pacman/local")
+_SEARCHED = ("/etc", "/root", *(distro.database for distro in DISTRIBUTIONS.values()))
 _LARGEST_SEARCHED = 1 << 20
 
 
@@ -113,14 +96,15 @@ def _host(tree: Tree, recipe: Recipe) -> Iterator[str]:
 
 
 def _places(tree: Tree, kept: set[str]) -> Iterator[str]:
-    for directory in _MUST_BE_EMPTY:
+    for directory in (*MOUNT_POINTS, *EMPTIED):
         for name in tree.names(directory):
             yield f"{directory}/{name}: {directory} must be empty"
     for path in tree.files("/var/log"):
         if path not in kept:
             yield f"{path}: a log of the build"
-    for path in _MUST_BE_ABSENT:
-        if path not in kept and tree.exists(path):
+    removed = (posixpath.join(directory, name) for directory, it in LEFTOVERS for name in tree.names(directory, it))
+    for path in dict.fromkeys((*removed, *filter(tree.exists, _MUST_BE_ABSENT))):
+        if path not in kept and not path.startswith("/etc/ssh/"):
             yield f"{path}: belongs to one machine"
     for path in _MUST_EXIST:
         if not tree.exists(path):

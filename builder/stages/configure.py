@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import replace
 
+from builder.distributions.table import distro_of
 from builder.errors import InputError
 from builder.inits.base import Init
 from builder.inits.table import init_of
-from builder.model.entry import TreeEntry, TreeFile, TreeLink
-from builder.model.recipe import ArchDistribution
+from builder.model.entry import TreeLink
 from builder.render.image.entries import image_entries
-from builder.render.image.pacman import IMAGE_CONFIG, keep_options
-from builder.render.image.pacman import image_entries as pacman_entries
 from builder.render.image.system import BUILT_IN_LOCALES
 from builder.stages.accounts import set_accounts
 from builder.stages.context import Context
@@ -26,27 +23,11 @@ def run(context: Context, epoch: int) -> None:
     with context.progress.step("configure"):
         _check_timezone(context)
         set_accounts(context, epoch)
-        for entry in _entries(context):
+        entries = image_entries(context.recipe, context.recipe_file.sources)
+        for entry in distro_of(context.recipe).complete(context.recipe, entries, context.tree.read):
             context.tree.write(entry)
         _generate_locale(context)
         _set_services(context)
-
-
-def _entries(context: Context) -> list[TreeEntry]:
-    """All that is written; a pacman.conf of ours keeps the options of the distribution's."""
-    entries = image_entries(context.recipe, context.recipe_file.sources)
-    distribution = context.recipe.distribution
-    shipped = context.tree.read(IMAGE_CONFIG)
-    if not isinstance(distribution, ArchDistribution) or shipped is None:
-        return entries
-    generated = pacman_entries(distribution)
-    return [_completed(entry, shipped) if entry in generated else entry for entry in entries]
-
-
-def _completed(entry: TreeEntry, shipped: bytes) -> TreeEntry:
-    if isinstance(entry, TreeFile) and entry.path == IMAGE_CONFIG:
-        return replace(entry, content=keep_options(entry.content, shipped))
-    return entry
 
 
 def _check_timezone(context: Context) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.distributions.table import distro_of
 from builder.errors import AuditError, InputError
 from builder.generators.base import root_modules
-from builder.model.recipe import ArchDistribution, Compression, Mkinitcpio
+from builder.model.recipe import Compression, Mkinitcpio
 from builder.stages import mkinitcpio
 from builder.stages.context import Context
 from builder.system.cpio import initramfs_names
@@ -17,7 +18,6 @@ from builder.system.kernel import kernel_release
 from builder.system.tree import Tree
 
 _PROGRAMS = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz"}
-_PACKAGES = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz-utils"}
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,8 @@ def _module_release(context: Context) -> str:
 
 def _check_compressor(context: Context) -> None:
     compression = context.recipe.initramfs.compression
-    is_arch = isinstance(context.recipe.distribution, ArchDistribution)  # whose packages are called as the programs
     if not any(context.tree.exists(f"{directory}/{_PROGRAMS[compression]}") for directory in ("/usr/bin", "/bin")):
         raise InputError(
             f"initramfs.compression: {compression} needs a program that the image lacks",
-            f"add {_PROGRAMS[compression] if is_arch else _PACKAGES[compression]} to packages",
+            f"add {distro_of(context.recipe).compressors[compression]} to packages",
         )

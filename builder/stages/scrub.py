@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import posixpath
 
+from builder.distributions.table import DISTRIBUTIONS
 from builder.stages.context import Context
 from builder.system.tree import Tree
 
 # directory, pattern: what matches is removed
-_PATTERNS = (
+LEFTOVERS = (
     ("/etc/ssh", "ssh_host_*"),
     ("/etc", "*-"),  # passwd-, shadow- ...: backups of the accounts' tools
     ("/etc", ".pwd.lock"),
     ("/etc", "resolv.conf.*"),
-    ("/etc/apt/apt.conf.d", "*mmdebstrap*"),
-    ("/etc/dpkg/dpkg.cfg.d", "*mmdebstrap*"),
-    ("/etc", "*.pacnew"),
-    ("/etc", "*.pacsave"),
-    ("/etc/pacman.d", "gnupg"),  # with its secret key anybody could sign packages for every client
-    ("/var/lib/pacman", "sync"),
-    ("/var/lib/pacman", "db.lck"),
-    ("/var/lib/dpkg", "*-old"),
-    ("/var/lib/dpkg", "lock*"),
-    ("/var/cache/debconf", "*-old"),
-    ("/var/cache/apt", "*.bin"),
     ("/var/lib/dbus", "machine-id"),
     ("/var/lib/systemd", "random-seed"),
     ("/var/lib/systemd", "credential.secret"),
@@ -32,11 +22,10 @@ _PATTERNS = (
     ("/root", ".*_history"),
     ("/root", ".gnupg"),
     ("/root", ".wget-hsts"),
+    *(leftover for distro in DISTRIBUTIONS.values() for leftover in distro.leftovers),
 )
-_MOUNT_POINTS = ("/dev", "/proc", "/sys", "/run", "/tmp")
-_EMPTIED = (
-    "/var/tmp", "/var/lib/apt/lists", "/var/cache/apt/archives", "/var/cache/pacman/pkg", "/var/cache/man",
-)  # fmt: skip
+MOUNT_POINTS = ("/dev", "/proc", "/sys", "/run", "/tmp")
+EMPTIED = ("/var/tmp", "/var/cache/man", *(path for distro in DISTRIBUTIONS.values() for path in distro.emptied))
 _LOGS = "/var/log"
 
 
@@ -48,19 +37,19 @@ def run(context: Context) -> None:
 
 def empty_mount_points(tree: Tree) -> None:
     """Removes what lies where a running system has other file systems: devices, for one."""
-    for directory in _MOUNT_POINTS:
+    for directory in MOUNT_POINTS:
         tree.clear(directory)
 
 
 def scrub(tree: Tree, kept: set[str]) -> None:
     """Removes every known leftover from a tree, except the paths in `kept`."""
-    for directory, pattern in _PATTERNS:
+    for directory, pattern in LEFTOVERS:
         for name in tree.names(directory, pattern):
             path = posixpath.join(directory, name)
             if path not in kept:
                 tree.remove(path)
     empty_mount_points(tree)
-    for directory in _EMPTIED:
+    for directory in EMPTIED:
         tree.clear(directory)
     for path in list(tree.files(_LOGS)):
         # daemons expect their directories, and nobody expects old logs

@@ -15,7 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from builder.distributions.table import DISTRIBUTIONS
 from builder.errors import CommandError, HostError
+from builder.model.recipe import DistributionName
 
 LAST_LINES = 20
 _DISK_FULL = "No space left on device"  # strerror(ENOSPC) in the locale that commands get
@@ -33,8 +35,7 @@ class Tool:
 
     def __init__(self, name: str, debian: str, arch: str | None) -> None:
         self.name = name
-        self.debian = debian
-        self.arch = arch
+        self.packages = {DistributionName.DEBIAN: debian, DistributionName.ARCH: arch}
 
     def find(self) -> str | None:
         """Its path, or None; sbin is searched whatever the user's PATH says."""
@@ -49,15 +50,17 @@ def require_tools(tools: Iterable[Tool]) -> None:
 
 
 def install_hint(tools: Iterable[Tool]) -> str:
-    """The commands that install tools on either distribution, and what one of them does not have."""
+    """The commands that install tools on each distribution, and what one of them does not have."""
     tools = list(tools)
-    debian = " ".join(sorted({tool.debian for tool in tools}))
-    arch = " ".join(sorted({tool.arch for tool in tools if tool.arch is not None}))
-    absent = ", ".join(sorted({tool.name for tool in tools if tool.arch is None}))
-    hint = f"Debian: apt-get install {debian}; Arch Linux: "
-    hint += f"pacman -S {arch}" if arch else ""
-    hint += ", and " if arch and absent else ""
-    return hint + (f"no repository has {absent}" if absent else "")
+    parts = []
+    for name, distro in DISTRIBUTIONS.items():
+        known = [tool for tool in tools if name in tool.packages]
+        packages = " ".join(sorted({package for tool in known if (package := tool.packages[name]) is not None}))
+        absent = ", ".join(sorted({tool.name for tool in known if tool.packages[name] is None}))
+        words = [f"{distro.install} {packages}" if packages else "", f"no repository has {absent}" if absent else ""]
+        if known:
+            parts.append(f"{distro.title}: {', and '.join(filter(None, words))}")
+    return "; ".join(parts)
 
 
 class Runner:

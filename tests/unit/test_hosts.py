@@ -13,6 +13,7 @@ from builder.bootlab.nfs import Ganesha
 from builder.installers.apt import AptInstaller
 from builder.installers.keyrings.gnupg import TOOLS as GNUPG
 from builder.installers.pacman import PacmanInstaller
+from builder.model.recipe import DistributionName
 from builder.system.sandbox import TOOLS as SANDBOX
 from tests.hosts.cells import CELLS, RELEASES, USERS, cell_commands, parse_readme, select_cells
 from tests.hosts.outside import chosen_variables, named_paths, parse_pip, render_pip, translate_sources
@@ -146,7 +147,7 @@ def test_make_boot_installs_what_a_boot_needs() -> None:
     lists = re.findall(r'^debian_(?:base|build|boot)\w*="([^"]*)"', text, re.MULTILINE)
     packages = {name for names in lists for name in names.split()}
     tools = (*accelerator.TOOLS, *network.TOOLS, *dhcp.TOOLS, *Ganesha.tools)
-    assert {name for tool in tools for name in tool.debian.split()} <= packages
+    assert {name for tool in tools for name in (tool.packages[DistributionName.DEBIAN] or "").split()} <= packages
 
 
 def test_make_build_installs_what_recipes_of_both_distributions_need() -> None:
@@ -155,4 +156,4 @@ def test_make_build_installs_what_recipes_of_both_distributions_need() -> None:
     listed = re.findall(r'^debian_(?:base|build_\w+)="([^"]*)"', text, re.MULTILINE)
     packages = {name for names in listed for name in names.split()}
     tools = (*AptInstaller.tools(), *PacmanInstaller.tools(), *GNUPG, *SANDBOX)
-    assert {name for tool in tools for name in tool.debian.split()} <= packages
+    assert {name for tool in tools for name in (tool.packages[DistributionName.DEBIAN] or "").split()} <= packages

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from builder.bootlab.settings import GANESHA_CORE
+from builder.distributions.apt import archive_urls, repository_line, security_urls
 from builder.errors import InputError
 from builder.generators.table import generator_of
 from builder.inits.table import init_of
@@ -29,7 +30,6 @@ from builder.model.recipe import (
 )
 from builder.reading import load_recipe
 from builder.render.boot.cmdline import bundle_menu, kernel_cmdline
-from builder.render.image.apt import archive_urls, repository_line, security_urls
 from builder.render.image.entries import image_cmdline, image_entries
 from builder.render.image.fstab import fstab
 from builder.render.image.network import network_arguments, network_entries

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from builder.distributions.pacman import keep_options, parse_version, resolver_config
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.generators.mkinitcpio import preset
 from builder.inits.table import init_of
@@ -20,7 +21,6 @@ from builder.model.version import Version
 from builder.reading import load_recipe
 from builder.render.boot.cmdline import bundle_menu, image_entry, kernel_cmdline
 from builder.render.image.entries import image_cmdline, image_entries
-from builder.render.image.pacman import keep_options, parse_version, resolver_config
 from tests.images import ROOT, write_recipe
 
 LOCATION = "10.0.0.1:/disklessroot"

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builder.distributions.apt import archive_urls
 from builder.errors import AuditError, CommandError
 from builder.installers.base import Job
 from builder.installers.keyrings.debian_archive import DebianArchive
@@ -20,7 +21,6 @@ from builder.installers.keyrings.openpgp import Signature, find_key
 from builder.installers.keyrings.package import read_files
 from builder.installers.keyrings.seen import SeenVersions
 from builder.model.recipe import keyring_package
-from builder.render.image.apt import archive_urls
 from builder.system.host import os_release
 
 _DIRECTORY = "usr/share/keyrings"

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.distributions.apt import archive_urls, resolver_config
 from builder.errors import AuditError, CommandError
 from builder.installers.apt_errors import explain_update
 from builder.installers.base import Job
 from builder.installers.look import ask_through, read_proxies
 from builder.model.recipe import DebianDistribution
-from builder.render.image.apt import archive_urls, resolver_config
 from builder.system.files import sha256_of
 from builder.system.host import proxy_variables
 

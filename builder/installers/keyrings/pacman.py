@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from builder.distributions.pacman import servers
 from builder.errors import AuditError, DisklessError, InputError
 from builder.installers.base import Job
 from builder.installers.keyrings.arch import Offer, newest_keyring
@@ -14,7 +15,6 @@ from builder.installers.pacman_cache import signature_of
 from builder.installers.pacman_database import Entry, fields
 from builder.installers.pacman_keyring import keyring_name
 from builder.model.recipe import ArchDistribution, keyring_package
-from builder.render.image.pacman import servers
 from builder.system.files import sha256_of
 
 # fetches a package and its signature into a directory; returns what pacman has against them

@@ -7,6 +7,7 @@ import itertools
 import json
 from dataclasses import dataclass
 
+from builder.distributions.table import DISTRIBUTIONS
 from builder.model.recipe import DistributionName, RootMode
 
 _SMALLEST_RANGE = 8
@@ -49,8 +50,7 @@ def address_range(server: ipaddress.IPv4Interface, taken: tuple[str, ...] = ()) 
 
 def recipe_text(answers: Answers) -> str:
     """IMAGE.yml."""
-    body = _DEBIAN if answers.distribution is DistributionName.DEBIAN else _ARCH
-    return body.format(
+    return DISTRIBUTIONS[answers.distribution].first_recipe.format(
         image=answers.image,
         distribution=_distribution(answers),
         users=_users(answers.ssh_key),
@@ -118,94 +118,6 @@ root: {mode: rw, nfs: {version: 3}}
 root: {mode: overlay, nfs: {version: 4.2}}
 """,
 }
-
-_DEBIAN = """\
-# yaml-language-server: $schema=recipe.schema.json
-# {image}: a Debian image for machines without disks, written by `diskless init`.
-#
-#   diskless check {image}.yml       what is wrong, if anything; --show prints every file that it writes
-#   diskless build {image}.yml       makes output/{image}/VERSION
-#   diskless boot {image}.yml        boots it in a virtual machine, over a network of its own
-#
-# Every key is in docs/recipe.md; editors read them from recipe.schema.json beside this file (`diskless schema`).
-schema: 1
-image: {image}
-
-distribution: {distribution}
-
-packages:
-  - systemd-sysv            # the init system
-  - linux-image-amd64
-  - initramfs-tools
-  - udev
-  - dbus                    # timedatectl, hostnamectl, a clean power-off
-  - dhcpcd                  # see network
-  - nfs-common
-  - openssh-server
-  - iproute2
-  - iputils-ping
-  - procps
-  - less
-  - nano
-  # what the machines are for: add it here
-
-system:
-  hostname: diskless        # clients usually get their own from DHCP
-  timezone: UTC
-  locale: C.UTF-8
-  services: [ssh]           # units to enable besides what packages enable themselves
-{users}
-
-filesystems:
-  - {{source: none, target: /, type: none}}                                        # the root is mounted already
-  - {{source: none, target: /dev/pts, type: devpts, options: [gid=5, mode=620]}}   # ssh needs terminals
-
-# The address that the machine booted with carries its root: dhcpcd keeps it, and only asks for further options.
-network: {{client: dhcpcd, inform: true, interface: eth0}}
-
-initramfs: {{generator: initramfs-tools, drivers: netboot}}
-{root}
-boot: {{loaders: [pxelinux], cmdline: ["ip=dhcp"]}}
-"""
-
-_ARCH = """\
-# yaml-language-server: $schema=recipe.schema.json
-# {image}: an Arch Linux image for machines without disks, written by `diskless init`.
-#
-#   diskless check {image}.yml       what is wrong, if anything; --show prints every file that it writes
-#   diskless build {image}.yml       makes output/{image}/VERSION
-#   diskless boot {image}.yml        boots it in a virtual machine, over a network of its own
-#
-# Every key is in docs/recipe.md; editors read them from recipe.schema.json beside this file (`diskless schema`).
-schema: 1
-image: {image}
-
-# a day of the Arch Linux Archive instead of mirrors gives the same packages next year: snapshot: 2026-11-01
-distribution: {distribution}
-
-packages:
-  - base
-  - linux
-  - mkinitcpio
-  - mkinitcpio-nfs-utils    # its ipconfig asks for the address
-  - nfs-utils
-  - openssh
-  - nano
-  # what the machines are for: add it here
-
-system:
-  hostname: diskless        # clients usually get their own from DHCP
-  services: [sshd, systemd-resolved]
-  masked: [systemd-network-generator.service]   # ip= is for the initramfs only
-{users}
-
-# The address that the machine booted with carries its root: the unit that is written keeps it.
-network: {{client: systemd-networkd}}
-
-initramfs: {{generator: mkinitcpio, hooks: [base, udev, modconf, {hook}]}}
-{root}
-boot: {{loaders: [pxelinux], cmdline: ["{ip}"]}}
-"""
 
 _SITE = """\
 # The site: what this server knows of its network and its clients; written by `diskless init`.

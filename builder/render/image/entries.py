@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from builder.distributions.table import distro_of
 from builder.generators.table import generator_of
 from builder.inits.table import init_of
 from builder.model.entry import TreeEntry, TreeFile
-from builder.model.recipe import ArchDistribution, Distribution, File, Recipe
-from builder.render.image import pacman
-from builder.render.image.apt import image_sources
+from builder.model.recipe import File, Recipe
 from builder.render.image.fstab import fstab
 from builder.render.image.network import network_arguments, network_entries
 from builder.render.image.resolver import resolver_entries
@@ -19,8 +18,8 @@ from builder.render.image.system import system_entries
 def image_entries(recipe: Recipe, sources: Mapping[str, bytes]) -> list[TreeEntry]:
     """All files and links in the order of writing; the recipe's own files come last and win."""
     return [
-        *_source_entries(recipe.distribution),
-        *system_entries(recipe.system, locale_file=_locale_file(recipe.distribution)),
+        *distro_of(recipe).source_entries(recipe),
+        *system_entries(recipe.system, locale_file=distro_of(recipe).locale_file),
         TreeFile("/etc/fstab", fstab(recipe.filesystems).encode()),
         *resolver_entries(recipe),
         *network_entries(recipe.network),
@@ -35,17 +34,6 @@ def image_cmdline(recipe: Recipe) -> tuple[str, ...]:
     given = {word.partition("=")[0] for word in recipe.boot.cmdline}
     more = [*generator_of(recipe).arguments(recipe), *network_arguments(recipe.network)]
     return tuple(dict.fromkeys([*recipe.boot.cmdline, *(word for word in more if word.partition("=")[0] not in given)]))
-
-
-def _source_entries(distribution: Distribution) -> list[TreeEntry]:
-    """Where a client gets packages from."""
-    if isinstance(distribution, ArchDistribution):
-        return pacman.image_entries(distribution)
-    return [TreeFile("/etc/apt/sources.list", image_sources(distribution).encode())]
-
-
-def _locale_file(distribution: Distribution) -> str:
-    return "/etc/locale.conf" if isinstance(distribution, ArchDistribution) else "/etc/default/locale"
 
 
 def _own(file: File, sources: Mapping[str, bytes]) -> TreeFile:
