@@ -15,7 +15,7 @@ from builder.bootlab.lab import Lab, Served, lab_tools
 from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import LabSettings
 from builder.bootlab.units import Units, await_units, examine_units, runs_systemd
-from builder.errors import BootError, CommandError, HostError
+from builder.errors import BootError, CommandError, HostError, InputError
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
 from builder.model.menu import KERNEL
@@ -27,7 +27,7 @@ from builder.progress.progress import Progress
 from builder.render.server.files import VERSIONS_FSID, WRITABLE_FSID
 from builder.render.server.services import Export
 from builder.store.activation import activate
-from builder.store.layout import Store, open_store
+from builder.store.layout import Store, open_store, store_name
 from builder.store.staging import add_version
 from builder.system.permissions import LAB, require_permissions
 from builder.system.run import describe_status, require_tools
@@ -144,12 +144,27 @@ def default_console_log(version: Path) -> Path:
 
 
 def preflight(options: BootOptions) -> None:
-    """Raises HostError at once for whatever this machine lacks or forbids: privilege, tools, namespaces, a network."""
+    """Raises HostError at once for whatever this machine lacks or forbids: privilege, tools, namespaces, a network.
+
+    InputError for a work directory whose path the servers' configurations could not quote.
+    """
     if os.geteuid() != 0:
         raise HostError("a boot needs root", "sudo diskless boot ...: it makes namespaces and a network of its own")
+    check_work_path(options.work)
     nfs = choose_nfs_server()
     require_tools(lab_tools(nfs))
     require_permissions((*LAB, *nfs.permissions), "a boot", options.work)
+
+
+def check_work_path(work: Path) -> None:
+    """InputError where the store that a lab serves from `work` would have no name that its servers understand."""
+    try:
+        store_name(work)
+    except InputError as error:
+        error.hint = (
+            "a boot unpacks and serves the image there, and no server could quote the path: choose another --cache"
+        )
+        raise
 
 
 @contextlib.contextmanager

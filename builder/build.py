@@ -116,6 +116,7 @@ def _context(recipe_file: RecipeFile, workspace: Workspace, cache: Path, runner:
         writable=(workspace.path, packages),
         temporary=workspace.temporary,
         readable=installer.readable(recipe),
+        places={"/run/diskless/work": workspace.path, "/run/diskless/packages": packages},
     )
     job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages, progress)
     return Context(recipe_file, workspace, sandbox, installer(job), progress, TreeCache(cache.absolute() / "trees"))

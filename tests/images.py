@@ -18,6 +18,8 @@ import yaml
 
 from builder.system.host import debian_suite
 
+# what a path may hold, and means something in the configuration of some program
+UNUSUAL = 'it\'s 100% #1 ü, a:b; "q" back\\slash'
 ROOT = Path(__file__).parent.parent
 DISKLESS = str(Path(sys.executable).with_name("diskless"))
 
@@ -77,7 +79,7 @@ def build_image(
     directory.mkdir(parents=True, exist_ok=True)
     recipe = write_recipe(directory, base, image=image, **changes)
     options = ["--fresh"] if fresh else []
-    result = run_diskless("build", recipe, "--output", scratch() / "output", *options, programs=programs)
+    result = run_diskless("build", recipe, "--output", scratch() / UNUSUAL, *options, programs=programs)
     assert result.returncode == 0, result.stderr
     return Path(result.stdout.strip())
 

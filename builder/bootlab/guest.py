@@ -55,9 +55,14 @@ def qemu_command(machine: Machine, accelerator: Sequence[str], tap: str, console
         *("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"),
         *("-device", f"{machine.nic},netdev=net,mac={machine.mac},bootindex=0"),
         *("-device", "virtio-rng-pci"),
-        *("-chardev", f"file,id=console,path={console}", "-serial", "chardev:console"),
-        *("-chardev", f"socket,id=shell,path={shell},server=on,wait=off", "-serial", "chardev:shell"),
+        *("-chardev", f"file,id=console,path={_escaped(console)}", "-serial", "chardev:console"),
+        *("-chardev", f"socket,id=shell,path={_escaped(shell)},server=on,wait=off", "-serial", "chardev:shell"),
     ]
+
+
+def _escaped(path: Path) -> str:
+    """A path as a value of an option of QEMU, where two commas stand for one."""
+    return str(path).replace(",", ",,")
 
 
 class Guest:

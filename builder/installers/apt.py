@@ -124,8 +124,16 @@ class AptInstaller:
         mmdebstrap = self._mmdebstrap()
         argv = [mmdebstrap.program, "--mode=root", "--format=directory", "--variant=minbase"]
         argv += [f"--architectures={ARCHITECTURES[self._distribution.architecture]}", "--dpkgopt=force-unsafe-io"]
-        argv += [f"--hook-dir={mmdebstrap.hooks / name}" for name in ("maybe-merged-usr", "file-mirror-automount")]
-        argv += [f"--include={','.join(self._job.recipe.packages)}", "--skip=output/mknod", "", str(self._job.tree)]
+        argv += [
+            f"--hook-dir={self._name(mmdebstrap.hooks / name)}"
+            for name in ("maybe-merged-usr", "file-mirror-automount")
+        ]
+        argv += [
+            f"--include={','.join(self._job.recipe.packages)}",
+            "--skip=output/mknod",
+            "",
+            self._name(self._job.tree),
+        ]
         argv.append(f"deb [trusted=yes] file://{_REPOSITORY} ./")
         env = {"INITRD": "No", "SOURCE_DATE_EPOCH": str(epoch), **mmdebstrap.environment}
         mounts = {_REPOSITORY: self._repository}
@@ -142,6 +150,9 @@ class AptInstaller:
             for program in (mmdebstrap.program, "apt-get", "dpkg")
         ]
         return (self._job.recipe.packages, *said)
+
+    def _name(self, path: Path) -> str:
+        return self._job.sandbox.name(path)
 
     def _mmdebstrap(self) -> Mmdebstrap:
         return find_mmdebstrap(self._job, self._apt)
@@ -168,7 +179,9 @@ class AptInstaller:
             (self._state / directory).mkdir(parents=True, exist_ok=True)
         (self._archives / "partial").mkdir(parents=True, exist_ok=True)
         (self._state / "status").touch()
-        config = resolver_config(self._distribution, str(self._state), str(self._archives), self._host_proxies())
+        config = resolver_config(
+            self._distribution, self._name(self._state), self._name(self._archives), self._host_proxies()
+        )
         self._config.write_text(config, encoding="utf-8")
 
     def _find_keyring(self) -> Path:
@@ -182,7 +195,7 @@ class AptInstaller:
                 "distribution.keyring, with newest: true and the fingerprint of the archive's signing key if need be",
             )
         if not keyring.newest:
-            return Path(keyring.path)
+            return self._kept(Path(keyring.path))
         require_tools(GNUPG)
         mirror = self._mirror("mirrors", archive_urls(self._distribution))
         archive = DebianArchive(self._job, self._distribution, mirror, self._host_proxies())
@@ -196,14 +209,14 @@ class AptInstaller:
         return copy
 
     def _sources(self, keyring: Path) -> str:
-        options = [f"signed-by={keyring}"]
+        options = [f"signed-by={self._name(keyring)}"]
         mirror = self._mirror("mirrors", archive_urls(self._distribution))
         security = security_urls(self._distribution)
         own = sources(self._distribution, mirror, self._mirror("security", security) if security else None, options)
         return own + "".join(map(self._repository_line, self._distribution.repositories))
 
     def _repository_line(self, repository: DebianRepository) -> str:
-        keyring = None if repository.keyring is None else str(self._kept(Path(repository.keyring)))
+        keyring = None if repository.keyring is None else self._name(self._kept(Path(repository.keyring)))
         return repository_line(repository, _copied(repository.url), keyring)
 
     def _mirror(self, name: str, urls: tuple[str, ...]) -> str:
@@ -212,7 +225,7 @@ class AptInstaller:
             return _copied(urls[0])
         path = self._state / f"{name}.list"
         path.write_text("".join(f"{url}\tpriority:{rank}\n" for rank, url in enumerate(urls, 1)), encoding="utf-8")
-        return f"mirror+file:{path}"
+        return f"mirror+file:{self._name(path)}"
 
     def _host_proxies(self) -> list[str]:
         dump = self._job.sandbox.run(["apt-config", "dump", "--no-empty"], capture=True, log_output=False)
@@ -235,7 +248,14 @@ class AptInstaller:
         before = runner.position()
         try:
             # an empty archive directory: --print-uris leaves out what is already there
-            argv = ["apt-get", "-o", f"Dir::Cache::archives={self._job.work}/none", "install", "--print-uris", *request]
+            argv = [
+                "apt-get",
+                "-o",
+                f"Dir::Cache::archives={self._name(self._job.work)}/none",
+                "install",
+                "--print-uris",
+                *request,
+            ]
             (self._job.work / "none" / "partial").mkdir(parents=True, exist_ok=True)
             printed = self._apt(argv, capture=True)
         except CommandError as error:
@@ -258,7 +278,7 @@ class AptInstaller:
         return tuple(sorted(locked.values()))
 
     def _apt(self, argv: list[str], *, capture: bool = False, hint: str | None = None) -> str:
-        env = {"APT_CONFIG": str(self._config), "DEBIAN_FRONTEND": "noninteractive", **proxy_variables()}
+        env = {"APT_CONFIG": self._name(self._config), "DEBIAN_FRONTEND": "noninteractive", **proxy_variables()}
         return self._job.sandbox.run(argv, network=True, env=env, capture=capture, hint=hint)
 
     def _take(self, package: LockedPackage) -> None:

@@ -41,7 +41,9 @@ def find_mmdebstrap(job: Job, apt: Callable[[list[str]], str]) -> Mmdebstrap:
         job.notify("this host has no mmdebstrap: the recipe's mirror lends its own")
         root.mkdir(exist_ok=True)
         _unpack(job, apt, root)
-    return Mmdebstrap(str(program), root / "usr/share/mmdebstrap/hooks", _environment(job, root / "headers"))
+    return Mmdebstrap(
+        job.sandbox.name(program), root / "usr/share/mmdebstrap/hooks", _environment(job, root / "headers")
+    )
 
 
 def _unpack(job: Job, apt: Callable[[list[str]], str], root: Path) -> None:
@@ -59,7 +61,7 @@ def _unpack(job: Job, apt: Callable[[list[str]], str], root: Path) -> None:
 def _environment(job: Job, headers: Path) -> dict[str, str]:
     """Where Perl finds the headers, if it does not know them."""
     if headers.exists():
-        return {"PERL5LIB": str(headers)}
+        return {"PERL5LIB": job.sandbox.name(headers)}
     try:
         job.sandbox.run(["perl", "-e", 'require "syscall.ph"; require "sys/ioctl.ph"'], log_output=False)
     except CommandError:
@@ -75,7 +77,7 @@ def make_headers(job: Job, headers: Path) -> dict[str, str]:
     headers.mkdir()
     script = f'PATH="$PATH:{_PERL_DIRECTORIES}"; cd /usr/include && h2ph -a -d "$1" {" ".join(_HEADERS)} || true'
     job.sandbox.run(["sh", "-c", script, "h2ph", str(headers)], log_output=False)
-    environment = {"PERL5LIB": str(headers)}
+    environment = {"PERL5LIB": job.sandbox.name(headers)}
     check = ["perl", "-e", 'require "syscall.ph"; require "sys/ioctl.ph"; SYS_unshare() && TIOCGWINSZ()']
     hint = "Perl's h2ph makes them of /usr/include: Arch Linux: pacman -S perl glibc linux-api-headers"
     job.sandbox.run(check, env=environment, hint=hint)

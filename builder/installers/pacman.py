@@ -52,6 +52,7 @@ from builder.system.tree import Tree
 _MASKED_HOOKS = ("90-mkinitcpio-install.hook",)
 _SYSTEM_HOOKS = "usr/share/libalpm/hooks"
 _INSTALLING = re.compile(r"^installing \S+\.\.\.$")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9@_+.:-]+")
 _REPO_ADD = Tool("repo-add", "makepkg", "pacman")
 
 
@@ -178,7 +179,9 @@ class PacmanInstaller:
         self._gpgdir.mkdir(mode=0o700)
         version = self._version()
         package_files = self._make_repository() if self._distribution.package_files else None
-        config = resolver_config(self._distribution, version, str(package_files) if package_files else None)
+        config = resolver_config(
+            self._distribution, version, self._job.sandbox.name(package_files) if package_files else None
+        )
         self._config.write_text(config, encoding="utf-8")
 
     def _is_signed(self) -> bool:
@@ -223,7 +226,7 @@ class PacmanInstaller:
         require_tools((_REPO_ADD,))
         directory = self._job.work / "package-files"
         directory.mkdir()
-        copies = [shutil.copy(path, directory) for path in self._distribution.package_files]
+        copies = [shutil.copy(path, directory / _plain(path)) for path in self._distribution.package_files]
         database = directory / f"{RECIPE_REPOSITORY}.db.tar.gz"
         self._job.sandbox.run(
             ["repo-add", "--quiet", str(database), *map(str, copies)], hint="are all package_files pacman packages?"
@@ -292,7 +295,7 @@ class PacmanInstaller:
         """Runs pacman with every path given, and returns all that it printed; what it complains of is explained."""
         operation, *rest = arguments
         argv = ["pacman", operation, "--config", str(self._config), "--dbpath", str(dbpath)]
-        argv += ["--cachedir", str(cachedir), "--gpgdir", str(gpgdir or self._gpgdir)]
+        argv += ["--cachedir", str(cachedir), "--gpgdir", self._job.sandbox.name(gpgdir or self._gpgdir)]
         argv += ["--arch", self._distribution.architecture]
         argv += ["--logfile", str(self._job.work / "pacman.log"), "--noconfirm", "--noprogressbar"]
         if "--root" not in rest:
@@ -347,6 +350,14 @@ class PacmanInstaller:
 def _arch(recipe: Recipe) -> ArchDistribution:
     assert isinstance(recipe.distribution, ArchDistribution)
     return recipe.distribution
+
+
+def _plain(path: str) -> str:
+    """A file's name for a URL and for pacman's output, which calls a package by its metadata and not by this."""
+    name = Path(path).name
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    return f"{_key(path)}.pkg.tar{name.rpartition('.pkg.tar')[2]}"
 
 
 def _key(text: str) -> str:

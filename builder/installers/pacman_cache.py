@@ -64,7 +64,9 @@ class PackageCache:
         status = self.job.work / "cache.status"
         status.touch()
         here = [str(self._file(entry)) for entry in self.signed(entries)]
-        self.job.sandbox.run(["sh", "-c", _VERIFY, "sh", str(keys), str(status), *here], log_output=False)
+        self.job.sandbox.run(
+            ["sh", "-c", _VERIFY, "sh", self.job.sandbox.name(keys), str(status), *here], log_output=False
+        )
         said = status.read_text("utf-8", "replace").split(f"{_MARK} ")[1:]
         good = {name for name, _, lines in (part.partition("\n") for part in said) if _is_trusted(lines)}
         refused = [entry for entry in entries if str(self._file(entry)) not in good]

@@ -99,7 +99,7 @@ def _populate(job: Job, keyring: Path, cached: Path) -> None:
     keys = [f"+{key}" for key in _fingerprints(read_beside(keyring, "trusted"))]
     keys += [f"-{key}" for key in _fingerprints(read_beside(keyring, "revoked"))]
     try:
-        job.sandbox.run(["sh", "-c", _SCRIPT, "sh", str(keyring), str(trusted), str(home), *keys])
+        job.sandbox.run(["sh", "-c", _SCRIPT, "sh", str(keyring), str(trusted), job.sandbox.name(home), *keys])
         home.rename(cached)
     except CommandError as error:
         if error.status != _NO_KEYS:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +129,8 @@ def find_store(root: Path) -> Store:
     """The store in a directory, to look at only; InputError where there is none."""
     if not (root / MARKER).is_file():
         raise InputError(
-            f"{root} holds no store of diskless", f"diskless deploy --to {root} makes one; or name another"
+            f"{root} holds no store of diskless",
+            f"diskless deploy --to {shlex.quote(str(root))} makes one; or name another",
         )
     try:
         schema = json.loads((root / MARKER).read_text("utf-8")).get("schema")
@@ -231,7 +233,9 @@ def _locked(root: Path, note: Callable[[str], None]) -> Iterator[None]:
             note(f"waiting: another diskless works on {root}")
             lock.acquire(timeout=_LONGEST_WAIT)
     except filelock.Timeout:
-        raise HostError(f"another diskless has worked on {root} for an hour", f"see `fuser {root / LOCK}`") from None
+        raise HostError(
+            f"another diskless has worked on {root} for an hour", f"see `fuser {shlex.quote(str(root / LOCK))}`"
+        ) from None
     try:
         yield
     finally:

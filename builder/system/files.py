@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import secrets
+import shlex
 import shutil
 import stat
 import tempfile
@@ -136,7 +137,9 @@ def remove_tree(path: Path) -> None:
     """Removes a directory and all in it; HostError, and nothing removed, when something is mounted below it."""
     mounted = mounts_below(path)
     if mounted:
-        raise HostError(f"{path} is not removed: {', '.join(mounted)} is mounted in it", f"umount {mounted[-1]} first")
+        raise HostError(
+            f"{path} is not removed: {', '.join(mounted)} is mounted in it", f"umount {shlex.quote(mounted[-1])} first"
+        )
     handle = os.open(path, _DIRECTORY)
     try:
         while os.listdir(handle):  # noqa: PTH208 - Path cannot list an open directory

@@ -64,6 +64,7 @@ class Sandbox:
         they are found by the given path, whatever links it leads through
     prepared: a tree that gets its mounts (/proc, /dev, ...) without being entered, for programs that do so themselves
     temporary: TMPDIR of the commands, inside a writable directory
+    places: further names of writable directories, below /run/diskless: plain words, for programs' configurations
     """
 
     runner: Runner
@@ -73,6 +74,14 @@ class Sandbox:
     readable: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     prepared: Path | None = None
+    places: Mapping[str, Path] = field(default_factory=dict)
+
+    def name(self, path: Path) -> str:
+        """What a path is called inside, in words that mean nothing else to any program, if it is below a place."""
+        for place, directory in self.places.items():
+            if path.is_relative_to(directory):
+                return str(Path(place) / path.relative_to(directory))
+        return str(path)
 
     def run(
         self,
@@ -95,7 +104,7 @@ class Sandbox:
         """
         environment = {**self.environment, **(env or {})}
         if chroot is None and self.prepared is None:  # no path of the host is one in the tree
-            environment.setdefault("TMPDIR", str(self.temporary))
+            environment.setdefault("TMPDIR", self.name(self.temporary))
         command = self._command(argv, chroot, network=network, mounts=mounts or {})
         try:
             return self.runner.run(
@@ -123,7 +132,10 @@ class Sandbox:
         links = [link for path in (*self.writable, *self.readable) for link in followed_links(path)]
         plan = {
             "root": str(self.directory),
-            "writable": writable,
+            "writable": [
+                *([path, path] for path in writable),
+                *([str(path), name] for name, path in self.places.items()),
+            ],
             "readable": [[path, path] for path in readable] + ([] if chroot else given),
             "links": [link for link in links if link[0].startswith(HIDING)],
             "inside": given if chroot else [],

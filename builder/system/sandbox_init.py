@@ -85,9 +85,9 @@ def make_root(plan: dict[str, Any]) -> None:
     make_dev(f"{root}/dev")
     for source, path in plan["readable"]:
         show(source, root + path)
-    for path in plan["writable"]:
+    for source, path in plan["writable"]:
         os.makedirs(root + path, exist_ok=True)
-        mount(path, root + path, flags=MS_BIND)
+        mount(source, root + path, flags=MS_BIND)
     for path, target in plan["links"]:
         if not os.path.lexists(root + path):
             os.makedirs(os.path.dirname(root + path), exist_ok=True)

@@ -11,6 +11,7 @@ import re
 import stat
 import subprocess
 import threading
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from builder.archive.unpack import read_index, unpack
 from builder.model.index import FileRecord
 from builder.model.manifest import Manifest
 from tests.debian_repository import make_deb, make_flat, make_suite
-from tests.images import run_diskless, scratch, ssh_key, write_recipe
+from tests.images import UNUSUAL, run_diskless, scratch, ssh_key, write_recipe
 from tests.pacman_distribution.repository import Key, make_key
 from tests.require import needs_network, needs_root, needs_tool
 
@@ -50,9 +51,9 @@ def debs() -> Path:
 
 def suite(name: str, key: Key | None) -> dict[str, Any]:
     """A repository of one package that is called like it, as a recipe names it."""
-    root = scratch() / "debian-repositories" / name
+    root = scratch() / UNUSUAL / name
     make_suite(root, "stable", [make_deb(debs(), name)], key)
-    entry: dict[str, Any] = {"url": f"file://{root}", "suite": "stable"}
+    entry: dict[str, Any] = {"url": f"file://{urllib.parse.quote(str(root))}", "suite": "stable"}
     return {**entry, "signatures": "never"} if key is None else entry
 
 
@@ -224,7 +225,7 @@ def test_a_repository_without_signature_is_refused(tmp_path: Path) -> None:
 
 def test_a_package_that_was_altered_is_refused(tmp_path: Path) -> None:
     entry = {**suite("hello-altered", site_key()), "keyring": keyring(tmp_path, site_key())}
-    (deb,) = Path(entry["url"].removeprefix("file://")).glob("pool/*.deb")
+    (deb,) = Path(urllib.parse.unquote(entry["url"].removeprefix("file://"))).glob("pool/*.deb")
     content = bytearray(deb.read_bytes())
     content[-20] ^= 1
     deb.write_bytes(content)

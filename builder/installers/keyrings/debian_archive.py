@@ -59,9 +59,9 @@ class DebianArchive:
         name = hashlib.sha256(f"{self.mirror} {suite} {self.distribution.snapshot}".encode()).hexdigest()[:16]
         state = self.job.cache / "apt" / f"keyring-{name}"
         state.mkdir(parents=True, exist_ok=True)
-        kept = state / "ring.gpg"  # whose path has no characters that mean something to apt
+        kept = state / "ring.gpg"
         shutil.copyfile(ring, kept)
-        self._state(state, suite, f"signed-by={kept}")
+        self._state(state, suite, f"signed-by={self.job.sandbox.name(kept)}")
         return self._download(state, suite, package)
 
     def take_unchecked(self, suite: str, package: str) -> Path:
@@ -73,7 +73,8 @@ class DebianArchive:
         for directory in ("state", "lists/partial", "cache", "archives/partial"):
             (state / directory).mkdir(parents=True, exist_ok=True)
         (state / "status").touch()
-        config = resolver_config(self.distribution, str(state), str(state / "archives"), self.proxies)
+        name = self.job.sandbox.name(state)
+        config = resolver_config(self.distribution, name, f"{name}/archives", self.proxies)
         (state / "apt.conf").write_text(config, "utf-8")
         options = [option, *(["check-valid-until=no"] if self.distribution.snapshot else [])]
         parts = ["main"] if "main" in self.distribution.components else self.distribution.components
@@ -122,5 +123,9 @@ class DebianArchive:
         return error
 
     def _apt(self, state: Path, argv: list[str], *, capture: bool = False) -> str:
-        env = {"APT_CONFIG": str(state / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive", **proxy_variables()}
+        env = {
+            "APT_CONFIG": self.job.sandbox.name(state / "apt.conf"),
+            "DEBIAN_FRONTEND": "noninteractive",
+            **proxy_variables(),
+        }
         return self.job.sandbox.run(argv, network=True, env=env, capture=capture)
