@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -118,7 +119,9 @@ def refresh(root: Path, image: str, kernel: str | None, progress: Progress) -> t
         site = load_site_of(store, None)
         active = require_active(store).boot_name(_known(store, image))
         if active is None:
-            raise InputError(f"no version of {image} is active", f"diskless rollback --to {root} {image} VERSION")
+            raise InputError(
+                f"no version of {image} is active", f"diskless rollback --to {shlex.quote(str(root))} {image} VERSION"
+            )
         manifest = read_manifest(store.version(image, active.version))
         if manifest.root.mode is not RootMode.RW:
             raise InputError(f"{image} has a read-only root: no client can have changed its kernel", "build it again")

@@ -16,6 +16,7 @@ from builder.bootlab.settings import LabSettings, Patience
 from builder.build import build
 from builder.cli.options import cache_option, json_option, output_option
 from builder.cli.reporting import reports_progress
+from builder.cli.typed import as_typed
 from builder.output.versions import find_version
 from builder.progress.progress import Progress
 from builder.reading import load_recipe
@@ -88,7 +89,8 @@ def boot(
         progress.warn(f"{result.units.fault}; --strict makes this an error")
     progress.result(describe_json(result))
     if not as_json:
-        progress.note(f"{result.version} boots; next: diskless deploy {shlex.quote(str(version))} --to /disklessroot")
+        command = as_typed(f"diskless deploy {shlex.quote(str(version))} --to /disklessroot")
+        progress.note(f"{result.version} boots; next: {command}")
 
 
 def _version(target: Path | None, output: Path, cache: Path, options: BootOptions, progress: Progress) -> Path:

@@ -13,6 +13,7 @@ from builder.build import Built
 from builder.build import build as run_build
 from builder.cli.options import cache_option, json_option, output_option, recipe_argument
 from builder.cli.reporting import reports_progress
+from builder.cli.typed import as_typed
 from builder.model.difference import transfer_size
 from builder.model.quantity import format_bytes
 from builder.output.versions import LATEST
@@ -47,9 +48,12 @@ def build(
 def summarize(built: Built, seconds: Mapping[str, float]) -> tuple[str, ...]:
     """The closing lines of a build."""
     unchanged = ("nothing changed: this version was there already",) if built.unchanged else ()
-    latest = shlex.quote(str(built.directory.parent / LATEST))
+    boot = as_typed(f"diskless boot {shlex.quote(str(built.directory.parent / LATEST))}")
     transfer = f"to transfer: {format_bytes(transfer_size(built.manifest))}"
-    return (*unchanged, *summary(built.manifest, built.difference, seconds, f"diskless boot {latest}", transfer))
+    return (
+        *unchanged,
+        *summary(built.manifest, built.difference, seconds, boot, transfer),
+    )
 
 
 def _result(built: Built, progress: Progress) -> dict[str, object]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from builder.cli.options import cache_option, json_option, output_option
+from builder.cli.typed import as_typed
 from builder.doctor import examine_host, examine_server
 from builder.errors import HostError
 from builder.model.finding import Finding, Level, worst
@@ -42,7 +43,8 @@ def doctor(store: Path | None, wait: float, output: Path, cache: Path, as_json: 
 
     The exit status is 0 where nothing fails, and 3 otherwise; warnings do not change it. Some of it needs root.
     """
-    findings = examine_host(output, cache) if store is None else examine_server(store, wait)
+    found = examine_host(output, cache) if store is None else examine_server(store, wait)
+    findings = [dataclasses.replace(item, remedy=item.remedy and as_typed(item.remedy)) for item in found]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     else:

@@ -6,6 +6,7 @@ import errno
 
 import click
 
+from builder.cli.typed import as_typed
 from builder.errors import DisklessError, HostError
 
 _INTERNAL = 70  # EX_SOFTWARE, sysexits.h
@@ -14,15 +15,22 @@ _OS_HINTS = {
     errno.ENOSPC: "free some space there, see `df -h` and `df -i`",
     errno.EDQUOT: "the quota is used up: free some space there",
     errno.EROFS: "that file system is read-only: mount it read-write, or choose another place",
-    errno.EACCES: "mend the permissions there, or run it with sudo",
-    errno.EPERM: "mend the permissions there, or run it with sudo",
+    errno.EACCES: "change the permissions there, or run it with sudo",
+    errno.EPERM: "change the permissions there, or run it with sudo",
     errno.ENOENT: "it is missing: check the path; in a store, `diskless verify --to DIR` says what else is",
     errno.EIO: "see dmesg: the disk may be failing",
 }
 
 
 def explain_failure(error: BaseException) -> DisklessError:
-    """The error to show for whatever was raised."""
+    """The error to show for whatever was raised, with commands as they are typed."""
+    failure = _explain(error)
+    failure.hint = failure.hint and as_typed(failure.hint)
+    failure.details = tuple(map(as_typed, failure.details))
+    return failure
+
+
+def _explain(error: BaseException) -> DisklessError:
     if isinstance(error, DisklessError):
         return error
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):

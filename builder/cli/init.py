@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import click
 
+from builder.cli.typed import as_typed
 from builder.distributions.table import DISTRIBUTIONS
 from builder.errors import InputError
 from builder.model.recipe import DistributionName, RootMode
@@ -82,7 +83,7 @@ def init(
     recipe, site = write_start(directory, answers, force=force)
     click.echo(f"{recipe}\n{site}")
     hint = "" if answers.ssh_key else f"Nobody can log in yet: put your public ssh key into {recipe}.\n"
-    click.echo(f"{hint}next: diskless build {shlex.quote(str(recipe))}", err=True)
+    click.echo(as_typed(f"{hint}next: diskless build {shlex.quote(str(recipe))}"), err=True)
     click.echo(f"before a deploy to DIR: cp {shlex.quote(str(site))} DIR/", err=True)
 
 

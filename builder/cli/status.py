@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from builder.cli.options import json_option, store_option
+from builder.cli.typed import as_typed
 from builder.reading import load_site
 from builder.store.layout import find_store
 from builder.store.status import StoreStatus, VersionStatus, read_status
@@ -33,7 +34,8 @@ def _lines(read: StoreStatus) -> list[str]:
         return [f"{read.root}: nothing is deployed yet"]
     lines = [f"{read.root}: generation {read.active.number} of {_time(read.active.made)}, server {read.active.server}"]
     if not read.menus_current:
-        lines.append(f"the menus are not what site.yml and the versions say now: diskless refresh --to {read.root}")
+        command = as_typed(f"diskless refresh --to {read.root}")
+        lines.append(f"the menus are not what site.yml and the versions say now: {command}")
     for image, versions in read.images.items():
         lines += ["", f"{image}{' (for unknown clients)' if image == read.active.default else ''}"]
         lines += [_version(version) for version in versions]

@@ -11,6 +11,7 @@ import click
 from builder.cli.options import complete_version, json_option, output_option
 from builder.cli.reporting import reports_progress
 from builder.cli.transfer import transfer_options
+from builder.cli.typed import as_typed
 from builder.model.difference import compare
 from builder.output.versions import find_version
 from builder.progress.progress import Progress
@@ -61,7 +62,7 @@ def upload(
     result = _result(done)
     click.echo(json.dumps(result, indent=1) if as_json else done.pushed.reference)
     _tell(progress, done)
-    command = f"diskless deploy {shlex.quote(done.pushed.reference)} --to DIR"
+    command = as_typed(f"diskless deploy {shlex.quote(done.pushed.reference)} --to DIR")
     before = done.before
     difference = None if before is None or before == done.manifest else compare(before, done.manifest)
     for line in summary(done.manifest, difference, progress.seconds, command):

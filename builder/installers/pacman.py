@@ -226,11 +226,10 @@ class PacmanInstaller:
         require_tools((_REPO_ADD,))
         directory = self._job.work / "package-files"
         directory.mkdir()
-        copies = [shutil.copy(path, directory / _plain(path)) for path in self._distribution.package_files]
-        database = directory / f"{RECIPE_REPOSITORY}.db.tar.gz"
-        self._job.sandbox.run(
-            ["repo-add", "--quiet", str(database), *map(str, copies)], hint="are all package_files pacman packages?"
-        )
+        copies = [Path(shutil.copy(path, directory / _plain(path))) for path in self._distribution.package_files]
+        # sha256sum(1), which it calls, escapes a file's name, and says so before the sum
+        names = [self._job.sandbox.name(path) for path in (directory / f"{RECIPE_REPOSITORY}.db.tar.gz", *copies)]
+        self._job.sandbox.run(["repo-add", "--quiet", *names], hint="are all package_files pacman packages?")
         return directory
 
     def _repositories(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.cli.typed import as_typed
 from builder.model.recipe import DistributionName, RootMode
 from builder.reading import load_recipe
 from builder.render.documents.starter import Answers, address_range, recipe_text
@@ -48,7 +49,8 @@ def test_init_asks_nothing_with_yes(distribution: str, dhcp: str, tmp_path: Path
     # the first line, which editors look for, names what is there
     assert recipe.read_text("utf-8").startswith("# yaml-language-server: $schema=recipe.schema.json\n")
     assert (recipe.parent / "recipe.schema.json").read_text("utf-8") == run_diskless("schema").stdout
-    assert result.stderr == f"next: diskless build {recipe}\nbefore a deploy to DIR: cp {site} DIR/\n"
+    following = as_typed(f"diskless build {recipe}", DISKLESS)
+    assert result.stderr == f"next: {following}\nbefore a deploy to DIR: cp {site} DIR/\n"
     values = check_site(site)
     assert (values["server"], values["subnet"], values["interface"]) == ("192.168.7.1", "192.168.7.0/24", "eth1")
     assert values.get("dhcp") == (

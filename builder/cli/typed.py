@@ -1,0 +1,50 @@
+"""Commands in hints as they have to be typed here: with sudo, and by the path that this program was called by."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from builder.system.run import CLEAN_ENVIRONMENT
+
+# who makes trees with owners and namespaces, changes a store, or asks what only root may ask
+_ROOT = ("build", "boot", "shell", "deploy", "rollback", "prune", "refresh", "doctor")
+_OTHERS = ("init", "check", "diff", "upload", "pull", "status", "verify", "server-config", "schema", "completion")
+# not the end of a path or of a longer word; a sudo that is there already is replaced by what is needed
+_COMMAND = re.compile(rf"(?<![\w./-])(?:sudo )?diskless (?=({'|'.join((*_ROOT, *_OTHERS))})\b)")
+
+
+def as_typed(text: str, called: str | None = None, environment: Mapping[str, str] | None = None) -> str:
+    """`text` with every command of this program as its user has to type it.
+
+    called: the path by which the program was started, sys.argv[0]; environment: os.environ
+    """
+    environment = os.environ if environment is None else environment
+    called = sys.argv[0] if called is None else called
+    ordinary = os.geteuid() != 0 or environment.get("SUDO_UID", "0") != "0"
+
+    def type_it(found: re.Match[str]) -> str:
+        sudo = ordinary and found[1] in _ROOT
+        # sudo(8) looks in a path of its own, where no virtual environment is
+        path = CLEAN_ENVIRONMENT["PATH"] if sudo else environment.get("PATH", "")
+        return f"{'sudo ' if sudo else ''}{_program(called, path)} "
+
+    return _COMMAND.sub(type_it, text)
+
+
+def _program(called: str, search_path: str) -> str:
+    """Its bare name where that is found in `search_path`, otherwise a path that leads to it from here."""
+    program = Path(called)
+    if program.name != "diskless" or not program.exists():  # python -m
+        return "diskless"
+    found = shutil.which("diskless", path=search_path)
+    if found is not None and Path(found).samefile(program):
+        return "diskless"
+    if program.is_absolute() and program.is_relative_to(Path.cwd()):
+        return shlex.quote(str(program.relative_to(Path.cwd())))
+    return shlex.quote(called)
