@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import assert_never
 
 import click
 
 from builder.cli.options import recipe_argument
 from builder.inits.table import init_of
-from builder.model.entry import TreeEntry, TreeFile
+from builder.model.entry import TreeEntry, TreeFile, TreeLink
 from builder.reading import load_recipe, load_site
 from builder.render.image.accounts import describe_user
 from builder.render.image.entries import image_cmdline, image_entries
@@ -39,8 +40,16 @@ def check(recipe: Path, show: bool) -> None:
 
 
 def _describe(entry: TreeEntry) -> str:
-    if not isinstance(entry, TreeFile):
-        return f"==> {entry.path} -> {entry.target}\n"
+    match entry:
+        case TreeFile():
+            return _describe_file(entry)
+        case TreeLink():
+            return f"==> {entry.path} -> {entry.target}\n"
+        case other:
+            assert_never(other)
+
+
+def _describe_file(entry: TreeFile) -> str:
     head = f"==> {entry.path} {entry.mode:04o} {entry.uid}:{entry.gid}"
     try:
         return f"{head}\n{entry.content.decode()}"

@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 from builder.distributions.table import distro_of
 from builder.errors import AuditError, InputError
 from builder.generators.base import root_modules
-from builder.model.recipe import Compression, Mkinitcpio
+from builder.model.recipe import Compression, InitramfsTools, Mkinitcpio
 from builder.stages import mkinitcpio
 from builder.stages.context import Context
 from builder.system.cpio import initramfs_names
@@ -34,10 +35,13 @@ def run(context: Context, epoch: int) -> Kernel:
     with context.progress.step("initramfs"):
         _check_compressor(context)
         release = _module_release(context)
-        if isinstance(context.recipe.initramfs, Mkinitcpio):
-            image, initramfs = mkinitcpio.make_image(context, release, epoch)
-        else:
-            image, initramfs = _update_initramfs(context, release, epoch)
+        match context.recipe.initramfs:
+            case Mkinitcpio():
+                image, initramfs = mkinitcpio.make_image(context, release, epoch)
+            case InitramfsTools():
+                image, initramfs = _update_initramfs(context, release, epoch)
+            case other:
+                assert_never(other)
         tree = context.workspace.tree
         kernel = Kernel(release, tree / image.lstrip("/"), tree / initramfs.lstrip("/"))
         check_agreement(kernel, root_modules(context.recipe.root), built_in_modules(context.tree, release))

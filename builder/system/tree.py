@@ -15,10 +15,10 @@ import posixpath
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, assert_never
 
 from builder.errors import InputError
-from builder.model.entry import TreeEntry, TreeFile
+from builder.model.entry import TreeEntry, TreeFile, TreeLink
 from builder.system.files import remove_tree, reopen_file
 
 _SYS_OPENAT2 = 437  # the same number on every architecture
@@ -41,14 +41,13 @@ class Tree:
         name = posixpath.basename(entry.path)
         temporary = f".{name}.diskless"
         try:
-            if isinstance(entry, TreeFile):
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-                with open(os.open(temporary, flags, 0o600, dir_fd=parent), "wb") as file:
-                    file.write(entry.content)
-                    os.fchown(file.fileno(), entry.uid, entry.gid)
-                    os.fchmod(file.fileno(), entry.mode)
-            else:
-                os.symlink(entry.target, temporary, dir_fd=parent)
+            match entry:
+                case TreeFile():
+                    _write_file(entry, temporary, parent)
+                case TreeLink():
+                    os.symlink(entry.target, temporary, dir_fd=parent)
+                case other:
+                    assert_never(other)
             os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
         except OSError as error:
             if error.errno not in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG):
@@ -190,3 +189,11 @@ class Tree:
                     raise OSError(number, os.strerror(number), path)
         finally:
             os.close(root)
+
+
+def _write_file(entry: TreeFile, name: str, parent: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(name, flags, 0o600, dir_fd=parent), "wb") as file:
+        file.write(entry.content)
+        os.fchown(file.fileno(), entry.uid, entry.gid)
+        os.fchmod(file.fileno(), entry.mode)

@@ -8,6 +8,8 @@ it. A script makes the file from either, once, early in the boot.
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from builder.generators.table import generator_of
 from builder.inits.base import RESOLVER_SCRIPT
 from builder.inits.table import init_of
@@ -56,6 +58,8 @@ def resolver_entries(recipe: Recipe) -> list[TreeEntry]:
         case Resolver.DHCP:
             # it must exist: Debian's dhcpcd.service names it in ReadWritePaths= and fails with 226/NAMESPACE without it
             return [TreeFile(PATH, b"# filled in by dhcpcd\n")]
+        case other:
+            assert_never(other)
 
 
 def is_left_to_clients(network: Network) -> bool:
