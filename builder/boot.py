@@ -34,6 +34,7 @@ from builder.system.run import describe_status, require_tools
 from builder.system.workspace import open_workspace
 
 STORE = "/disklessroot"
+_LONGEST_WORK = 107 - len("/build-xxxxxxxx/lab/tap00.shell")
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,9 @@ def preflight(options: BootOptions) -> None:
 
 
 def check_work_path(work: Path) -> None:
-    """InputError where the store that a lab serves from `work` would have no name that its servers understand."""
+    """InputError where what lies in `work` would have no name that a lab's servers, or a socket, could have."""
+    if len(os.fsencode(work.absolute())) > _LONGEST_WORK:
+        raise InputError(f"{work.absolute()} is too long for a boot's sockets, unix(7)", "choose another --cache")
     try:
         store_name(work)
     except InputError as error:

@@ -325,7 +325,7 @@ class AptInstaller:
             ("mirrors", archive_urls(self._distribution)),
             ("security", security_urls(self._distribution)),
         ):
-            listed = f"mirror+file:{self._state}/{name}.list/"
+            listed = f"mirror+file:{self._name(self._state)}/{name}.list/"
             if url.startswith(listed):
                 return tuple(f"{one.rstrip('/')}/{url.removeprefix(listed)}" for one in urls)
         return (url,)

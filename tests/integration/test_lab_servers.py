@@ -15,7 +15,7 @@ from builder.bootlab.ready import await_ready
 from builder.bootlab.settings import Patience
 from builder.errors import CommandError, HostError
 from builder.render.server.services import Export
-from tests.images import scratch
+from tests.images import UNUSUAL, scratch
 from tests.require import needs_root, needs_tool
 
 pytestmark = [
@@ -39,8 +39,9 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 def power_on(lab: Lab) -> Guest:
     """A guest that finds no loader, and tries for minutes."""
-    directory = lab.namespace.directory
-    return lab.power_on(directory / "console.log", directory / "no-kernel")
+    directory = lab.namespace.directory / UNUSUAL
+    directory.mkdir()
+    return lab.power_on(directory / "console, log", directory / "no-kernel")
 
 
 def kill(lab: Lab, name: str) -> None:
@@ -55,6 +56,14 @@ def test_a_server_that_dies_later(lab: Lab, name: str) -> None:
         guest.await_login()
     assert raised.value.message == f"the lab's {name} server ended: killed by SIGKILL"
     assert LAST_WORDS[name] in "\n".join(raised.value.details)
+
+
+def test_any_console_log(lab: Lab) -> None:
+    guest = power_on(lab)
+    while "PXE" not in guest.console.text:
+        lab.check_servers()
+        assert guest.is_running, (guest.console.text, guest._service.last_lines())
+        lab.namespace.poll(0.2)
 
 
 @pytest.mark.parametrize("doing", ["await_login", "run", "power_off"])

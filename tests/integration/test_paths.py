@@ -76,8 +76,9 @@ def builds(recipe: Path, place: Path) -> None:
     assert not list(place.glob("[xy]"))
 
 
-def test_a_boot_whose_servers_could_not_name_it_is_refused_before_anything() -> None:
-    place = directory(UNUSUAL, "boot")
+@pytest.mark.parametrize("name", [UNUSUAL, "x" * 80], ids=["quotes", "long"])
+def test_a_boot_whose_servers_could_not_name_it_is_refused_before_anything(name: str) -> None:
+    place = directory(name, "boot")
     recipe = write_recipe(place)
     result = run_diskless("boot", recipe, "--output", place / "output", "--cache", place / "cache")
     assert result.returncode == 2, result.stderr
