@@ -79,7 +79,9 @@ class Proxies:
 
 def read_proxies(environment: Mapping[str, str], apt_lines: Sequence[str] = ()) -> Proxies:
     """The proxies of the environment, and of `apt-config dump`'s lines, which count more."""
-    by_scheme = {name: environment.get(f"{name}_proxy", environment.get(f"{name.upper()}_PROXY", "")) for name in _WEB}
+    # as curl and apt do: HTTP_PROXY could come from a request's header Proxy, in CGI
+    https = environment.get("https_proxy", environment.get("HTTPS_PROXY", ""))
+    by_scheme = {"http": environment.get("http_proxy", ""), "https": https}
     by_host: dict[tuple[str, str], str] = {}
     unknown = False
     for found in filter(None, map(_APT_PROXY.match, apt_lines)):

@@ -29,6 +29,7 @@ from builder.errors import AuditError, CommandError, DisklessError, HostError, I
 from builder.generators.table import generator_of
 from builder.installers.base import Job
 from builder.installers.keyrings.pacman import take_keyring
+from builder.installers.look import Ask, ask_through, read_proxies
 from builder.installers.pacman_cache import PackageCache
 from builder.installers.pacman_checks import boot_packages, check_ignored, check_roles
 from builder.installers.pacman_database import Database, Entry, read_databases
@@ -40,6 +41,7 @@ from builder.installers.pacman_errors import (
     hidden_failures,
 )
 from builder.installers.pacman_keyring import find_keyring, keyring_files, prepare_keyring
+from builder.installers.pacman_looks import explain_databases, explain_missing
 from builder.installers.pacman_tree import OWN_HOOKS, check_installed, give_databases, prepare_tree, take_back
 from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
 from builder.model.lock import Lock, LockedPackage
@@ -245,7 +247,10 @@ class PacmanInstaller:
             (kept / "db.lck").unlink(missing_ok=True)
             # local files: two databases of one second would look alike
             local = all(url.startswith("file:") for url in self._urls()) or self._distribution.package_files
-            self._pacman(["-Syy" if local else "-Sy"], self._packages, kept, network=True)
+            try:
+                self._pacman(["-Syy" if local else "-Sy"], self._packages, kept, network=True)
+            except CommandError as error:
+                raise explain_databases(error, self._distribution, _asking()) from error
             for path in (kept / "sync").iterdir():
                 shutil.copy2(path, self._databases / "sync")
 
@@ -317,7 +322,7 @@ class PacmanInstaller:
         arguments = ["-Swdd", *targets]
         before = self._kept.signed(entries)
         try:
-            self._pacman(arguments, self._packages, self._databases, network=True)
+            self._fetch(arguments, entries)
         except AuditError:
             self._job.notify("a package was refused: looking which of the cached ones are")
             refused = self._kept.forget_refused([*before, *self._fetched(entries, before)], self._gpgdir)
@@ -326,14 +331,21 @@ class PacmanInstaller:
                 raise
             # a package that was signed again has another signature than the one in the cache
             self._job.notify(f"fetching again, as the signature in the cache is not good: {', '.join(again)}")
-            self._download_again(arguments, refused)
+            self._download_again(arguments, entries, refused)
 
-    def _download_again(self, arguments: Sequence[str], refused: Sequence[Entry]) -> None:
+    def _download_again(self, arguments: Sequence[str], entries: Sequence[Entry], refused: Sequence[Entry]) -> None:
         try:
-            self._pacman(arguments, self._packages, self._databases, network=True)
+            self._fetch(arguments, entries)
         except AuditError:
             self._kept.forget_refused(refused, self._gpgdir)
             raise
+
+    def _fetch(self, arguments: Sequence[str], entries: Sequence[Entry]) -> None:
+        try:
+            self._pacman(arguments, self._packages, self._databases, network=True)
+        except DisklessError as error:
+            missing = self._kept.missing(entries, self._unsigned())
+            raise explain_missing(missing, error, self._distribution, _asking()) from error
 
     def _fetched(self, entries: Sequence[Entry], before: Sequence[Entry]) -> list[Entry]:
         return [entry for entry in self._kept.signed(entries) if entry not in before]
@@ -357,6 +369,10 @@ def _plain(path: str) -> str:
     if _PLAIN_NAME.fullmatch(name):
         return name
     return f"{_key(path)}.pkg.tar{name.rpartition('.pkg.tar')[2]}"
+
+
+def _asking() -> Ask:
+    return ask_through(read_proxies(proxy_variables()))
 
 
 def _key(text: str) -> str:

@@ -50,11 +50,17 @@ class PackageCache:
         probe = self.job.work / "probe"
         for entry in entries:
             cached = self._file(entry)
-            complete = has_signature(entry) or entry.repository in unsigned or signature_of(cached).exists()
-            if complete and copy_verified(cached, probe, entry.package.sha256):
+            if self._is_signed(entry, unsigned) and copy_verified(cached, probe, entry.package.sha256):
                 probe.unlink()
             else:
                 self.forget(entry)
+
+    def missing(self, entries: Iterable[Entry], unsigned: set[str]) -> list[Entry]:
+        """Those that are not here, or without the signature that they need."""
+        return [one for one in entries if not self._file(one).exists() or not self._is_signed(one, unsigned)]
+
+    def _is_signed(self, entry: Entry, unsigned: set[str]) -> bool:
+        return has_signature(entry) or entry.repository in unsigned or signature_of(self._file(entry)).exists()
 
     def forget_refused(self, entries: Sequence[Entry], keys: Path) -> list[Entry]:
         """Forgets those of `entries`, which had signatures, that the keys of the GnuPG home do not trust as they are.

@@ -26,11 +26,9 @@ _FAILED_FILE = re.compile(r"failed retrieving file '([^']+)' from (\S+) : (.*)")
 _STEP = re.compile(r"^(?:(?:\(\s*\d+/\d+\) )?(?:installing|upgrading|reinstalling) (?P<package>\S+?)(?:\.\.\.)?"
                    r"|\(\s*\d+/\d+\) (?P<hook>.+))$")  # fmt: skip
 _HIDDEN = re.compile(r"error: command failed to execute correctly|call to execv failed|error: scriptlet failed")
-# curl's words for CURLE_FILESIZE_EXCEEDED: those of curl_easy_strerror(3), and those of 8.x for a file:// mirror
-_LARGER = re.compile(r"size exceeded|exceeded the maximum allowed file size", re.IGNORECASE)
-_OTHER_FILE = "{} is not the file that the repository's database describes"
+OTHER_FILE = "{} is not the file that the repository's database describes"
 _CORRUPTED = re.compile(r":: File \S*?([^/\s]+) is corrupted")
-_STALE = "the mirror's database is stale, or being updated right now: build again, or set another mirror first"
+STALE = "the mirror's database is stale, or being updated right now: build again, or set another mirror first"
 # the initramfs is no image if one of these failed
 _FATAL_COMMANDS = ("depmod", "mkinitcpio")
 
@@ -62,14 +60,6 @@ def explain_unknown(names: Sequence[str], known: list[str], distribution: ArchDi
     )
 
 
-def mirror_hint(distribution: ArchDistribution) -> str:
-    """What to do when no mirror answers."""
-    return (
-        f"is {servers(distribution)[0]} reachable from here? Set distribution.mirrors to servers that are "
-        "(file:///path for a local repository), or distribution.mirrorlist to a file of them"
-    )
-
-
 def _space(output: str, distribution: ArchDistribution) -> DisklessError | None:
     found = re.search(r"Partition \S+ too full: .*|not enough free disk space|No space left on device", output)
     if found is None:
@@ -83,27 +73,17 @@ def _mirror(output: str, distribution: ArchDistribution) -> DisklessError | None
     if "failed to synchronize all databases" in output or "failed to update" in output:
         urls = (url for item in distribution.repositories for url in servers(distribution, item))
         message = f"the package databases could not be fetched from {', '.join(dict.fromkeys(urls))}"
-        return CommandError(message, mirror_hint(distribution), lines)
-    missing = [name for name, _, reason in failed if "404" in reason or "Couldn't open file" in reason]
-    larger = [name for name, _, reason in failed if _LARGER.search(reason)]
-    if larger:
-        return AuditError(_OTHER_FILE.format("a package among " + ", ".join(larger)), _STALE, lines)
-    if missing and missing[0].endswith(".sig"):
-        return AuditError(
-            f"a package is not signed: there is no {missing[0]}",
-            "sign the repository's packages (makepkg --sign); signatures: never is for local repositories",
-            lines,
-        )
-    if missing:
-        return CommandError(f"the mirror's database names {missing[0]}, and the mirror does not have it", _STALE, lines)
-    return CommandError("packages could not be fetched", mirror_hint(distribution), lines) if failed else None
+        return CommandError(message, "what pacman says of each server is above: distribution.mirrors names them", lines)
+    if not failed:
+        return None
+    return CommandError(f"packages could not be fetched: {lines[0]}", "build again: what arrived is kept", lines)
 
 
 def _trust(output: str, distribution: ArchDistribution) -> DisklessError | None:
     lines = tuple(dict.fromkeys(match[1] for match in _BAD_PACKAGE.finditer(output)))
     if "(checksum)" in output or "is corrupted (invalid or corrupted package)" in output:
         names = ", ".join(_CORRUPTED.findall(output)) or "a package"
-        return AuditError(_OTHER_FILE.format(names), _STALE, lines)
+        return AuditError(OTHER_FILE.format(names), STALE, lines)
     if "PGP signature" not in output and "required signature" not in output and not lines:
         return None
     reason = "is not signed by a key that the build trusts"

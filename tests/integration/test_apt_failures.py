@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import http.server
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from tests.debian_repository import make_deb, make_suite, sign_release
 from tests.images import run_diskless, scratch, write_recipe
+from tests.mirror import web_server
 from tests.pacman_distribution.repository import Key, make_key
 from tests.require import needs_root, needs_tool
 from tests.servers import free_port
@@ -64,32 +62,6 @@ def fails(directory: Path, status: int, *words: str, packages: tuple[str, ...] =
     for word in words:
         assert word in message, result.stderr
     return result.stderr
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Files, but for what a test answers with a status: every path with one of these parts."""
-
-    answers: ClassVar[dict[str, int]] = {}
-
-    def do_GET(self) -> None:
-        status = next((status for part, status in self.answers.items() if part in self.path), 0)
-        if status:
-            self.send_error(status)
-        else:
-            super().do_GET()
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def web_server(directory: Path, **answers: int) -> Iterator[str]:
-    kind = type("Answering", (Handler,), {"answers": answers})
-    factory = functools.partial(kind, directory=str(directory))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), factory) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
 
 
 def _package(archive: Path) -> Path:

@@ -124,10 +124,10 @@ def test_no_file_is_younger_than_the_epoch() -> None:
     assert max(file.mtime for file in read_index(debian_image() / "index.json.zst").files) <= manifest().epoch
 
 
-def test_capabilities_are_kept_and_listed() -> None:
-    assert manifest().capabilities == ("/usr/bin/ping",)
-    result = subprocess.run(["getcap", unpacked() / "usr/bin/ping"], check=True, capture_output=True, encoding="utf-8")
-    assert "cap_net_raw" in result.stdout
+def test_capabilities_are_listed_as_they_are() -> None:
+    """Which there are depends on the suite: Debian's ping has had none since trixie."""
+    result = subprocess.run(["getcap", "-r", "."], cwd=unpacked(), check=True, capture_output=True, encoding="utf-8")
+    assert manifest().capabilities == tuple(sorted(line.split()[0][1:] for line in result.stdout.splitlines()))
 
 
 @pytest.mark.full

@@ -76,7 +76,9 @@ def everything() -> tuple[Path, Path]:
     ]
     (directory / "admin.pub").write_bytes(ssh_key().with_suffix(".pub").read_bytes())
     (directory / "setup.sh").write_text(
-        "#!/bin/sh\nset -e\nhello-site\nhello-flat\nid -u alice > /etc/alice\n", "utf-8"
+        "#!/bin/sh\nset -e\nhello-site\nhello-flat\nid -u alice > /etc/alice\n"
+        "setcap cap_net_raw+ep /usr/bin/hello-site\n",
+        "utf-8",
     )
     users = [
         {"name": "root", "ssh_keys": ["admin.pub"]},
@@ -91,7 +93,7 @@ def everything() -> tuple[Path, Path]:
             "repositories": repositories,
             "keyring": {"newest": "true"},
         },
-        packages=[*PACKAGES, "hello-site", "hello-flat"],
+        packages=[*PACKAGES, "libcap2-bin", "hello-site", "hello-flat"],
         system={"users": users, "masked": ["rpcbind.service", "rpcbind.socket"]},
         network={"client": "none", "resolver": "kernel"},
         scripts=["setup.sh"],
@@ -171,6 +173,12 @@ def test_the_images_keyrings_are_its_own_packages() -> None:
     assert not list((tree() / "root").glob(".gnupg"))
     signers = [path.name for path in (tree() / "etc/apt/trusted.gpg.d").iterdir()]
     assert all(name.startswith("debian-archive-") for name in signers)
+
+
+def test_capabilities_are_kept_and_listed() -> None:
+    assert manifest().capabilities == ("/usr/bin/hello-site",)
+    getcap = subprocess.run(["getcap", tree() / "usr/bin/hello-site"], check=True, capture_output=True)
+    assert b"cap_net_raw" in getcap.stdout
 
 
 def test_masked_units_and_the_resolver() -> None:

@@ -85,9 +85,10 @@ def test_every_text_is_checked_by_its_program(network: ServerNetwork, site: Site
 
 def test_systemd_accepts_the_unit(network: ServerNetwork, site: Site) -> None:
     unit = network.write("diskless-tftpd.service", server_files(Format.TFTPD, site, str(network.store))[1].text)
-    assert network.run("systemd-analyze", "verify", unit) == (0, "")
+    verify = ("systemd-analyze", "verify", "--man=no")  # a host need not have man-db
+    assert network.run(*verify, unit) == (0, "")
     wrong = network.write("wrong.service", unit.read_text("utf-8").replace("ExecStart=", "ExecStrat="))
-    assert network.run("systemd-analyze", "verify", wrong)[1] != ""
+    assert network.run(*verify, wrong)[1] != ""
 
 
 @pytest.mark.parametrize("site", ["smallest", "full"], indirect=True)
