@@ -1,7 +1,7 @@
 """pacman's configuration, pure text: for the build host, by pacman's version, and for the image.
 
 Sources: pacman.conf(5) of 6.0 and of 7.1; the mirror layouts of Arch Linux, of its archive and of Arch Linux 32.
-Run for real with pacman 6.0.2 only. Of 7.0 and later: DownloadUser and the sandbox that goes with it are left out,
+Run for real with pacman 6.0.2 and 7.1.0. Of 7.0 and later: DownloadUser and the sandbox that goes with it are left out,
 because the account must exist on the build host, and because downloads run in the build's own namespaces, where
 Landlock may be missing ("switching to sandbox user 'alpm' failed").
 """

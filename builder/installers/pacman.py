@@ -2,8 +2,7 @@
 
 The databases are fetched once and copied into the work directory: what was resolved is what is downloaded and
 installed, whatever the mirror does meanwhile. Every path is given explicitly: of the host's pacman neither
-configuration nor cache, keyring nor hooks are used. Run for real with pacman 6.0.2; of 7.x see
-distributions/pacman.py.
+configuration nor cache, keyring nor hooks are used. Run for real with pacman 6.0.2 and 7.1.0.
 """
 
 from __future__ import annotations
