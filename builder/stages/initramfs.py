@@ -16,7 +16,7 @@ from builder.stages import mkinitcpio
 from builder.stages.context import Context
 from builder.system.cpio import initramfs_names
 from builder.system.kernel import kernel_release
-from builder.system.tree import Tree
+from builder.system.modules import built_in_modules, module_name
 
 _PROGRAMS = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz"}
 
@@ -71,7 +71,7 @@ def check_agreement(kernel: Kernel, needed: Sequence[str], built_in: frozenset[s
     if releases != {kernel.release} and (releases or not built_in.issuperset(needed)):
         listed = ", ".join(sorted(releases)) or "none"
         raise AuditError(f"the initramfs holds modules for {listed}, the kernel is {kernel.release}", _MIXED)
-    modules = {_module(name) for name in names} | built_in
+    modules = {module_name(name) for name in names} | built_in
     missing = [name for name in needed if name not in modules]
     if missing:
         raise AuditError(
@@ -80,19 +80,6 @@ def check_agreement(kernel: Kernel, needed: Sequence[str], built_in: frozenset[s
 
 
 _MIXED = "this is a fault of the packages: a kernel and its modules must come from one build"
-
-
-def built_in_modules(tree: Tree, release: str) -> frozenset[str]:
-    """The modules that the kernel has built in, modules.builtin of kbuild.rst."""
-    listed = tree.read(f"/usr/lib/modules/{release}/modules.builtin")
-    if listed is None:
-        listed = tree.read(f"/lib/modules/{release}/modules.builtin") or b""
-    return frozenset(_module(line) for line in listed.decode("utf-8", "replace").splitlines())
-
-
-def _module(path: str) -> str:
-    """`kernel/fs/nfs/nfs.ko.zst` -> `nfs`."""
-    return re.sub(r"\.ko(\.\w+)?$", "", path.rpartition("/")[2])
 
 
 def _module_release(context: Context) -> str:

@@ -18,6 +18,7 @@ from builder.store.layout import TEMPORARY, Store
 from builder.system.cpio import initramfs_names
 from builder.system.files import remove_tree, sha256_of
 from builder.system.kernel import kernel_release
+from builder.system.modules import built_in_modules
 from builder.system.tree import Tree
 
 _HEADER = 128 << 10  # of a kernel: its release lies in the first 64 KiB and 512 bytes
@@ -86,7 +87,7 @@ def take_kernel(store: Store, manifest: Manifest, kernel: ClientKernel) -> BootN
         files = {KERNEL: temporary / KERNEL, INITRAMFS: temporary / INITRAMFS}
         for path, source in ((files[KERNEL], kernel.image), (files[INITRAMFS], kernel.initramfs)):
             _copy(tree, source, path)
-        _check_initramfs(files[INITRAMFS], kernel)
+        _check_initramfs(files[INITRAMFS], kernel, built_in_modules(tree, kernel.release))
         digests = {name: sha256_of(path) for name, path in files.items()}
         for boot in reversed(names):
             served = store.boot_files(manifest.image, boot)
@@ -109,9 +110,10 @@ def _copy(tree: Tree, path: str, target: Path) -> None:
         target.write_bytes(file.read(_LARGEST))
 
 
-def _check_initramfs(path: Path, kernel: ClientKernel) -> None:
+def _check_initramfs(path: Path, kernel: ClientKernel, built_in: frozenset[str]) -> None:
     releases = {found[1] for name in initramfs_names(path) if (found := _MODULE.match(name))}
-    if releases != {kernel.release}:
+    # a kernel that has NFS built in needs no module
+    if releases != {kernel.release} and (releases or "nfs" not in built_in):
         raise AuditError(
             f"{kernel.initramfs} holds modules for {', '.join(sorted(releases)) or 'none'}, "
             f"{kernel.image} is Linux {kernel.release}",

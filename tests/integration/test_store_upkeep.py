@@ -218,6 +218,21 @@ def test_a_kernel_that_a_client_installed_is_served(kind: str) -> None:
     assert refresh(place, "lab", None, quiet()) is None
 
 
+@pytest.mark.parametrize(("built_in", "accepted"), [("nfs", True), ("ext4", False), ("", False)])
+def test_an_initramfs_without_modules_needs_a_kernel_with_nfs(built_in: str, accepted: bool) -> None:
+    place, root, _ = rw_place()
+    install_kernel(root, "6.9.0-2-test", "arch")
+    (root / "boot/initramfs-linux.img").write_bytes(cpio_entry(b"init") + cpio_entry(b"TRAILER!!!"))
+    if built_in:
+        listed = root / "usr/lib/modules/6.9.0-2-test/modules.builtin"
+        listed.write_text(f"kernel/fs/{built_in}/{built_in}.ko\n", "ascii")
+    if accepted:
+        assert refresh(place, "lab", None, quiet()) is not None
+    else:
+        with pytest.raises(AuditError, match="holds modules for none"):
+            refresh(place, "lab", None, quiet())
+
+
 def test_the_newest_of_several_kernels_or_the_one_named() -> None:
     place, root, _ = rw_place()
     for release in ("6.9.0-9-test", "6.10.0-1-test", "6.9.0-10-test"):

@@ -10,7 +10,8 @@ import pytest
 from builder.errors import AuditError
 from builder.generators.base import root_modules
 from builder.model.recipe import Nfs, NfsVersion, Root, RootMode
-from builder.stages.initramfs import Kernel, built_in_modules, check_agreement
+from builder.stages.initramfs import Kernel, check_agreement
+from builder.system.modules import built_in_modules
 from builder.system.tree import Tree
 
 RELEASE = "6.1.0-1-amd64"
