@@ -177,9 +177,7 @@ def _diagnose_standstill(logs: Logs, last: Milestone | None) -> Diagnosis:
     """What a guest waits for that says nothing final, from how far it came."""
     if last is None or last is Milestone.LEASE:
         return _diagnose_firmware(logs)
-    if last is Milestone.LOADER:
-        return Diagnosis(Fault.NO_KERNEL)
-    if last in (Milestone.KERNEL, Milestone.INITRAMFS):
+    if last is Milestone.INITRAMFS:
         return _diagnose_mount(logs)
     if last is Milestone.LOGIN:
         return Diagnosis(Fault.NO_SHELL)

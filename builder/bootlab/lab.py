@@ -11,7 +11,7 @@ from builder.bootlab import accelerator, dhcp, network
 from builder.bootlab.console import Log
 from builder.bootlab.guest import Guest, Machine, qemu_command
 from builder.bootlab.namespace import Completed, Namespace, Service
-from builder.bootlab.nfs import NfsServer, choose_nfs_server
+from builder.bootlab.nfs import NfsServer, check_exportable, choose_nfs_server
 from builder.bootlab.settings import LabSettings
 from builder.bootlab.timeline import Logs
 from builder.render.server.services import Export
@@ -65,10 +65,14 @@ class Lab:
         self.namespace.__exit__(kind, error, trace)
 
     def serve(self, served: Served) -> None:
-        """Starts every server; CommandError with the last lines of the one that does not come up."""
+        """Starts every server; CommandError with the last lines of the one that does not come up.
+
+        HostError where the exports lie on a file system that no NFS server can serve.
+        """
         settings = self.settings
         service = dhcp.dhcp_service(settings.network, served.tftp_root, http=settings.http, root_path=served.root_path)
         self._exports = served.exports
+        check_exportable(served.exports)
         self.nfs.start(self.namespace, served.exports)
         if settings.http:
             dhcp.start_web_server(self.namespace, settings.network, served.tftp_root)

@@ -12,10 +12,11 @@ from typing import ClassVar
 from builder.bootlab.namespace import Namespace, Service
 from builder.bootlab.ready import await_ready
 from builder.bootlab.settings import GANESHA_CORE, PRIVATE_DIRECTORIES
-from builder.errors import CommandError
+from builder.errors import CommandError, HostError
 from builder.model.read_plus import answers_with_nothing, asks_with_read_plus
 from builder.model.recipe import NfsVersion
 from builder.render.server.services import Export, export_options, ganesha_config
+from builder.system.handles import has_file_handles
 from builder.system.host import host_family, require_mount_table
 from builder.system.permissions import Permission
 from builder.system.run import Tool
@@ -68,9 +69,9 @@ class Ganesha(NfsServer):
         arguments = ["-F", "-f", str(config), "-L", "STDOUT", "-p", "/run/ganesha.pid"]
         service = namespace.start("nfs", ["ganesha.nfsd", *arguments])
         await_ready(namespace, service, lambda: "NFS SERVER INITIALIZED" in _read(service.log))
-        faults = ganesha_export_faults(_read(service.log))
+        faults = ganesha_export_faults(_read(service.log), exported)
         if faults:
-            raise CommandError("nfs-ganesha cannot export the image", _HANDLES, faults)
+            raise CommandError("nfs-ganesha cannot export the image", "its own lines are above", faults)
         return service
 
     def client_path(self, export: Export) -> str:
@@ -118,7 +119,7 @@ class KernelNfsd(NfsServer):
         namespace.check(["touch", "/var/lib/nfs/etab", "/var/lib/nfs/rmtab"])
         for export in exported:
             options = ["-i", "-o", export_options(export), f"{export.clients}:{export.directory}"]
-            namespace.check(["exportfs", *options], hint=_HANDLES)
+            namespace.check(["exportfs", *options], hint="exportfs says why above")
         # Nobody can have state to reclaim, but outside of the host's own network nfsd cannot know, and makes NFSv4
         # clients wait 90 s. 10 is the least; rpc.nfsd's own option would change the host's lockd too.
         namespace.check(["sh", "-c", "echo 10 > /proc/fs/nfsd/nfsv4gracetime"])
@@ -137,10 +138,8 @@ _NO_NFSD = (
     "Where the kernel has no NFS server install nfs-ganesha"
 )
 _HOST_CONFIGURATION = ("/etc/nfs.conf", "/etc/nfs.conf.d")
-_HANDLES = "the work directory must be on a file system with file handles (ext4, xfs, btrfs; not an overlay)"
-_EXPORT_FAULT = re.compile(
-    r"resolve_posix_filesystem|Failed to create export|could not create export|Error while parsing", re.I
-)
+# 26/11/2026 20:23:59 : epoch 6b08955f : lab : nfs-ganesha-12[main] function :COMPONENT :LEVEL :text
+_SEVERE = re.compile(r" :(?:CRIT|MAJ|FATAL) :(.*)$")
 SERVERS: tuple[type[NfsServer], ...] = (Ganesha, KernelNfsd)
 
 
@@ -150,9 +149,21 @@ def choose_nfs_server() -> NfsServer:
     return next((server for server in SERVERS if server.runs_here()), fallback)()
 
 
-def ganesha_export_faults(log: str) -> tuple[str, ...]:
-    """The lines of ganesha's log that say that an export did not come up."""
-    return tuple(line for line in log.splitlines() if _EXPORT_FAULT.search(line))
+def check_exportable(exported: Sequence[Export]) -> None:
+    """HostError for a directory that no NFS server can export: its file system has no file handles."""
+    for export in exported:
+        if not has_file_handles(Path(export.directory)):
+            raise HostError(
+                f"{export.directory} cannot be served over NFS: its file system has no file handles",
+                "the image must be on ext4, XFS, btrfs or the like; an overlay, as a container's own root, has none",
+            )
+
+
+def ganesha_export_faults(log: str, exported: Sequence[Export]) -> tuple[str, ...]:
+    """The severe lines of ganesha's log that name an export: it starts without one that does not come up."""
+    names = {name for export in exported for name in (export.directory, f"({export.path})")}
+    severe = ((line, found[1]) for line in log.splitlines() if (found := _SEVERE.search(line)))
+    return tuple(line for line, text in severe if any(name in text for name in names))
 
 
 def hide_host_state(namespace: Namespace) -> None:

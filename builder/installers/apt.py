@@ -53,6 +53,7 @@ _ROLES = (
     (re.compile(r"systemd-sysv|sysvinit-core|runit-init"), "init", "add systemd-sysv to packages"),
 )
 _AR_MAGIC = b"!<arch>\n"
+_ARMOUR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _DPKG_STEP = re.compile(rb" status ((?:unpacked|installed) \S+)")
 
 
@@ -202,9 +203,10 @@ class AptInstaller:
         return self._kept(NewestKeyring(self._job, archive, host).find())
 
     def _kept(self, keyring: Path) -> Path:
-        """A copy of a keyring where apt finds it, however its directory is called."""
+        """A copy of a keyring where apt finds it, and armoured or not as its name says: apt looks at nothing else."""
         content = keyring.read_bytes()
-        copy = self._state / f"{hashlib.sha256(content).hexdigest()}{keyring.suffix}"
+        suffix = ".asc" if content.lstrip().startswith(_ARMOUR) else ".gpg"
+        copy = self._state / f"{hashlib.sha256(content).hexdigest()}{suffix}"
         copy.write_bytes(content)
         return copy
 

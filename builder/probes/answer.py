@@ -13,3 +13,7 @@ class RefusedError(NoAnswerError):
 
 class SilentError(NoAnswerError):
     """Nothing came: a firewall, or no such machine."""
+
+
+class ErrorAnswerError(NoAnswerError):
+    """The server answers, and says that it does not give this."""

@@ -15,7 +15,7 @@ from builder.model.menu import MenuEntry
 from builder.model.read_plus import answers_with_nothing
 from builder.model.site import Site
 from builder.probes import dhcp, rpc, tftp
-from builder.probes.answer import NoAnswerError, RefusedError
+from builder.probes.answer import ErrorAnswerError, NoAnswerError, RefusedError
 from builder.probes.programs import run_quietly
 from builder.probes.rpc import NFS_PORT, PORTMAPPER_PORT, Program
 from builder.system.network import interface_address
@@ -131,7 +131,7 @@ def examine_tftp(site: Site, boot: Path, boots: Boots, menus: Iterable[str]) -> 
             content = tftp.fetch(site.server, name, limit)
         except NoAnswerError as error:
             findings.append(fail("tftp", name, str(error), _tftp_remedy(error, boot, name)))
-            if "the server says" not in str(error):
+            if not isinstance(error, ErrorAnswerError):
                 break  # it will not answer for the others
             continue
         findings.append(_same("tftp", name, content, boot, limit))
@@ -145,7 +145,7 @@ def _present(boot: Path, names: Iterable[str]) -> list[str]:
 def _tftp_remedy(error: NoAnswerError, boot: Path, name: str) -> str:
     if isinstance(error, RefusedError):
         return f"start a TFTP server whose root is {boot}"
-    if "the server says" in str(error):
+    if isinstance(error, ErrorAnswerError):
         return f"is the TFTP root {boot}, and may everybody read {boot / name}?"
     return "does UDP port 69 pass the server's firewall, and does the server listen on this address?"
 

@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from builder.probes.answer import NoAnswerError, RefusedError, SilentError
+from builder.probes.answer import ErrorAnswerError, NoAnswerError, RefusedError, SilentError
 
 _PORT = 69
 _REQUEST, _DATA, _ACKNOWLEDGE, _ERROR = 1, 3, 4, 5
@@ -60,7 +60,7 @@ def _exchange(
                 kind, value = struct.unpack("!HH", answer[:4])
                 if kind == _ERROR:
                     text = answer[4:].split(b"\0")[0].decode("utf-8", "replace")
-                    raise NoAnswerError(f"the server says: {text or f'error {value}'}")
+                    raise ErrorAnswerError(f"the server says: {text or f'error {value}'}")
                 if kind == _DATA and value == number & 0xFFFF:
                     return answer[4:], sender
         except TimeoutError:

@@ -164,6 +164,19 @@ def test_an_index_whose_signature_is_refused(breaks: Broken, tmp_path: Path) -> 
     fails(tmp_path, 4, "their signature is refused", "archive.gpg", mirrors=[f"file://{tmp_path}/archive"])
 
 
+@pytest.mark.parametrize("name", ["archive.gpg", "archive.asc", "archive"])
+@pytest.mark.parametrize("armoured", [True, False])
+def test_a_keyring_is_what_its_bytes_are(name: str, armoured: bool, tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "archive")
+    alter_byte(archive)  # the build comes as far as the packages
+    ring = tmp_path / "keys" / name
+    ring.parent.mkdir()
+    options = ["--armor"] if armoured else []
+    ring.write_bytes(archive_key()._gpg(*options, "--export", archive_key().fingerprint))
+    words = ("is not what its repository's index says",)
+    fails(tmp_path, 5, *words, packages=("hello",), mirrors=[f"file://{archive}"], keyring=str(ring))
+
+
 def test_an_index_that_was_altered(tmp_path: Path) -> None:
     archive = make_archive(tmp_path / "archive")
     for path in (archive / "dists/bookworm/main/binary-amd64").iterdir():

@@ -11,6 +11,7 @@ import pytest
 from builder.bootlab.guest import Guest, GuestError
 from builder.bootlab.lab import Lab, Served
 from builder.bootlab.namespace import Service
+from builder.bootlab.nfs import Ganesha
 from builder.bootlab.ready import await_ready
 from builder.bootlab.settings import Patience
 from builder.errors import CommandError, HostError
@@ -120,3 +121,21 @@ def test_a_server_that_does_not_start(lab: Lab) -> None:
         await_ready(lab.namespace, service, lambda: False)
     assert raised.value.message == "the lab's other server ended: exit status 3"
     assert raised.value.details == ("no port",)
+
+
+def test_a_file_system_that_no_server_can_export(tmp_path: Path) -> None:
+    export = Export("/proc/sys", "/root", "10.77.0.0/24", 1, writable=True)
+    with Lab(tmp_path) as made, pytest.raises(HostError, match=r"/proc/sys .*no file handles"):
+        made.serve(Served(tmp_path, (export,)))
+
+
+def test_what_ganesha_has_against_an_export_is_said_in_its_own_words(tmp_path: Path) -> None:
+    good = Export(str(tmp_path / "good"), "/good", "10.77.0.0/24", 1, writable=True)
+    (tmp_path / "good").mkdir()
+    (tmp_path / "lab").mkdir()
+    with Lab(tmp_path / "lab", nfs=Ganesha()) as made:
+        gone = [good, Export(str(tmp_path / "gone"), "/root", "10.77.0.0/24", 2, writable=True)]
+        with pytest.raises(CommandError, match="cannot export") as raised:
+            made.nfs.start(made.namespace, gone)
+    assert any(f"{tmp_path}/gone" in line for line in raised.value.details)
+    assert not any(f"{tmp_path}/good" in line for line in raised.value.details)
