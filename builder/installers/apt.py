@@ -318,7 +318,7 @@ class AptInstaller:
     ) -> list[tuple[LockedPackage, tuple[str, ...]]]:
         """Which packages did not arrive, and the URLs where each should lie."""
         printed = self._apt(["apt-get", "install", "--download-only", "--print-uris", *names], capture=True)
-        places = {words[1]: words[0].strip("'") for words in _printed_files(printed)}
+        places = {words[1]: words[0][1:-1] for words in _printed_files(printed)}
         return [(one, self._urls_of(places[one.filename])) for one in wanted if one.filename in places]
 
     def _urls_of(self, url: str) -> tuple[str, ...]:
@@ -354,8 +354,8 @@ class AptInstaller:
 
 
 def _printed_files(printed: str) -> list[list[str]]:
-    """What --print-uris says of each file: its URL in quotes, name, size and digest."""
-    return [line.split() for line in printed.splitlines() if line.startswith("'")]
+    """What --print-uris says of each file: its URL in quotes, which may hold spaces and quotes, name, size, digest."""
+    return [list(found) for found in re.findall(r"^('.*') (\S+) (\d+) ?(\S*)$", printed, re.MULTILINE)]
 
 
 def _copied(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,7 +109,8 @@ def _line_of(
 
 
 def _is_named(line: _Line, details: Sequence[str]) -> bool:
-    place = line.index.urls[0].partition(":")[2].strip("/")
+    # apt shows a local repository by its path
+    place = urllib.parse.unquote(line.index.urls[0].partition(":")[2]).strip("/")
     return any(place in text for text in details if text.startswith(("E:", "W:", "Err:")))
 
 
