@@ -58,7 +58,7 @@ def check_nothing_is_updated(machine: Booted) -> None:
         "grep -ls ^ConditionNeedsUpdate= /usr/lib/systemd/system/*.service /etc/systemd/system/*.service"
     )
     units = sorted({path.rpartition("/")[2] for path in listed.split()})
-    assert len(units) >= 4
+    assert units  # Debian 12 has one of them, Debian 13 more
     for unit in units:
         shown = machine.inside(f"systemctl show --property=ConditionResult,ConditionTimestampMonotonic {unit}")
         values = dict(line.split("=") for line in shown.splitlines())
