@@ -1,4 +1,4 @@
-"""A mirror on loopback that answers some paths with a status of HTTP."""
+"""A mirror on loopback that answers some paths with a status of HTTP, and what can be wrong with its files."""
 
 from __future__ import annotations
 
@@ -35,3 +35,25 @@ def web_server(directory: Path, **answers: int) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
+
+
+def alter_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+# what can be wrong with a file that a mirror has
+BREAKS = (alter_byte, cut, lengthen, empty)

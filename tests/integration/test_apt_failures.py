@@ -12,7 +12,7 @@ import pytest
 
 from tests.debian_repository import make_deb, make_suite, sign_release
 from tests.images import run_diskless, scratch, write_recipe
-from tests.mirror import web_server
+from tests.mirror import BREAKS, alter_byte, cut, web_server
 from tests.pacman_distribution.repository import Key, make_key
 from tests.require import needs_root, needs_tool
 from tests.servers import free_port
@@ -69,29 +69,11 @@ def _package(archive: Path) -> Path:
     return deb
 
 
-def alter_byte(archive: Path) -> None:
-    content = bytearray(_package(archive).read_bytes())
-    content[-20] ^= 1
-    _package(archive).write_bytes(content)
-
-
-def cut(archive: Path) -> None:
-    _package(archive).write_bytes(_package(archive).read_bytes()[:-100])
-
-
-def lengthen(archive: Path) -> None:
-    _package(archive).write_bytes(_package(archive).read_bytes() + b"\0")
-
-
-def empty(archive: Path) -> None:
-    _package(archive).write_bytes(b"")
-
-
 @pytest.mark.parametrize("by_web", [True, False], ids=["http", "file"])
-@pytest.mark.parametrize("breaks", [alter_byte, cut, lengthen, empty])
+@pytest.mark.parametrize("breaks", BREAKS)
 def test_a_package_that_is_not_what_the_index_says(breaks: Broken, by_web: bool, tmp_path: Path) -> None:
     archive = make_archive(tmp_path / "archive")
-    breaks(archive)
+    breaks(_package(archive))
     with web_server(archive) as url:
         mirror = url if by_web else f"file://{archive}"
         words = (_package(archive).name, "is not what its repository's index says")
@@ -100,7 +82,7 @@ def test_a_package_that_is_not_what_the_index_says(breaks: Broken, by_web: bool,
 
 def test_a_package_that_no_mirror_has_whole(tmp_path: Path) -> None:
     archive = make_archive(tmp_path / "archive")
-    cut(archive)
+    cut(_package(archive))
     with web_server(archive) as url:
         mirrors = [f"http://127.0.0.2:{free_port()}", url]
         fails(tmp_path, 5, url, "is not what its repository's index says", packages=("hello",), mirrors=mirrors)
@@ -168,7 +150,7 @@ def test_an_index_whose_signature_is_refused(breaks: Broken, tmp_path: Path) -> 
 @pytest.mark.parametrize("armoured", [True, False])
 def test_a_keyring_is_what_its_bytes_are(name: str, armoured: bool, tmp_path: Path) -> None:
     archive = make_archive(tmp_path / "archive")
-    alter_byte(archive)  # the build comes as far as the packages
+    alter_byte(_package(archive))  # the build comes as far as the packages
     ring = tmp_path / "keys" / name
     ring.parent.mkdir()
     options = ["--armor"] if armoured else []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.images import run_diskless, scratch, write_recipe
-from tests.mirror import web_server
+from tests.mirror import BREAKS, web_server
 from tests.pacman_distribution.package import Package
 from tests.pacman_distribution.repository import Key, make_key, make_repository
 from tests.require import needs_root, needs_tool
@@ -56,29 +56,11 @@ def _package(archive: Path) -> Path:
     return archive / "core/hello-1.0-1-any.pkg.tar.zst"
 
 
-def alter_byte(archive: Path) -> None:
-    content = bytearray(_package(archive).read_bytes())
-    content[-20] ^= 1
-    _package(archive).write_bytes(content)
-
-
-def cut(archive: Path) -> None:
-    _package(archive).write_bytes(_package(archive).read_bytes()[:-100])
-
-
-def lengthen(archive: Path) -> None:
-    _package(archive).write_bytes(_package(archive).read_bytes() + b"\0")
-
-
-def empty(archive: Path) -> None:
-    _package(archive).write_bytes(b"")
-
-
 @pytest.mark.parametrize("by_web", [True, False], ids=["http", "file"])
-@pytest.mark.parametrize("breaks", [alter_byte, cut, lengthen, empty])
+@pytest.mark.parametrize("breaks", BREAKS)
 def test_a_package_that_is_not_what_the_database_says(breaks: Broken, by_web: bool, tmp_path: Path) -> None:
     archive = make_archive(tmp_path / "archive")
-    breaks(archive)
+    breaks(_package(archive))
     with web_server(archive) as url:
         mirror = url if by_web else f"file://{archive}"
         words = (_package(archive).name, "is not the file that the repository's database describes")
