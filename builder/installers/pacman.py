@@ -29,7 +29,7 @@ from builder.generators.table import generator_of
 from builder.installers.base import Job
 from builder.installers.keyrings.pacman import take_keyring
 from builder.installers.look import Ask, ask_through, read_proxies
-from builder.installers.pacman_cache import PackageCache
+from builder.installers.pacman_cache import PackageCache, has_signature, signature_of
 from builder.installers.pacman_checks import boot_packages, check_ignored, check_roles
 from builder.installers.pacman_database import Database, Entry, read_databases
 from builder.installers.pacman_errors import (
@@ -202,7 +202,9 @@ class PacmanInstaller:
             arguments = ["-Swdd", f"{entry.repository}/{entry.package.name}"]
             self._pacman(arguments, directory, self._databases, network=True, gpgdir=keys)
         except DisklessError as error:
-            return error
+            file = directory / entry.package.filename
+            came = file.exists() and (has_signature(entry) or signature_of(file).exists())
+            return explain_missing([] if came else [entry], error, self._distribution, _asking())
         return None
 
     def _unsigned(self) -> set[str]:
