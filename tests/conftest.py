@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from tests.images import scratch
+from tests.images import STARTED_UMASK, scratch
+
+# as the program itself has it: what the tests make is read by others, and only the program is asked under the user's
+os.environ.setdefault(STARTED_UMASK, f"{os.umask(0o022):o}")
+os.umask(0o022)
 
 
 class Modules(LoadScopeScheduling):  # type: ignore[misc]

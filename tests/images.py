@@ -21,6 +21,8 @@ from builder.system.host import debian_suite
 # what a path may hold, and means something in the configuration of some program
 UNUSUAL = 'it\'s 100% #1 ü, a:b; "q" back\\slash'
 ROOT = Path(__file__).parent.parent
+# the variable that holds the umask of whoever started the tests, in octal
+STARTED_UMASK = "DISKLESS_TEST_UMASK"
 DISKLESS = str(Path(sys.executable).with_name("diskless"))
 
 
@@ -28,20 +30,27 @@ DISKLESS = str(Path(sys.executable).with_name("diskless"))
 _BEHIND = ("unshare", "--mount", "--propagation=private", "sh", "-c", 'mount --bind "$0" /usr/local/sbin && exec "$@"')
 
 
+def _started_umask() -> int:
+    return int(os.environ.get(STARTED_UMASK, "22"), 8)
+
+
 def run_diskless(
     *arguments: str | Path,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    umask: int = -1,
+    umask: int | None = None,
     programs: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """The command, whatever its exit status. `programs` is a directory of programs that hide the host's."""
+    """The command, whatever its exit status, under the umask of whoever started the tests if no other is given.
+
+    programs: a directory of programs that hide the host's
+    """
     prefix = [] if programs is None else [*_BEHIND, str(programs)]
     return subprocess.run(
         [*prefix, DISKLESS, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, **(env or {})},
-        umask=umask,
+        umask=_started_umask() if umask is None else umask,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
@@ -125,6 +134,7 @@ def running_diskless(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
     """The command in the background, its messages to be read from `stderr`; killed at the end."""
     process = subprocess.Popen(
         [DISKLESS, *map(str, arguments)],
+        umask=_started_umask(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -288,6 +288,31 @@ def test_a_mask_that_the_installation_took_away_is_made_again(debian: Host) -> N
     assert str((debian.units / "nginx.service").readlink()) == "/dev/null"
 
 
+def test_what_a_dependency_enabled_is_disabled(debian: Host) -> None:
+    wants = debian.units / "multi-user.target.wants"
+    wants.mkdir()
+    (wants / "ssh.service").symlink_to("/lib/systemd/system/ssh.service")
+    fake = debian.directory / "apt-get"
+    for unit in ("nfs-blkmap.service", "systemd-networkd.service", "e2scrub_reap.service", "some.timer"):
+        line = f'ln -s "/lib/systemd/system/{unit}" "{wants}/{unit}"'
+        fake.write_text(fake.read_text() + f'case "$*" in *--sim*) ;; *) {line} ;; esac\n')
+    (debian.directory / "systemctl").write_text(COMMON + f'[ "$1" != disable ] || rm "{wants}/$3"\n')
+    (debian.directory / "systemctl").chmod(0o755)
+    debian.write("known", "nginx")
+    done = debian.run("test")
+    assert done.returncode == 0, done.stderr
+    left = {path.name for path in wants.iterdir()}
+    assert left == {"ssh.service", "systemd-networkd.service", "e2scrub_reap.service", "some.timer"}
+    assert "disabling nfs-blkmap.service" in done.stdout
+    assert not [line for line in debian.read("calls") if line.startswith("systemctl stop")]
+    (debian.directory / "run/systemd/system").mkdir(parents=True)
+    debian.write("installed")
+    for name in left - {"ssh.service"}:
+        (wants / name).unlink()
+    assert debian.run("test").returncode == 0
+    assert "systemctl stop nfs-blkmap.service" in debian.read("calls")
+
+
 def test_a_unit_of_the_administrator_stays(debian: Host) -> None:
     (debian.units / "nginx.service").write_text("[Service]\n")
     debian.write("known", "nginx")
