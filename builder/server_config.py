@@ -142,7 +142,7 @@ def _install(file: ServerFile, prefix: Path) -> Installed:
     except FileNotFoundError:
         before = None
     except OSError as error:
-        raise HostError(f"{target}: {error.strerror}", "remove it, or mend its permissions") from error
+        raise HostError(f"{target}: {error.strerror}", "remove it, or correct its permissions") from error
     note = what_is_missing(file.format, prefix)
     if before == content:
         return Installed(str(target), changed=False, note=note)

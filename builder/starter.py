@@ -21,7 +21,7 @@ from builder.system.host import debian_suite, host_family, os_release
 from builder.system.network import default_route, interface_address, nameservers
 
 SITE = "site.yml"
-SUITE = "bookworm"  # for hosts that are no Debian
+SUITE = "bookworm"  # for hosts that are not Debian
 _MIRRORLIST = Path("/etc/pacman.d/mirrorlist")
 _KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*( [^\x00-\x1f\x7f]*)?")
 
@@ -66,7 +66,7 @@ def read_ssh_key(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}", "give a public key, such as ~/.ssh/id_ed25519.pub") from error
     if not _KEY.fullmatch(text):
-        raise InputError(f"{path} is no public ssh key", "give the file that ends in .pub; `ssh-keygen` makes one")
+        raise InputError(f"{path} is not a public ssh key", "give the file that ends in .pub; `ssh-keygen` makes one")
     return text
 
 
@@ -101,7 +101,7 @@ def _check(answers: Answers) -> None:
         raise InputError(f"an image's recipe cannot be {SITE}: that is the site's", "choose another --image")
     if answers.interface is not None and not INTERFACE_NAME.accepts(answers.interface):
         hint = INTERFACE_NAME.hint(answers.interface)
-        raise InputError(f"{answers.interface!r} is no {INTERFACE_NAME.name}", hint)
+        raise InputError(f"{answers.interface!r} is not {INTERFACE_NAME.one}", hint)
     site = Site(
         server=str(answers.server.ip),
         subnet=str(answers.server.network),

@@ -29,7 +29,7 @@ class Directories:
         if above != self._last:
             self._enter(path, above)
         if name in ("", ".", "..") or "\0" in name:
-            raise AuditError(f"{path!r} is no path below the root", _HINT)
+            raise AuditError(f"{path!r} is not a path below the root", _HINT)
         return (self._handles[-1] if self._handles else self._root), name
 
     def close(self) -> None:
@@ -51,11 +51,13 @@ class Directories:
         self._last = "".join(f"{name}/" for name in self._names)
         for name in directories[common:]:
             if name in ("", ".", "..") or "\0" in name:
-                raise AuditError(f"{path!r} is no path below the root", _HINT)
+                raise AuditError(f"{path!r} is not a path below the root", _HINT)
             parent = self._handles[-1] if self._handles else self._root
             try:
                 self._handles.append(os.open(name, _FLAGS, dir_fd=parent))
             except OSError as error:
-                raise AuditError(f"{path!r} would be written through something that is no directory", _HINT) from error
+                raise AuditError(
+                    f"{path!r} would be written through something that is not a directory", _HINT
+                ) from error
             self._names.append(name)
         self._last = above

@@ -48,7 +48,7 @@ def read_header(read: Callable[[int], bytes]) -> Header | None:
     path = _text(records.get("path") or _joined(prefix, name))
     length = _integer(records, "size", size)
     if found != FILE and length:
-        raise ValueError(f"{path!r} has a size, and is no file")
+        raise ValueError(f"{path!r} has a size, and is not a file")
     return (
         path.removesuffix("/") if found == DIRECTORY else path,
         found,
@@ -108,7 +108,7 @@ def _text(value: bytes) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"the name {value!r} is no UTF-8") from error
+        raise ValueError(f"the name {value!r} is not UTF-8") from error
 
 
 def _integer(records: Mapping[str, bytes], key: str, field: bytes) -> int:

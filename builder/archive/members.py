@@ -181,7 +181,7 @@ def read_members(archive: Path) -> dict[str, bytes]:
     try:
         plain = decompress(archive, _LARGEST_BUNDLE)
         if len(plain) > _LARGEST_BUNDLE:
-            raise AuditError(f"{archive} holds more than {_LARGEST_BUNDLE >> 30} GiB", "this is no bundle")
+            raise AuditError(f"{archive} holds more than {_LARGEST_BUNDLE >> 30} GiB", "this is not a bundle")
         with _strictly(), libarchive.memory_reader(plain, "tar") as members:
             files: dict[str, bytes] = {}
             for member in members:
@@ -197,7 +197,7 @@ def read_members(archive: Path) -> dict[str, bytes]:
 
 def _plain_name(archive: Path, member: Any) -> str:  # noqa: ANN401 - libarchive has no types
     name: str | None = member.pathname
-    # libarchive gives None for what is no UTF-8
+    # libarchive gives None for what is not UTF-8
     if not name or not name.isprintable() or any(part in ("", ".", "..") for part in name.split("/")):
-        raise AuditError(f"{archive}: {name!r} is no plain name", AGAIN)
+        raise AuditError(f"{archive}: {name!r} is not a plain name", AGAIN)
     return name

@@ -61,7 +61,9 @@ def _parsed(path: Path, parse: Callable[[bytes], _T]) -> _T:
     except zstandard.ZstdError as error:
         raise AuditError(f"{path}: damaged: {error}", AGAIN) from error
     if len(data) > _LARGEST_INDEX:
-        raise AuditError(f"{path}: larger than {_LARGEST_INDEX >> 20} MiB", "this is no index of a root file system")
+        raise AuditError(
+            f"{path}: larger than {_LARGEST_INDEX >> 20} MiB", "this is not an index of a root file system"
+        )
     try:
         return parse(data)
     except ValueError as error:

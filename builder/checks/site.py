@@ -58,7 +58,7 @@ def _network(site: Site) -> Iterator[Fault]:
         yield Fault(("server",), f"no client reaches {server}", "write this server's address on the clients' network")
         return
     if not 8 <= site.network.prefixlen <= 30:
-        message = f"a subnet of /{site.network.prefixlen} is no network of clients"
+        message = f"a subnet of /{site.network.prefixlen} is not a network of clients"
         yield Fault(("subnet",), message, "write the network's own, from /8 to /30, such as 192.168.1.0/24")
     elif server not in site.network:
         message = f"the server's {server} is not in {site.network}"
@@ -134,7 +134,7 @@ def _nameservers(site: Site) -> Iterator[Fault]:
             message = f"{address} cannot be told by DHCP, which knows IPv4 name servers only"
             yield Fault(("nameservers", number), message, "write an IPv4 address")
         elif address.is_unspecified or address.is_multicast or address.is_loopback:
-            yield Fault(("nameservers", number), f"{address} is no name server that clients reach", "correct it")
+            yield Fault(("nameservers", number), f"{address} is not a name server that clients reach", "correct it")
         if text in site.nameservers[:number]:
             yield Fault(("nameservers", number), f"'{text}' is listed twice", "keep one of the two")
 
@@ -144,7 +144,7 @@ def _clients(site: Site) -> Iterator[Fault]:
         place: Place = ("clients", number)
         card = int(client.mac.replace(":", ""), 16)
         if card == 0 or card >> 40 & 1:
-            yield Fault((*place, "mac"), f"{client.mac} is no machine's network card", "copy it from the client")
+            yield Fault((*place, "mac"), f"{client.mac} is not a machine's network card", "copy it from the client")
         if client.version is not None and client.image is None:
             yield Fault((*place, "version"), f"version {client.version} of which image?", "add image: NAME")
         if client.name is not None and _NOT_A_NAME.fullmatch(client.name):
@@ -170,7 +170,7 @@ def _twice(site: Site) -> Iterator[Fault]:
 def _numbers(site: Site) -> Iterator[Fault]:
     port = site.http_port
     if port is not None and not 1 <= port <= 65535:
-        yield Fault(("http_port",), f"{port} is no port", "write a number from 1 to 65535, such as 80")
+        yield Fault(("http_port",), f"{port} is not a port", "write a number from 1 to 65535, such as 80")
     if port in _TAKEN_PORTS:
         yield Fault(("http_port",), f"port {port} is {_TAKEN_PORTS[port]}'s", "choose another, such as 80")
     if site.menu_seconds > _MENU_LIMIT:

@@ -38,7 +38,7 @@ def _numbers(user: User, place: Place) -> Iterator[Fault]:
     elif not FIRST_UID <= user.uid <= LAST_UID:
         yield Fault(
             (*place, "uid"),
-            f"{user.uid} is no number for a user: those below belong to the system, those above to systemd",
+            f"{user.uid} is not a number for a user: those below belong to the system, those above to systemd",
             f"choose one from {FIRST_UID} to {LAST_UID}",
         )
 

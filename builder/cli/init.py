@@ -106,7 +106,7 @@ class _Asker:
 
 @contextlib.contextmanager
 def _answered() -> Iterator[None]:
-    """The end of the input is no interruption: nobody is there to ask."""
+    """The end of the input is not an interruption: nobody is there to ask."""
     try:
         yield
     except click.Abort as error:
@@ -135,19 +135,19 @@ def _known(found: Surroundings) -> str:
 
 def _distribution(text: str) -> str:
     if text not in list(DistributionName):
-        raise InputError(f"{text!r} is no distribution", f"one of {', '.join(DistributionName)}")
+        raise InputError(f"{text!r} is not a distribution", f"one of {', '.join(DistributionName)}")
     return text
 
 
 def _mode(text: str) -> str:
     if text not in list(RootMode):
-        raise InputError(f"{text!r} is no mode", f"one of {', '.join(RootMode)}")
+        raise InputError(f"{text!r} is not a mode", f"one of {', '.join(RootMode)}")
     return text
 
 
 def _image(text: str) -> str:
     if not IMAGE_NAME.accepts(text):
-        raise InputError(f"{text!r} is no image name", f"small letters, digits and -, like {IMAGE_NAME.example}")
+        raise InputError(f"{text!r} is not an image name", f"small letters, digits and -, like {IMAGE_NAME.example}")
     return text
 
 

@@ -46,7 +46,7 @@ class Duration(click.ParamType[int]):
             return value
         found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", str(value))
         if found is None:
-            self.fail(f"{value!r} is no duration; write 90s, 30m, 12h or 7d", param, ctx)
+            self.fail(f"{value!r} is not a duration; write 90s, 30m, 12h or 7d", param, ctx)
         return int(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 

@@ -25,7 +25,7 @@ from builder.store.verification import verify as run_verify
 def verify(store: Path, deep: bool, as_json: bool, progress: Progress) -> None:
     """Compare everything in the store with what was deployed.
 
-    What clients changed in read-write roots is listed, and is no fault.
+    What clients changed in read-write roots is listed, and is not a fault.
     """
     with progress.step("verify"):
         findings = run_verify(find_store(store), deep=deep, on_version=progress.note)

@@ -23,7 +23,7 @@ _MIRRORS = {
     Architecture.I686: "https://mirror.archlinux32.org/$arch/$repo",
 }
 _ARCHIVE = "https://archive.archlinux.org/repos/{}/$repo/os/$arch"
-# a database's signature is no protection where it may be missing, as Arch's is: packages are what is verified
+# a database's signature is not protection where it may be missing, as Arch's is: packages are what is verified
 _SIGLEVELS = {Signatures.REQUIRED: "Required DatabaseNever", Signatures.NEVER: "Never"}
 _SHIPPED_SIGLEVEL = "Required DatabaseOptional"
 _SHIPPED = ("core", "extra")  # the repositories of the pacman.conf that pacman's package brings
@@ -73,7 +73,7 @@ def resolver_config(distribution: ArchDistribution, version: Version, package_fi
 def image_entries(distribution: ArchDistribution) -> list[TreeEntry]:
     """What lets a client install packages: the mirrors that it can reach, and pacman.conf where it is not the shipped.
 
-    Paths of the build host are no mirrors for clients.
+    Paths of the build host are not mirrors for clients.
     """
     entries: list[TreeEntry] = [TreeFile(_IMAGE_MIRRORLIST, _mirrorlist(distribution).encode())]
     reachable = [item for item in distribution.repositories if _remote(servers(distribution, item))]

@@ -1,4 +1,4 @@
-"""The package files that builds share, with their signatures. What is wrong with one of them is no fault of another."""
+"""The package files that builds share, with their signatures. A fault of one of them is not a fault of another."""
 
 from __future__ import annotations
 

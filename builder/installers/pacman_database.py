@@ -74,7 +74,7 @@ class Database:
 
 
 def read_databases(directory: Path, repositories: tuple[str, ...]) -> Database:
-    """The databases `NAME.db` of a `sync` directory; AuditError when one is no database."""
+    """The databases `NAME.db` of a `sync` directory; AuditError when one is not a database."""
     return Database(tuple(entry for name in repositories for entry in _read(directory / f"{name}.db", name)))
 
 

@@ -29,7 +29,7 @@ _HIDDEN = re.compile(r"error: command failed to execute correctly|call to execv 
 OTHER_FILE = "{} is not the file that the repository's database describes"
 _CORRUPTED = re.compile(r":: File \S*?([^/\s]+) is corrupted")
 STALE = "the mirror's database is stale, or being updated right now: build again, or set another mirror first"
-# the initramfs is no image if one of these failed
+# the initramfs is not an image if one of these failed
 _FATAL_COMMANDS = ("depmod", "mkinitcpio")
 
 

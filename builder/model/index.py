@@ -197,7 +197,7 @@ def root_digest(files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:
 
 
 def file_rows(data: bytes) -> dict[str, list[Any]]:
-    """The rows of the plain files by path; ValueError when it is no index of ours.
+    """The rows of the plain files by path; ValueError when it is not an index of ours.
 
     Their values have the right types and no more: to be compared with those of an Index, not to be used.
     """

@@ -30,10 +30,10 @@ def _with_colons(text: str) -> str:
 
 MacAddress = Annotated[
     str,
-    Syntax("MAC address", r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "52:54:00:12:34:56", mend=_with_colons),
+    Syntax("MAC address", r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "52:54:00:12:34:56", correct=_with_colons),
 ]
 IPV4 = Syntax(
-    "IPv4 address", r"[0-9.]+", "192.168.1.1", ipaddress.IPv4Address, mend=lambda text: text.partition("/")[0]
+    "IPv4 address", r"[0-9.]+", "192.168.1.1", ipaddress.IPv4Address, correct=lambda text: text.partition("/")[0]
 )
 Ipv4 = Annotated[str, IPV4]
 Subnet = Annotated[
@@ -43,7 +43,7 @@ Subnet = Annotated[
         r"[0-9.]+/[0-9]+",
         "192.168.1.0/24",
         ipaddress.IPv4Network,
-        mend=lambda text: str(ipaddress.IPv4Network(text, strict=False)),
+        correct=lambda text: str(ipaddress.IPv4Network(text, strict=False)),
     ),
 ]
 VersionName = Annotated[Version, VERSION]

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 class Syntax:
     """A named kind of value: `pattern` must match it whole, `check` (if any) raises ValueError on the rest.
 
-    `mend` makes of a common other way of writing it what is accepted, for the hint; it may raise ValueError.
+    `correct` makes of a common other way of writing it what is accepted, for the hint; it may raise ValueError.
     `remedy` is the hint where an example would not help; a `secret` value is never shown in a message.
     """
 
@@ -28,18 +28,23 @@ class Syntax:
     pattern: str
     example: str
     check: Callable[[str], object] | None = None
-    mend: Callable[[str], str] | None = None
+    correct: Callable[[str], str] | None = None
     remedy: str | None = None
     secret: bool = False
+
+    @property
+    def one(self) -> str:
+        """The name with its article."""
+        return f"{'an' if re.match(r'[aeio]|IP|NFS|ssh', self.name) else 'a'} {self.name}"
 
     def hint(self, text: str) -> str:
         """What to write instead of `text`, which is not accepted."""
         try:
-            mended = "" if self.mend is None else self.mend(text)
+            corrected = "" if self.correct is None else self.correct(text)
         except ValueError:
-            mended = ""
-        if mended and self.accepts(mended):
-            return f"did you mean '{mended}'?"
+            corrected = ""
+        if corrected and self.accepts(corrected):
+            return f"did you mean '{corrected}'?"
         return self.remedy or f"write it like {self.example}"
 
     def accepts(self, text: str) -> bool:

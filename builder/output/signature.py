@@ -25,7 +25,7 @@ def sign_version(version: Path, key: Path) -> None:
     """
     require_tools([SSH_KEYGEN])
     if not key.is_file():
-        raise InputError(f"--sign: {key} is no file", "ssh-keygen -t ed25519 -f KEY makes a key")
+        raise InputError(f"--sign: {key} is not a file", "ssh-keygen -t ed25519 -f KEY makes a key")
     manifest = (version / MANIFEST).read_bytes()
     argv = ["ssh-keygen", "-Y", "sign", "-q", "-f", str(key), "-n", NAMESPACE]
     # without a terminal it does not wait for a passphrase
@@ -43,7 +43,9 @@ def verify_signature(manifest: bytes, signature: bytes | None, allowed: Path) ->
     """
     require_tools([SSH_KEYGEN])
     if not allowed.is_file():
-        raise InputError(f"{allowed} is no file", "one line each: NAME KEYTYPE KEY, see ssh-keygen(1), ALLOWED SIGNERS")
+        raise InputError(
+            f"{allowed} is not a file", "one line each: NAME KEYTYPE KEY, see ssh-keygen(1), ALLOWED SIGNERS"
+        )
     if signature is None:
         raise AuditError("the version is not signed", "diskless upload --sign KEY signs it")
     with tempfile.NamedTemporaryFile(prefix="diskless-", suffix=".sig") as file:

@@ -53,7 +53,7 @@ def find_version(target: str | None, output: Path) -> Path:
             return path.resolve()
     built = ", ".join(sorted(link.parent.name for link in output.glob(f"*/{LATEST}"))) or "none"
     raise InputError(
-        f"{target} is no version of an image, nor an image below {output}", f"images there: {built}; {_HINT}"
+        f"{target} is not a version of an image, nor an image below {output}", f"images there: {built}; {_HINT}"
     )
 
 

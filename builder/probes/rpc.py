@@ -142,7 +142,7 @@ def _exactly(stream: socket.socket, count: int) -> bytes:
 def _results(answer: bytes, number: int) -> bytes:
     reader = _Reader(answer)
     if reader.number() != number or reader.number() != 1:
-        raise NoAnswerError("an answer to something else: this is no RPC server")
+        raise NoAnswerError("an answer to something else: this is not an RPC server")
     if reader.number() != 0:
         raise NoAnswerError("the server denies the call")
     reader.number()

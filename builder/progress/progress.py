@@ -24,7 +24,7 @@ from builder.progress.terminal import Terminal
 _REFRESH_SECONDS = 0.12
 _REPORT_SECONDS = 0.5
 _RATE_SECONDS = 8.0  # what the rate is taken over: steady enough to read, and yet of now
-_YOUNG_SECONDS = 2.0  # before that, a rate is no ground for a forecast
+_YOUNG_SECONDS = 2.0  # before that, a rate is not a ground for a forecast
 
 
 class Reporter(Protocol):

@@ -66,7 +66,9 @@ def _read(name: str, place: Place, directory: Path, faults: list[Fault]) -> byte
                 Fault(place, f"'{name}' leads out of the recipe's directory", "copy the file beside the recipe")
             )
         elif not path.is_file():
-            faults.append(Fault(place, f"'{name}' is no file beside the recipe", f"create {path}, or correct the name"))
+            faults.append(
+                Fault(place, f"'{name}' is not a file beside the recipe", f"create {path}, or correct the name")
+            )
         else:
             return path.read_bytes()
     except (OSError, RuntimeError) as error:
@@ -95,7 +97,7 @@ def _key_faults(name: str, content: bytes, place: Place) -> Iterator[Fault]:
             if not has_whole_ssh_key(line):
                 yield Fault(
                     place,
-                    f"'{name}' has a line that is no whole ssh public key",
+                    f"'{name}' has a line that is not a whole ssh public key",
                     "each line of it is one key: ssh-ed25519 AAAA... name",
                 )
                 break

@@ -131,7 +131,7 @@ class Reader:
         if get_origin(kind) is Annotated:
             syntax: Syntax = kind.__metadata__[0]
             shown = "what is written here" if syntax.secret else _shown(node.value)
-            return self._fault(place, f"{shown} is no {wanted}", syntax.hint(node.value))
+            return self._fault(place, f"{shown} is not {wanted}", syntax.hint(node.value))
         return self._fault(place, f"{_shown(node.value)} is not {wanted}", hint)
 
 
@@ -177,7 +177,7 @@ def _expectation(kind: Any) -> tuple[str, str]:  # noqa: ANN401
     """What a scalar of this kind is called, and how to write one."""
     if get_origin(kind) is Annotated:
         syntax: Syntax = kind.__metadata__[0]
-        return syntax.name, syntax.remedy or f"write it like {syntax.example}"
+        return syntax.one, syntax.remedy or f"write it like {syntax.example}"
     if kind is bool:
         return "true or false", "write true or false"
     if kind is int:

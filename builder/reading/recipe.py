@@ -105,7 +105,9 @@ def _arch_from_host(distribution: Distribution, directory: Path, faults: list[Fa
         if not Path(name).is_file():
             faults.append(Fault(place, f"there is no file {name}", "create it, or correct the name"))
         elif ".pkg.tar" not in Path(name).name:
-            faults.append(Fault(place, f"{name} is no package file", "give a file such as NAME-1.0-1-any.pkg.tar.zst"))
+            faults.append(
+                Fault(place, f"{name} is not a package file", "give a file such as NAME-1.0-1-any.pkg.tar.zst")
+            )
     mirrors = distribution.mirrors
     if distribution.mirrorlist is not None:
         mirrors = _mirrors_of_host(Path(distribution.mirrorlist), faults)

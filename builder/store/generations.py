@@ -30,7 +30,9 @@ def current_number(store: Store) -> int:
         return 0
     name = target.rpartition("/")[2]
     if target != f"{GENERATIONS}/{name}" or not name.isdigit():
-        raise AuditError(f"{store.current} points at {target!r}, which is no generation", "diskless made no such link")
+        raise AuditError(
+            f"{store.current} points at {target!r}, which is not a generation", "diskless made no such link"
+        )
     return int(name)
 
 

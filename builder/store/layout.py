@@ -170,7 +170,7 @@ def store_name(root: Path) -> str:
     name = str(root.resolve())
     if not STORE_PATH.accepts(name):
         hint = "the path is written into exports, dnsmasq.conf and kernel command lines: choose another directory"
-        raise InputError(f"{name!r} is no {STORE_PATH.name}", hint)
+        raise InputError(f"{name!r} is not {STORE_PATH.one}", hint)
     return name
 
 
@@ -190,7 +190,7 @@ def refuse_other_things(root: Path) -> None:
             f"{root} holds something else: {', '.join(sorted(names)[:5])}", "give an empty directory, or a new one"
         )
     if root.exists() or root.is_symlink():
-        raise InputError(f"{root} is no directory", "give an empty directory, or a new one")
+        raise InputError(f"{root} is not a directory", "give an empty directory, or a new one")
 
 
 def _make_root(root: Path) -> None:

@@ -103,7 +103,7 @@ def take_kernel(store: Store, manifest: Manifest, kernel: ClientKernel) -> BootN
 def _copy(tree: Tree, path: str, target: Path) -> None:
     file = tree.open(path)
     if file is None:
-        raise InputError(f"{tree.root}{path} is no file any more", "let the client's package manager finish")
+        raise InputError(f"{tree.root}{path} is not a file any more", "let the client's package manager finish")
     with file:
         if os.fstat(file.fileno()).st_size > _LARGEST:
             raise InputError(f"{tree.root}{path} is larger than {_LARGEST >> 30} GiB", "make it again in the client")

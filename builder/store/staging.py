@@ -147,7 +147,7 @@ def _check_words(source: Source, manifest: Manifest) -> None:
     words = (*manifest.cmdline, *manifest.root.options, manifest.root.version, manifest.root.mode)
     for word in words:
         if not word or not word.isprintable() or " " in word:
-            raise AuditError(f"{source.name}: {word!r} is no word of a kernel command line", AGAIN)
+            raise AuditError(f"{source.name}: {word!r} is not a word of a kernel command line", AGAIN)
 
 
 def _booted_with(manifest: Manifest) -> tuple[object, ...]:

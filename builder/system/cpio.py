@@ -32,7 +32,9 @@ def initramfs_names(path: Path) -> set[str]:
         with libarchive.memory_reader(data[position:], "cpio") as members:
             return names | {member.pathname.removeprefix("./") for member in members}
     except libarchive.ArchiveError as error:
-        raise AuditError(f"{path.name} is no readable initramfs: {error}", "was its generator interrupted?") from error
+        raise AuditError(
+            f"{path.name} is not a readable initramfs: {error}", "was its generator interrupted?"
+        ) from error
 
 
 def _plain_names(data: bytes, position: int) -> tuple[set[str], int]:

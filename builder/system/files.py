@@ -179,7 +179,7 @@ def reopen_file(handle: int, name: str) -> int:
     """The plain file of an O_PATH descriptor, which is closed, open for reading; OSError where it is none."""
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "is no plain file", name)
+            raise OSError(errno.EINVAL, "is not a plain file", name)
         return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(handle)

@@ -160,7 +160,9 @@ class Tree:
         except FileNotFoundError:
             pass
         except NotADirectoryError as error:
-            raise InputError(f"{path} cannot be written: {directory} is no directory", "choose another path") from error
+            raise InputError(
+                f"{path} cannot be written: {directory} is not a directory", "choose another path"
+            ) from error
         above = self._make_parent(directory)
         try:
             name = posixpath.basename(directory)

@@ -95,4 +95,4 @@ def _add_signature(version: Path, target: Path) -> None:
 
 def _check_tag(link: Path) -> None:
     if link.exists() and not link.is_symlink():
-        raise InputError(f"{link} is no link, so it cannot become a tag", "choose another tag")
+        raise InputError(f"{link} is not a link, so it cannot become a tag", "choose another tag")

@@ -53,5 +53,5 @@ def _directory(text: str) -> Path:
             raise InputError(f"{text} names a host", "file:///PATH")
         return Path(unquote(parts.path))
     if "://" in text:
-        raise InputError(f"{text.partition('://')[0]}:// is no way to move versions", _FORMS)
+        raise InputError(f"{text.partition('://')[0]}:// is not a way to move versions", _FORMS)
     return Path(text)

@@ -104,7 +104,7 @@ def test_of_a_version_it_is_a_copy_whose_changes_are_lost(tmp_path_factory: pyte
 def test_what_is_neither_is_named() -> None:
     status, _, errors = shell("nothing", "--", "true")
     assert status == 2
-    assert "error: nothing is no version of an image" in errors
+    assert "error: nothing is not a version of an image" in errors
 
 
 def test_a_failed_build_is_kept_under_another_name_until_somebody_removes_it(

@@ -161,8 +161,8 @@ def dangling_link(path: Path) -> None:
         (hand_made_root, "is a root file system, made by hand"),
         (some_files, "holds something else: notes"),
         (tftp_root, "holds something else: boot"),
-        (plain_file, "is no directory"),
-        (dangling_link, "is no directory"),
+        (plain_file, "is not a directory"),
+        (dangling_link, "is not a directory"),
     ],
 )
 def test_what_is_no_store_is_refused_and_untouched(place: Path, make: Callable[[Path], None], words: str) -> None:
@@ -556,7 +556,7 @@ def test_old_generations_do_not_pile_up_where_nothing_changes(place: Path) -> No
     for _ in range(3):
         deployed(place, version("1"))
     assert [path.name for path in (place / "boot/generations").iterdir()] == ["000001"]
-    # unless a menu is damaged: that is mended
+    # unless a menu is damaged: that is repaired
     (place / "boot/pxelinux.cfg/default").write_text("damaged", encoding="ascii")
     deployed(place, version("1"))
     assert faults(place) == []

@@ -113,7 +113,7 @@ def test_pipes_and_devices_are_never_opened(place: Path) -> None:
     assert (tree.read("/boot/pipe"), tree.read("/boot/device")) == (None, None)
     handle = os.open(boot, os.O_RDONLY | os.O_DIRECTORY)
     for name in ("pipe", "device"):
-        with pytest.raises(OSError, match="is no plain file"):
+        with pytest.raises(OSError, match="is not a plain file"):
             open_file(name, handle)
     os.close(handle)
 

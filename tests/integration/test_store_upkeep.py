@@ -394,7 +394,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "current": (lambda p: (p / "boot/current").unlink(), "nothing is deployed"),
     "current-elsewhere": (
         lambda p: replace_by_link(p / "boot/current", "../versions"),
-        "which is no generation",
+        "which is not a generation",
     ),
     "menus-elsewhere": (
         lambda p: replace_by_directory(p / "boot/pxelinux.cfg"),

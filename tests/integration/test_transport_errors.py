@@ -391,7 +391,7 @@ def test_long_waits_are_told(tmp_path: Path) -> None:
 
 
 def test_another_image_in_the_repository_s_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no version of ours is not taken for one."""
+    """What is not a version of ours is not taken for one."""
     with run_registry(tmp_path / "server") as server:
         place = registry_place(server, Options(retries=HASTY))
         place.upload(make_version(tmp_path / "here"), "stable")

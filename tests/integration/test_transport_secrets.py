@@ -1,4 +1,4 @@
-"""What servers say is no reason to show a secret, and none to go on forever."""
+"""What servers say is not a reason to show a secret, and none to go on forever."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_list_of_tags_that_leads_to_itself_ends() -> None:
 
 @pytest.mark.parametrize("address", ["http://[::1/", "http://127.0.0.1:99999/x", "oci://127.0.0.1:99999/lab"])
 def test_what_looks_like_an_address_and_is_none(address: str) -> None:
-    with pytest.raises(InputError, match="is no address of a web server"):
+    with pytest.raises(InputError, match="is not an address of a web server"):
         open_source(address, Options(retries=Retries(attempts=1)))
 
 

@@ -131,7 +131,7 @@ def _digest(content: bytes) -> str:
 
 
 def _escape(name: str) -> str:
-    """mtree(5): what is no plain character is written in octal."""
+    """mtree(5): what is not a plain character is written in octal."""
     return "".join(
         chr(byte) if 33 <= byte < 127 and byte not in b"\\#" else f"\\{byte:03o}"
         for byte in name.encode("utf-8", "surrogateescape")

@@ -180,7 +180,7 @@ def test_output_does_not_depend_on_the_locale(tmp_path: Path) -> None:
 def test_what_is_no_version_cannot_be_booted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, errors = run_command(capsys, "boot", str(tmp_path))
     assert status == 2
-    assert f"error: {tmp_path} is no version of an image" in errors
+    assert f"error: {tmp_path} is not a version of an image" in errors
     assert "\nhint: " in errors
 
 
@@ -218,7 +218,7 @@ def test_events_go_to_a_file_and_errors_to_people(tmp_path: Path) -> None:
 def test_the_root_directory_is_no_version(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, errors = run_command(capsys, "boot", "/")
     assert status == 2
-    assert "is no version of an image" in errors
+    assert "is not a version of an image" in errors
 
 
 def test_what_was_written_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,4 +127,4 @@ def test_what_is_no_version_has_no_difference(tmp_path: Path, capsys: pytest.Cap
     old = write_version(tmp_path, OLD, ())
     status, _, errors = run_command(capsys, "diff", str(old), "nothing", "--output", str(tmp_path))
     assert status == 2
-    assert "nothing is no version of an image" in errors
+    assert "nothing is not a version of an image" in errors

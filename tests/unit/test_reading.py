@@ -122,7 +122,7 @@ def test_a_source_that_links_to_itself_is_refused(tmp_path: Path) -> None:
 
 def test_a_source_that_is_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "motd").mkdir()
-    with pytest.raises(InputError, match="is no file beside the recipe"):
+    with pytest.raises(InputError, match="is not a file beside the recipe"):
         load_with(tmp_path, files="[{path: /etc/motd, source: motd}]")
 
 

@@ -218,7 +218,7 @@ def test_a_store_whose_name_no_text_can_quote_is_refused(
         capsys, "server-config", "--to", str(tmp_path / name), "--server", "192.168.1.1"
     )
     assert (status, output) == (2, "")
-    assert "is no plain absolute path" in message
+    assert "is not a plain absolute path" in message
 
 
 def installed(root: Path) -> dict[str, str]:

@@ -64,7 +64,7 @@ def test_the_dialogue_asks_again_for_a_wrong_answer(tmp_path: Path) -> None:
         [DISKLESS, "init", tmp_path], input=answers, capture_output=True, encoding="utf-8", check=False
     )
     assert result.returncode == 0, result.stderr
-    assert "'Bad Name' is no image name" in result.stderr
+    assert "'Bad Name' is not an image name" in result.stderr
     assert result.stdout == f"{tmp_path}/kiosk.yml\n{tmp_path}/site.yml\n"
     assert check_site(tmp_path / "site.yml")["dhcp"] == {"first": "10.0.100.0", "last": "10.0.199.0", "lease": "12h"}
     assert "Nobody can log in yet" in result.stderr
@@ -91,11 +91,11 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     [
         (("--server", "10.0.0.1", "--subnet", "192.168.0.0/24"), "10.0.0.1 is not in 192.168.0.0/24"),
         (("--server", "here"), "--server"),
-        ((*NETWORK, "--image", "No Name"), "'No Name' is no image name"),
-        ((*NETWORK, "--ssh-key", "/etc/hostname"), "/etc/hostname is no public ssh key"),
+        ((*NETWORK, "--image", "No Name"), "'No Name' is not an image name"),
+        ((*NETWORK, "--ssh-key", "/etc/hostname"), "/etc/hostname is not a public ssh key"),
         (("--server", "10.0.0.1", "--subnet", "10.0.0.0/30", "--dhcp"), "no room"),
         ((*NETWORK, "--image", "site"), "an image's recipe cannot be site.yml"),
-        ((*NETWORK, "--interface", "eth0\nserver: 10.0.0.9"), "is no network interface"),
+        ((*NETWORK, "--interface", "eth0\nserver: 10.0.0.9"), "is not a network interface"),
         ((*NETWORK, "--interface", "lo"), "no client is on lo"),
         (("--server", "10.0.0.0", "--subnet", "10.0.0.0/24"), "is the first or the last address"),
         (("--server", "127.0.0.1", "--subnet", "127.0.0.0/24"), "no client reaches 127.0.0.1"),

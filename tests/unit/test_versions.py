@@ -24,6 +24,6 @@ def test_of_several_images_one_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="several images") as caught:
         find_version(None, tmp_path)
     assert "one" in (caught.value.hint or "")
-    with pytest.raises(InputError, match="three is no version") as caught:
+    with pytest.raises(InputError, match="three is not a version") as caught:
         find_version("three", tmp_path)
     assert "one, two" in (caught.value.hint or "")

@@ -14,14 +14,14 @@ def check_address(url: str, *, plain_http: bool) -> None:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise InputError(f"this is no address of a web server: {error}", "https://HOST[:PORT]/PATH") from None
+        raise InputError(f"this is not an address of a web server: {error}", "https://HOST[:PORT]/PATH") from None
     if "@" in parts.netloc:
         raise InputError(
             f"the address of {parts.hostname} has a login in it, which others can see",
             "leave it out and set DISKLESS_USERNAME and DISKLESS_PASSWORD",
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"{plain_address(url)} is no address of a web server", "https://HOST/PATH")
+        raise InputError(f"{plain_address(url)} is not an address of a web server", "https://HOST/PATH")
     if parts.scheme == "http" and not plain_http and not is_loopback(parts.hostname):
         raise InputError(
             f"{plain_address(url)} is not encrypted", "use https, or --plain-http if you trust the network"

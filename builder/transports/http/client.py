@@ -278,5 +278,5 @@ def _certificates(ca: Path | None) -> str | bool:
     if ca is None:
         return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True
     if not ca.is_file():
-        raise InputError(f"--ca: {ca} is no file", "give a file with certificates in PEM form")
+        raise InputError(f"--ca: {ca} is not a file", "give a file with certificates in PEM form")
     return str(ca)

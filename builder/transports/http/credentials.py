@@ -163,7 +163,7 @@ def _ask_helper(helper: str, name: str) -> Login | None:
     """docker-credential-HELPER get: the host goes to its standard input, JSON comes back; None where it has none."""
     program = f"docker-credential-{helper}"
     if not helper.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise HostError(f"{helper!r} is no name of a credential helper", "see credHelpers in docker's config.json")
+        raise HostError(f"{helper!r} is not a name of a credential helper", "see credHelpers in docker's config.json")
     status, output, _ = run_filter([program, "get"], name.encode(), os.environ)
     if status != 0:
         return None

@@ -29,7 +29,7 @@ def connection_fault(what: str, error: requests.RequestException) -> DisklessErr
         meaning, hint = _tls_meaning(tls)
         return TransferError(f"{what}: no safe connection: {meaning}", hint)
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
-        return InputError(f"{what}: this is no address", "https://HOST/PATH")
+        return InputError(f"{what}: this is not an address", "https://HOST/PATH")
     return _passing_fault(what, error, causes)
 
 

@@ -25,7 +25,7 @@ _TEXT = 200
 
 
 def refusal(what: str, status: int, body: bytes, *, logged_in: bool = False, retry_after: float = 0.0) -> DisklessError:
-    """The error for an answer that is no success; `what` says what was asked of whom, without secrets."""
+    """The error for an answer that is not success; `what` says what was asked of whom, without secrets."""
     meaning, hint = _MEANINGS.get(status, ("refused", "this is all that the server says"))
     if status == 401 and logged_in:
         meaning, hint = "does not accept this login", _LOGIN_REFUSED

@@ -82,7 +82,7 @@ class Registry:
                 check_digest(headers, hashlib.sha256(document).hexdigest())
             elif b"BLOB_UNKNOWN" in body:
                 raise MissingBlobError("the registry lacks a blob that this version shares with another", None)
-            elif status == 400:  # bytes that changed on their way are no JSON, or other JSON
+            elif status == 400:  # bytes that changed on their way are not JSON, or other JSON
                 raise DamagedTransferError(f"the registry takes no manifest as {reference}", "is it an OCI registry?")
             else:
                 raise TransferError(f"there is no such repository to put {reference} into", "check the name")

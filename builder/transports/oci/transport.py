@@ -45,13 +45,13 @@ class OciReference:
 
 
 def parse_oci(text: str) -> OciReference:
-    """InputError for what is no such reference; a login in it is not repeated."""
+    """InputError for what is not such a reference; a login in it is not repeated."""
     if "@" in text.removeprefix("oci://").split("/")[0]:
         raise InputError("the reference has a login in it, which others can see", "leave it out; docker login HOST")
     found = _REFERENCE.fullmatch(text)
     if not found:
         raise InputError(
-            f"{text} is no reference to a registry", "oci://HOST[:PORT]/REPOSITORY[:TAG], in small letters"
+            f"{text} is not a reference to a registry", "oci://HOST[:PORT]/REPOSITORY[:TAG], in small letters"
         )
     return OciReference(found["host"], found["repository"], found["tag"], found["digest"])
 
