@@ -67,7 +67,9 @@ def boot(
     as_json: bool,
     progress: Progress,
 ) -> None:
-    """Boot an image in a virtual machine without a disk, from DHCP to the login prompt and off again.
+    """Boot an image in a virtual machine without a disk.
+
+    From DHCP to the login prompt, and off again.
 
     VERSION is a directory such as output/IMAGE/latest, IMAGE the name of one below OUTPUT; a RECIPE is built first;
     without any it is the newest version of the only image there. Needs root and QEMU; touches no network of this host.

@@ -20,7 +20,10 @@ from builder.store.layout import SITE
 @recipe_argument
 @click.option("--show", is_flag=True, help="Also print every file that a build would write.")
 def check(recipe: Path, show: bool) -> None:
-    """Check RECIPE, or a file called site.yml, without building. Needs neither root nor network."""
+    """Check a recipe or a site.yml, without building.
+
+    RECIPE is a recipe, or a file called site.yml. Needs neither root nor network.
+    """
     if recipe.name == SITE:
         load_site(recipe)
         click.echo(f"{recipe}: no fault found")

@@ -13,7 +13,9 @@ VARIABLE = "_DISKLESS_COMPLETE"
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what makes SHELL complete commands, options, images and files.
+    """Print a shell's completion of diskless commands.
+
+    It completes commands, options, images and files.
 
     \b
     bash:  echo 'eval "$(diskless completion bash)"' >> ~/.bashrc

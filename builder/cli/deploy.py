@@ -49,7 +49,9 @@ def deploy(
     as_json: bool,
     progress: Progress,
 ) -> None:
-    """Put a version on this server and let clients boot it next, by one rename.
+    """Put a version on this server; clients boot it next.
+
+    One rename switches to it.
 
     VERSION is a directory such as output/IMAGE/latest, IMAGE the name of one below OUTPUT; without either it is the
     newest version of the only image there. REFERENCE is oci://HOST/REPOSITORY[:TAG | @DIGEST], or the https:// address

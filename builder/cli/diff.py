@@ -25,7 +25,9 @@ from builder.render.report.summary import count_line, file_lines, package_lines
 @output_option
 @json_option
 def diff(old: str, new: str, files: bool, output: Path, as_json: bool) -> None:
-    """Show what differs between two versions: packages, kernel, sizes, files.
+    """Show what differs between two versions.
+
+    That is packages, kernel, sizes and files.
 
     OLD and NEW are directories such as output/IMAGE/VERSION, or names of images below OUTPUT.
     """

@@ -39,7 +39,9 @@ _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 @cache_option
 @json_option
 def doctor(store: Path | None, wait: float, output: Path, cache: Path, as_json: bool) -> None:
-    """Look at this host, or with --to at the servers of a store, and say what is wrong and what to do.
+    """Find what is wrong with this host or a store's servers.
+
+    Looks at this host, or with --to at the servers of a store, and says what to do.
 
     The exit status is 0 where nothing fails, and 3 otherwise; warnings do not change it. Some of it needs root.
     """

@@ -49,9 +49,9 @@ def init(
     yes: bool,
     force: bool,
 ) -> None:
-    """Write a first recipe and site.yml into DIRECTORY, for this host's distribution and network.
+    """Write a first recipe and a site.yml into DIRECTORY.
 
-    Asks for what no option says, with what was found here as the answer.
+    They fit this host's distribution and network. Asks for what no option says, with what was found here as the answer.
     """
     refuse_other_site(directory, force=force)
     found = look_around()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 recipe_argument = click.argument("recipe", type=click.Path(path_type=Path))
 output_option = click.option(
@@ -16,14 +20,21 @@ output_option = click.option(
     show_default=True,
     help="Where versions are kept, as OUTPUT/IMAGE/VERSION.",
 )
-cache_option = click.option(
-    "--cache",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="DISKLESS_CACHE",
-    default="/var/cache/diskless",
-    show_default=True,
-    help="Where downloaded packages are kept; builds share it. [env: DISKLESS_CACHE]",
-)
+
+
+def _cache_option(kept: str) -> Callable[[Decorated], Decorated]:
+    return click.option(
+        "--cache",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="DISKLESS_CACHE",
+        default="/var/cache/diskless",
+        show_default=True,
+        help=f"Where {kept} [env: DISKLESS_CACHE]",
+    )
+
+
+cache_option = _cache_option("packages and installed trees are kept; builds share it.")
+transfer_cache_option = _cache_option("moved parts of versions are kept, so that none is moved twice.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 store_option = click.option(
     "--to",

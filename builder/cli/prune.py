@@ -37,7 +37,9 @@ from builder.store.pruning import DEFAULT_AGE, Decision, PruneOptions
 @reports_progress
 @json_option
 def prune(store: Path, keep: int, min_age: int, force: bool, dry_run: bool, as_json: bool, progress: Progress) -> None:
-    """Remove versions that no client needs: never one that is active, pinned, or known to be in use.
+    """Remove versions that no client needs.
+
+    What is active, pinned or known to be in use stays.
 
     NFS servers mostly cannot tell which versions clients use, so a version that clients booted lately stays.
     """

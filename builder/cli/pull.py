@@ -25,7 +25,9 @@ from builder.transports.targets import open_source
 @transfer_options
 @json_option
 def pull(reference: str, output: Path, trust: Path | None, options: Options, as_json: bool, progress: Progress) -> None:
-    """Fetch the artifacts of a version into OUTPUT/IMAGE/VERSION, whole or not at all.
+    """Fetch the artifacts of a version.
+
+    They come into OUTPUT/IMAGE/VERSION, whole or not at all.
 
     REFERENCE is oci://HOST/REPOSITORY[:TAG | @DIGEST], the https:// address of a manifest.json or of a channel, or
     a version's directory. Prints the directory.

@@ -20,9 +20,10 @@ from builder.progress.progress import Progress
 @reports_progress
 @json_option
 def rollback(image: str | None, version: str | None, store: Path, as_json: bool, progress: Progress) -> None:
-    """Let clients boot the version that was active before, or the one named.
+    """Let clients boot an earlier version again.
 
-    Without IMAGE it is the image that changed last. Twice is back where it began. Running clients are not disturbed.
+    It is the version that was active before, or the one named; without IMAGE that of the image that changed last.
+    Twice is back where it began. Running clients are not disturbed.
     """
     generation = run_rollback(store, image, version, progress)
     if as_json:

@@ -50,7 +50,9 @@ def server_config(
     prefix: Path,
     as_json: bool,
 ) -> None:
-    """Print or install the configuration of DHCP, TFTP, HTTP, NFS and the firewall for clients of the store DIR.
+    """Print or install the configuration of a store's servers.
+
+    They are DHCP, TFTP, HTTP, NFS and the firewall, for clients of the store DIR.
 
     Each text says in comments where it belongs and why it is so. Installing restarts nothing; it prints what to
     restart.

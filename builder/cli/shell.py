@@ -35,7 +35,9 @@ class _CommandAfterDashes(click.Command):
 @click.option("--network", is_flag=True, help="Share the network of this host.")
 @reports_progress
 def shell(target: str | None, output: Path, network: bool, progress: Progress) -> None:
-    """Open a shell in an image, in the sandbox that it was built in; or run COMMAND there.
+    """Open a shell in an image, or run COMMAND there.
+
+    It runs in the sandbox that images are built in.
 
     VERSION is a directory such as output/IMAGE/latest, IMAGE one below OUTPUT; left out, it is the only image there.
     Of those it is a copy: what is changed is lost. KEPT is what `diskless build --keep-failed` left, which changes.

@@ -20,7 +20,10 @@ from builder.store.status import StoreStatus, VersionStatus, read_status
 @store_option
 @json_option
 def status(store: Path, as_json: bool) -> None:
-    """Show the versions on this server, which one clients boot, and which they are known to use."""
+    """Show the versions on this server, and which are in use.
+
+    That is which one clients boot next, and which they are known to use.
+    """
     found = find_store(store)
     read = read_status(found, load_site(found.site_file) if found.site_file.exists() else None)
     if as_json:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from builder.cli.options import cache_option
+from builder.cli.options import transfer_cache_option
 from builder.progress.progress import Progress
 from builder.transports.base import Options
 from builder.transports.http.credentials import HEADERS, environment_headers, parse_header
@@ -55,6 +55,6 @@ def transfer_options(command: Callable[..., None]) -> Callable[..., None]:
         )
         command(options=options, progress=progress, **others)
 
-    for option in (_header_option, _ca_option, _plain_option, cache_option):
+    for option in (_header_option, _ca_option, _plain_option, transfer_cache_option):
         with_options = option(with_options)
     return with_options

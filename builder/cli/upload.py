@@ -53,7 +53,9 @@ def upload(
     as_json: bool,
     progress: Progress,
 ) -> None:
-    """Send a version to a registry, a web server or a directory, where other machines deploy it from.
+    """Send a version to a registry, web server or directory.
+
+    Other machines deploy it from there.
 
     VERSION_DIR is a directory such as output/IMAGE/latest, IMAGE the name of one below OUTPUT; without either it is
     the newest version of the only image there. Only what is not there yet is sent; prints the version's reference.

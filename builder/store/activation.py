@@ -90,7 +90,7 @@ def check_agreement(store: Store, manifest: Manifest, name: BootName) -> None:
     """AuditError unless the root has the modules of the kernel that would be booted with it."""
     hint = "build the image again"
     if manifest.root.mode is RootMode.RW:
-        hint = f"diskless refresh --to {store.root} {manifest.image} takes the kernel that a client installed"
+        hint = f"diskless adopt-kernel --to {store.root} {manifest.image} takes the kernel that a client installed"
     kernel = store.boot_files(manifest.image, name) / KERNEL
     check_releases(f"{manifest.image} {name}", kernel, store.root_of(manifest), hint)
 

@@ -218,6 +218,20 @@ def test_a_kernel_that_a_client_installed_is_served(kind: str) -> None:
     assert refresh(place, "lab", None, quiet()) is None
 
 
+def test_the_spelling_of_the_first_release_works(capsys: pytest.CaptureFixture[str]) -> None:
+    place, root, _ = rw_place()
+    install_kernel(root, "6.9.0-2-test", "debian")
+    status, output, errors = run_command(capsys, "refresh", "lab", "--to", str(place))
+    assert (status, output) == (0, f"lab {active(place)}: generation 2; clients boot it next\n")
+    assert (
+        run_command(capsys, "adopt-kernel", "lab", "--to", str(place))[1] == "lab: clients boot that kernel already\n"
+    )
+    assert "`diskless refresh lab` is now called `diskless adopt-kernel lab`" in errors
+    status, _, errors = run_command(capsys, "refresh", "--kernel", "6.9", "--to", str(place))
+    assert status == 2
+    assert "adopt-kernel" in errors
+
+
 @pytest.mark.parametrize(("built_in", "accepted"), [("nfs", True), ("ext4", False), ("", False)])
 def test_an_initramfs_without_modules_needs_a_kernel_with_nfs(built_in: str, accepted: bool) -> None:
     place, root, _ = rw_place()
@@ -261,7 +275,7 @@ BAD_KERNELS: dict[str, tuple[Callable[[Path], None], str]] = {
     "other-initramfs": (lambda root: install_kernel(root, "6.9", "debian", inside="6.8"), "holds modules for 6.8"),
     "garbage": (
         install_garbage,
-        "no readable",
+        "not a readable",
     ),
 }
 

@@ -13,13 +13,13 @@ import pytest
 
 import builder.cli.boot  # noqa: F401 - a command lies at its name
 from builder.boot import BootResult
+from builder.cli.main import COMMANDS
 from builder.errors import BootError
 from builder.model.version import Version
 from tests.images import DISKLESS, ROOT, run_diskless, write_recipe
 from tests.unit.command import run_command
 
 SUITE = {"name": "debian", "suite": "bookworm"}
-COMMANDS = ("check", "build", "boot", "completion", "diff", "doctor", "init", "schema")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,6 +27,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert (status, errors) == (0, "")
     for command in COMMANDS:
         assert f"\n  {command} " in output
+    assert "..." not in output.partition("Commands:")[2], "a summary that does not fit 80 columns"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,23 @@
+"""What commands print that may change what clients boot."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from builder.model.generation import Generation
+from builder.progress.progress import Progress
+
+
+def print_generation(
+    generation: Generation | None, what: str, unchanged: str, *, as_json: bool, progress: Progress
+) -> None:
+    """What clients boot next, or that nothing changed."""
+    result = {} if generation is None else {"generation": generation.number, "active": dict(generation.active)}
+    result = {"unchanged": generation is None, **result}
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+    else:
+        click.echo(f"{what}: generation {generation.number}; clients boot it next" if generation else unchanged)
+    progress.result(result)
