@@ -11,9 +11,9 @@ from pathlib import Path
 
 from builder.bootlab.diagnosis import Diagnosis
 from builder.bootlab.guest import Guest, GuestError, Machine
-from builder.bootlab.lab import Lab, Served, lab_tools
+from builder.bootlab.lab import Lab, lab_tools
 from builder.bootlab.nfs import choose_nfs_server
-from builder.bootlab.settings import LabSettings
+from builder.bootlab.settings import Patience
 from builder.bootlab.units import Units, await_units, examine_units, runs_systemd
 from builder.errors import BootError, CommandError, HostError, InputError
 from builder.model.generation import BootName
@@ -24,8 +24,6 @@ from builder.model.version import Version
 from builder.output.source import DirectorySource
 from builder.output.versions import read_manifest
 from builder.progress.progress import Progress
-from builder.render.server.files import VERSIONS_FSID, WRITABLE_FSID
-from builder.render.server.services import Export
 from builder.store.activation import activate
 from builder.store.layout import Store, open_store, store_name
 from builder.store.staging import add_version
@@ -33,7 +31,6 @@ from builder.system.permissions import LAB, require_permissions
 from builder.system.run import describe_status, require_tools
 from builder.system.workspace import open_workspace
 
-STORE = "/disklessroot"
 _LONGEST_WORK = 107 - len("/build-xxxxxxxx/lab/tap00.shell")
 
 
@@ -43,6 +40,7 @@ class BootOptions:
 
     checks: shell commands to run inside as root, after the login prompt
     strict: whether a unit that failed is an error
+    site: the server that the lab is; None: the lab's own
     console_log: where the console is written to; None: beside the version, as VERSION.console.log
     work: where the image is unpacked, on a file system that NFS can export
     """
@@ -50,7 +48,8 @@ class BootOptions:
     checks: tuple[str, ...] = ()
     strict: bool = False
     machine: Machine = field(default_factory=Machine)
-    settings: LabSettings = field(default_factory=LabSettings)
+    site: Site | None = None
+    patience: Patience = field(default_factory=Patience)
     console_log: Path | None = None
     work: Path = Path("/var/cache/diskless/boot")
 
@@ -180,15 +179,15 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
         logs = work / "lab"
         logs.mkdir()
         store = stack.enter_context(open_store(work / "store", progress.note, create=True))
-        lab = stack.enter_context(Lab(logs, options.settings))
+        lab = stack.enter_context(Lab(logs, options.site, options.patience))
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
             source = DirectorySource(version)
             add_version(store, source, source.manifest(), on_file)
         with progress.step("serve"):
             bench = Bench(lab, manifest, store)
-            site = dataclasses.replace(lab_site(lab, store), nfs_options=_usable_version(lab, manifest, progress))
+            site = dataclasses.replace(lab.site, nfs_options=_usable_version(lab, manifest, progress))
             activate(store, site, {manifest.image: BootName(manifest.version)}, "boot")
-            serve_store(lab, store, manifest)
+            lab.serve(store.root)
         yield bench
 
 
@@ -205,31 +204,6 @@ def _usable_version(lab: Lab, manifest: Manifest, progress: Progress) -> tuple[s
     return (f"vers={version}",)
 
 
-def lab_site(lab: Lab, store: Store) -> Site:
-    """What the lab's server is, for a store that it serves: its address, and the arguments that show what guests do."""
-    network = lab.settings.network
-    seen_as = str(Path(lab.nfs.client_path(store_exports(store, network.subnet)[0])).parent)
-    return Site(server=network.server, subnet=network.subnet, path=seen_as, cmdline=lab.settings.kernel_arguments)
-
-
-def store_exports(store: Store, clients: str) -> tuple[Export, ...]:
-    """The two directories of a store that are exported, as the lab's clients see them."""
-    return (
-        Export(str(store.versions), f"{STORE}/versions", clients, VERSIONS_FSID, writable=False),
-        Export(str(store.writable), f"{STORE}/writable", clients, WRITABLE_FSID, writable=True),
-    )
-
-
-def serve_store(lab: Lab, store: Store, manifest: Manifest | None = None) -> None:
-    """Starts the lab's servers for a deployed store; DHCP's root-path names the root of `manifest`."""
-    exported = store_exports(store, lab.settings.network.subnet)
-    location = None
-    if manifest is not None:
-        seen_as = Path(lab.nfs.client_path(exported[0])).parent
-        location = f"{lab.settings.network.server}:{seen_as / store.root_of(manifest).relative_to(store.root)}"
-    lab.serve(Served(store.boot, exported, location))
-
-
 def _exercise(guest: Guest, options: BootOptions, progress: Progress, result: BootResult) -> None:
     """From power-on to power-off; a failed check is kept for the end, so that the others run."""
     with progress.step("boot"):
@@ -237,7 +211,7 @@ def _exercise(guest: Guest, options: BootOptions, progress: Progress, result: Bo
     has_units = runs_systemd(guest.console.text)
     if has_units:
         with progress.step("units"):
-            await_units(guest, options.settings.patience.units)
+            await_units(guest, options.patience.units)
     with progress.step("check"):
         for command in options.checks:
             done = guest.run(command)

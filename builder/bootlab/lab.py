@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -12,19 +12,12 @@ from builder.bootlab.console import Log
 from builder.bootlab.guest import Guest, Machine, qemu_command
 from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.nfs import NfsServer, check_exportable, choose_nfs_server
-from builder.bootlab.settings import LabSettings
+from builder.bootlab.settings import LAB_SITE, Patience
 from builder.bootlab.timeline import Logs
+from builder.model.site import Site
+from builder.render.server.files import store_exports
 from builder.render.server.services import Export
 from builder.system.run import Tool, require_tools
-
-
-@dataclass(frozen=True)
-class Served:
-    """What a lab's server offers: a TFTP root, NFS exports and the root-path of DHCP option 17, SERVER:/path."""
-
-    tftp_root: Path
-    exports: tuple[Export, ...]
-    root_path: str | None = None
 
 
 def lab_tools(nfs: NfsServer) -> tuple[Tool, ...]:
@@ -32,15 +25,28 @@ def lab_tools(nfs: NfsServer) -> tuple[Tool, ...]:
     return (*accelerator.TOOLS, *network.TOOLS, *dhcp.TOOLS, *nfs.tools)
 
 
+def lab_site(nfs: NfsServer) -> Site:
+    """The site of a lab with this NFS server."""
+    return dataclasses.replace(LAB_SITE, path=nfs.path)
+
+
 class Lab:
-    """A server for diskless clients in namespaces of its own; `with` opens it and leaves nothing behind.
+    """A site in namespaces of its own: a server for diskless clients; `with` opens it and leaves nothing behind.
 
     directory: for the servers' configuration, state and logs
+    site: what a real server's site.yml would say; it names its interface, which the lab makes
     """
 
-    def __init__(self, directory: Path, settings: LabSettings | None = None, nfs: NfsServer | None = None) -> None:
-        self.settings = settings or LabSettings()
+    def __init__(
+        self,
+        directory: Path,
+        site: Site | None = None,
+        patience: Patience | None = None,
+        nfs: NfsServer | None = None,
+    ) -> None:
         self.nfs = nfs or choose_nfs_server()
+        self.site = site or lab_site(self.nfs)
+        self.patience = patience or Patience()
         self.namespace = Namespace(directory)
         self._directory = directory
         self._accelerator: tuple[str, ...] | None = None
@@ -51,7 +57,7 @@ class Lab:
         require_tools(lab_tools(self.nfs))
         self.namespace.__enter__()
         try:
-            network.set_up_network(self.namespace, self.settings.network)
+            network.set_up_network(self.namespace, self.site)
         except BaseException:
             self.namespace.__exit__(None, None, None)
             raise
@@ -64,19 +70,18 @@ class Lab:
             guest.close()
         self.namespace.__exit__(kind, error, trace)
 
-    def serve(self, served: Served) -> None:
-        """Starts every server; CommandError with the last lines of the one that does not come up.
+    def serve(self, store: Path) -> None:
+        """Starts every server that the site needs, in the order of `server-config --format services`.
 
-        HostError where the exports lie on a file system that no NFS server can serve.
+        CommandError with the last lines of the one that does not come up, HostError where the store lies on a file
+        system that no NFS server can serve.
         """
-        settings = self.settings
-        service = dhcp.dhcp_service(settings.network, served.tftp_root, http=settings.http, root_path=served.root_path)
-        self._exports = served.exports
-        check_exportable(served.exports)
-        self.nfs.start(self.namespace, served.exports)
-        if settings.http:
-            dhcp.start_web_server(self.namespace, settings.network, served.tftp_root)
-        dhcp.start_dnsmasq(self.namespace, service)
+        self._exports = store_exports(self.site, str(store))
+        check_exportable(self._exports)
+        self.nfs.start(self.namespace, self.site, str(store))
+        if self.site.http_port is not None:
+            dhcp.start_web_server(self.namespace, self.site, str(store))
+        dhcp.start_dnsmasq(self.namespace, self.site, str(store))
 
     def power_on(self, console: Path, kernel: Path, machine: Machine | None = None) -> Guest:
         """A guest that starts to boot now; what it says is written to `console` as it comes.
@@ -86,7 +91,7 @@ class Lab:
         if self._accelerator is None:
             self._accelerator = accelerator.accelerator_arguments(kernel)
         name = f"tap{len(self._guests)}"
-        network.add_tap(self.namespace, self.settings.network, name)
+        network.add_tap(self.namespace, self.site, name)
         shell = self._directory / f"{name}.shell"
         console.write_bytes(b"")
         command = qemu_command(machine or Machine(), self._accelerator, name, console, shell)
@@ -94,7 +99,7 @@ class Lab:
         def start() -> Service:
             return self.namespace.start(f"qemu-{name}", command)
 
-        guest = Guest(self.namespace, start, console, shell, self.settings.patience, self.logs, self.check_servers)
+        guest = Guest(self.namespace, start, console, shell, self.patience, self.logs, self.check_servers)
         self._guests.append(guest)
         return guest
 
@@ -115,7 +120,7 @@ class Lab:
 
     def serves(self, path: str) -> bool:
         """Whether clients find a directory at `path`."""
-        roots = [(Path(self.nfs.client_path(export)), Path(export.directory)) for export in self._exports]
+        roots = [(Path(export.path), Path(export.directory)) for export in self._exports]
         return any(
             Path(path).is_relative_to(root) and (directory / Path(path).relative_to(root)).is_dir()
             for root, directory in roots

@@ -59,7 +59,7 @@ class Namespace:
     """Fresh namespaces with our process 1, from `with` to the end of the block.
 
     Enter it in a thread that lives as long as the lab: the death signal is bound to it, prctl(2). `directory` holds
-    the output of what is started.
+    the output of what is started, and what it reads.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -100,6 +100,12 @@ class Namespace:
             assert stream is not None
             with contextlib.suppress(BrokenPipeError):
                 stream.close()
+
+    def write(self, name: str, text: str) -> Path:
+        """A file in `directory`, for a program inside to read."""
+        path = self.directory / name
+        path.write_text(text, "utf-8")
+        return path
 
     def run(self, argv: Sequence[str], *, timeout: float = 60) -> Completed:
         """Runs `argv` inside and waits for its end; CommandError when it cannot start or takes too long."""

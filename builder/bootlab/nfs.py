@@ -11,11 +11,19 @@ from typing import ClassVar
 
 from builder.bootlab.namespace import Namespace, Service
 from builder.bootlab.ready import await_ready
-from builder.bootlab.settings import GANESHA_CORE, PRIVATE_DIRECTORIES
+from builder.bootlab.settings import (
+    GANESHA_CORE,
+    GANESHA_OPTIONS,
+    NFSD_GRACE_SECONDS,
+    NFSD_THREADS,
+    PRIVATE_DIRECTORIES,
+)
 from builder.errors import CommandError, HostError
 from builder.model.read_plus import answers_with_nothing, asks_with_read_plus
 from builder.model.recipe import NfsVersion
-from builder.render.server.services import Export, export_options, ganesha_config
+from builder.model.site import Site
+from builder.render.server.files import Format, ServerFile, server_files, store_exports
+from builder.render.server.services import GANESHA_FILE, Export, ganesha_config
 from builder.system.handles import has_file_handles
 from builder.system.host import host_family, require_mount_table
 from builder.system.permissions import Permission
@@ -25,9 +33,13 @@ _RPCBIND = Tool("rpcbind", "rpcbind", "rpcbind")
 
 
 class NfsServer(abc.ABC):
-    """Serves directories over NFSv3 and v4 inside a lab; `log` is where it complains."""
+    """Serves a site's store over NFSv3 and v4 inside a lab.
+
+    path: what clients call the store; None: its own path
+    """
 
     tools: ClassVar[tuple[Tool, ...]]
+    path: ClassVar[str | None] = None
     permissions: ClassVar[tuple[Permission, ...]] = ()
 
     @staticmethod
@@ -35,13 +47,14 @@ class NfsServer(abc.ABC):
     def runs_here() -> bool:
         """Whether this host has what it needs."""
 
+    @staticmethod
     @abc.abstractmethod
-    def start(self, namespace: Namespace, exported: Sequence[Export]) -> Service:
-        """Serves the directories; CommandError with the log's last lines when one cannot be exported."""
+    def files(site: Site, store: str) -> tuple[ServerFile, ...]:
+        """Its configuration: the texts of `server-config`, with what settings.py adds."""
 
     @abc.abstractmethod
-    def client_path(self, export: Export) -> str:
-        """What clients call the exported directory."""
+    def start(self, namespace: Namespace, site: Site, store: str) -> Service:
+        """Serves the store; CommandError with the log's last lines when a directory of it cannot be exported."""
 
     def usable_version(self, namespace: Namespace, wanted: str, kernel: str) -> str:
         """The NFS version for a client of this Linux release that wants `wanted`."""
@@ -53,30 +66,31 @@ class Ganesha(NfsServer):
 
     tools = (Tool("ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs", None), _RPCBIND)
     permissions = (Permission.HANDLES,)
+    path = "/disklessroot"
 
     @staticmethod
     def runs_here() -> bool:
         """Whether it is installed."""
         return all(tool.find() for tool in Ganesha.tools)
 
-    def start(self, namespace: Namespace, exported: Sequence[Export]) -> Service:
+    @staticmethod
+    def files(site: Site, store: str) -> tuple[ServerFile, ...]:
+        """ganesha.conf with GANESHA_CORE."""
+        return (ServerFile(Format.GANESHA, GANESHA_FILE, ganesha_config(store_exports(site, store), GANESHA_CORE)),)
+
+    def start(self, namespace: Namespace, site: Site, store: str) -> Service:
         """Starts it and reads in its log whether every export came up: it listens even when none did."""
         require_mount_table("nfs-ganesha")
-        config = namespace.directory / "ganesha.conf"
-        config.write_text(ganesha_config(exported, GANESHA_CORE), "utf-8")
+        (file,) = self.files(site, store)
+        config = namespace.write("ganesha.conf", file.text)
         _start_rpcbind(namespace)
         namespace.check(["mkdir", "-p", "/run/ganesha", "/var/lib/nfs/ganesha"])
-        arguments = ["-F", "-f", str(config), "-L", "STDOUT", "-p", "/run/ganesha.pid"]
-        service = namespace.start("nfs", ["ganesha.nfsd", *arguments])
+        service = namespace.start("nfs", ["ganesha.nfsd", "-f", str(config), *GANESHA_OPTIONS])
         await_ready(namespace, service, lambda: "NFS SERVER INITIALIZED" in _read(service.log))
-        faults = ganesha_export_faults(_read(service.log), exported)
+        faults = ganesha_export_faults(_read(service.log), store_exports(site, store))
         if faults:
             raise CommandError("nfs-ganesha cannot export the image", "its own lines are above", faults)
         return service
-
-    def client_path(self, export: Export) -> str:
-        """Its pseudo path, for NFSv3 too."""
-        return export.path
 
     def usable_version(self, namespace: Namespace, wanted: str, kernel: str) -> str:
         """4.1 for 4.2 where this release would serve every file as an empty one."""
@@ -106,38 +120,47 @@ class KernelNfsd(NfsServer):
         module = Path(f"/lib/modules/{os.uname().release}/kernel/fs/nfsd").is_dir()
         return (known or module) and all(tool.find() for tool in KernelNfsd.tools)
 
-    def start(self, namespace: Namespace, exported: Sequence[Export]) -> Service:
-        """Exports what is given and nothing that the host's own files name."""
+    @staticmethod
+    def files(site: Site, store: str) -> tuple[ServerFile, ...]:
+        """The exports, and nfs.conf for mountd's port."""
+        return server_files(Format.EXPORTS, site, store)
+
+    def start(self, namespace: Namespace, site: Site, store: str) -> Service:
+        """Exports the store and nothing that the host's own files name."""
         _start_rpcbind(namespace)
         namespace.check(["mount", "-t", "nfsd", "nfsd", "/proc/fs/nfsd"], hint=_NO_NFSD)
-        for path in _HOST_CONFIGURATION:
-            if Path(path).is_file():
-                namespace.check(["mount", "--bind", "/dev/null", path])
-            elif Path(path).is_dir():
-                namespace.check(["mount", "-t", "tmpfs", "tmpfs", path])
-        namespace.check(["mkdir", "-p", "/var/lib/nfs/v4recovery"])
-        namespace.check(["touch", "/var/lib/nfs/etab", "/var/lib/nfs/rmtab"])
-        for export in exported:
-            options = ["-i", "-o", export_options(export), f"{export.clients}:{export.directory}"]
-            namespace.check(["exportfs", *options], hint="exportfs says why above")
-        # Nobody can have state to reclaim, but outside of the host's own network nfsd cannot know, and makes NFSv4
-        # clients wait 90 s. 10 is the least; rpc.nfsd's own option would change the host's lockd too.
-        namespace.check(["sh", "-c", "echo 10 > /proc/fs/nfsd/nfsv4gracetime"])
-        namespace.check(["rpc.nfsd", "4"])
+        self.install(namespace, site, store)
+        namespace.check(["exportfs", "-ra"], hint="exportfs says why above")
+        # rpc.nfsd's own option would change the host's lockd too
+        namespace.check(["sh", "-c", f"echo {NFSD_GRACE_SECONDS} > /proc/fs/nfsd/nfsv4gracetime"])
+        namespace.check(["rpc.nfsd", str(NFSD_THREADS)])
         service = namespace.start("nfs", ["rpc.mountd", "--foreground"])
         await_ready(namespace, service, lambda: "mountd" in namespace.run(["rpcinfo"]).output)
         return service
 
-    def client_path(self, export: Export) -> str:
-        """The real directory: the kernel knows no other name."""
-        return export.directory
+    def install(self, namespace: Namespace, site: Site, store: str) -> None:
+        """Puts its files in their places, in an /etc of the lab's own that has nothing of the host's NFS server."""
+        for command in _PRIVATE_ETC:
+            namespace.check(command.split())
+        for file in self.files(site, store):
+            assert file.path is not None
+            written = namespace.write(file.path.rpartition("/")[2], file.text)
+            namespace.check(["install", "-D", "-m", "0644", str(written), file.path])
+        namespace.check(["mkdir", "-p", "/var/lib/nfs/v4recovery"])
+        namespace.check(["touch", "/var/lib/nfs/etab", "/var/lib/nfs/rmtab"])
 
 
 _NO_NFSD = (
     "modprobe nfsd says why; after an upgrade of the kernel reboot first. "
     "Where the kernel has no NFS server install nfs-ganesha"
 )
-_HOST_CONFIGURATION = ("/etc/nfs.conf", "/etc/nfs.conf.d")
+# /run is the lab's own already; exportfs wants a file of its own beside the directory
+_PRIVATE_ETC = (
+    "cp -a /etc /run/lab-etc",
+    "rm -rf /run/lab-etc/exports /run/lab-etc/exports.d /run/lab-etc/nfs.conf /run/lab-etc/nfs.conf.d",
+    "touch /run/lab-etc/exports /run/lab-etc/nfs.conf",
+    "mount --bind /run/lab-etc /etc",
+)
 # 26/11/2026 20:23:59 : epoch 6b08955f : lab : nfs-ganesha-12[main] function :COMPONENT :LEVEL :text
 _SEVERE = re.compile(r" :(?:CRIT|MAJ|FATAL) :(.*)$")
 SERVERS: tuple[type[NfsServer], ...] = (Ganesha, KernelNfsd)

@@ -1,27 +1,38 @@
-"""Everything in which the lab differs from a real server and a real client, in one place.
+"""The lab's site, and everything in which the lab differs from a real server and a real client, in one place.
 
-The rest is what the product renders for real servers, to the letter.
+The servers get the texts that `diskless server-config` writes for the same site, to the letter. What they are given
+besides is here; docs/architecture.md lists it, and a test compares the two with what runs.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from builder.inits.table import INITS
-from builder.render.server.services import Client
+from builder.model.site import Site, SiteDhcp
 
 # RecoveryRoot's default lies there: a private tmpfs hides the host's
 PRIVATE_DIRECTORIES = ("/run", "/var/lib/nfs")
 
-# beside dnsmasq's rendered configuration: stay in the foreground, say everything, write nothing outside the lab, and
-# offer an address without first asking for three seconds whether somebody has it
+# beside dnsmasq's rendered configuration: stay in the foreground, say everything, and offer an address without first
+# asking for three seconds whether somebody has it
 DNSMASQ_OPTIONS = ("--keep-in-foreground", "--user=root", "--log-facility=-", "--log-dhcp", "--no-ping")
+
+# and write nothing outside the lab's directory
+DNSMASQ_FILES = ("--dhcp-leasefile={directory}/dnsmasq.leases", "--pid-file={directory}/dnsmasq.pid")
 
 # beside nfs-ganesha's rendered configuration: release 6 otherwise ends where CAP_SYS_RESOURCE is missing, as in most
 # containers. What it then goes without, PR_SET_IO_FLUSHER, matters to a server that is short of memory. Release 4
 # warns that it does not know it.
 GANESHA_CORE = {"Allow_Set_Io_Flusher_Fail": "true"}
+
+# stay in the foreground, log to the lab
+GANESHA_OPTIONS = ("-F", "-L", "STDOUT", "-p", "/run/ganesha.pid")
+
+# The kernel's server: as many threads as one guest can use. Nobody can have state to reclaim, but outside of the host's
+# own network nfsd cannot know, and makes NFSv4 clients wait 90 s; 10 is the least.
+NFSD_THREADS = 4
+NFSD_GRACE_SECONDS = 10
 
 # QEMU's PXE ROM is iPXE, which waits 13 seconds for an IPv6 router and 3 for a ProxyDHCP server. The lab has a router
 # that advertises no route and no name server, and tells iPXE (option 175, no-pxedhcp) that there is no proxy.
@@ -41,27 +52,16 @@ KERNEL_ARGUMENTS = (
     *(argument for init in INITS.values() for argument in init.lab_arguments),
 )
 
-
-@dataclass(frozen=True)
-class LabNetwork:
-    """The lab's subnet. Labs may all use the same one: each has a network of its own."""
-
-    interface: str = "lab0"
-    server: str = "10.77.0.1"
-    netmask: str = "255.255.255.0"
-    first: str = "10.77.0.100"
-    last: str = "10.77.0.199"
-    clients: tuple[Client, ...] = ()
-
-    @property
-    def subnet(self) -> str:
-        """The subnet, e.g. 10.77.0.0/24."""
-        return str(ipaddress.ip_network(f"{self.server}/{self.netmask}", strict=False))
-
-    @property
-    def server_with_prefix(self) -> str:
-        """The server's address as ip-address(8) wants it, e.g. 10.77.0.1/24."""
-        return f"{self.server}/{ipaddress.ip_network(self.subnet).prefixlen}"
+# labs may all use the same subnet: each has a network of its own
+LAB_SITE = Site(
+    server="10.77.0.1",
+    subnet="10.77.0.0/24",
+    interface="lab0",
+    dhcp=SiteDhcp(first="10.77.0.100", last="10.77.0.199"),
+    nameservers=("10.77.0.1",),
+    http_port=80,
+    cmdline=KERNEL_ARGUMENTS,
+)
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,3 @@ class Patience:
     units: float = 120
     check: float = 120
     power_off: float = 120
-
-
-@dataclass(frozen=True)
-class LabSettings:
-    """What a lab can be asked to do otherwise; the defaults boot an image as a client would."""
-
-    network: LabNetwork = field(default_factory=LabNetwork)
-    patience: Patience = field(default_factory=Patience)
-    http: bool = True
-    kernel_arguments: tuple[str, ...] = KERNEL_ARGUMENTS

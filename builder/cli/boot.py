@@ -12,7 +12,7 @@ import click
 from builder.boot import BootOptions, BootResult, preflight
 from builder.boot import boot as run_boot
 from builder.bootlab.guest import Machine
-from builder.bootlab.settings import LabSettings, Patience
+from builder.bootlab.settings import Patience
 from builder.build import build
 from builder.cli.options import cache_option, json_option, output_option
 from builder.cli.reporting import reports_progress
@@ -78,7 +78,7 @@ def boot(
         checks=checks,
         strict=strict,
         machine=Machine(memory=memory, nic=nic),
-        settings=LabSettings(patience=Patience(login=timeout)),
+        patience=Patience(login=timeout),
         console_log=console_log,
         work=cache / "boot",
     )

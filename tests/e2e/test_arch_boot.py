@@ -26,7 +26,7 @@ def machine() -> Iterator[Booted]:
 def test_root_is_the_export_and_writable(machine: Booted) -> None:
     source, kind, options = machine.inside("findmnt -nro SOURCE,FSTYPE,OPTIONS /").split()
     path = f"/disklessroot/writable/{machine.bench.manifest.image}/{machine.bench.manifest.version}/root"
-    assert source == f"{machine.bench.lab.settings.network.server}:{path}"
+    assert source == f"{machine.bench.lab.site.server}:{path}"
     assert kind == "nfs"
     assert {"rw", "vers=3", "rsize=16384", "wsize=16384"} <= set(options.split(","))
     machine.inside("echo proof > /srv/proof; sync")
@@ -74,7 +74,7 @@ def test_the_address_survives_a_restart_of_dhcpcd(machine: Booted) -> None:
     machine.inside("systemctl restart dhcpcd.service; sleep 5")
     assert address(machine) == before
     lines = machine.inside("cat /etc/resolv.conf").splitlines()
-    assert f"nameserver {machine.bench.lab.settings.network.server}" in lines
+    assert f"nameserver {machine.bench.lab.site.server}" in lines
 
 
 @pytest.mark.full
@@ -120,7 +120,7 @@ def test_arch_today_has_a_shared_root_and_systemd_networkd() -> None:
         assert before == f"{machine.guest.address}/24"
         machine.inside("systemctl restart systemd-networkd.service; sleep 5")
         assert address(machine) == before
-        assert machine.bench.lab.settings.network.server in machine.inside("resolvectl dns")
+        assert machine.bench.lab.site.server in machine.inside("resolvectl dns")
         assert machine.inside("systemctl --failed --no-legend --plain") == ""
         machine.inside("pacman --noconfirm -U /root/hello.pkg.tar.zst")
         assert machine.inside("hello") == "hello from diskless"
@@ -142,7 +142,7 @@ def test_users_a_script_masked_units_and_the_name_servers_of_the_boot() -> None:
             f"alice:*:{epoch // 86400}:0:99999:7:::",
         ]
         assert machine.inside("systemctl is-enabled systemd-resolved || true") == "masked"
-        line = f"nameserver {machine.bench.lab.settings.network.server}"
+        line = f"nameserver {machine.bench.lab.site.server}"
         assert line in machine.inside("cat /etc/resolv.conf").splitlines()
         # started is not yet listening
         machine.inside("for second in $(seq 20); do ss -ltn | grep -q :22 && exit 0; sleep 1; done; exit 1")

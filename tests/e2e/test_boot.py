@@ -85,7 +85,7 @@ def test_every_milestone_was_passed_in_order(machine: Booted) -> None:
 def test_root_is_the_export_and_writable(machine: Booted) -> None:
     source, kind, options = machine.inside("findmnt -nro SOURCE,FSTYPE,OPTIONS /").split()
     path = f"/disklessroot/writable/{machine.bench.manifest.image}/{machine.bench.manifest.version}/root"
-    assert source == f"{machine.bench.lab.settings.network.server}:{path}"
+    assert source == f"{machine.bench.lab.site.server}:{path}"
     assert kind == "nfs"
     assert {"rw", "vers=3", "rsize=16384", "wsize=16384"} <= set(options.split(","))
 
@@ -125,7 +125,7 @@ def test_nothing_is_updated_at_boot(machine: Booted) -> None:
 
 def test_the_name_service_is_the_leases(machine: Booted) -> None:
     lines = machine.inside("cat /etc/resolv.conf").splitlines()
-    assert f"nameserver {machine.bench.lab.settings.network.server}" in lines
+    assert f"nameserver {machine.bench.lab.site.server}" in lines
 
 
 def test_the_address_survives_a_restart_of_dhcpcd(machine: Booted) -> None:

@@ -12,9 +12,11 @@ import pytest
 from builder.boot import Bench, BootOptions, open_bench
 from builder.bootlab.diagnosis import Fault
 from builder.bootlab.guest import GuestError
-from builder.bootlab.settings import LabNetwork, LabSettings, Patience
+from builder.bootlab.lab import lab_site
+from builder.bootlab.nfs import choose_nfs_server
+from builder.bootlab.settings import Patience
+from builder.model.site import Site, SiteClient, SiteDhcp
 from builder.progress.progress import Progress
-from builder.render.server.services import Client
 from tests.images import debian_image, overlay_image, scratch
 from tests.require import needs_boot
 
@@ -22,8 +24,8 @@ pytestmark = [*needs_boot, pytest.mark.full]
 
 
 @contextlib.contextmanager
-def bench(settings: LabSettings | None = None, version: Path | None = None) -> Iterator[Bench]:
-    options = BootOptions(work=scratch() / "boot", settings=settings or LabSettings())
+def bench(version: Path | None = None, site: Site | None = None, patience: Patience | None = None) -> Iterator[Bench]:
+    options = BootOptions(work=scratch() / "boot", site=site, patience=patience or Patience())
     with open_bench(version or debian_image(), options, Progress()) as opened:
         yield opened
 
@@ -58,17 +60,17 @@ def test_missing_initramfs() -> None:
 
 
 def test_missing_loader() -> None:
-    with bench(LabSettings(patience=Patience(login=60))) as opened:
+    with bench(patience=Patience(login=60)) as opened:
         for name in ("pxelinux.0", "lpxelinux.0"):
             (opened.tftp_root / name).unlink()
         assert fault_of(opened, "loader").diagnosis.fault is Fault.NO_BOOT_FILE
 
 
 def test_no_address_left() -> None:
-    network = LabNetwork()
-    taken = Client("52:54:00:00:00:99", network.first)
-    settings = LabSettings(replace(network, last=network.first, clients=(taken,)), Patience(login=120))
-    with bench(settings) as opened:
+    only = "10.77.0.100"
+    taken = SiteClient(mac="52:54:00:00:00:99", address=only)
+    site = replace(lab_site(choose_nfs_server()), dhcp=SiteDhcp(first=only, last=only), clients=(taken,))
+    with bench(site=site, patience=Patience(login=120)) as opened:
         error = fault_of(opened, "lease")
         assert error.diagnosis.fault is Fault.NO_LEASE
         assert "no address available" in error.diagnosis.evidence
@@ -87,7 +89,7 @@ def test_root_that_is_no_root() -> None:
 
 
 def test_nfs_server_not_reached() -> None:
-    with bench(LabSettings(patience=Patience(login=150))) as opened:
+    with bench(patience=Patience(login=150)) as opened:
         edit_cmdline(opened, "nfsroot=10.77.0.1", "nfsroot=10.77.0.2")
         assert fault_of(opened, "server").diagnosis.fault is Fault.NO_NFS_SERVER
 
@@ -111,7 +113,7 @@ def test_shared_root_that_cannot_be_mounted(old: str, new: str, fault: Fault) ->
 
 
 def test_dhcp_client_that_releases_the_lease() -> None:
-    with bench(LabSettings(patience=Patience(check=60))) as opened:
+    with bench(patience=Patience(check=60)) as opened:
         config = opened.root / "etc/dhcpcd.conf"
         kept = [
             line for line in config.read_text(encoding="ascii").splitlines() if line not in ("persistent", "inform")

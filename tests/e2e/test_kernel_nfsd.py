@@ -14,7 +14,7 @@ from builder.bootlab import network
 from builder.bootlab.accelerator import accelerator_arguments
 from builder.bootlab.guest import Guest
 from builder.bootlab.lab import Lab
-from builder.bootlab.settings import LabSettings, Patience
+from builder.bootlab.settings import Patience
 from builder.output.versions import read_manifest
 from tests.e2e.test_upgrade import IMAGE, MACHINE, check_is, inside, versions
 from tests.images import run_diskless, scratch
@@ -60,9 +60,9 @@ def bed() -> Iterator[Bed]:
     make_ext4(directory / "store.ext4", store, room=2048, journal=True)
     make_ext4(directory / "versions.ext4", new)
     drives = [Drive(directory / "store.ext4"), Drive(directory / "versions.ext4", read_only=True)]
-    with Lab(logs, LabSettings(patience=PATIENCE)) as lab:
+    with Lab(logs, patience=PATIENCE) as lab:
         root = server_root()
-        network.add_tap(lab.namespace, lab.settings.network, "server")
+        network.add_tap(lab.namespace, lab.site, "server")
         accelerator = accelerator_arguments(root.kernel)
         guest = ServerGuest(lab.namespace, "server", root, drives, accelerator, "server")
         yield Bed(lab, Server(guest))

@@ -22,7 +22,7 @@ import json, subprocess, sys
 from pathlib import Path
 from builder.bootlab.namespace import Namespace
 from builder.bootlab.nfs import choose_nfs_server
-from builder.render.server.services import Export
+from builder.model.site import Site
 
 def running():
     return subprocess.run(["pgrep", "-c", "-x", "nfsd|rpc.mountd"], stdout=subprocess.PIPE, text=True).stdout.strip()
@@ -31,10 +31,7 @@ places = {name: Path("/srv") / name for name in ("versions", "writable")}
 for place in places.values():
     place.mkdir(exist_ok=True)
 (places["versions"] / "release").write_text("one")
-exported = [
-    Export(str(places["versions"]), "/lab/versions", "127.0.0.0/8", 1, writable=False),
-    Export(str(places["writable"]), "/lab/writable", "127.0.0.0/8", 2, writable=True),
-]
+site = Site(server="127.0.0.1", subnet="127.0.0.0/8")
 seen = {}
 for version in ("vers=3,nolock", "vers=4.2"):
     directory = Path("/var/tmp") / version
@@ -42,13 +39,14 @@ for version in ("vers=3,nolock", "vers=4.2"):
     with Namespace(directory) as lab:
         lab.check(["ip", "link", "set", "lo", "up"])
         server = choose_nfs_server()
-        server.start(lab, exported)
-        for export, name in zip(exported, places, strict=True):
+        server.start(lab, site, "/srv")
+        for name, place in places.items():
             lab.check(["mkdir", f"/run/{name}"])
-            source = f"127.0.0.1:{server.client_path(export)}"
-            lab.check(["mount", "-t", "nfs", "-o", version, source, f"/run/{name}"])
+            lab.check(["mount", "-t", "nfs", "-o", version, f"127.0.0.1:{place}", f"/run/{name}"])
+        ports = lab.check(["rpcinfo", "-p"]).splitlines()
         seen[version] = {
             "server": type(server).__name__,
+            "mountd": sorted({line.split()[3] for line in ports if line.endswith("mountd")}),
             "read": lab.check(["cat", "/run/versions/release"]),
             "write": lab.run(["sh", "-c", "echo two > /run/versions/release"]).status != 0,
             "append": lab.run(["sh", "-c", f"echo {version} > /run/writable/{version}"]).status,
@@ -80,6 +78,7 @@ def test_the_kernels_server_in_a_lab(guest: ServerGuest) -> None:
     for version in ("vers=3,nolock", "vers=4.2"):
         assert seen[version] == {
             "server": "KernelNfsd",
+            "mountd": ["20048"],
             "read": "one",
             "write": True,
             "append": 0,

@@ -40,7 +40,7 @@ def test_systemd_networkd_keeps_the_address() -> None:
         assert before == f"{machine.guest.address}/24"
         machine.inside("systemctl restart systemd-networkd.service; sleep 5")
         assert address(machine) == before
-        assert machine.bench.lab.settings.network.server in machine.inside("resolvectl dns")
+        assert machine.bench.lab.site.server in machine.inside("resolvectl dns")
         machine.inside("systemctl stop systemd-networkd.service systemd-networkd.socket; sleep 2")
         assert address(machine) == before
         assert machine.inside("systemctl --failed --no-legend --plain") == ""
@@ -89,7 +89,5 @@ def test_ifupdown_leaves_the_interface_of_the_root_alone() -> None:
 
 def check_resolver(machine: Booted) -> None:
     """The name server of the lease that the machine booted with, by way of the link that leads to it."""
-    assert (
-        f"nameserver {machine.bench.lab.settings.network.server}" in machine.inside("cat /etc/resolv.conf").splitlines()
-    )
+    assert f"nameserver {machine.bench.lab.site.server}" in machine.inside("cat /etc/resolv.conf").splitlines()
     assert machine.inside("readlink /etc/resolv.conf") == "../run/diskless/resolv.conf"

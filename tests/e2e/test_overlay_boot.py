@@ -67,8 +67,8 @@ def check_mounts(machine: Booted, *options: str) -> None:
     assert machine.inside("findmnt -nro SOURCE,FSTYPE /") == "overlay overlay"
     assert f"lowerdir={LOWER}" in machine.inside("findmnt -nro OPTIONS /").split(",")
     source, mounted = machine.inside(f"findmnt -nro SOURCE,OPTIONS {LOWER}").split()
-    manifest, network = machine.bench.manifest, machine.bench.lab.settings.network
-    assert source == f"{network.server}:/disklessroot/versions/{manifest.image}/{manifest.version}/root"
+    manifest, site = machine.bench.manifest, machine.bench.lab.site
+    assert source == f"{site.server}:/disklessroot/versions/{manifest.image}/{manifest.version}/root"
     assert {"ro", *options} <= set(mounted.split(","))
 
 
@@ -133,7 +133,7 @@ def test_the_address_survives_a_restart_of_dhcpcd(machine: Shared) -> None:
     machine.inside("systemctl restart dhcpcd.service; sleep 5")
     assert address(machine) == before
     lines = machine.inside("cat /etc/resolv.conf").splitlines()
-    assert f"nameserver {machine.bench.lab.settings.network.server}" in lines
+    assert f"nameserver {machine.bench.lab.site.server}" in lines
     machine.inside("systemctl stop dhcpcd.service; sleep 2")
     assert address(machine) == before
     machine.inside("echo 3 > /proc/sys/vm/drop_caches; ls -lR /etc/systemd | wc -l")

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builder.boot import lab_site, serve_store, store_exports
 from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.lab import Lab
-from builder.bootlab.settings import LabSettings, Patience
+from builder.bootlab.settings import Patience
 from builder.model.manifest import Manifest
 from builder.model.version import Version
 from builder.output.versions import read_manifest
@@ -82,8 +81,8 @@ def serving(first: Path) -> Iterator[Server]:
     logs = scratch() / "upgrade-lab"
     root.mkdir()
     logs.mkdir()
-    with Lab(logs, LabSettings(patience=Patience(login=600, check=400, power_off=400))) as lab:
-        site = lab_site(lab, Store(root))
+    with Lab(logs, patience=Patience(login=600, check=400, power_off=400)) as lab:
+        site = lab.site
         words = ", ".join(f'"{word}"' for word in site.cmdline)
         (root / "site.yml").write_text(
             f"server: {site.server}\nsubnet: {site.subnet}\npath: {site.path}\ncmdline: [{words}]\n", encoding="ascii"
@@ -91,7 +90,7 @@ def serving(first: Path) -> Iterator[Server]:
         result = run_diskless("deploy", first, "--to", root)
         assert result.returncode == 0, result.stderr
         server = Server(lab, find_store(root))
-        serve_store(lab, server.store)
+        lab.serve(server.store.root)
         yield server
 
 
@@ -154,7 +153,3 @@ def test_an_upgrade_under_a_running_client() -> None:
             check_is(guest, one)
         assert server.run("verify", "--deep").endswith("no fault found\n")
         assert zero.version not in server.run("status").split("history")[0]
-        assert [export.directory for export in store_exports(server.store, "10.77.0.0/24")] == [
-            str(server.store.versions),
-            str(server.store.writable),
-        ]

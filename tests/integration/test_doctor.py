@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from builder.bootlab import dhcp
-from builder.bootlab.lab import Lab, Served
+from builder.bootlab.lab import Lab
 from builder.bootlab.namespace import Service
-from builder.bootlab.settings import DNSMASQ_OPTIONS, LabSettings
-from builder.render.server.services import Export, dnsmasq_config
+from builder.bootlab.settings import DNSMASQ_OPTIONS
+from builder.reading import load_site
+from builder.render.server.files import Format, server_files
 from tests.images import DISKLESS, run_diskless, scratch
 from tests.require import needs_root, needs_tool
 from tests.versions import make_version
@@ -25,7 +26,14 @@ pytestmark = [
     pytest.mark.root,
 ]
 SERVER, BRIDGE = "10.77.0.1", "lab0"
-SITE = f"schema: 1\nserver: {SERVER}\nsubnet: 10.77.0.0/24\ninterface: {BRIDGE}\nhttp_port: 80\n"
+SITE = f"""\
+schema: 1
+server: {SERVER}
+subnet: 10.77.0.0/24
+interface: {BRIDGE}
+dhcp: {{first: 10.77.0.100, last: 10.77.0.199}}
+http_port: 80
+"""
 
 
 class Clinic:
@@ -40,12 +48,7 @@ class Clinic:
         assert result.returncode == 0, result.stderr
         self.version = version.name
         (directory / "lab").mkdir()
-        self.lab = Lab(directory / "lab", LabSettings())
-
-    def serve(self) -> None:
-        writable = self.store / "writable"
-        export = Export(str(writable), str(writable), "10.77.0.0/24", 1, writable=True)
-        self.lab.serve(Served(self.store / "boot", (export,)))
+        self.lab = Lab(directory / "lab", load_site(self.store / "site.yml"))
 
     @property
     def services(self) -> dict[str, Service]:
@@ -60,9 +63,7 @@ class Clinic:
         service.log.unlink()
 
     def start_dnsmasq(self, change: str = "", by: str = "") -> None:
-        network = self.lab.settings.network
-        service = dhcp.dhcp_service(network, self.store / "boot", http=True, root_path=None)
-        text = dnsmasq_config(service)
+        text = server_files(Format.DNSMASQ, self.lab.site, str(self.store))[0].text
         assert change in text
         lines = [by if change and line.startswith(change) else line for line in text.splitlines()]
         config = self.lab.namespace.directory / "changed.conf"
@@ -94,7 +95,7 @@ class Clinic:
 def clinic() -> Iterator[Clinic]:
     made = Clinic(scratch() / "doctor")
     with made.lab:
-        made.serve()
+        made.lab.serve(made.store)
         yield made
 
 
@@ -200,7 +201,7 @@ def test_no_web_server(clinic: Clinic) -> None:
     try:
         assert list(clinic.complaints()) == [f"http lab/{clinic.version}/initramfs.img"]
     finally:
-        dhcp.start_web_server(clinic.lab.namespace, clinic.lab.settings.network, clinic.store / "boot")
+        dhcp.start_web_server(clinic.lab.namespace, clinic.lab.site, str(clinic.store))
 
 
 def test_a_kernel_that_is_gone(clinic: Clinic) -> None:

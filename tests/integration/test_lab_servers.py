@@ -1,4 +1,4 @@
-"""A server of the lab that ends while a guest boots is reported with its own last lines, QEMU too."""
+"""The lab's servers run with a site's configuration; one that ends while a guest boots is reported, QEMU too."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from builder.bootlab.dhcp import dnsmasq_options
 from builder.bootlab.guest import Guest, GuestError
-from builder.bootlab.lab import Lab, Served
+from builder.bootlab.lab import Lab
 from builder.bootlab.namespace import Service
-from builder.bootlab.nfs import Ganesha
+from builder.bootlab.nfs import Ganesha, check_exportable
 from builder.bootlab.ready import await_ready
-from builder.bootlab.settings import Patience
+from builder.bootlab.settings import GANESHA_OPTIONS, Patience
 from builder.errors import CommandError, HostError
+from builder.render.server.files import Format, server_files
 from builder.render.server.services import Export
 from tests.images import UNUSUAL, scratch
 from tests.require import needs_root, needs_tool
@@ -24,17 +26,17 @@ pytestmark = [
     needs_tool("dnsmasq", "ganesha.nfsd", "rpcbind", "ip", "qemu-system-x86_64"),
     pytest.mark.root,
 ]
+PARTS = ("boot", "versions", "writable")
 LAST_WORDS = {"dnsmasq": "DHCP, sockets bound", "nfs": "NFS SERVER INITIALIZED", "http": "Serving HTTP", "rpcbind": ""}
 
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     directory: Path = scratch() / "lab-servers" / str(request.node.name)
-    for name in ("lab", "boot", "root"):
+    for name in ("lab", *PARTS):
         (directory / name).mkdir(parents=True)
-    export = Export(str(directory / "root"), "/root", "10.77.0.0/24", 1, writable=True)
     with Lab(directory / "lab") as made:
-        made.serve(Served(directory / "boot", (export,)))
+        made.serve(directory)
         yield made
 
 
@@ -57,6 +59,30 @@ def test_a_server_that_dies_later(lab: Lab, name: str) -> None:
         guest.await_login()
     assert raised.value.message == f"the lab's {name} server ended: killed by SIGKILL"
     assert LAST_WORDS[name] in "\n".join(raised.value.details)
+
+
+def arguments(lab: Lab, name: str) -> list[str]:
+    """What a server of the lab was really started with, its name left out."""
+    pid = lab.namespace._services[name].pid
+    return lab.run(["cat", f"/proc/{pid}/cmdline"]).output.rstrip("\0").split("\0")[1:]
+
+
+def test_dnsmasq_reads_what_server_config_writes(lab: Lab) -> None:
+    directory = lab.namespace.directory
+    config, *options = arguments(lab, "dnsmasq")
+    (file,) = server_files(Format.DNSMASQ, lab.site, str(directory.parent))
+    assert Path(config.removeprefix("--conf-file=")).read_text("utf-8") == file.text
+    assert options == dnsmasq_options(lab.site, directory)
+    assert not any(option.startswith(("--conf-", "--servers-file", "--dhcp-hostsfile")) for option in options)
+
+
+def test_nfs_and_http_serve_the_store_of_the_site(lab: Lab) -> None:
+    store = str(lab.namespace.directory.parent)
+    if isinstance(lab.nfs, Ganesha):
+        switch, config, *options = arguments(lab, "nfs")
+        (file,) = lab.nfs.files(lab.site, store)
+        assert (switch, Path(config).read_text("utf-8"), options) == ("-f", file.text, list(GANESHA_OPTIONS))
+    assert arguments(lab, "http")[-5:] == ["--bind", lab.site.server, "--directory", f"{store}/boot", "80"]
 
 
 def test_any_console_log(lab: Lab) -> None:
@@ -123,19 +149,16 @@ def test_a_server_that_does_not_start(lab: Lab) -> None:
     assert raised.value.details == ("no port",)
 
 
-def test_a_file_system_that_no_server_can_export(tmp_path: Path) -> None:
+def test_a_file_system_that_no_server_can_export() -> None:
     export = Export("/proc/sys", "/root", "10.77.0.0/24", 1, writable=True)
-    with Lab(tmp_path) as made, pytest.raises(HostError, match=r"/proc/sys .*no file handles"):
-        made.serve(Served(tmp_path, (export,)))
+    with pytest.raises(HostError, match=r"/proc/sys .*no file handles"):
+        check_exportable([export])
 
 
 def test_what_ganesha_has_against_an_export_is_said_in_its_own_words(tmp_path: Path) -> None:
-    good = Export(str(tmp_path / "good"), "/good", "10.77.0.0/24", 1, writable=True)
-    (tmp_path / "good").mkdir()
-    (tmp_path / "lab").mkdir()
-    with Lab(tmp_path / "lab", nfs=Ganesha()) as made:
-        gone = [good, Export(str(tmp_path / "gone"), "/root", "10.77.0.0/24", 2, writable=True)]
-        with pytest.raises(CommandError, match="cannot export") as raised:
-            made.nfs.start(made.namespace, gone)
-    assert any(f"{tmp_path}/gone" in line for line in raised.value.details)
-    assert not any(f"{tmp_path}/good" in line for line in raised.value.details)
+    for name in ("lab", "versions"):
+        (tmp_path / name).mkdir()
+    with Lab(tmp_path / "lab", nfs=Ganesha()) as made, pytest.raises(CommandError, match="cannot export") as raised:
+        made.nfs.start(made.namespace, made.site, str(tmp_path))
+    assert any(f"{tmp_path}/writable" in line for line in raised.value.details)
+    assert not any(f"{tmp_path}/versions" in line for line in raised.value.details)

@@ -1,0 +1,71 @@
+"""The lab is a site: its servers get the texts of `diskless server-config`, and nothing besides that is not listed."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from builder.bootlab.dhcp import dnsmasq_options
+from builder.bootlab.lab import lab_site
+from builder.bootlab.nfs import SERVERS, Ganesha, NfsServer
+from builder.bootlab.settings import (
+    DNSMASQ_FILES,
+    DNSMASQ_OPTIONS,
+    FIRMWARE_OPTIONS,
+    GANESHA_CORE,
+    GANESHA_OPTIONS,
+    LAB_SITE,
+    NFSD_GRACE_SECONDS,
+    NFSD_THREADS,
+)
+from builder.checks.site import site_contradictions
+from builder.render.server.files import Format, possible_formats, server_files, store_exports
+from tests.images import ROOT
+
+STORE = "/srv/store"
+every_server = pytest.mark.parametrize("server", [server() for server in SERVERS], ids=lambda one: type(one).__name__)
+
+
+@every_server
+def test_the_labs_site_could_be_a_site_file(server: NfsServer) -> None:
+    site = lab_site(server)
+    assert site_contradictions(site) == []
+    (form,) = {file.format for file in server.files(site, STORE)}
+    assert {Format.DNSMASQ, Format.NGINX, form} <= set(possible_formats(site, STORE))
+
+
+@every_server
+def test_an_nfs_server_gets_what_server_config_writes_and_what_is_listed(server: NfsServer) -> None:
+    site = lab_site(server)
+    for file in server.files(site, STORE):
+        (real,) = (one for one in server_files(file.format, site, STORE) if one.path == file.path)
+        given, written = (Counter(map(str.strip, text.splitlines())) for text in (file.text, real.text))
+        assert written - given == Counter()
+        listed = [f"{name} = {value};" for name, value in GANESHA_CORE.items()] if isinstance(server, Ganesha) else []
+        assert list((given - written).elements()) == listed
+
+
+@every_server
+def test_clients_find_the_store_where_the_menus_name_it(server: NfsServer) -> None:
+    paths = [export.path for export in store_exports(lab_site(server), STORE)]
+    root = "/disklessroot" if isinstance(server, Ganesha) else STORE
+    assert paths == [f"{root}/versions", f"{root}/writable"]
+
+
+def test_every_option_names_its_place() -> None:
+    options = dnsmasq_options(LAB_SITE, Path("/lab"))
+    assert not [option for option in options if "{" in option]
+    assert {"--pid-file=/lab/dnsmasq.pid", "--ra-param=lab0,10,0"} <= set(options)
+
+
+def test_the_page_lists_what_a_lab_adds() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:dnsmasq|nfs-ganesha)? ?\| (.*?) \|", page, re.M)
+    switches = re.findall(r"-\w(?: [^- ]\S*)?", " ".join(GANESHA_OPTIONS))
+    files = [option.partition("=")[0] for option in DNSMASQ_FILES]
+    added = [*DNSMASQ_OPTIONS, *files, *FIRMWARE_OPTIONS, *switches, *GANESHA_CORE]
+    assert sorted(name for row in rows for name in re.findall(r"`(.*?)`", row)) == sorted(added)
+    assert f"{NFSD_THREADS} threads, {NFSD_GRACE_SECONDS} s of grace" in page
