@@ -14,7 +14,7 @@ from builder.output.signature import sign_version
 from builder.output.versions import parse_manifest, read_manifest
 from builder.transports.base import Options, Pushed
 from builder.transports.oci.transport import DEFAULT_TAG, is_tag
-from builder.transports.targets import open_transport
+from builder.transports.table import open_transport
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from builder.progress.progress import Progress
 from builder.pull import Pulled, pull
 from builder.transports.base import Options
 from builder.transports.retries import Retries
-from builder.transports.targets import open_source
+from builder.transports.table import open_source
 from builder.upload import Uploaded, upload
 from tests.servers import PASSWORD, USER, Server, make_certificates, run_nginx, run_registry, run_token_server
 

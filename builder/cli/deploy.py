@@ -21,7 +21,7 @@ from builder.progress.progress import Progress
 from builder.render.report.summary import summary
 from builder.store.differences import shown
 from builder.transports.base import Options
-from builder.transports.targets import is_remote, open_source
+from builder.transports.table import is_remote, open_source
 
 
 @click.command()

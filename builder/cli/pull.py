@@ -14,7 +14,7 @@ from builder.progress.progress import Progress
 from builder.pull import Pulled
 from builder.pull import pull as run_pull
 from builder.transports.base import Options
-from builder.transports.targets import open_source
+from builder.transports.table import open_source
 
 
 @click.command()

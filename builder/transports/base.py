@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,3 +67,18 @@ class Transport(abc.ABC):
     @abc.abstractmethod
     def names(self, image: str) -> tuple[str, ...] | None:
         """The tags and versions there are, sorted; None where the place cannot tell."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How references of one transport are written, and what they mean.
+
+    prefixes: how they begin; example: one, for hints
+    open_source: the version that a reference means now
+    open_transport: where uploads to a target go, and the tags that the target itself names
+    """
+
+    prefixes: tuple[str, ...]
+    example: str
+    open_source: Callable[[str, Options], Source]
+    open_transport: Callable[[str, Options], tuple[Transport, tuple[str, ...]]]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from builder.errors import AuditError, InputError, TransferError
 from builder.model.manifest import MANIFEST, Manifest
 from builder.output.source import SIGNATURE, DirectorySource, Source
 from builder.output.versions import read_manifest
 from builder.system.files import remove_tree, sha256_of, swap_symlink, sync_directory, sync_filesystem, write_atomic
-from builder.transports.base import Options, Pushed, Transport
+from builder.transports.base import Options, Pushed, Scheme, Transport
 from builder.transports.kept import disk_full
 from builder.transports.pieces import Piece, whole_files
 
 _DRAFT = ".tmp-upload-"
+_FILE = "file://"
 
 
 class DirectoryTransport(Transport):
@@ -96,3 +98,20 @@ def _add_signature(version: Path, target: Path) -> None:
 def _check_tag(link: Path) -> None:
     if link.exists() and not link.is_symlink():
         raise InputError(f"{link} is not a link, so it cannot become a tag", "choose another tag")
+
+
+def _path(text: str) -> Path:
+    if not text.startswith(_FILE):
+        return Path(text)
+    parts = urlsplit(text)
+    if parts.netloc not in ("", "localhost"):
+        raise InputError(f"{text} names a host", "file:///PATH")
+    return Path(unquote(parts.path))
+
+
+DIRECTORY = Scheme(
+    (_FILE,),
+    "a directory",
+    lambda reference, options: find_directory(_path(reference)),
+    lambda target, options: (DirectoryTransport(_path(target), options), ()),
+)

@@ -17,7 +17,7 @@ from builder.errors import AuditError, InputError
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.output.source import SIGNATURE, Source
 from builder.output.versions import parse_manifest
-from builder.transports.base import Options, Pushed, Transport
+from builder.transports.base import Options, Pushed, Scheme, Transport
 from builder.transports.http.addresses import check_address
 from builder.transports.http.client import Client
 from builder.transports.http.credentials import environment_login
@@ -196,3 +196,11 @@ def _channel(manifest: Manifest, document: bytes) -> bytes:
 def _check_same(directory: str, there: bytes, manifest: Manifest) -> None:
     if parse_manifest(there, directory + MANIFEST).root_digest != manifest.root_digest:
         raise AuditError(f"{directory} has another version whose digest begins alike", "remove it there")
+
+
+WEB = Scheme(
+    ("https://", "http://"),
+    "https://HOST/PATH",
+    lambda reference, options: WebTransport(reference, options).open(),
+    lambda target, options: (WebTransport(target, options), ()),
+)

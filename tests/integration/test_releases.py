@@ -27,7 +27,7 @@ from builder.store.pruning import PruneOptions
 from builder.store.status import read_status
 from builder.store.verification import Kind, verify
 from builder.transports.base import Options
-from builder.transports.targets import open_source
+from builder.transports.table import open_source
 from builder.upload import upload
 from tests.releases import DESK, FIRST, SECOND, unpack_release
 from tests.require import needs_root

@@ -23,7 +23,7 @@ from builder.errors import DisklessError, HostError, InputError, TransferError
 from builder.transports.base import Options
 from builder.transports.http.faults import connection_fault
 from builder.transports.retries import Retries
-from builder.transports.targets import open_source, open_transport
+from builder.transports.table import open_source, open_transport
 from builder.upload import upload
 from tests.images import DISKLESS, run_diskless, scratch
 from tests.places import HASTY, open_place, registry_place

@@ -14,7 +14,7 @@ from builder.errors import DisklessError, InputError, TransferError
 from builder.model.manifest import INDEX, ROOTFS
 from builder.transports.base import Options
 from builder.transports.retries import Retries
-from builder.transports.targets import open_source
+from builder.transports.table import open_source
 from tests.servers import serving
 from tests.versions import make_version
 

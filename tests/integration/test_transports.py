@@ -16,7 +16,7 @@ from builder.errors import AuditError, DisklessError, InputError, TransferError
 from builder.model.manifest import BUNDLE, INDEX, LOG, MANIFEST, ROOTFS
 from builder.output.source import SIGNATURE
 from builder.output.versions import read_manifest
-from builder.transports.targets import open_transport
+from builder.transports.table import open_transport
 from tests.images import ssh_key
 from tests.places import Place, open_place
 from tests.require import needs_tool

@@ -13,7 +13,7 @@ from builder.errors import AuditError, DisklessError, InputError, TransferError
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, Manifest
 from builder.model.version import VERSION
 from builder.output.source import SIGNATURE, Source
-from builder.transports.base import Options, Pushed, Transport
+from builder.transports.base import Options, Pushed, Scheme, Transport
 from builder.transports.http.addresses import is_loopback
 from builder.transports.kept import open_kept
 from builder.transports.oci.document import EMPTY, EMPTY_SHA256, Document, Layer, read_document, write_document
@@ -208,3 +208,18 @@ def _extents(registry: Registry, document: Document) -> list[Extent]:
         extents.append(Extent(offset, layer.size, registry.blob_address(layer.digest)))
         offset += layer.size
     return extents
+
+
+def _open_source(text: str, options: Options) -> Source:
+    reference = parse_oci(text)
+    return OciTransport(reference, options).find("", reference.digest or reference.tag or DEFAULT_TAG)
+
+
+def _open_transport(text: str, options: Options) -> tuple[Transport, tuple[str, ...]]:
+    reference = parse_oci(text)
+    if reference.digest:
+        raise InputError(f"{text} names a digest, which is not chosen but found", "leave it out")
+    return OciTransport(reference, options), (reference.tag,) if reference.tag else ()
+
+
+OCI = Scheme(("oci://",), "oci://HOST/REPOSITORY", _open_source, _open_transport)

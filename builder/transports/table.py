@@ -1,0 +1,41 @@
+"""Which transport a reference means: a new one is a file here and a line in the table."""
+
+from __future__ import annotations
+
+from builder.errors import InputError
+from builder.output.source import Source
+from builder.transports.base import Options, Scheme, Transport
+from builder.transports.local import DIRECTORY
+from builder.transports.oci.transport import OCI
+from builder.transports.web import WEB
+
+# the last one takes what has no prefix
+SCHEMES: tuple[Scheme, ...] = (OCI, WEB, DIRECTORY)
+
+
+def is_remote(reference: str) -> bool:
+    """Whether a text is meant for a transport, and not as the path or name of something here."""
+    return "://" in reference
+
+
+def open_source(reference: str, options: Options) -> Source:
+    """The version that a reference means now: oci://HOST/REPOSITORY[:TAG | @DIGEST], the https:// address of a
+    manifest.json, of its directory or of a channel, a version's directory or file:// of one.
+
+    InputError for what is none of them, TransferError where it cannot be reached or is not there.
+    """
+    return _scheme(reference).open_source(reference, options)
+
+
+def open_transport(target: str, options: Options) -> tuple[Transport, tuple[str, ...]]:
+    """Where uploads go, and the tags that the target itself names; InputError for what is not a target."""
+    return _scheme(target).open_transport(target, options)
+
+
+def _scheme(text: str) -> Scheme:
+    found = next((scheme for scheme in SCHEMES if text.startswith(scheme.prefixes)), None)
+    if found is None and is_remote(text):
+        examples = [scheme.example for scheme in SCHEMES]
+        hint = f"{', '.join(examples[:-1])}, or {examples[-1]}"
+        raise InputError(f"{text.partition('://')[0]}:// is not a way to move versions", hint)
+    return found or SCHEMES[-1]
