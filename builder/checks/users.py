@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from builder.model.account import FIRST_UID, LAST_UID, ROOT, User, home_of
 from builder.model.fault import Fault, Place
 from builder.model.recipe import Recipe
+from builder.model.recipe.account import FIRST_UID, LAST_UID, ROOT, User, home_of
 
 
 def user_contradictions(recipe: Recipe) -> Iterator[Fault]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.model.recipe import Architecture, DistributionName, GeneratorName, LoaderName, NfsVersion, RootMode
-from builder.model.script import RanScript
+from builder.model.recipe.script import RanScript
 from builder.model.syntax import IMAGE_NAME
 from builder.model.typed import schema_of, typed
 from builder.model.version import Version

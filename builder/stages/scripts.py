@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from builder.errors import CommandError
-from builder.model.script import RanScript, Script
+from builder.model.recipe.script import RanScript, Script
 from builder.stages.context import Context
 from builder.system.host import proxy_variables
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from builder.errors import InputError
-from builder.model.account import User
+from builder.model.recipe.account import User
 from builder.render.image.accounts import GROUP, GSHADOW, PASSWD, SHADOW, Accounts, authorized_keys, describe_user
 
 DAY = 20000

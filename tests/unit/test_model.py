@@ -19,7 +19,7 @@ from builder.errors import AuditError, InputError
 from builder.model.generation import Generation
 from builder.model.index import FileRecord, Frame, Index, root_digest
 from builder.model.manifest import Manifest
-from builder.model.script import RanScript
+from builder.model.recipe.script import RanScript
 from builder.model.syntax import Syntax
 from builder.model.version import Version
 from builder.output.versions import read_manifest

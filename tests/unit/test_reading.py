@@ -14,8 +14,8 @@ import yaml
 
 from builder.errors import InputError
 from builder.inits.table import init_of
-from builder.model.account import User
 from builder.model.recipe import NetworkClient
+from builder.model.recipe.account import User
 from builder.reading import RecipeFile, load_recipe
 from builder.render.image.accounts import GROUP, GSHADOW, PASSWD, SHADOW, Accounts, authorized_keys
 from builder.render.image.entries import image_cmdline, image_entries

@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from builder.errors import InputError
-from builder.model.account import FIRST_UID, User, home_of
+from builder.model.recipe.account import FIRST_UID, User, home_of
 from builder.model.syntax import SSH_KEY
 
 PASSWD, GROUP, SHADOW, GSHADOW = "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"

@@ -1,0 +1,38 @@
+"""How a client comes to its kernel and to its root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from builder.model.recipe.choices import LoaderName, NfsVersion, RootMode
+from builder.model.syntax import KernelArgument, MemorySize, NfsOption, key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nfs:
+    """How the root is mounted."""
+
+    version: NfsVersion = key("the protocol version", NfsVersion.V3)
+    options: tuple[NfsOption, ...] = key("further mount options, nfs(5)", ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """The root file system as clients see it."""
+
+    mode: RootMode = key(
+        "rw: one root that clients write to; overlay: read-only and shared, each client's changes stay in its memory",
+        RootMode.RW,
+    )
+    overlay_size: MemorySize | None = key(
+        "overlay only: how much a client may write, of its memory or with k, m, g; left out: 50%", None
+    )
+    nfs: Nfs = key("the mount", Nfs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boot:
+    """How clients get from their firmware to the kernel."""
+
+    loaders: tuple[LoaderName, ...] = key("the loaders in the bundle", (LoaderName.PXELINUX,))
+    cmdline: tuple[KernelArgument, ...] = key("kernel arguments; root= and nfsroot= are ours", ("ip=dhcp",))
