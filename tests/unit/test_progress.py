@@ -23,6 +23,8 @@ from builder.model.events import EVENTS, Measured, StepStart
 from builder.progress.progress import Progress
 from builder.progress.terminal import Terminal
 
+_END = b"\x05"  # shown by no terminal
+
 
 class Emulator:
     """A terminal that shows what is written to `stream`."""
@@ -43,13 +45,19 @@ class Emulator:
     def _read(self) -> None:
         with contextlib.suppress(OSError):  # EIO: the other side is closed
             while data := os.read(self.master, 65536):
-                self.raw += data
-                self._feed.feed(data)
+                self.raw += data.removesuffix(_END)
+                self._feed.feed(data.removesuffix(_END))
+                if data.endswith(_END):
+                    break
 
     def lines(self) -> list[str]:
         """All that is to be seen once everything was written, scrolled out of sight or not."""
-        self.stream.close()
+        if not self.stream.closed:
+            # a master may miss what was written just before the other side is closed
+            self.stream.write(_END.decode())
+            self.stream.flush()
         self._reader.join()
+        self.stream.close()
         kept = ["".join(line[x].data for x in range(self._screen.columns)) for line in self._screen.history.top]
         return [line.rstrip() for line in [*kept, *self._screen.display]]
 
