@@ -78,7 +78,6 @@ SERVICE = DhcpService(
 )
 FULL_SERVICE = dataclasses.replace(
     SERVICE,
-    root_path="192.168.1.1:/disklessroot/current/lab",
     router="192.168.1.254",
     nameservers=("192.168.1.1", "192.168.1.2"),
     clients=(

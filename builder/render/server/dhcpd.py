@@ -57,11 +57,7 @@ def _subnet(service: DhcpService) -> list[str]:
         lines.append(f"option routers {service.router};")
     if service.nameservers:
         lines.append(f"option domain-name-servers {', '.join(service.nameservers)};")
-    if service.root_path is None:
-        lines += _comment(ROOT_PATH_NOTE)
-    else:
-        lines.append(f'option root-path "{service.root_path}";')
-    return [*lines, "", *_loader(service)]
+    return [*lines, *_comment(ROOT_PATH_NOTE), "", *_loader(service)]
 
 
 def _loader(service: DhcpService) -> list[str]:

@@ -114,10 +114,7 @@ def server_files(form: Format, site: Site, store: str) -> tuple[ServerFile, ...]
 
 
 def dhcp_service(site: Site, store: str) -> DhcpService:
-    """What DHCP and TFTP offer.
-
-    No root-path: the menu in boot/ names each version's own root.
-    """
+    """What DHCP and TFTP offer."""
     return DhcpService(
         interface=site.interface,
         address=site.server,

@@ -47,7 +47,6 @@ class DhcpService:
     first, last: what unknown clients get; None: only known clients get an address
     lease: e.g. 12h
     tftp_root: the directory that loaders, kernels and their configuration are served from
-    root_path: SERVER:/path of the image for clients whose command line names none (option 17)
     http: the URL of tftp_root, ending in /, where a web server serves it too: much faster than TFTP
     """
 
@@ -58,7 +57,6 @@ class DhcpService:
     last: str | None
     tftp_root: str
     lease: str = "12h"
-    root_path: str | None = None
     router: str | None = None
     nameservers: tuple[str, ...] = ()
     clients: tuple[Client, ...] = ()
@@ -161,9 +159,7 @@ def _addresses(service: DhcpService) -> list[str]:
     ]
     if service.nameservers:
         lines.append(f"dhcp-option=option:dns-server,{','.join(service.nameservers)}")
-    if service.root_path is None:
-        return [*lines, *comment(ROOT_PATH_NOTE).splitlines()]
-    return [*lines, f"dhcp-option=option:root-path,{service.root_path}"]
+    return [*lines, *comment(ROOT_PATH_NOTE).splitlines()]
 
 
 def _loader_title(service: DhcpService) -> str:
