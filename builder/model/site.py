@@ -47,6 +47,7 @@ Subnet = Annotated[
     ),
 ]
 VersionName = Annotated[Version, VERSION]
+DEFAULT_LEASE = "12h"
 LeaseTime = Annotated[str, Syntax("lease time", r"[0-9]{1,6}[smhd]?|infinite", "12h")]
 
 
@@ -67,7 +68,7 @@ class SiteDhcp:
 
     first: Ipv4 = key("the first address that unknown clients get")
     last: Ipv4 = key("the last one")
-    lease: LeaseTime = key("how long a client may use it before it asks again", "12h")
+    lease: LeaseTime = key("how long a client may use it before it asks again", DEFAULT_LEASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,11 @@ class Site:
     def network(self) -> ipaddress.IPv4Network:
         """The clients' network."""
         return ipaddress.IPv4Network(self.subnet or f"{self.server}/24", strict=False)
+
+    @property
+    def lease(self) -> LeaseTime:
+        """How long a client may use its address."""
+        return self.dhcp.lease if self.dhcp else DEFAULT_LEASE
 
     @property
     def known(self) -> tuple[SiteClient, ...]:

@@ -12,15 +12,16 @@ from builder.loaders.pxelinux import Pxelinux
 from builder.loaders.table import BOOT_FILES, LOADERS, loader_of, menu_files, packages
 from builder.model.menu import Menu, MenuEntry
 from builder.model.recipe import DistributionName, LoaderName
+from builder.model.site import Site, SiteDhcp
 from builder.render.server.dhcpd import dhcpd_config
 from builder.render.server.proxy import proxy_config
-from builder.render.server.services import DhcpService, dnsmasq_config
+from builder.render.server.services import dnsmasq_config
 
 NEW = MenuEntry("lab/2", "Lab", "lab/2/vmlinuz", "lab/2/initramfs.img", "root=/dev/nfs nfsroot=10.0.0.1:/r ip=dhcp rw")
 OLD = dataclasses.replace(NEW, label="lab/1", title="Lab, before", kernel="lab/1/vmlinuz", bootif=True)
 MENU = Menu((NEW, OLD), "lab/2", seconds=5, listed=("lab/2", "lab/1"), note="of a test")
 MAC = "52:54:00:AB:cd:01"
-SERVICE = DhcpService("eth0", "10.0.0.1", "255.255.255.0", "10.0.0.50", "10.0.0.99", "/srv/boot")
+SITE = Site(server="10.0.0.1", interface="eth0", dhcp=SiteDhcp(first="10.0.0.50", last="10.0.0.99"))
 
 every_loader = pytest.mark.parametrize("loader", LOADERS.values(), ids=[name.value for name in LOADERS])
 
@@ -81,10 +82,10 @@ def efi(monkeypatch: pytest.MonkeyPatch) -> Mapping[ClientArchitecture, BootFile
 
 
 def test_dhcp_names_the_loader_of_each_architecture(efi: object) -> None:
-    text = dnsmasq_config(SERVICE)
+    text = dnsmasq_config(SITE, "/srv/boot")
     assert "dhcp-match=set:diskless-7,option:client-arch,7\ndhcp-boot=tag:diskless-7,x/boot.efi\n" in text
     assert text.index("tag:diskless-7") < text.index("dhcp-boot=pxelinux.0\n")
-    assert 'pxe-service=X86-64_EFI,"diskless",x/boot.efi' in proxy_config(SERVICE)
-    dhcpd = dhcpd_config(SERVICE)
+    assert 'pxe-service=X86-64_EFI,"diskless",x/boot.efi' in proxy_config(SITE, "/srv/boot")
+    dhcpd = dhcpd_config(SITE)
     assert "option arch code 93 = unsigned integer 16;" in dhcpd
     assert 'if option arch = 00:07 {\n        filename "x/boot.efi";\n    }\n    else {' in dhcpd

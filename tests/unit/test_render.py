@@ -28,13 +28,14 @@ from builder.model.recipe import (
     Signatures,
     System,
 )
+from builder.model.site import Site, SiteClient, SiteDhcp
 from builder.reading import load_recipe
 from builder.render.boot.cmdline import bundle_menu, kernel_cmdline
 from builder.render.image.entries import image_cmdline, image_entries
 from builder.render.image.fstab import fstab
 from builder.render.image.network import network_arguments, network_entries
 from builder.render.image.system import system_entries
-from builder.render.server.services import Client, DhcpService, Export, dnsmasq_config, exports, ganesha_config
+from builder.render.server.services import Export, dnsmasq_config, exports, ganesha_config
 from tests.images import ROOT, write_recipe
 from tests.unit.command import run_command
 from tests.unit.golden import GOLDEN, check_golden
@@ -68,23 +69,18 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "ifupdown": {"network": {"client": "ifupdown"}, "packages": ["linux-image-amd64", "ifupdown"]},
 }
-SERVICE = DhcpService(
-    interface="eth1",
-    address="192.168.1.1",
-    netmask="255.255.255.0",
-    first="192.168.1.100",
-    last="192.168.1.199",
-    tftp_root="/disklessroot/boot",
+SITE = Site(
+    server="192.168.1.1", interface="eth1", dhcp=SiteDhcp(first="192.168.1.100", last="192.168.1.199", lease="12h")
 )
-FULL_SERVICE = dataclasses.replace(
-    SERVICE,
+FULL_SITE = dataclasses.replace(
+    SITE,
     router="192.168.1.254",
     nameservers=("192.168.1.1", "192.168.1.2"),
     clients=(
-        Client("52:54:00:00:00:01", "192.168.1.10"),
-        Client("52:54:00:00:00:02", "192.168.1.11", "second"),
+        SiteClient(mac="52:54:00:00:00:01", address="192.168.1.10"),
+        SiteClient(mac="52:54:00:00:00:02", address="192.168.1.11", name="second"),
     ),
-    http="http://192.168.1.1/",
+    http_port=80,
 )
 EXPORTS = (
     Export("/disklessroot/versions", "/disklessroot/versions", "192.168.1.0/24", 1, writable=False),
@@ -248,15 +244,15 @@ def settings(text: str) -> list[str]:
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
-@pytest.mark.parametrize(("name", "service"), [("smallest", SERVICE), ("full", FULL_SERVICE)])
-def test_dnsmasq(name: str, service: DhcpService) -> None:
-    text = dnsmasq_config(service)
+@pytest.mark.parametrize(("name", "site"), [("smallest", SITE), ("full", FULL_SITE)])
+def test_dnsmasq(name: str, site: Site) -> None:
+    text = dnsmasq_config(site, "/disklessroot/boot")
     check_golden(GOLDEN / "server" / f"dnsmasq-{name}.conf", text)
     lines = settings(text)
     assert not [line for line in lines if "209" in line]
     assert "tftp-secure" not in text
     # DHCP must not reach other networks of the server
-    assert {"bind-interfaces", "port=0", f"interface={service.interface}"} <= set(lines)
+    assert {"bind-interfaces", "port=0", f"interface={site.interface}"} <= set(lines)
 
 
 def test_exports() -> None:

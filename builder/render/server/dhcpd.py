@@ -8,95 +8,95 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from builder.loaders.base import ClientArchitecture
-from builder.model.site import lease_seconds
+from builder.model.site import Site, SiteClient, lease_seconds
 from builder.render.server.comments import comment, sections
-from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, Client, DhcpService
+from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, choose_boot_files, path_prefix
 
 DHCPD_FILE = "/etc/dhcp/diskless.conf"
 _FOREVER = 0xFFFFFFFF  # RFC 2131, 3.3; dhcpd itself counts to January 2038
 _INDENT = "    "
 
 
-def dhcpd_config(service: DhcpService) -> str:
+def dhcpd_config(site: Site) -> str:
     """A file that dhcpd.conf includes: one subnet, and a host block for each known client."""
     head = (
         f"{DHCPD_FILE} - clients without disks, for ISC dhcpd\n"
         f'Put this line into /etc/dhcp/dhcpd.conf (Arch Linux: /etc/dhcpd.conf):  include "{DHCPD_FILE}";'
-        f"{_interface_note(service)}\n"
+        f"{_interface_note(site)}\n"
         "dhcpd serves no files: see the formats tftpd and xinetd."
     )
     options = "PXELINUX's own options (RFC 5071): 208 lets it believe 210, the prefix of all names.\n" + NEVER_209
     declared = [
-        *(["option arch code 93 = unsigned integer 16;"] if len(service.loaders()) > 1 else []),
+        *(["option arch code 93 = unsigned integer 16;"] if len(choose_boot_files(site)) > 1 else []),
         "option space pxelinux;",
         "option pxelinux.magic code 208 = string;",
         "option pxelinux.path-prefix code 210 = text;",
     ]
-    network = service.network
-    subnet = [f"subnet {network.network_address} netmask {network.netmask} {{", *_indent(_subnet(service)), "}"]
-    hosts = [line for client in service.clients for line in _host(client)]
+    network = site.network
+    subnet = [f"subnet {network.network_address} netmask {network.netmask} {{", *_indent(_subnet(site)), "}"]
+    hosts = [line for client in site.clients for line in _host(client)]
     parts = [(head, []), (options, declared), ("the clients' network", subnet)]
     return sections(*parts, *([("one block for each known client", hosts)] if hosts else []))
 
 
-def _interface_note(service: DhcpService) -> str:
-    if service.interface is None:
+def _interface_note(site: Site) -> str:
+    if site.interface is None:
         return ""
-    return f'\nand name the interface (Debian: /etc/default/isc-dhcp-server):  INTERFACESv4="{service.interface}"'
+    return f'\nand name the interface (Debian: /etc/default/isc-dhcp-server):  INTERFACESv4="{site.interface}"'
 
 
-def _subnet(service: DhcpService) -> list[str]:
+def _subnet(site: Site) -> list[str]:
     lines = [*_comment("clients may boot, old ones with BOOTP"), "allow booting;", "allow bootp;"]
-    if service.first is None:
+    if site.dhcp is None:
         lines += _comment("no range: only clients with a host block get an address")
     else:
-        lines += [*_comment("what unknown clients get"), f"range {service.first} {service.last};"]
-    seconds = lease_seconds(service.lease) or _FOREVER
+        lines += [*_comment("what unknown clients get"), f"range {site.dhcp.first} {site.dhcp.last};"]
+    seconds = lease_seconds(site.lease) or _FOREVER
     lines += [f"default-lease-time {seconds};", f"max-lease-time {seconds};"]
-    if service.router is not None:
-        lines.append(f"option routers {service.router};")
-    if service.nameservers:
-        lines.append(f"option domain-name-servers {', '.join(service.nameservers)};")
-    return [*lines, *_comment(ROOT_PATH_NOTE), "", *_loader(service)]
+    if site.router is not None:
+        lines.append(f"option routers {site.router};")
+    if site.nameservers:
+        lines.append(f"option domain-name-servers {', '.join(site.nameservers)};")
+    return [*lines, *_comment(ROOT_PATH_NOTE), "", *_loader(site)]
 
 
-def _loader(service: DhcpService) -> list[str]:
+def _loader(site: Site) -> list[str]:
     return [
         *_comment("the machine with TFTP, and the loader that it serves"),
-        f"next-server {service.address};",
-        *_file_names(service.loaders()),
+        f"next-server {site.server};",
+        *_file_names(choose_boot_files(site)),
         "",
         *_comment("sent although nobody asks for them: 208 and 210 join every client's list of wanted options"),
         'site-option-space "pxelinux";',
         f"option pxelinux.magic {PXELINUX_MAGIC};",
-        f'option pxelinux.path-prefix "{service.prefix}";',
+        f'option pxelinux.path-prefix "{path_prefix(site)}";',
         "if exists dhcp-parameter-request-list {",
         f"{_INDENT}option dhcp-parameter-request-list = concat(option dhcp-parameter-request-list, d0, d2);",
         "}",
     ]
 
 
-def _file_names(loaders: Mapping[ClientArchitecture, str]) -> list[str]:
+def _file_names(files: Mapping[ClientArchitecture, str]) -> list[str]:
     """The first is for whoever names no architecture (option 93, RFC 4578)."""
-    first, *others = loaders
+    first, *others = files
     if not others:
-        return [f'filename "{loaders[first]}";']
+        return [f'filename "{files[first]}";']
     lines: list[str] = []
     for architecture in others:
         word = "elsif" if lines else "if"
-        name = f'{_INDENT}filename "{loaders[architecture]}";'
+        name = f'{_INDENT}filename "{files[architecture]}";'
         lines += [f"{word} option arch = 00:{architecture:02x} {{", name, "}"]
-    return [*lines, "else {", f'{_INDENT}filename "{loaders[first]}";', "}"]
+    return [*lines, "else {", f'{_INDENT}filename "{files[first]}";', "}"]
 
 
-def _host(client: Client) -> list[str]:
-    if client.address is None and client.hostname is None:
+def _host(client: SiteClient) -> list[str]:
+    if client.address is None and client.name is None:
         return []
     lines = [f"hardware ethernet {client.mac};"]
     if client.address is not None:
         lines.append(f"fixed-address {client.address};")
-    if client.hostname is not None:
-        lines.append(f'option host-name "{client.hostname}";')
+    if client.name is not None:
+        lines.append(f'option host-name "{client.name}";')
     return [f"host diskless-{client.mac.replace(':', '').lower()} {{", *_indent(lines), "}"]
 
 

@@ -18,8 +18,6 @@ from builder.render.server.services import (
     EXPORTS_FILE,
     GANESHA_FILE,
     NFS_CONF_FILE,
-    Client,
-    DhcpService,
     Export,
     dnsmasq_config,
     exports,
@@ -113,23 +111,6 @@ def server_files(form: Format, site: Site, store: str) -> tuple[ServerFile, ...]
     return _RENDERERS[form](site, store)
 
 
-def dhcp_service(site: Site, store: str) -> DhcpService:
-    """What DHCP and TFTP offer."""
-    return DhcpService(
-        interface=site.interface,
-        address=site.server,
-        netmask=str(site.network.netmask),
-        first=site.dhcp.first if site.dhcp else None,
-        last=site.dhcp.last if site.dhcp else None,
-        lease=site.dhcp.lease if site.dhcp else "12h",
-        tftp_root=f"{store}/boot",
-        router=site.router,
-        nameservers=site.nameservers,
-        clients=tuple(Client(client.mac, client.address, client.name) for client in site.clients),
-        http=_http(site),
-    )
-
-
 def store_exports(site: Site, store: str) -> tuple[Export, ...]:
     """The store's two exports. Their numbers are part of every file handle that a client holds."""
     path, clients = site.path or store, str(site.network)
@@ -139,28 +120,22 @@ def store_exports(site: Site, store: str) -> tuple[Export, ...]:
     )
 
 
-def _http(site: Site) -> str | None:
-    if site.http_port is None:
-        return None
-    return f"http://{site.server}/" if site.http_port == 80 else f"http://{site.server}:{site.http_port}/"
-
-
 def _dnsmasq(site: Site, store: str) -> tuple[ServerFile, ...]:
-    text = dnsmasq_config(dhcp_service(site, store))
+    text = dnsmasq_config(site, f"{store}/boot")
     return (ServerFile(Format.DNSMASQ, DNSMASQ_FILE, text, "systemctl restart dnsmasq"),)
 
 
 def _proxy(site: Site, store: str) -> tuple[ServerFile, ...]:
-    text = proxy_config(dhcp_service(site, store))
+    text = proxy_config(site, f"{store}/boot")
     return (ServerFile(Format.DNSMASQ_PROXY, DNSMASQ_FILE, text, "systemctl restart dnsmasq"),)
 
 
 def _router(site: Site, store: str) -> tuple[ServerFile, ...]:
-    return (ServerFile(Format.ROUTER, None, router_config(dhcp_service(site, store))),)
+    return (ServerFile(Format.ROUTER, None, router_config(site)),)
 
 
 def _dhcpd(site: Site, store: str) -> tuple[ServerFile, ...]:
-    text = dhcpd_config(dhcp_service(site, store))
+    text = dhcpd_config(site)
     return (ServerFile(Format.DHCPD, DHCPD_FILE, text, "systemctl restart isc-dhcp-server"),)
 
 

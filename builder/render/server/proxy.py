@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from builder.loaders.base import ClientArchitecture
+from builder.model.site import Site
 from builder.render.server.comments import sections
-from builder.render.server.services import DNSMASQ_FILE, DhcpService, boot_lines, listening
+from builder.render.server.services import DNSMASQ_FILE, boot_lines, choose_boot_files, listening
 
 # dnsmasq's names of client systems, dnsmasq(8)
 _SYSTEMS = {
@@ -21,14 +22,14 @@ _SYSTEMS = {
 }
 
 
-def proxy_config(service: DhcpService) -> str:
+def proxy_config(site: Site, tftp_root: str) -> str:
     """A dnsmasq configuration that tells clients the loader only: addresses come from a DHCP server that stays."""
-    network = service.network
-    loaders = service.loaders(http=False)
+    network = site.network
+    files = choose_boot_files(site, http=False)
     return sections(
         (f"{DNSMASQ_FILE} - clients without disks: proxy DHCP and TFTP beside another DHCP server", []),
         ("no DNS; remove this where dnsmasq is to be the name server too", ["port=0"]),
-        ("only on this interface", listening(service)),
+        ("only on this interface", listening(site)),
         (
             "No addresses: the other server, a router for example, gives them and needs no change. It may give each\n"
             "client the same one always, but must not name a boot file of its own.",
@@ -37,19 +38,19 @@ def proxy_config(service: DhcpService) -> str:
         (
             "The loader, twice. Firmware that is strict takes it from a menu of one entry, which it asks for at port\n"
             "4011; iPXE and simpler firmware take it from the offer.",
-            [*_services(loaders), *boot_lines(loaders, f",,{service.address}")],
+            [*_services(files), *boot_lines(files, f",,{site.server}")],
         ),
         (
             "what TFTP serves; nothing below it may lead out of it\n"
             "A proxy's answer has no room for PXELINUX's options, so kernels come over TFTP too.",
-            ["enable-tftp", f"tftp-root={service.tftp_root}"],
+            ["enable-tftp", f"tftp-root={tftp_root}"],
         ),
     )
 
 
-def _services(loaders: Mapping[ClientArchitecture, str]) -> list[str]:
+def _services(files: Mapping[ClientArchitecture, str]) -> list[str]:
     """One menu entry each; dnsmasq appends .0, the layer, to a name without a suffix of its own."""
     return [
         f'pxe-service={_SYSTEMS[architecture]},"diskless",{name.removesuffix(".0")}'
-        for architecture, name in loaders.items()
+        for architecture, name in files.items()
     ]

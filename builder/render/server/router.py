@@ -6,27 +6,28 @@ Sources: dnsmasq(8), dhcp-option and dhcp-boot.
 from __future__ import annotations
 
 from builder.loaders.base import ClientArchitecture
+from builder.model.site import Site
 from builder.render.server.comments import comment, sections
-from builder.render.server.services import PXELINUX_MAGIC, DhcpService, loader_options, reservations
+from builder.render.server.services import PXELINUX_MAGIC, choose_boot_files, loader_options, path_prefix, reservations
 
 
-def router_config(service: DhcpService) -> str:
+def router_config(site: Site) -> str:
     """Lines for the DHCP server of a router that runs dnsmasq, and the words of others."""
-    address = service.address
+    address = site.server
     others = f"""\
 A router without dnsmasq has fields for the same, under other names:
   next-server, "TFTP server", "boot server", option 66:   {address}
-  filename, "boot file", option 67:                       {service.loaders()[ClientArchitecture.X86_BIOS]}
-  options 208 and 210, where it has them:                 {PXELINUX_MAGIC} and {service.prefix}"""
+  filename, "boot file", option 67:                       {choose_boot_files(site)[ClientArchitecture.X86_BIOS]}
+  options 208 and 210, where it has them:                 {PXELINUX_MAGIC} and {path_prefix(site)}"""
     parts = [
         (
             "for the router: OpenWrt's /etc/dnsmasq.conf, DD-WRT's \"Additional Dnsmasq Options\"\n"
             f"The router keeps DHCP; {address} (this server) has TFTP: see the formats tftpd and xinetd.",
             [],
         ),
-        ("the loader, and where PXELINUX finds its files", loader_options(service, f",diskless,{address}")),
+        ("the loader, and where PXELINUX finds its files", loader_options(site, f",diskless,{address}")),
     ]
-    known = reservations(service.clients)
+    known = reservations(site.clients)
     if known:
         parts.append(("the clients that have an address or a name of their own", known))
     return sections(*parts) + "\n" + comment(others)

@@ -8,13 +8,13 @@ configuration.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from builder.loaders.base import ClientArchitecture
 from builder.loaders.table import BOOT_FILES
+from builder.model.site import Site, SiteClient
 from builder.render.server.comments import comment, sections
 
 DNSMASQ_FILE = "/etc/dnsmasq.d/diskless.conf"
@@ -29,56 +29,20 @@ own menus name it"""
 PXELINUX_MAGIC = "f1:00:74:7e"
 
 
-@dataclass(frozen=True)
-class Client:
-    """A client that DHCP knows: with an address, which nobody else gets, or only with a name."""
+def choose_boot_files(site: Site, *, http: bool | None = None) -> dict[ClientArchitecture, str]:
+    """The file that firmware of each architecture fetches over TFTP; BIOS first, for those who do not say theirs.
 
-    mac: str
-    address: str | None
-    hostname: str | None = None
-
-
-@dataclass(frozen=True)
-class DhcpService:
-    """What DHCP and TFTP offer on one interface.
-
-    interface: None: the one that has `address`
-    address, netmask: the server's own
-    first, last: what unknown clients get; None: only known clients get an address
-    lease: e.g. 12h
-    tftp_root: the directory that loaders, kernels and their configuration are served from
-    http: the URL of tftp_root, ending in /, where a web server serves it too: much faster than TFTP
+    `http`: whether the loader goes on over HTTP; None: where a web server serves its files.
     """
+    over_http = site.http_port is not None if http is None else http
+    return {architecture: BOOT_FILES[architecture].choose(http=over_http) for architecture in sorted(BOOT_FILES)}
 
-    interface: str | None
-    address: str
-    netmask: str
-    first: str | None
-    last: str | None
-    tftp_root: str
-    lease: str = "12h"
-    router: str | None = None
-    nameservers: tuple[str, ...] = ()
-    clients: tuple[Client, ...] = ()
-    http: str | None = None
 
-    @property
-    def network(self) -> ipaddress.IPv4Network:
-        """The clients' network."""
-        return ipaddress.IPv4Network(f"{self.address}/{self.netmask}", strict=False)
-
-    def loaders(self, *, http: bool | None = None) -> dict[ClientArchitecture, str]:
-        """The file that firmware of each architecture fetches over TFTP; BIOS first, for those who do not say theirs.
-
-        `http`: whether the loader goes on over HTTP; None: where a web server serves its files.
-        """
-        over_http = self.http is not None if http is None else http
-        return {architecture: BOOT_FILES[architecture].choose(http=over_http) for architecture in sorted(BOOT_FILES)}
-
-    @property
-    def prefix(self) -> str:
-        """What PXELINUX puts before every name (option 210)."""
-        return self.http or "/"
+def path_prefix(site: Site) -> str:
+    """What PXELINUX puts before every name (option 210): the URL of the TFTP root where a web server serves it too."""
+    if site.http_port is None:
+        return "/"
+    return f"http://{site.server}/" if site.http_port == 80 else f"http://{site.server}:{site.http_port}/"
 
 
 @dataclass(frozen=True)
@@ -97,73 +61,74 @@ class Export:
     writable: bool
 
 
-def dnsmasq_config(service: DhcpService) -> str:
+def dnsmasq_config(site: Site, tftp_root: str) -> str:
     """A dnsmasq configuration with DHCP and TFTP on one interface and without DNS."""
     return sections(
         (f"{DNSMASQ_FILE} - clients without disks: DHCP and TFTP\n{_DIRECTORY_NOTE}", []),
         ("no DNS; remove this where dnsmasq is to be the name server too", ["port=0"]),
-        ("only on this interface", listening(service)),
-        (_addresses_title(service), _addresses(service)),
-        (_loader_title(service), loader_options(service)),
-        ("what TFTP serves; nothing below it may lead out of it", ["enable-tftp", f"tftp-root={service.tftp_root}"]),
+        ("only on this interface", listening(site)),
+        (_addresses_title(site), _addresses(site)),
+        (_loader_title(site), loader_options(site)),
+        ("what TFTP serves; nothing below it may lead out of it", ["enable-tftp", f"tftp-root={tftp_root}"]),
     )
 
 
 _DIRECTORY_NOTE = "(read where dnsmasq.conf, or Debian's /etc/default/dnsmasq, names that directory: conf-dir)"
 
 
-def listening(service: DhcpService) -> list[str]:
+def listening(site: Site) -> list[str]:
     """The lines of dnsmasq.conf that keep it off the server's other networks."""
-    if service.interface is None:
-        return [f"listen-address={service.address}", "bind-interfaces"]
-    return [f"interface={service.interface}", "except-interface=lo", "bind-interfaces"]
+    if site.interface is None:
+        return [f"listen-address={site.server}", "bind-interfaces"]
+    return [f"interface={site.interface}", "except-interface=lo", "bind-interfaces"]
 
 
-def loader_options(service: DhcpService, server: str = "") -> list[str]:
+def loader_options(site: Site, server: str = "") -> list[str]:
     """The lines of dnsmasq.conf for PXELINUX; `server` is `,NAME,ADDRESS` where TFTP is another machine's."""
     # forced: PXELINUX needs both and asks for neither
     return [
-        *boot_lines(service.loaders(), server),
+        *boot_lines(choose_boot_files(site), server),
         f"dhcp-option-force=208,{PXELINUX_MAGIC}",
-        f"dhcp-option-force=210,{service.prefix}",
+        f"dhcp-option-force=210,{path_prefix(site)}",
     ]
 
 
-def boot_lines(loaders: Mapping[ClientArchitecture, str], server: str = "") -> list[str]:
+def boot_lines(files: Mapping[ClientArchitecture, str], server: str = "") -> list[str]:
     """The lines of dnsmasq.conf that name each architecture's loader, the first one's to whoever says none."""
-    first, *others = loaders
+    first, *others = files
     lines = [f"dhcp-match=set:diskless-{architecture:d},option:client-arch,{architecture:d}" for architecture in others]
-    lines += [f"dhcp-boot=tag:diskless-{architecture:d},{loaders[architecture]}{server}" for architecture in others]
-    return [*lines, f"dhcp-boot={loaders[first]}{server}"]
+    lines += [f"dhcp-boot=tag:diskless-{architecture:d},{files[architecture]}{server}" for architecture in others]
+    return [*lines, f"dhcp-boot={files[first]}{server}"]
 
 
-def reservations(clients: Sequence[Client]) -> list[str]:
+def reservations(clients: Sequence[SiteClient]) -> list[str]:
     """The lines of dnsmasq.conf that give known clients their address and name."""
-    known = [client for client in clients if client.address is not None or client.hostname is not None]
-    return [f"dhcp-host={','.join(filter(None, (client.mac, client.address, client.hostname)))}" for client in known]
+    known = [client for client in clients if client.address is not None or client.name is not None]
+    return [f"dhcp-host={','.join(filter(None, (client.mac, client.address, client.name)))}" for client in known]
 
 
-def _addresses_title(service: DhcpService) -> str:
-    if service.first is None:
+def _addresses_title(site: Site) -> str:
+    if site.dhcp is None:
         return "addresses, for known clients only"
     return "addresses: unknown clients get one of the range"
 
 
-def _addresses(service: DhcpService) -> list[str]:
-    start = f"{service.network.network_address},static" if service.first is None else f"{service.first},{service.last}"
+def _addresses(site: Site) -> list[str]:
+    dhcp = site.dhcp
+    start = f"{site.network.network_address},static" if dhcp is None else f"{dhcp.first},{dhcp.last}"
     lines = [
-        f"dhcp-range={start},{service.netmask},{service.lease}",
-        *reservations(service.clients),
+        f"dhcp-range={start},{site.network.netmask},{site.lease}",
+        *reservations(site.clients),
         # an option without a value is not sent: dnsmasq would name itself as router
-        f"dhcp-option=option:router{_value(service.router)}",
+        f"dhcp-option=option:router{_value(site.router)}",
     ]
-    if service.nameservers:
-        lines.append(f"dhcp-option=option:dns-server,{','.join(service.nameservers)}")
+    if site.nameservers:
+        lines.append(f"dhcp-option=option:dns-server,{','.join(site.nameservers)}")
     return [*lines, *comment(ROOT_PATH_NOTE).splitlines()]
 
 
-def _loader_title(service: DhcpService) -> str:
-    rest = "the same way" if service.http is None else "over HTTP, much faster"
+def _loader_title(site: Site) -> str:
+    rest = "the same way" if site.http_port is None else "over HTTP, much faster"
     return (
         f"the loader comes over TFTP, its configuration and the kernel {rest}\n"
         "(208 lets PXELINUX believe 210, the prefix of all names)\n" + NEVER_209
