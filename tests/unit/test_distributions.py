@@ -16,7 +16,7 @@ from builder.loaders.table import LOADERS
 from builder.model.entry import TreeEntry, TreeFile
 from builder.model.recipe import Compression, DistributionName, GeneratorName, InitName, NetworkClient, Recipe
 from builder.reading import load_recipe
-from builder.reading.recipe import FROM_HOST
+from builder.reading.from_host import FROM_HOST
 from builder.render.image.entries import image_entries
 from builder.stages.scrub import EMPTIED, LEFTOVERS
 
