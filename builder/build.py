@@ -14,7 +14,7 @@ from builder.distributions.table import distro_of
 from builder.errors import AuditError, DisklessError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.registry import INSTALLERS
-from builder.model.difference import Difference, compare
+from builder.model.difference import Difference, compare_manifests
 from builder.model.manifest import LOG, Manifest
 from builder.output.versions import LATEST, publish_version, read_manifest
 from builder.progress.progress import Progress
@@ -148,5 +148,5 @@ def _publish(workspace: Workspace, image: Path, manifest: Manifest) -> tuple[Pat
 def _difference(image: Path, manifest: Manifest) -> Difference | None:
     with contextlib.suppress(InputError, AuditError):
         previous = read_manifest(image / LATEST)
-        return compare(previous, manifest) if previous.root_digest != manifest.root_digest else None
+        return compare_manifests(previous, manifest) if previous.root_digest != manifest.root_digest else None
     return None

@@ -12,7 +12,7 @@ from builder.bootlab.nfs import choose_nfs_server
 from builder.distributions.table import DISTRIBUTIONS, how_to_install
 from builder.installers.registry import INSTALLERS
 from builder.loaders.table import loader_of
-from builder.model.finding import Finding, Level, fail, ok, warn
+from builder.model.finding import Diagnostic, Level, fail, ok, warn
 from builder.model.site import Site
 from builder.probes.firewall import examine_firewall
 from builder.probes.host import (
@@ -46,7 +46,7 @@ _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _KERNELS = ("/boot/vmlinuz-*", "/boot/vmlinuz*", "/usr/lib/modules/*/vmlinuz")
 
 
-def examine_host(output: Path, cache: Path) -> list[Finding]:
+def examine_host(output: Path, cache: Path) -> list[Diagnostic]:
     """Everything that build and boot need here."""
     return [
         examine_distribution(),
@@ -63,7 +63,7 @@ def examine_host(output: Path, cache: Path) -> list[Finding]:
     ]
 
 
-def examine_server(root: Path, seconds: float) -> list[Finding]:
+def examine_server(root: Path, seconds: float) -> list[Diagnostic]:
     """The servers of the store at `root`, asked as clients ask; `seconds` to wait for answers to DHCP."""
     store = find_store(root)
     # where nobody wrote one, the address that the last deploy was given
@@ -82,7 +82,7 @@ def examine_server(root: Path, seconds: float) -> list[Finding]:
     ]
 
 
-def _build_tools() -> list[Finding]:
+def _build_tools() -> list[Diagnostic]:
     found = examine_tools("build", SANDBOX_TOOLS, Level.FAIL, "every build runs in namespaces")
     own = host_family()
     for name, distro in DISTRIBUTIONS.items():
@@ -92,11 +92,11 @@ def _build_tools() -> list[Finding]:
     return found
 
 
-def _boot_tools() -> list[Finding]:
+def _boot_tools() -> list[Diagnostic]:
     return [*examine_tools("boot", lab_tools(choose_nfs_server()), Level.WARN, "`diskless boot` needs it"), _kvm()]
 
 
-def _kvm() -> Finding:
+def _kvm() -> Diagnostic:
     """A kernel that starts is the only proof: /dev/kvm may exist and hang."""
     remedy = "boots are emulated, several times slower: switch virtualization on in the firmware, or nested in the host"
     if not Path("/dev/kvm").exists():
@@ -111,13 +111,13 @@ def _kvm() -> Finding:
     return warn("boot", "KVM", f"/dev/kvm is there, but {kernels[-1]} does not start under it", remedy)
 
 
-def _keyring() -> Finding:
+def _keyring() -> Diagnostic:
     if _KEYRING.is_file():
         return ok("build debian", "keyring", str(_KEYRING))
     return warn("build debian", "keyring", f"{_KEYRING} is missing", how_to_install("debian-archive-keyring"))
 
 
-def _store(store: Store, menus: list[str]) -> Iterable[Finding]:
+def _store(store: Store, menus: list[str]) -> Iterable[Diagnostic]:
     if not menus:
         remedy = f"diskless deploy --to {store.root}"
         return [fail("store", "active", f"nothing is deployed in {store.root}", remedy)]
@@ -130,7 +130,7 @@ def _store(store: Store, menus: list[str]) -> Iterable[Finding]:
     return [ok("store", "active", f"{store.root}: {number}")]
 
 
-def _asked_dhcp(site: Site, seconds: float) -> list[Finding]:
+def _asked_dhcp(site: Site, seconds: float) -> list[Diagnostic]:
     if os.geteuid() != 0:
         return [warn("dhcp", "question", "only root can ask", "sudo diskless doctor --to ...")]
     return examine_dhcp(site, seconds)

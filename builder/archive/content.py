@@ -25,17 +25,17 @@ _THREADS = 2
 
 
 @dataclass(frozen=True)
-class Run:
+class FrameRun:
     """Consecutive frames that begin with a member, and the records of the members in them."""
 
     frames: slice
     records: slice
 
 
-def runs_of(index: Index, wanted: Sequence[int] | None) -> list[Run]:
+def runs_of(index: Index, wanted: Sequence[int] | None) -> list[FrameRun]:
     """The shortest runs of frames that hold the files at the positions `wanted`; None: one run of everything."""
     if wanted is None:
-        return [Run(slice(0, len(index.frames)), slice(0, len(index.files)))]
+        return [FrameRun(slice(0, len(index.frames)), slice(0, len(index.files)))]
     spans: list[list[int]] = []
     for position in wanted:
         first = index.files[position].frame
@@ -47,13 +47,13 @@ def runs_of(index: Index, wanted: Sequence[int] | None) -> list[Run]:
             spans.append([first, end])
     starts = [record.frame for record in index.files]
     return [
-        Run(slice(first, end), slice(bisect.bisect_left(starts, first), bisect.bisect_left(starts, end)))
+        FrameRun(slice(first, end), slice(bisect.bisect_left(starts, first), bisect.bisect_left(starts, end)))
         for first, end in spans
     ]
 
 
 def write_content(
-    directories: Directories, source: Source, index: Index, runs: Sequence[Run], wanted: set[int], on_file: OnFile
+    directories: Directories, source: Source, index: Index, runs: Sequence[FrameRun], wanted: set[int], on_file: OnFile
 ) -> None:
     """Makes the files at the positions `wanted`, which lie in `runs`; AuditError where anything is not as indexed."""
     frames: list[Frame] = [frame for run in runs for frame in index.frames[run.frames]]

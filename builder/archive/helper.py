@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from builder.archive.content import OnFile, Run, write_content
+from builder.archive.content import FrameRun, OnFile, write_content
 from builder.archive.directories import Directories
 from builder.errors import AuditError, DisklessError, HostError
 from builder.model.index import FileRecord, Frame, Index
@@ -33,7 +33,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 _ERRORS = {kind.__name__: kind for kind in (AuditError, HostError)}
 
 
-def divide(index: Index, runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+def divide(index: Index, runs: Sequence[FrameRun]) -> tuple[list[FrameRun], list[FrameRun]]:
     """Two parts of `runs` that take about as long; the second is empty where it would not be worth a process."""
     sizes = [_BYTES_OF_A_FILE * len(index.files[run.records]) + _plain_size(index.frames[run.frames]) for run in runs]
     left = sum(sizes) // 2
@@ -47,7 +47,7 @@ def divide(index: Index, runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     return list(runs), []
 
 
-def _cut(index: Index, run: Run, size: int) -> tuple[Run, list[Run]]:
+def _cut(index: Index, run: FrameRun, size: int) -> tuple[FrameRun, list[FrameRun]]:
     """A run in two, where a frame begins with a member after about `size` bytes; the second may be missing."""
     best, seen, frame = run.records.start, 0, run.frames.start
     distance = size
@@ -62,8 +62,8 @@ def _cut(index: Index, run: Run, size: int) -> tuple[Run, list[Run]]:
     if best == run.records.start:
         return run, []
     cut = index.files[best].frame
-    second = Run(slice(cut, run.frames.stop), slice(best, run.records.stop))
-    return Run(slice(run.frames.start, cut), slice(run.records.start, best)), [second]
+    second = FrameRun(slice(cut, run.frames.stop), slice(best, run.records.stop))
+    return FrameRun(slice(run.frames.start, cut), slice(run.records.start, best)), [second]
 
 
 def _plain_size(frames: Sequence[Frame]) -> int:
@@ -118,7 +118,12 @@ def _raise(result: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def helping(
-    source: DirectorySource, index: Index, destination: Path, runs: Sequence[Run], wanted: set[int], on_file: OnFile
+    source: DirectorySource,
+    index: Index,
+    destination: Path,
+    runs: Sequence[FrameRun],
+    wanted: set[int],
+    on_file: OnFile,
 ) -> Iterator[Helper]:
     """A helper that writes the files at the positions `wanted` which lie in `runs`; call its `finish`."""
     part = {
@@ -144,7 +149,7 @@ def helping(
             raise
 
 
-def _described(index: Index, run: Run, wanted: set[int]) -> dict[str, Any]:
+def _described(index: Index, run: FrameRun, wanted: set[int]) -> dict[str, Any]:
     return {
         "frames": [dataclasses.astuple(frame) for frame in index.frames[run.frames]],
         "files": [record.row() for record in index.files[run.records]],
@@ -171,13 +176,13 @@ def main() -> None:
 def _write(part: dict[str, Any]) -> None:
     frames: list[Frame] = []
     files: list[FileRecord] = []
-    runs: list[Run] = []
+    runs: list[FrameRun] = []
     wanted: set[int] = set()
     for described in part["runs"]:
         before = len(frames), len(files)
         frames += [Frame(*row) for row in described["frames"]]
         files += [FileRecord(*row) for row in described["files"]]
-        runs.append(Run(slice(before[0], len(frames)), slice(before[1], len(files))))
+        runs.append(FrameRun(slice(before[0], len(frames)), slice(before[1], len(files))))
         wanted.update(before[1] + number for number, is_wanted in enumerate(described["wanted"]) if is_wanted)
     archive = Path(part["archive"])
     root = os.open(part["destination"], os.O_RDONLY | os.O_DIRECTORY)

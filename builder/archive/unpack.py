@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import zstandard
 
-from builder.archive.content import OnFile, Run, apply_metadata, runs_of, write_content
+from builder.archive.content import FrameRun, OnFile, apply_metadata, runs_of, write_content
 from builder.archive.directories import Directories
 from builder.archive.helper import divide, helping
 from builder.archive.members import AGAIN, decompress
@@ -115,7 +115,7 @@ def _write_content(
     source: Source,
     index: Index,
     destination: Path,
-    runs: Sequence[Run],
+    runs: Sequence[FrameRun],
     wanted: set[int],
     on_file: OnFile,
 ) -> None:

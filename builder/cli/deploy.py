@@ -14,7 +14,7 @@ from builder.cli.reporting import reports_progress
 from builder.cli.transfer import transfer_options, trust_option
 from builder.deploy import Deployed, DeployOptions
 from builder.deploy import deploy as run_deploy
-from builder.model.difference import compare
+from builder.model.difference import compare_manifests
 from builder.output.source import DirectorySource, Source
 from builder.output.versions import find_version
 from builder.progress.progress import Progress
@@ -70,7 +70,7 @@ def deploy(
 
 def summarize(deployed: Deployed, seconds: Mapping[str, float], store: Path) -> tuple[str, ...]:
     """The closing lines: what changed for clients since the version before."""
-    difference = None if deployed.before is None else compare(deployed.before, deployed.manifest)
+    difference = None if deployed.before is None else compare_manifests(deployed.before, deployed.manifest)
     command = "rollback" if deployed.before is not None else "server-config"
     return summary(deployed.manifest, difference, seconds, f"diskless {command} --to {shlex.quote(str(store))}")
 

@@ -11,7 +11,7 @@ import click
 
 from builder.archive.unpack import read_index
 from builder.cli.options import complete_version, json_option, output_option
-from builder.model.difference import Difference, FileDifference, compare, compare_files
+from builder.model.difference import Difference, FileDifference, compare_files, compare_manifests
 from builder.model.manifest import INDEX
 from builder.model.quantity import format_change
 from builder.output.versions import find_version, read_manifest
@@ -32,7 +32,7 @@ def diff(old: str, new: str, files: bool, output: Path, as_json: bool) -> None:
     OLD and NEW are directories such as output/IMAGE/VERSION, or names of images below OUTPUT.
     """
     before, after = find_version(old, output), find_version(new, output)
-    difference = compare(read_manifest(before), read_manifest(after))
+    difference = compare_manifests(read_manifest(before), read_manifest(after))
     changes = compare_files(read_index(before / INDEX), read_index(after / INDEX))
     if as_json:
         click.echo(json.dumps(describe_json(difference, changes), indent=1))

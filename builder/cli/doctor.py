@@ -14,7 +14,7 @@ from builder.cli.options import cache_option, json_option, output_option
 from builder.cli.typed import as_typed
 from builder.doctor import examine_host, examine_server
 from builder.errors import HostError
-from builder.model.finding import Finding, Level, worst
+from builder.model.finding import Diagnostic, Level, worst
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 
@@ -56,7 +56,7 @@ def doctor(store: Path | None, wait: float, output: Path, cache: Path, as_json: 
         sys.exit(HostError.exit_code)
 
 
-def describe_text(findings: list[Finding], *, colour: bool) -> list[str]:
+def describe_text(findings: list[Diagnostic], *, colour: bool) -> list[str]:
     """One line a finding, grouped by what it belongs to, with the remedy below it; counts at the end."""
     width = min(24, max(len(finding.name) for finding in findings))
     lines: list[str] = []

@@ -12,7 +12,7 @@ from builder.cli.options import complete_version, json_option, output_option
 from builder.cli.reporting import reports_progress
 from builder.cli.transfer import transfer_options
 from builder.cli.typed import as_typed
-from builder.model.difference import compare
+from builder.model.difference import compare_manifests
 from builder.output.versions import find_version
 from builder.progress.progress import Progress
 from builder.render.report.summary import summary
@@ -66,7 +66,7 @@ def upload(
     _tell(progress, done)
     command = as_typed(f"diskless deploy {shlex.quote(done.pushed.reference)} --to DIR")
     before = done.before
-    difference = None if before is None or before == done.manifest else compare(before, done.manifest)
+    difference = None if before is None or before == done.manifest else compare_manifests(before, done.manifest)
     for line in summary(done.manifest, difference, progress.seconds, command):
         progress.note(line)
     progress.result(result)

@@ -104,7 +104,7 @@ class Arch:
 
     def source_entries(self, recipe: Recipe) -> list[TreeEntry]:
         """The mirror list, and pacman.conf where it is not the shipped."""
-        return pacman.image_entries(_keys(recipe))
+        return pacman.pacman_entries(_keys(recipe))
 
     def complete(self, recipe: Recipe, entries: list[TreeEntry], read: ReadFile) -> list[TreeEntry]:
         """A pacman.conf of ours keeps the options of the distribution's."""

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from builder.model.entry import TreeEntry, TreeFile
 from builder.model.recipe import ArchDistribution, Architecture, Repository, Signatures
 
-Version = tuple[int, int]
-OLDEST: Version = (6, 0)
+PacmanRelease = tuple[int, int]
+OLDEST: PacmanRelease = (6, 0)
 RECIPE_REPOSITORY = "recipe"  # holds the recipe's package_files
-_SANDBOX_SINCE: Version = (7, 0)
+_SANDBOX_SINCE: PacmanRelease = (7, 0)
 _MIRRORS = {
     Architecture.X86_64: "https://geo.mirror.pkgbuild.com/$repo/os/$arch",
     Architecture.I686: "https://mirror.archlinux32.org/$arch/$repo",
@@ -31,7 +31,7 @@ _IMAGE_MIRRORLIST = "/etc/pacman.d/mirrorlist"
 IMAGE_CONFIG = "/etc/pacman.conf"
 
 
-def parse_version(text: str) -> Version | None:
+def parse_version(text: str) -> PacmanRelease | None:
     """Major and minor of what `pacman --version` prints."""
     found = re.search(r"Pacman v(\d+)\.(\d+)", text)
     return (int(found[1]), int(found[2])) if found else None
@@ -51,7 +51,7 @@ def signatures(distribution: ArchDistribution, repository: Repository) -> Signat
     return repository.signatures or distribution.signatures
 
 
-def resolver_config(distribution: ArchDistribution, version: Version, package_files: str | None) -> str:
+def resolver_config(distribution: ArchDistribution, version: PacmanRelease, package_files: str | None) -> str:
     """pacman.conf(5) of a build: nothing of the host's; `package_files` is the directory of the recipe's own."""
     lines = [
         "[options]",
@@ -70,7 +70,7 @@ def resolver_config(distribution: ArchDistribution, version: Version, package_fi
     return "\n".join(lines) + "\n"
 
 
-def image_entries(distribution: ArchDistribution) -> list[TreeEntry]:
+def pacman_entries(distribution: ArchDistribution) -> list[TreeEntry]:
     """What lets a client install packages: the mirrors that it can reach, and pacman.conf where it is not the shipped.
 
     Paths of the build host are not mirrors for clients.

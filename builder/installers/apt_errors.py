@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from builder.distributions.apt import ARCHITECTURES, archive_urls, security_urls
 from builder.errors import AuditError, CommandError, InputError
-from builder.installers.apt_index import Cause, Index, find_cause
+from builder.installers.apt_index import AptIndex, Cause, find_cause
 from builder.installers.look import Ask
 from builder.model.lock import LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository
@@ -74,7 +74,7 @@ def _key_hint(repository: DebianRepository | None, distribution: DebianDistribut
 class _Line:
     """One line of the sources, and how messages speak of it: by the recipe's key that it comes from."""
 
-    index: Index
+    index: AptIndex
     key: str
     subject: str
     repository: DebianRepository | None = None
@@ -94,7 +94,7 @@ def _lines_of(distribution: DebianDistribution) -> list[_Line]:
     for urls, name, key in suites:
         found.append(_line_of(distribution, name, key, urls))
     for one in distribution.repositories:
-        index = Index((one.url,), one.suite, one.components, architecture)
+        index = AptIndex((one.url,), one.suite, one.components, architecture)
         subject = f"the package lists of the repository {one.url} {one.suite} could not be used"
         found.append(_Line(index, "repositories", subject, one))
     return found
@@ -104,7 +104,7 @@ def _line_of(
     distribution: DebianDistribution, suite: str, key: str = "mirrors", urls: tuple[str, ...] | None = None
 ) -> _Line:
     places, dated = urls or archive_urls(distribution), distribution.snapshot is None
-    index = Index(places, suite, distribution.components, ARCHITECTURES[distribution.architecture], dated)
+    index = AptIndex(places, suite, distribution.components, ARCHITECTURES[distribution.architecture], dated)
     return _Line(index, key, f"the package lists of {suite} could not be fetched from {', '.join(places)}")
 
 

@@ -21,7 +21,7 @@ _CLOCK = "the mirror is out of date, or this machine's clock is wrong: see `date
 
 
 @dataclass(frozen=True)
-class Index:
+class AptIndex:
     """One line of sources.list(5): the same suite on any of `urls`; a flat one has no components."""
 
     urls: tuple[str, ...]
@@ -45,13 +45,13 @@ class Cause:
     altered: bool = False
 
 
-def find_cause(index: Index, ask: Ask, now: datetime | None = None) -> Cause | None:
+def find_cause(index: AptIndex, ask: Ask, now: datetime | None = None) -> Cause | None:
     """What is wrong with the first of the URLs, if something is wrong with all; None where nothing can be seen."""
     causes = [_examine(url.rstrip("/"), index, ask, now or datetime.now(UTC)) for url in index.urls]
     return causes[0] if all(causes) else None
 
 
-def _examine(url: str, index: Index, ask: Ask, now: datetime) -> Cause | None:
+def _examine(url: str, index: AptIndex, ask: Ask, now: datetime) -> Cause | None:
     flat = index.suite.endswith("/")
     base = urllib.parse.urljoin(f"{url}/", index.suite.strip("/")) if flat else f"{url}/dists/{index.suite}"
     looks = [ask(f"{base.rstrip('/')}/{name}", _RELEASE_LIMIT) for name in ("InRelease", "Release")]
@@ -74,7 +74,7 @@ def _field(text: str, name: str) -> str | None:
     return found[1] if found else None
 
 
-def _examine_dates(look: Look, text: str, index: Index, now: datetime) -> Cause | None:
+def _examine_dates(look: Look, text: str, index: AptIndex, now: datetime) -> Cause | None:
     made, ends = _date(_field(text, "Date")), _date(_field(text, "Valid-Until"))
     if made is not None and made > now:
         return Cause(look.url, f"not valid before {made:%Y-%m-%d %H:%M} UTC", _CLOCK)
@@ -91,7 +91,7 @@ def _date(value: str | None) -> datetime | None:
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
-def _examine_lists(base: str, text: str, index: Index, ask: Ask) -> Cause | None:
+def _examine_lists(base: str, text: str, index: AptIndex, ask: Ask) -> Cause | None:
     files = {name.removeprefix("./"): (digest, int(size)) for digest, size, name in _FILE.findall(text)}
     if not files:
         return None

@@ -18,7 +18,7 @@ from pathlib import Path
 from builder.distributions.pacman import (
     OLDEST,
     RECIPE_REPOSITORY,
-    Version,
+    PacmanRelease,
     parse_version,
     resolver_config,
     servers,
@@ -31,7 +31,7 @@ from builder.installers.keyrings.pacman import take_keyring
 from builder.installers.look import Ask, ask_through, read_proxies
 from builder.installers.pacman_cache import PackageCache, has_signature, signature_of
 from builder.installers.pacman_checks import boot_packages, check_ignored, check_roles
-from builder.installers.pacman_database import Database, Entry, read_databases
+from builder.installers.pacman_database import Database, DatabaseEntry, read_databases
 from builder.installers.pacman_errors import (
     check_hidden,
     explain,
@@ -193,7 +193,7 @@ class PacmanInstaller:
             self._job.warn(f"signatures: never: packages of {names} are installed whoever made them")
         return len(unsigned) < len(self._distribution.repositories)
 
-    def _fetch_without_keys(self, entry: Entry, directory: Path) -> DisklessError | None:
+    def _fetch_without_keys(self, entry: DatabaseEntry, directory: Path) -> DisklessError | None:
         """Fetches a package and its signature, and returns what pacman has against them, as it knows no key."""
         keys = directory / "no-keys"
         keys.mkdir(mode=0o700, parents=True)
@@ -213,7 +213,7 @@ class PacmanInstaller:
         named = {item.name for item in distribution.repositories if signatures(distribution, item) is Signatures.NEVER}
         return named | {RECIPE_REPOSITORY}
 
-    def _version(self) -> Version:
+    def _version(self) -> PacmanRelease:
         text = self._job.sandbox.run(["pacman", "--version"], capture=True, log_output=False)
         version = parse_version(text)
         if version is None or version < OLDEST:
@@ -270,7 +270,7 @@ class PacmanInstaller:
         files = [entry.package.name for entry in database.entries if entry.repository == RECIPE_REPOSITORY]
         return list(dict.fromkeys([*found, *files]))
 
-    def _closure(self, database: Database) -> list[Entry]:
+    def _closure(self, database: Database) -> list[DatabaseEntry]:
         targets = self._targets(database)
         unknown = [name for name in targets if not database.provides(name)]
         if unknown:
@@ -317,7 +317,7 @@ class PacmanInstaller:
             raise explain("\n".join(runner.since(before)), error, self._distribution) from error
         return runner.since(before)
 
-    def _download(self, entries: Sequence[Entry]) -> None:
+    def _download(self, entries: Sequence[DatabaseEntry]) -> None:
         targets = [f"{entry.repository}/{entry.package.name}" for entry in entries]
         # the closure is complete: -dd only keeps pacman from resolving it again
         arguments = ["-Swdd", *targets]
@@ -334,21 +334,23 @@ class PacmanInstaller:
             self._job.notify(f"fetching again, as the signature in the cache is not good: {', '.join(again)}")
             self._download_again(arguments, entries, refused)
 
-    def _download_again(self, arguments: Sequence[str], entries: Sequence[Entry], refused: Sequence[Entry]) -> None:
+    def _download_again(
+        self, arguments: Sequence[str], entries: Sequence[DatabaseEntry], refused: Sequence[DatabaseEntry]
+    ) -> None:
         try:
             self._fetch(arguments, entries)
         except AuditError:
             self._kept.forget_refused(refused, self._gpgdir)
             raise
 
-    def _fetch(self, arguments: Sequence[str], entries: Sequence[Entry]) -> None:
+    def _fetch(self, arguments: Sequence[str], entries: Sequence[DatabaseEntry]) -> None:
         try:
             self._pacman(arguments, self._packages, self._databases, network=True)
         except DisklessError as error:
             missing = self._kept.missing(entries, self._unsigned())
             raise explain_missing(missing, error, self._distribution, _asking()) from error
 
-    def _fetched(self, entries: Sequence[Entry], before: Sequence[Entry]) -> list[Entry]:
+    def _fetched(self, entries: Sequence[DatabaseEntry], before: Sequence[DatabaseEntry]) -> list[DatabaseEntry]:
         return [entry for entry in self._kept.signed(entries) if entry not in before]
 
     def _mask_hooks(self) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from builder.errors import AuditError
 from builder.installers.base import Job
 from builder.installers.keyrings.openpgp import read_signatures
-from builder.installers.pacman_database import Entry
+from builder.installers.pacman_database import DatabaseEntry
 from builder.model.lock import LockedPackage
 from builder.system.files import copy_verified
 
@@ -36,16 +36,16 @@ class PackageCache:
     job: Job
     directory: Path
 
-    def signed(self, entries: Iterable[Entry]) -> list[Entry]:
+    def signed(self, entries: Iterable[DatabaseEntry]) -> list[DatabaseEntry]:
         """Those that are here with a signature of their own."""
         return [entry for entry in entries if signature_of(self._file(entry)).exists()]
 
-    def forget(self, entry: Entry) -> None:
+    def forget(self, entry: DatabaseEntry) -> None:
         """Removes a package and its signature, so that both are fetched again."""
         self._file(entry).unlink(missing_ok=True)
         signature_of(self._file(entry)).unlink(missing_ok=True)
 
-    def forget_damaged(self, entries: Sequence[Entry], unsigned: set[str]) -> None:
+    def forget_damaged(self, entries: Sequence[DatabaseEntry], unsigned: set[str]) -> None:
         """Forgets what is not what the database says, or lacks its signature though its repository is signed."""
         probe = self.job.work / "probe"
         for entry in entries:
@@ -55,14 +55,14 @@ class PackageCache:
             else:
                 self.forget(entry)
 
-    def missing(self, entries: Iterable[Entry], unsigned: set[str]) -> list[Entry]:
+    def missing(self, entries: Iterable[DatabaseEntry], unsigned: set[str]) -> list[DatabaseEntry]:
         """Those that are not here, or without the signature that they need."""
         return [one for one in entries if not self._file(one).exists() or not self._is_signed(one, unsigned)]
 
-    def _is_signed(self, entry: Entry, unsigned: set[str]) -> bool:
+    def _is_signed(self, entry: DatabaseEntry, unsigned: set[str]) -> bool:
         return has_signature(entry) or entry.repository in unsigned or signature_of(self._file(entry)).exists()
 
-    def forget_refused(self, entries: Sequence[Entry], keys: Path) -> list[Entry]:
+    def forget_refused(self, entries: Sequence[DatabaseEntry], keys: Path) -> list[DatabaseEntry]:
         """Forgets those of `entries`, which had signatures, that the keys of the GnuPG home do not trust as they are.
 
         What pacman itself has removed is one of them. Returns them.
@@ -90,11 +90,11 @@ class PackageCache:
         if signature_of(cached).exists():
             shutil.copyfile(signature_of(cached), target / f"{package.filename}.sig")
 
-    def _file(self, entry: Entry) -> Path:
+    def _file(self, entry: DatabaseEntry) -> Path:
         return self.directory / entry.package.filename
 
 
-def has_signature(entry: Entry) -> bool:
+def has_signature(entry: DatabaseEntry) -> bool:
     """Whether the database itself holds the package's signature."""
     return "%PGPSIG%" in entry.package.record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from builder.errors import InputError
-from builder.installers.pacman_database import Database, Entry
+from builder.installers.pacman_database import Database, DatabaseEntry
 from builder.model.recipe import ArchDistribution
 
 
@@ -14,16 +14,16 @@ def boot_packages(database: Database) -> list[str]:
     return [entry.package.name for entry in database.entries if _is_kernel(entry) or _makes_initramfs(entry)]
 
 
-def _is_kernel(entry: Entry) -> bool:
+def _is_kernel(entry: DatabaseEntry) -> bool:
     """Every kernel of Arch depends on something that makes its initramfs, and nothing else does."""
     return "initramfs" in entry.depends
 
 
-def _makes_initramfs(entry: Entry) -> bool:
+def _makes_initramfs(entry: DatabaseEntry) -> bool:
     return entry.package.name == "mkinitcpio" or "mkinitcpio" in entry.provides
 
 
-def check_roles(packages: Sequence[Entry], database: Database) -> None:
+def check_roles(packages: Sequence[DatabaseEntry], database: Database) -> None:
     """InputError where the resolved packages could not boot."""
     kernels = [entry.package.name for entry in packages if _is_kernel(entry)]
     if not kernels:
@@ -40,7 +40,7 @@ def check_roles(packages: Sequence[Entry], database: Database) -> None:
         raise InputError("the packages bring no mkinitcpio, so the image could not boot", "add mkinitcpio to packages")
 
 
-def check_ignored(packages: Sequence[Entry], distribution: ArchDistribution) -> None:
+def check_ignored(packages: Sequence[DatabaseEntry], distribution: ArchDistribution) -> None:
     """InputError where something needs what the recipe ignores."""
     names = {entry.package.name for entry in packages}
     for name in distribution.ignore:

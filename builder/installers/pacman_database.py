@@ -14,7 +14,7 @@ from builder.model.lock import LockedPackage
 
 
 @dataclass(frozen=True)
-class Entry:
+class DatabaseEntry:
     """One package of a repository. `provides` and `depends` are without versions."""
 
     repository: str
@@ -29,17 +29,17 @@ class Entry:
 class Database:
     """All repositories of a build, in the order in which pacman searches them; each look-up is one of a dictionary."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[DatabaseEntry, ...]
 
-    def find(self, repository: str, name: str) -> Entry | None:
+    def find(self, repository: str, name: str) -> DatabaseEntry | None:
         """A package of a repository."""
         return self._by_place.get((repository, name))
 
-    def of(self, package: LockedPackage) -> Entry:
+    def of(self, package: LockedPackage) -> DatabaseEntry:
         """The entry of a package that was resolved from here."""
         return self._by_package[package]
 
-    def first(self, name: str) -> Entry | None:
+    def first(self, name: str) -> DatabaseEntry | None:
         """The package of that very name that pacman would take."""
         return self._by_name.get(name)
 
@@ -48,15 +48,15 @@ class Database:
         return name in self._provided
 
     @functools.cached_property
-    def _by_place(self) -> dict[tuple[str, str], Entry]:
+    def _by_place(self) -> dict[tuple[str, str], DatabaseEntry]:
         return {(entry.repository, entry.package.name): entry for entry in reversed(self.entries)}
 
     @functools.cached_property
-    def _by_package(self) -> dict[LockedPackage, Entry]:
+    def _by_package(self) -> dict[LockedPackage, DatabaseEntry]:
         return {entry.package: entry for entry in reversed(self.entries)}
 
     @functools.cached_property
-    def _by_name(self) -> dict[str, Entry]:
+    def _by_name(self) -> dict[str, DatabaseEntry]:
         return {entry.package.name: entry for entry in reversed(self.entries)}
 
     @functools.cached_property
@@ -87,7 +87,7 @@ def fields(text: str) -> dict[str, list[str]]:
     return found
 
 
-def _read(path: Path, repository: str) -> Iterator[Entry]:
+def _read(path: Path, repository: str) -> Iterator[DatabaseEntry]:
     try:
         with libarchive.file_reader(str(path)) as archive:
             for member in archive:
@@ -100,7 +100,7 @@ def _read(path: Path, repository: str) -> Iterator[Entry]:
         ) from error
 
 
-def _entry(text: str, repository: str) -> Entry:
+def _entry(text: str, repository: str) -> DatabaseEntry:
     found = fields(text)
     filename = found["FILENAME"][0]
     if "/" in filename:
@@ -114,7 +114,7 @@ def _entry(text: str, repository: str) -> Entry:
         found["SHA256SUM"][0],
         text,
     )
-    return Entry(
+    return DatabaseEntry(
         repository,
         package,
         int(found["BUILDDATE"][0]),

@@ -16,7 +16,7 @@ from pathlib import Path
 from builder.distributions.table import how_to_install
 from builder.errors import CommandError, HostError, InputError
 from builder.installers.base import Job
-from builder.installers.keyrings.arch import read_beside, ring_file
+from builder.installers.keyrings.arch import read_ring_files, ring_file
 from builder.installers.shared import locked
 from builder.model.recipe import ArchDistribution, Architecture
 
@@ -80,7 +80,7 @@ def keyring_name(distribution: ArchDistribution) -> str:
 
 def prepare_keyring(job: Job, keyring: Path, target: Path) -> None:
     """Makes the directory `target` a GnuPG home that trusts what `keyring` says; InputError when it holds no key."""
-    parts = [keyring.read_bytes(), read_beside(keyring, "trusted"), read_beside(keyring, "revoked")]
+    parts = [keyring.read_bytes(), read_ring_files(keyring, "trusted"), read_ring_files(keyring, "revoked")]
     digest = hashlib.sha256(b"\0".join([_FORMAT.encode(), *parts])).hexdigest()[:16]
     store = job.cache / "pacman" / "keyrings"
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,8 +96,8 @@ def prepare_keyring(job: Job, keyring: Path, target: Path) -> None:
 def _populate(job: Job, keyring: Path, cached: Path) -> None:
     home = Path(tempfile.mkdtemp(prefix=".tmp-", dir=cached.parent))
     trusted = ring_file(keyring, "trusted")
-    keys = [f"+{key}" for key in _fingerprints(read_beside(keyring, "trusted"))]
-    keys += [f"-{key}" for key in _fingerprints(read_beside(keyring, "revoked"))]
+    keys = [f"+{key}" for key in _fingerprints(read_ring_files(keyring, "trusted"))]
+    keys += [f"-{key}" for key in _fingerprints(read_ring_files(keyring, "revoked"))]
     try:
         job.sandbox.run(["sh", "-c", _SCRIPT, "sh", str(keyring), str(trusted), job.sandbox.name(home), *keys])
         home.rename(cached)

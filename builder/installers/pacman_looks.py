@@ -8,7 +8,7 @@ from builder.distributions.pacman import servers, signatures
 from builder.errors import AuditError, CommandError, DisklessError
 from builder.installers.look import NOT_FOUND, Ask, Look
 from builder.installers.pacman_cache import has_signature
-from builder.installers.pacman_database import Entry
+from builder.installers.pacman_database import DatabaseEntry
 from builder.installers.pacman_errors import OTHER_FILE, STALE
 from builder.model.recipe import ArchDistribution, Repository, Signatures
 
@@ -34,7 +34,7 @@ def explain_databases(error: CommandError, distribution: ArchDistribution, ask: 
 
 
 def explain_missing(
-    entries: Sequence[Entry], error: DisklessError, distribution: ArchDistribution, ask: Ask
+    entries: Sequence[DatabaseEntry], error: DisklessError, distribution: ArchDistribution, ask: Ask
 ) -> DisklessError:
     """The error of a failed download: what can be seen of the packages that did not arrive, else `error` itself.
 
@@ -50,7 +50,9 @@ def explain_missing(
     return error
 
 
-def _look_for(entry: Entry, repository: Repository, distribution: ArchDistribution, ask: Ask) -> DisklessError | None:
+def _look_for(
+    entry: DatabaseEntry, repository: Repository, distribution: ArchDistribution, ask: Ask
+) -> DisklessError | None:
     package = entry.package
     places = [f"{url}/{package.filename}" for url in _urls(distribution, repository)]
     looks = [ask(place, package.size + 1) for place in places]

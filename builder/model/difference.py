@@ -60,7 +60,7 @@ class FileDifference:
     changed: tuple[FileChange, ...]
 
 
-def compare(old: Manifest, new: Manifest) -> Difference:
+def compare_manifests(old: Manifest, new: Manifest) -> Difference:
     """What became of `old` in `new`."""
     before, after = _by_name(old.packages, new.packages)
     changes = [

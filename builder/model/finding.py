@@ -16,7 +16,7 @@ class Level(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnostic:
     """One thing that was looked at.
 
     area: what it belongs to, e.g. build; name: the thing, e.g. mmdebstrap; text: what was seen
@@ -30,21 +30,21 @@ class Finding:
     remedy: str | None = None
 
 
-def ok(area: str, name: str, text: str) -> Finding:
+def ok(area: str, name: str, text: str) -> Diagnostic:
     """It is well."""
-    return Finding(area, name, Level.OK, text)
+    return Diagnostic(area, name, Level.OK, text)
 
 
-def warn(area: str, name: str, text: str, remedy: str) -> Finding:
+def warn(area: str, name: str, text: str, remedy: str) -> Diagnostic:
     """It could be better."""
-    return Finding(area, name, Level.WARN, text, remedy)
+    return Diagnostic(area, name, Level.WARN, text, remedy)
 
 
-def fail(area: str, name: str, text: str, remedy: str) -> Finding:
+def fail(area: str, name: str, text: str, remedy: str) -> Diagnostic:
     """It will not work."""
-    return Finding(area, name, Level.FAIL, text, remedy)
+    return Diagnostic(area, name, Level.FAIL, text, remedy)
 
 
-def worst(findings: Iterable[Finding]) -> Level:
+def worst(findings: Iterable[Diagnostic]) -> Level:
     """The level of the worst finding."""
     return max((finding.level for finding in findings), key=list(Level).index, default=Level.OK)

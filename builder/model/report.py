@@ -18,7 +18,7 @@ _WANTS = re.compile(r"etc/systemd/system/[^/]+\.(?:wants|requires)/([^/]+)")
 _UNIT = re.compile(r"etc/systemd/system/([^/]+\.\w+)")
 
 
-class Kind(enum.StrEnum):
+class FileUse(enum.StrEnum):
     """What files are for, by where they lie."""
 
     KERNEL = "kernel, modules, firmware"
@@ -31,12 +31,12 @@ class Kind(enum.StrEnum):
 
 
 _KINDS = (
-    (Kind.KERNEL, re.compile(r"boot/|usr/lib/(modules|firmware)/")),
-    (Kind.DOCUMENTS, re.compile(r"usr/share/(doc|man|info|locale|help|gtk-doc|i18n)/|usr/lib/locale/")),
-    (Kind.PROGRAMS, re.compile(r"usr/(local/)?(bin|sbin|games|libexec)/|opt/")),
-    (Kind.LIBRARIES, re.compile(r"usr/(local/)?lib(32|64|x32)?/")),
-    (Kind.DATA, re.compile(r"usr/share/|srv/|usr/include/|usr/src/")),
-    (Kind.STATE, re.compile(r"var/")),
+    (FileUse.KERNEL, re.compile(r"boot/|usr/lib/(modules|firmware)/")),
+    (FileUse.DOCUMENTS, re.compile(r"usr/share/(doc|man|info|locale|help|gtk-doc|i18n)/|usr/lib/locale/")),
+    (FileUse.PROGRAMS, re.compile(r"usr/(local/)?(bin|sbin|games|libexec)/|opt/")),
+    (FileUse.LIBRARIES, re.compile(r"usr/(local/)?lib(32|64|x32)?/")),
+    (FileUse.DATA, re.compile(r"usr/share/|srv/|usr/include/|usr/src/")),
+    (FileUse.STATE, re.compile(r"var/")),
 )
 
 
@@ -46,18 +46,18 @@ class Box:
 
     name: str
     size: int
-    kind: Kind
+    kind: FileUse
     inner: tuple[Box, ...] = ()
 
 
-def kind_of(path: str) -> Kind:
+def kind_of(path: str) -> FileUse:
     """What a file is for."""
-    return next((kind for kind, pattern in _KINDS if pattern.match(path)), Kind.OTHER)
+    return next((kind for kind, pattern in _KINDS if pattern.match(path)), FileUse.OTHER)
 
 
-def sum_kinds(files: Iterable[FileRecord]) -> dict[Kind, int]:
+def sum_kinds(files: Iterable[FileRecord]) -> dict[FileUse, int]:
     """Bytes by kind, the most first."""
-    sums: collections.Counter[Kind] = collections.Counter()
+    sums: collections.Counter[FileUse] = collections.Counter()
     for file in files:
         sums[kind_of(file.path)] += file.size
     return {kind: size for kind, size in sums.most_common() if size}
@@ -65,7 +65,7 @@ def sum_kinds(files: Iterable[FileRecord]) -> dict[Kind, int]:
 
 def package_boxes(files: Iterable[FileRecord], owners: Mapping[str, str]) -> tuple[Box, ...]:
     """One box a package; `owners` is package by path. What no package brought was made by the build."""
-    kinds: dict[str, collections.Counter[Kind]] = collections.defaultdict(collections.Counter)
+    kinds: dict[str, collections.Counter[FileUse]] = collections.defaultdict(collections.Counter)
     for file in files:
         if file.type == FILE:
             kinds[owners.get(file.path, GENERATED)][kind_of(file.path)] += file.size
@@ -111,8 +111,8 @@ def _shared(place: tuple[str, ...], group: Mapping[tuple[str, ...], int]) -> tup
     return next(iter(group))[:depth]
 
 
-def _main_kind(group: Mapping[tuple[str, ...], int]) -> Kind:
-    sums: collections.Counter[Kind] = collections.Counter()
+def _main_kind(group: Mapping[tuple[str, ...], int]) -> FileUse:
+    sums: collections.Counter[FileUse] = collections.Counter()
     for path, size in group.items():
         sums[kind_of("/".join([*path, "x"]))] += size
     return sums.most_common(1)[0][0]

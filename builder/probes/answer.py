@@ -7,7 +7,7 @@ class NoAnswerError(Exception):
     """No good answer: what came instead, in words."""
 
 
-class RefusedError(NoAnswerError):
+class RefusedAnswerError(NoAnswerError):
     """The machine is there, and nothing listens on that port."""
 
 

@@ -29,7 +29,7 @@ _AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Offer:
+class DhcpOffer:
     """What one server offers.
 
     server: its address; address: for the client, None: a proxy that only names boot files
@@ -43,11 +43,11 @@ class Offer:
     root_path: str | None
 
 
-def discover(interface: str, seconds: float) -> list[Offer]:
+def discover(interface: str, seconds: float) -> list[DhcpOffer]:
     """All offers that come within `seconds`, one a server; NoAnswerError where nothing can be asked. Needs root."""
     mac = b"\x02" + os.urandom(5)  # locally administered: nobody's
     transaction = os.urandom(4)
-    offers: dict[str, Offer] = {}
+    offers: dict[str, DhcpOffer] = {}
     try:
         with _listener(interface) as wire, _sender(interface) as sender:
             end, again = time.monotonic() + seconds, 0.0
@@ -100,7 +100,7 @@ def _discover(transaction: bytes, mac: bytes) -> bytes:
     return (head + _COOKIE + body + b"\xff").ljust(300, b"\0")
 
 
-def read_packet(packet: bytes, transaction: bytes) -> Offer | None:
+def read_packet(packet: bytes, transaction: bytes) -> DhcpOffer | None:
     """The offer in an IPv4 packet, if it is one that answers `transaction`."""
     header = (packet[0] & 15) * 4 if packet else 0
     if header < 20 or len(packet) < header + 8 or packet[9] != _UDP:
@@ -110,14 +110,14 @@ def read_packet(packet: bytes, transaction: bytes) -> Offer | None:
     return read_offer(packet[header + 8 :], str(ipaddress.IPv4Address(packet[12:16])), transaction)
 
 
-def read_offer(message: bytes, sender: str, transaction: bytes) -> Offer | None:
+def read_offer(message: bytes, sender: str, transaction: bytes) -> DhcpOffer | None:
     """The offer in a DHCP message, if it is one that answers `transaction`."""
     if len(message) < 240 or message[4:8] != transaction or message[236:240] != _COOKIE:
         return None
     options = _options(message)
     if options.get(53) != bytes([_OFFER]):
         return None
-    return Offer(
+    return DhcpOffer(
         server=_address(options.get(54, b"")) or sender,
         address=_address(message[16:20]),
         boot_file=_text(options.get(67)) or _text(message[108:236]),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 
-from builder.model.finding import Finding, ok, warn
+from builder.model.finding import Diagnostic, ok, warn
 from builder.model.site import Site
 from builder.probes.programs import run_quietly
 
 _PORTS = "UDP 67, 69, TCP 111, 2049 and mountd's"
 
 
-def examine_firewall(site: Site) -> list[Finding]:
+def examine_firewall(site: Site) -> list[Diagnostic]:
     """A packet filter that drops by default, which questions from this host itself do not meet."""
     ports = _PORTS + (f", {site.http_port}" if site.http_port else "")
     status, said = run_quietly(["nft", "--json", "list", "ruleset"])

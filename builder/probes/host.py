@@ -12,7 +12,7 @@ from pathlib import Path
 import libarchive.ffi
 import zstandard
 
-from builder.model.finding import Finding, fail, ok, warn
+from builder.model.finding import Diagnostic, fail, ok, warn
 from builder.model.quantity import format_bytes
 from builder.probes.programs import run_quietly
 from builder.system.confinement import read_confinement
@@ -31,12 +31,12 @@ _OVERLAY = (
 )
 
 
-def examine_kernel() -> list[Finding]:
+def examine_kernel() -> list[Diagnostic]:
     """Its release and the features that builds and labs use."""
     return [_release(), _root(), *map(_system_call, _SYSTEM_CALLS), _user_namespaces(), *_overlay()]
 
 
-def examine_distribution() -> Finding:
+def examine_distribution() -> Diagnostic:
     """Whether this host's os-release(5) names a distribution that builds are tried on."""
     name = os_release().get("PRETTY_NAME", "unknown")
     if host_family() is not None:
@@ -44,7 +44,7 @@ def examine_distribution() -> Finding:
     return warn("host", "distribution", name, "only Debian and Arch Linux are tried; the tools below are what counts")
 
 
-def examine_libraries() -> Finding:
+def examine_libraries() -> Diagnostic:
     """The versions of libarchive and zstandard; another zstandard than the pinned one writes other bytes."""
     number = libarchive.ffi.version_number()
     archive = f"libarchive {number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
@@ -57,14 +57,14 @@ def examine_libraries() -> Finding:
     return ok("host", "libraries", versions)
 
 
-def examine_mount_table() -> Finding:
+def examine_mount_table() -> Diagnostic:
     """Whether /etc/mtab is there, by which some programs find file systems."""
     if Path("/etc/mtab").exists():
         return ok("host", "/etc/mtab", "there")
     return fail("host", "/etc/mtab", "missing: pacman and nfs-ganesha read it", "ln -s ../proc/self/mounts /etc/mtab")
 
 
-def examine_space(name: str, directory: Path) -> Finding:
+def examine_space(name: str, directory: Path) -> Diagnostic:
     """Room for what is written below `directory`."""
     free = free_bytes(directory)
     text = f"{format_bytes(free)} free in {directory}"
@@ -75,7 +75,7 @@ def examine_space(name: str, directory: Path) -> Finding:
     return ok("disk", name, text)
 
 
-def examine_cache(cache: Path) -> Finding:
+def examine_cache(cache: Path) -> Diagnostic:
     """How much downloads have filled the cache."""
     packages = cache / "packages"
     if not packages.exists():
@@ -87,14 +87,14 @@ def examine_cache(cache: Path) -> Finding:
     return warn("disk", "package cache", f"{text}, not writable", "builds need root: sudo diskless build ...")
 
 
-def _root() -> Finding:
+def _root() -> Diagnostic:
     if os.geteuid() == 0:
         return ok("host", "root", "running as root: everything works that the lines below allow")
     text = "not root: check, init, schema, diff and completion work, build, boot and deploy do not"
     return warn("host", "root", text, "sudo diskless ...")
 
 
-def _release() -> Finding:
+def _release() -> Diagnostic:
     release = os.uname().release
     number = tuple(int(part) for part in re.findall(r"\d+", release)[:2])
     if number < MINIMUM_KERNEL:
@@ -102,7 +102,7 @@ def _release() -> Finding:
     return ok(_AREA, "release", f"Linux {release}")
 
 
-def _system_call(name: str) -> Finding:
+def _system_call(name: str) -> Diagnostic:
     """Called with nonsense: what is there complains of the arguments."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall(ctypes.c_long(_SYSTEM_CALLS[name]), ctypes.c_int(-1), None, ctypes.c_ulong(0), None, ctypes.c_ulong(0))
@@ -113,7 +113,7 @@ def _system_call(name: str) -> Finding:
     return ok(_AREA, name, "there")
 
 
-def _user_namespaces() -> Finding:
+def _user_namespaces() -> Diagnostic:
     drop = _NOBODY if os.geteuid() == 0 else ()
     status, said = run_quietly([*drop, "unshare", "--user", "--map-root-user", "--mount", "true"])
     switches = read_confinement().userns_off
@@ -123,7 +123,7 @@ def _user_namespaces() -> Finding:
     return ok(_AREA, "user namespaces", "for everybody; nothing here needs them")
 
 
-def _overlay() -> list[Finding]:
+def _overlay() -> list[Diagnostic]:
     if os.geteuid() != 0:
         return []
     status, said = run_quietly([*namespace_prefix(network=False), "sh", "-ec", _OVERLAY])

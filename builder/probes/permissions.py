@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from builder.model.finding import Finding, Level, ok, warn
+from builder.model.finding import Diagnostic, Level, ok, warn
 from builder.system.confinement import Confinement, Refusal, read_confinement
 from builder.system.permissions import IMAGE, Permission, ask, describe_refusal
 
@@ -21,7 +21,7 @@ _PURPOSES = {
 }
 
 
-def examine_permissions(cache: Path) -> list[Finding]:
+def examine_permissions(cache: Path) -> list[Diagnostic]:
     """Each permission; `cache` is where `diskless boot` unpacks."""
     if os.geteuid() != 0:
         return [warn(_AREA, "root", "only root can try what is permitted here", "sudo diskless doctor")]
@@ -29,9 +29,9 @@ def examine_permissions(cache: Path) -> list[Finding]:
     return [_examine(permission, refusal, confinement) for permission, refusal in ask(Permission, cache).items()]
 
 
-def _examine(permission: Permission, refusal: Refusal | None, confinement: Confinement) -> Finding:
+def _examine(permission: Permission, refusal: Refusal | None, confinement: Confinement) -> Diagnostic:
     if refusal is None:
         return ok(_AREA, permission, f"works: {_PURPOSES[permission]}")
     cause, remedy = describe_refusal(permission, refusal, confinement)
     level = Level.FAIL if permission in IMAGE else Level.WARN
-    return Finding(_AREA, permission, level, f"{cause}; {_PURPOSES[permission]}", remedy)
+    return Diagnostic(_AREA, permission, level, f"{cause}; {_PURPOSES[permission]}", remedy)

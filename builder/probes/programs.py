@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Sequence
 
-from builder.model.finding import Finding, Level, ok
+from builder.model.finding import Diagnostic, Level, ok
 from builder.system.run import CLEAN_ENVIRONMENT, Tool, install_hint
 
 _SECONDS = 10
@@ -35,15 +35,15 @@ def run_quietly(argv: Sequence[str], seconds: float = _SECONDS) -> tuple[int, st
     return done.returncode, done.stdout.decode("utf-8", "replace")
 
 
-def examine_tools(area: str, tools: Iterable[Tool], level: Level, purpose: str) -> list[Finding]:
+def examine_tools(area: str, tools: Iterable[Tool], level: Level, purpose: str) -> list[Diagnostic]:
     """One finding a program; a missing one is as bad as `level`, and needed for `purpose`."""
     return [_examine(area, tool, level, purpose) for tool in {tool.name: tool for tool in tools}.values()]
 
 
-def _examine(area: str, tool: Tool, level: Level, purpose: str) -> Finding:
+def _examine(area: str, tool: Tool, level: Level, purpose: str) -> Diagnostic:
     path = tool.find()
     if path is None:
-        return Finding(area, tool.name, level, f"missing: {purpose}", install_hint([tool]))
+        return Diagnostic(area, tool.name, level, f"missing: {purpose}", install_hint([tool]))
     option = _OPTIONS.get(tool.name, "--version")
     found = _VERSION.search(run_quietly([path, option])[1]) if option else None
     return ok(area, tool.name, found[0].rstrip(",;)") if found else path)

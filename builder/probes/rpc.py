@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from builder.probes.answer import NoAnswerError, RefusedError, SilentError
+from builder.probes.answer import NoAnswerError, RefusedAnswerError, SilentError
 
 PORTMAPPER_PORT, NFS_PORT = 111, 2049
 _SECONDS = 3.0
@@ -89,7 +89,7 @@ def _call(
     except TimeoutError as error:
         raise SilentError(f"no answer on TCP port {port} in {_SECONDS:g} s") from error
     except ConnectionRefusedError as error:
-        raise RefusedError(f"nothing listens on TCP port {port}") from error
+        raise RefusedAnswerError(f"nothing listens on TCP port {port}") from error
     except OSError as error:
         raise NoAnswerError(f"TCP port {port}: {error.strerror or error}") from error
     return _results(answer, number)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.loaders.table import FIRST_FILES, loader_of
-from builder.model.finding import Finding, fail, ok, warn
+from builder.model.finding import Diagnostic, fail, ok, warn
 from builder.model.menu import MenuEntry
 from builder.model.read_plus import answers_with_nothing
 from builder.model.site import Site
 from builder.probes import dhcp, rpc, tftp
-from builder.probes.answer import ErrorAnswerError, NoAnswerError, RefusedError
+from builder.probes.answer import ErrorAnswerError, NoAnswerError, RefusedAnswerError
 from builder.probes.programs import run_quietly
 from builder.probes.rpc import NFS_PORT, PORTMAPPER_PORT, Program
 from builder.system.network import interface_address
@@ -50,7 +50,7 @@ def read_boots(entries: Iterable[MenuEntry]) -> Boots:
     return Boots(tuple(sorted(files)), tuple(sorted(roots)), tuple(sorted(over_4_2)))
 
 
-def examine_address(site: Site) -> Finding:
+def examine_address(site: Site) -> Diagnostic:
     """Whether this host has the address that clients are told."""
     if site.interface is None:
         return warn("network", "interface", "site.yml names no interface", "add `interface: NAME`: DHCP is asked on it")
@@ -64,7 +64,7 @@ def examine_address(site: Site) -> Finding:
     return ok("network", "interface", f"{site.interface} has {own}")
 
 
-def examine_dhcp(site: Site, seconds: float) -> list[Finding]:
+def examine_dhcp(site: Site, seconds: float) -> list[Diagnostic]:
     """Who answers a client that boots by PXE, and with what."""
     if site.interface is None:
         return []
@@ -91,7 +91,7 @@ def examine_dhcp(site: Site, seconds: float) -> list[Finding]:
     return [*findings, *_examine_boot_file(site, offers)]
 
 
-def _examine_boot_file(site: Site, offers: Sequence[dhcp.Offer]) -> list[Finding]:
+def _examine_boot_file(site: Site, offers: Sequence[dhcp.DhcpOffer]) -> list[Diagnostic]:
     named = [offer for offer in offers if offer.boot_file]
     if not named:
         remedy = f"the boot file name (dnsmasq: dhcp-boot; others: option 67 and next-server) is {FIRST_FILES[0]}"
@@ -107,7 +107,7 @@ def _examine_boot_file(site: Site, offers: Sequence[dhcp.Offer]) -> list[Finding
     return found
 
 
-def _describe(offer: dhcp.Offer) -> str:
+def _describe(offer: dhcp.DhcpOffer) -> str:
     said = [f"offers {offer.address}" if offer.address else "a proxy, without addresses"]
     said += [f"boot file {offer.boot_file}"] if offer.boot_file else []
     said += [f"from {offer.boot_server}"] if offer.boot_server else []
@@ -115,7 +115,7 @@ def _describe(offer: dhcp.Offer) -> str:
     return ", ".join(said)
 
 
-def examine_tftp(site: Site, boot: Path, boots: Boots, menus: Iterable[str]) -> list[Finding]:
+def examine_tftp(site: Site, boot: Path, boots: Boots, menus: Iterable[str]) -> list[Diagnostic]:
     """The loaders, their menus and every kernel and initramfs of the store, over TFTP."""
     served = list(menus)
     first = [file.tftp for path in served for file in loader_of(path).boot_files.values()]
@@ -143,18 +143,18 @@ def _present(boot: Path, names: Iterable[str]) -> list[str]:
 
 
 def _tftp_remedy(error: NoAnswerError, boot: Path, name: str) -> str:
-    if isinstance(error, RefusedError):
+    if isinstance(error, RefusedAnswerError):
         return f"start a TFTP server whose root is {boot}"
     if isinstance(error, ErrorAnswerError):
         return f"is the TFTP root {boot}, and may everybody read {boot / name}?"
     return "does UDP port 69 pass the server's firewall, and does the server listen on this address?"
 
 
-def examine_http(site: Site, boot: Path, boots: Boots) -> list[Finding]:
+def examine_http(site: Site, boot: Path, boots: Boots) -> list[Diagnostic]:
     """The same kernels over HTTP, where site.yml says so."""
     if site.http_port is None:
         return []
-    findings: list[Finding] = []
+    findings: list[Diagnostic] = []
     for name in _present(boot, boots.files):
         try:
             content = _get(site.server, site.http_port, f"/{name}")
@@ -179,7 +179,7 @@ def _get(server: str, port: int, path: str) -> bytes:
         connection.close()
 
 
-def _same(area: str, name: str, content: bytes, boot: Path, limit: int) -> Finding:
+def _same(area: str, name: str, content: bytes, boot: Path, limit: int) -> Diagnostic:
     with (boot / name).open("rb") as file:
         wanted = file.read(limit)
     if content != wanted:
@@ -187,7 +187,7 @@ def _same(area: str, name: str, content: bytes, boot: Path, limit: int) -> Findi
     return ok(area, name, f"served as it lies in {boot}")
 
 
-def examine_nfs(site: Site, boots: Boots) -> list[Finding]:
+def examine_nfs(site: Site, boots: Boots) -> list[Diagnostic]:
     """The port mapper, mountd and nfsd, and every root that clients are sent to."""
     try:
         rpc.ping(site.server, PORTMAPPER_PORT, Program.PORTMAPPER, 2)
@@ -218,7 +218,7 @@ def running_ganesha(processes: Path = Path("/proc")) -> str | None:
     return None
 
 
-def examine_read_plus(boots: Boots, ganesha: str | None) -> list[Finding]:
+def examine_read_plus(boots: Boots, ganesha: str | None) -> list[Diagnostic]:
     """The roots that this release of nfs-ganesha, None where another server runs, cannot serve over NFSv4.2."""
     if ganesha is None or not boots.over_4_2 or not answers_with_nothing(ganesha):
         return []
@@ -227,7 +227,7 @@ def examine_read_plus(boots: Boots, ganesha: str | None) -> list[Finding]:
     return [warn("nfs", path, text, remedy) for path in boots.over_4_2]
 
 
-def _examine_nfsd(server: str) -> list[Finding]:
+def _examine_nfsd(server: str) -> list[Diagnostic]:
     found = []
     for version in (3, 4):
         try:
@@ -239,7 +239,7 @@ def _examine_nfsd(server: str) -> list[Finding]:
     return found
 
 
-def _examine_root(site: Site, port: int, server: str, path: str) -> Finding:
+def _examine_root(site: Site, port: int, server: str, path: str) -> Diagnostic:
     if server != site.server:
         remedy = "deploy the image again: its boot configuration was written for another address"
         return fail("nfs", path, f"clients are sent to {server}, site.yml says {site.server}", remedy)

@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from builder.probes.answer import ErrorAnswerError, NoAnswerError, RefusedError, SilentError
+from builder.probes.answer import ErrorAnswerError, NoAnswerError, RefusedAnswerError, SilentError
 
 _PORT = 69
 _REQUEST, _DATA, _ACKNOWLEDGE, _ERROR = 1, 3, 4, 5
@@ -66,7 +66,7 @@ def _exchange(
         except TimeoutError:
             continue
         except ConnectionRefusedError as error:
-            raise RefusedError("nothing listens on UDP port 69") from error
+            raise RefusedAnswerError("nothing listens on UDP port 69") from error
         except OSError as error:
             raise NoAnswerError(error.strerror or str(error)) from error
     raise SilentError(f"no answer in {_SECONDS * _TRIES:g} s")

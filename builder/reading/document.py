@@ -11,14 +11,14 @@ import yaml
 
 from builder.errors import InputError
 from builder.model.fault import Fault
-from builder.reading.reader import MOST_VALUES, Reader, TooManyValuesError
+from builder.reading.reader import MOST_VALUES, DataclassReader, TooManyValuesError
 
 _LARGEST_FILE = 1 << 20
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Kind:
+class DocumentKind:
     """What messages say of a kind of file.
 
     name: what it is called; example: where such a file lies; start: advice to whom has none
@@ -32,14 +32,14 @@ class Kind:
     levels: str
 
 
-class Document:
+class YamlDocument:
     """A file that was read; `faults` are those found so far. InputError where it cannot be read as YAML."""
 
-    def __init__(self, path: Path, kind: Kind) -> None:
+    def __init__(self, path: Path, kind: DocumentKind) -> None:
         self.path = path
         self.text = _read(path, kind)
         self._node = _parse(path, self.text, kind)
-        self._reader = Reader()
+        self._reader = DataclassReader()
 
     @property
     def faults(self) -> list[Fault]:
@@ -64,7 +64,7 @@ class Document:
         return InputError("\n".join(text for _, _, text in sorted(lines)))
 
 
-def _read(path: Path, kind: Kind) -> str:
+def _read(path: Path, kind: DocumentKind) -> str:
     try:
         data = path.read_bytes() if path.is_file() else None
     except OSError as error:
@@ -81,13 +81,13 @@ def _read(path: Path, kind: Kind) -> str:
         raise InputError(f"{path}:{line}: not UTF-8 text", "save the file as UTF-8") from error
 
 
-def _near_files(path: Path, kind: Kind) -> str:
+def _near_files(path: Path, kind: DocumentKind) -> str:
     candidates = [entry.name for entry in path.parent.glob("*.yml")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, candidates, n=1)
     return f"did you mean {path.parent / near[0]}?" if near else f"give the path of a .yml file, such as {kind.example}"
 
 
-def _parse(path: Path, text: str, kind: Kind) -> yaml.Node:
+def _parse(path: Path, text: str, kind: DocumentKind) -> yaml.Node:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:

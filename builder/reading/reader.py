@@ -34,7 +34,7 @@ class TooManyValuesError(Exception):
     """Aliases within aliases grow without bound."""
 
 
-class Reader:
+class DataclassReader:
     """Turns YAML nodes into dataclasses, remembering where each value stood."""
 
     def __init__(self) -> None:

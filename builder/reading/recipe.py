@@ -12,10 +12,10 @@ from builder.checks.recipe import contradictions
 from builder.model.fault import Fault
 from builder.model.recipe import Recipe
 from builder.reading.beside import read_beside
-from builder.reading.document import Document, Kind
+from builder.reading.document import DocumentKind, YamlDocument
 from builder.reading.from_host import FROM_HOST
 
-_RECIPE = Kind(
+_RECIPE = DocumentKind(
     name="recipe",
     example="recipes/debian-nfs.yml",
     start="start from recipes/debian-nfs.yml",
@@ -36,7 +36,7 @@ class RecipeFile:
 
 def load_recipe(path: Path) -> RecipeFile:
     """Reads and checks a recipe; raises InputError that lists every fault of the file, in order."""
-    document = Document(path, _RECIPE)
+    document = YamlDocument(path, _RECIPE)
     recipe = document.read(Recipe)
     if recipe is not None and not document.faults:
         document.faults.extend(contradictions(recipe))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from builder.checks.site import site_contradictions
 from builder.model.site import Site
-from builder.reading.document import Document, Kind
+from builder.reading.document import DocumentKind, YamlDocument
 
-_SITE = Kind(
+_SITE = DocumentKind(
     name="site file",
     example="/disklessroot/site.yml",
     start='one line is enough: "server: 192.168.1.1", with this server\'s address',
@@ -19,7 +19,7 @@ _SITE = Kind(
 
 def load_site(path: Path) -> Site:
     """Reads and checks a site file; raises InputError that lists every fault of the file, in order."""
-    document = Document(path, _SITE)
+    document = YamlDocument(path, _SITE)
     site = document.read(Site)
     if site is not None and not document.faults:
         document.faults.extend(site_contradictions(site))

@@ -44,7 +44,7 @@ def run(context: Context, epoch: int) -> Kernel:
                 assert_never(other)
         tree = context.workspace.tree
         kernel = Kernel(release, tree / image.lstrip("/"), tree / initramfs.lstrip("/"))
-        check_agreement(kernel, root_modules(context.recipe.root), built_in_modules(context.tree, release))
+        check_kernel_agreement(kernel, root_modules(context.recipe.root), built_in_modules(context.tree, release))
         context.progress.note(f"Linux {release}, initramfs {kernel.initramfs.stat().st_size / 1e6:.1f} MB")
         return kernel
 
@@ -60,7 +60,7 @@ def _update_initramfs(context: Context, release: str, epoch: int) -> tuple[str, 
     return f"/boot/vmlinuz-{release}", f"/boot/initrd.img-{release}"
 
 
-def check_agreement(kernel: Kernel, needed: Sequence[str], built_in: frozenset[str] = frozenset()) -> None:
+def check_kernel_agreement(kernel: Kernel, needed: Sequence[str], built_in: frozenset[str] = frozenset()) -> None:
     """Raises AuditError unless kernel and initramfs are of one release and have the `needed` modules between them."""
     found = kernel_release(kernel.image.read_bytes(), kernel.image.name)
     if found != kernel.release:

@@ -31,7 +31,7 @@ _CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_n
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class RefusedError(Exception):
+class RefusedTrialError(Exception):
     """A step that did not work: what it was, errno(3), and the capability that it takes."""
 
 
@@ -41,7 +41,7 @@ def step(what: str, capability: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RefusedError(what, error.errno, capability) from error
+        raise RefusedTrialError(what, error.errno, capability) from error
 
 
 def _check(result: int) -> None:
@@ -139,7 +139,7 @@ TRIALS: dict[str, Callable[[str], None]] = {
 def _said(name: str, directory: str) -> object:
     try:
         TRIALS[name](directory)
-    except RefusedError as error:
+    except RefusedTrialError as error:
         return error.args
     return None
 

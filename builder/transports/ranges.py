@@ -26,7 +26,7 @@ class Extent:
 
 
 @dataclass(frozen=True)
-class Run:
+class RangeRequest:
     """One request: the frames that it brings, all of one extent."""
 
     extent: Extent
@@ -39,7 +39,7 @@ class Run:
         return None if (first, last + 1) == (0, self.extent.size) else (first, last)
 
 
-def plan_runs(frames: Sequence[Frame], extents: Sequence[Extent]) -> Iterator[Run]:
+def plan_runs(frames: Sequence[Frame], extents: Sequence[Extent]) -> Iterator[RangeRequest]:
     """Requests for the frames, in the order given; gaps that cost less than a request are fetched along."""
     starts = [extent.offset for extent in extents]
     pending: list[Frame] = []
@@ -47,12 +47,12 @@ def plan_runs(frames: Sequence[Frame], extents: Sequence[Extent]) -> Iterator[Ru
     for frame in frames:
         extent = _extent_of(frame, extents, starts)
         if place is not None and not (extent is place and _follows(pending, frame)):
-            yield Run(place, tuple(pending))
+            yield RangeRequest(place, tuple(pending))
             pending = []
         place = extent
         pending.append(frame)
     if place is not None:
-        yield Run(place, tuple(pending))
+        yield RangeRequest(place, tuple(pending))
 
 
 def first_byte(status: int, content_range: str | None, asked: int) -> int:

@@ -25,10 +25,10 @@ from builder.output.source import Source
 from builder.output.versions import parse_manifest
 from builder.transports.base import Options
 from builder.transports.http.addresses import plain_address
-from builder.transports.http.client import Answer, Client
+from builder.transports.http.client import Answer, HttpClient
 from builder.transports.http.faults import TRY_LATER
 from builder.transports.kept import Kept, disk_full, open_kept
-from builder.transports.ranges import Extent, Run, first_byte, plan_runs
+from builder.transports.ranges import Extent, RangeRequest, first_byte, plan_runs
 from builder.transports.retries import BrokenTransferError, DamagedTransferError, persist
 
 _AHEAD = 2  # runs for each stream that may wait to be read
@@ -44,7 +44,7 @@ class Blob:
 
 
 @dataclass(frozen=True)
-class Place:
+class RemoteVersion:
     """Where a version lies: its manifest and signature, the parts of index and bundle, those of the archive."""
 
     name: str
@@ -57,7 +57,7 @@ class Place:
 class RemoteSource(Source):
     """A version that was found once and for all: what its tag means later makes no difference."""
 
-    def __init__(self, client: Client, place: Place, options: Options) -> None:
+    def __init__(self, client: HttpClient, place: RemoteVersion, options: Options) -> None:
         self._client = client
         self._place = place
         self._options = options
@@ -157,7 +157,7 @@ class RemoteSource(Source):
 class _Frames:
     """The requests for some frames, made by several threads."""
 
-    def __init__(self, client: Client, kept: Kept, options: Options, frames: Iterable[Frame]) -> None:
+    def __init__(self, client: HttpClient, kept: Kept, options: Options, frames: Iterable[Frame]) -> None:
         self._client = client
         self._kept = kept
         self._options = options
@@ -170,7 +170,7 @@ class _Frames:
         self._whole = threading.Lock()
         self._count = 0  # frames that came; it may miss one, since it only tells whether there was any progress
 
-    def read(self, runs: Iterator[Run]) -> Iterator[bytes]:
+    def read(self, runs: Iterator[RangeRequest]) -> Iterator[bytes]:
         """The frames of the runs in order."""
         pending: collections.deque[concurrent.futures.Future[list[bytes]]] = collections.deque()
         for run in runs:
@@ -191,7 +191,7 @@ class _Frames:
         self._stop.set()
         self._pool.shutdown(cancel_futures=True)
 
-    def _fetch(self, run: Run) -> list[bytes]:
+    def _fetch(self, run: RangeRequest) -> list[bytes]:
         found: dict[Frame, bytes] = {}
         try:
             persist(lambda: self._attempt(run, found), self._options.retries, lambda: self._count, self._stop)
@@ -201,7 +201,7 @@ class _Frames:
             raise
         return [found[frame] for frame in run.frames]
 
-    def _attempt(self, run: Run, found: dict[Frame, bytes]) -> None:
+    def _attempt(self, run: RangeRequest, found: dict[Frame, bytes]) -> None:
         """One request for what was neither fetched nor kept."""
         missing = self._missing(run, found)
         if not missing:
@@ -231,7 +231,7 @@ class _Frames:
         for frame, data in _take(answer, extent.offset, inside):
             self._keep(frame, data)
 
-    def _missing(self, run: Run, found: dict[Frame, bytes]) -> list[Frame]:
+    def _missing(self, run: RangeRequest, found: dict[Frame, bytes]) -> list[Frame]:
         for frame in run.frames:
             if frame not in found:
                 data = self._kept.read(frame.sha256)

@@ -19,13 +19,13 @@ from builder.output.source import SIGNATURE, Source
 from builder.output.versions import parse_manifest
 from builder.transports.base import Options, Pushed, Scheme, Transport
 from builder.transports.http.addresses import check_address
-from builder.transports.http.client import Client
+from builder.transports.http.client import HttpClient
 from builder.transports.http.credentials import environment_login
 from builder.transports.pieces import SMALL, Piece, whole_files
 from builder.transports.ranges import Extent
-from builder.transports.remote import Blob, Place, RemoteSource
+from builder.transports.remote import Blob, RemoteSource, RemoteVersion
 from builder.transports.retries import DamagedTransferError, persist
-from builder.transports.web_reader import Reader
+from builder.transports.web_reader import WebReader
 
 CHANNELS = "channels"
 _MARK = ".sha256"
@@ -41,8 +41,8 @@ class WebTransport(Transport):
         self._base = base if base.endswith("/") else f"{base}/"
         self._options = options
 
-    def _client(self) -> Client:
-        return Client(self._base, self._options, environment_login(), preset=True)
+    def _client(self) -> HttpClient:
+        return HttpClient(self._base, self._options, environment_login(), preset=True)
 
     def push(self, version: Path, manifest: Manifest, tags: Sequence[str]) -> Pushed:
         """Artifacts that are not there with their checksum, the manifest, then the tags."""
@@ -76,7 +76,7 @@ class WebTransport(Transport):
 
     def _source(self, *urls: str) -> Source:
         """The version at the first address where something is; read once, so that a channel that moves is harmless."""
-        reader = Reader(self._client(), self._options)
+        reader = WebReader(self._client(), self._options)
         url, body = persist(lambda: reader.find_manifest(urls), self._options.retries)
         signature = reader.read(urljoin(url, SIGNATURE))
         artifacts = parse_manifest(body, url).artifacts
@@ -84,16 +84,16 @@ class WebTransport(Transport):
             name: [Blob(urljoin(url, name), artifacts[name].size, artifacts[name].sha256)] for name in (INDEX, BUNDLE)
         }
         archive = [Extent(0, artifacts[ROOTFS].size, urljoin(url, ROOTFS))]
-        return RemoteSource(reader.client, Place(url, body, signature, files, archive), self._options)
+        return RemoteSource(reader.client, RemoteVersion(url, body, signature, files, archive), self._options)
 
 
 class _Upload:
     """Puts files on one server."""
 
-    def __init__(self, client: Client, options: Options) -> None:
+    def __init__(self, client: HttpClient, options: Options) -> None:
         self._client = client
         self._options = options
-        self._reader = Reader(client, options)
+        self._reader = WebReader(client, options)
 
     @property
     def sent(self) -> int:

@@ -11,17 +11,17 @@ from builder.errors import AuditError, TransferError
 from builder.model.manifest import CHECKSUMS, MANIFEST
 from builder.output.versions import parse_manifest
 from builder.transports.base import Options
-from builder.transports.http.client import Client
+from builder.transports.http.client import HttpClient
 from builder.transports.retries import DamagedTransferError, persist
 
 _LARGEST_MANIFEST = 64 << 20
 _AGAIN = "upload the version again"
 
 
-class Reader:
+class WebReader:
     """Reads from one server."""
 
-    def __init__(self, client: Client, options: Options) -> None:
+    def __init__(self, client: HttpClient, options: Options) -> None:
         self.client = client
         self._options = options
 

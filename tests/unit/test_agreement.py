@@ -10,7 +10,7 @@ import pytest
 from builder.errors import AuditError
 from builder.generators.base import root_modules
 from builder.model.recipe import Nfs, NfsVersion, Root, RootMode
-from builder.stages.initramfs import Kernel, check_agreement
+from builder.stages.initramfs import Kernel, check_kernel_agreement
 from builder.system.modules import built_in_modules
 from builder.system.tree import Tree
 
@@ -32,28 +32,28 @@ def kernel(directory: Path, *modules: str, release: str = RELEASE) -> Kernel:
 
 
 def test_all_is_there(tmp_path: Path) -> None:
-    check_agreement(kernel(tmp_path, "nfs", "nfsv3", "nfsv4", "overlay"), root_modules(SHARED))
-    check_agreement(kernel(tmp_path, "nfs", "nfsv3"), root_modules(Root()))
+    check_kernel_agreement(kernel(tmp_path, "nfs", "nfsv3", "nfsv4", "overlay"), root_modules(SHARED))
+    check_kernel_agreement(kernel(tmp_path, "nfs", "nfsv3"), root_modules(Root()))
 
 
 @pytest.mark.parametrize("missing", root_modules(SHARED))
 def test_a_module_that_the_root_needs_is_missing(missing: str, tmp_path: Path) -> None:
     modules = [name for name in root_modules(SHARED) if name != missing]
     with pytest.raises(AuditError, match=f"the initramfs lacks {missing}, so it cannot mount its root"):
-        check_agreement(kernel(tmp_path, *modules), root_modules(SHARED))
+        check_kernel_agreement(kernel(tmp_path, *modules), root_modules(SHARED))
 
 
 def test_what_the_kernel_has_built_in_needs_no_module(tmp_path: Path) -> None:
     built_in = frozenset(root_modules(SHARED))
-    check_agreement(kernel(tmp_path, "e1000"), root_modules(SHARED), built_in)
-    check_agreement(kernel(tmp_path), root_modules(SHARED), built_in)
-    check_agreement(kernel(tmp_path, "overlay"), root_modules(SHARED), built_in - {"overlay"})
+    check_kernel_agreement(kernel(tmp_path, "e1000"), root_modules(SHARED), built_in)
+    check_kernel_agreement(kernel(tmp_path), root_modules(SHARED), built_in)
+    check_kernel_agreement(kernel(tmp_path, "overlay"), root_modules(SHARED), built_in - {"overlay"})
     with pytest.raises(AuditError, match="the initramfs lacks overlay, so it cannot mount its root"):
-        check_agreement(kernel(tmp_path, "e1000"), root_modules(SHARED), built_in - {"overlay"})
+        check_kernel_agreement(kernel(tmp_path, "e1000"), root_modules(SHARED), built_in - {"overlay"})
     with pytest.raises(AuditError, match=f"the initramfs holds modules for none, the kernel is {RELEASE}"):
-        check_agreement(kernel(tmp_path), root_modules(SHARED), built_in - {"overlay"})
+        check_kernel_agreement(kernel(tmp_path), root_modules(SHARED), built_in - {"overlay"})
     with pytest.raises(AuditError, match=r"modules for 5\.10\.0"):
-        check_agreement(kernel(tmp_path, "e1000", release="5.10.0"), root_modules(SHARED), built_in)
+        check_kernel_agreement(kernel(tmp_path, "e1000", release="5.10.0"), root_modules(SHARED), built_in)
 
 
 def test_the_kernels_list_is_read(tmp_path: Path) -> None:
@@ -72,9 +72,9 @@ def test_modules_that_are_compressed_already_come_first(tmp_path: Path) -> None:
         archive.add_file_from_memory("usr/lib/firmware/tigon/tg3.bin.zst", 1, b"x")
     early.initramfs.write_bytes(late.read_bytes() + early.initramfs.read_bytes())
     assert early.initramfs.read_bytes()[:6] == b"070701"
-    check_agreement(early, ("nfs", "nfsv3", "e1000"))
+    check_kernel_agreement(early, ("nfs", "nfsv3", "e1000"))
 
 
 def test_modules_of_another_kernel(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match=f"the initramfs holds modules for 5.10.0, the kernel is {RELEASE}"):
-        check_agreement(kernel(tmp_path, "nfs", "nfsv3", release="5.10.0"), root_modules(Root()))
+        check_kernel_agreement(kernel(tmp_path, "nfs", "nfsv3", release="5.10.0"), root_modules(Root()))

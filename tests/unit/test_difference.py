@@ -11,7 +11,7 @@ import zstandard
 
 from builder.build import Built
 from builder.cli.build import summarize
-from builder.model.difference import FileChange, PackageChange, compare, compare_files
+from builder.model.difference import FileChange, PackageChange, compare_files, compare_manifests
 from builder.model.index import FILE, FileRecord
 from builder.model.manifest import INDEX as INDEX_NAME
 from builder.model.manifest import MANIFEST as MANIFEST_NAME
@@ -40,7 +40,7 @@ NEW = dataclasses.replace(MANIFEST, packages=NEW_PACKAGES, kernel="6.1.0-2-amd64
 
 
 def test_packages_that_differ() -> None:
-    difference = compare(OLD, NEW)
+    difference = compare_manifests(OLD, NEW)
     assert difference.changed == (
         PackageChange("bash", "5.2-1", "5.2-2"),
         PackageChange("dhcpcd", "9.4.1-24", "9.4.1-24"),
@@ -52,14 +52,14 @@ def test_packages_that_differ() -> None:
 
 
 def test_a_version_is_the_same_as_itself() -> None:
-    difference = compare(OLD, OLD)
+    difference = compare_manifests(OLD, OLD)
     assert difference.same_packages
     assert (difference.kernel, difference.size) == (None, 0)
     assert package_lines(difference) == ("since 20260101-00000000: packages the same; +0 B",)
 
 
 def test_packages_that_differ_read_well() -> None:
-    assert package_lines(compare(OLD, NEW)) == (
+    assert package_lines(compare_manifests(OLD, NEW)) == (
         "since 20260101-00000000: packages 3 changed, 1 added, 1 removed; +4.2 MB",
         "  kernel 6.1.0-1-amd64 -> 6.1.0-2-amd64",
         "  ~ bash 5.2-1 -> 5.2-2",
@@ -68,7 +68,7 @@ def test_packages_that_differ_read_well() -> None:
         "  + tmux 3.3",
         "  - nano 7",
     )
-    assert package_lines(compare(OLD, NEW), 3)[-1] == "  and 4 more: diskless diff"
+    assert package_lines(compare_manifests(OLD, NEW), 3)[-1] == "  and 4 more: diskless diff"
 
 
 def test_the_closing_lines() -> None:

@@ -293,7 +293,13 @@ def test_what_a_dependency_enabled_is_disabled(debian: Host) -> None:
     wants.mkdir()
     (wants / "ssh.service").symlink_to("/lib/systemd/system/ssh.service")
     fake = debian.directory / "apt-get"
-    for unit in ("nfs-blkmap.service", "nginx.service", "systemd-networkd.service", "e2scrub_reap.service", "some.timer"):
+    for unit in (
+        "nfs-blkmap.service",
+        "nginx.service",
+        "systemd-networkd.service",
+        "e2scrub_reap.service",
+        "some.timer",
+    ):
         line = f'ln -s "/lib/systemd/system/{unit}" "{wants}/{unit}"'
         fake.write_text(fake.read_text() + f'case "$*" in *--sim*) ;; *) {line} ;; esac\n')
     (debian.directory / "systemctl").write_text(COMMON)

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from builder.installers.pacman_database import Database, Entry
+from builder.installers.pacman_database import Database, DatabaseEntry
 from builder.model.lock import LockedPackage
 
 
-class Counted(tuple[Entry, ...]):
+class Counted(tuple[DatabaseEntry, ...]):
     """Knows how often it was walked through."""
 
     passes = 0
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[DatabaseEntry]:
         self.passes += 1
         return super().__iter__()
 
-    def __reversed__(self) -> Iterator[Entry]:
+    def __reversed__(self) -> Iterator[DatabaseEntry]:
         self.passes += 1
         return iter(self[::-1])
 
 
-def entry(repository: str, name: str, *provides: str) -> Entry:
+def entry(repository: str, name: str, *provides: str) -> DatabaseEntry:
     package = LockedPackage(name, "1-1", "any", f"{name}-1-1-any.pkg.tar.zst", 1, "0" * 64, f"{repository}/{name}")
-    return Entry(repository, package, 0, (), provides, ())
+    return DatabaseEntry(repository, package, 0, (), provides, ())
 
 
 def test_many_look_ups_take_few_passes() -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from builder.model.difference import compare
+from builder.model.difference import compare_manifests
 from builder.model.index import DIRECTORY, FILE, SYMLINK, FileRecord, Index
 from builder.model.report import (
     GENERATED,
     Box,
-    Kind,
+    FileUse,
     directory_boxes,
     enabled_units,
     kind_of,
@@ -65,9 +65,9 @@ WHOLE = 12_000_000
 
 def test_bytes_by_package() -> None:
     assert package_boxes(FILES, OWNERS) == (
-        Box("linux", 5_000_000, Kind.KERNEL),
-        Box(GENERATED, 5_000_000, Kind.KERNEL),
-        Box("bash", 2_000_000, Kind.PROGRAMS),
+        Box("linux", 5_000_000, FileUse.KERNEL),
+        Box(GENERATED, 5_000_000, FileUse.KERNEL),
+        Box("bash", 2_000_000, FileUse.PROGRAMS),
     )
 
 
@@ -84,10 +84,11 @@ def test_bytes_by_directory() -> None:
 
 @pytest.mark.parametrize(
     ("path", "kind"),
-    [("usr/lib/firmware/x", Kind.KERNEL), ("usr/lib/x.so", Kind.LIBRARIES), ("usr/sbin/x", Kind.PROGRAMS),
-     ("usr/share/man/x", Kind.DOCUMENTS), ("usr/share/x", Kind.DATA), ("var/lib/x", Kind.STATE), ("etc/x", Kind.OTHER)],
+    [("usr/lib/firmware/x", FileUse.KERNEL), ("usr/lib/x.so", FileUse.LIBRARIES), ("usr/sbin/x", FileUse.PROGRAMS),
+     ("usr/share/man/x", FileUse.DOCUMENTS), ("usr/share/x", FileUse.DATA), ("var/lib/x", FileUse.STATE),
+     ("etc/x", FileUse.OTHER)],
 )  # fmt: skip
-def test_kinds(path: str, kind: Kind) -> None:
+def test_kinds(path: str, kind: FileUse) -> None:
     assert kind_of(path) is kind
 
 
@@ -184,7 +185,7 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
 
 def test_the_page_tells_what_changed() -> None:
     old = dataclasses.replace(MANIFEST, version=Version("20260101-00000000"), packages=())
-    assert "+ dhcpcd 9.4.1-24" in report_page(sample(difference=compare(old, MANIFEST)))
+    assert "+ dhcpcd 9.4.1-24" in report_page(sample(difference=compare_manifests(old, MANIFEST)))
 
 
 def test_a_large_image_has_a_small_page() -> None:

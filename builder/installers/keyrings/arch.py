@@ -49,7 +49,7 @@ signer=$(sed -n 's/^\\[GNUPG:\\] VALIDSIG .* //p' "$output/status" | head -n 1)
 
 
 @dataclass(frozen=True)
-class Offer:
+class KeyringOffer:
     """A keyring package as a mirror has it: nothing of it is trusted. `name` is that of its files, as archlinux."""
 
     name: str
@@ -96,7 +96,7 @@ class _Judgement:
     certifiers: tuple[str, ...]
 
 
-def newest_keyring(job: Job, offer: Offer, host: Path | None, named: tuple[str, ...]) -> Path:
+def newest_keyring(job: Job, offer: KeyringOffer, host: Path | None, named: tuple[str, ...]) -> Path:
     """The offered ring as NAME.gpg with NAME-trusted and NAME-revoked beside it, kept in the cache.
 
     host: NAME.gpg of a ring that is trusted, or None; named: fingerprints of master keys that the recipe trusts.
@@ -114,7 +114,7 @@ def newest_keyring(job: Job, offer: Offer, host: Path | None, named: tuple[str, 
     return kept / f"{offer.name}.gpg"
 
 
-def _keep(job: Job, offer: Offer, host: Path | None, named: tuple[str, ...], kept: Path) -> None:
+def _keep(job: Job, offer: KeyringOffer, host: Path | None, named: tuple[str, ...], kept: Path) -> None:
     files = _offered(offer)
     work = Path(tempfile.mkdtemp(prefix="keyring-", dir=job.work))
     made = Path(tempfile.mkdtemp(prefix=".tmp-", dir=kept.parent))
@@ -141,7 +141,7 @@ def _keep(job: Job, offer: Offer, host: Path | None, named: tuple[str, ...], kep
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _offered(offer: Offer) -> dict[str, bytes]:
+def _offered(offer: KeyringOffer) -> dict[str, bytes]:
     """The ring's files by their names."""
     names = [offer.ring, f"{offer.name}-trusted", f"{offer.name}-revoked"]
     files = read_files(offer.file, [f"{_DIRECTORY}/{name}" for name in names])
@@ -153,7 +153,7 @@ def _offered(offer: Offer) -> dict[str, bytes]:
     return {name: files[f"{_DIRECTORY}/{name}"] for name in names if f"{_DIRECTORY}/{name}" in files}
 
 
-def _primaries(named: tuple[str, ...], keys: dict[str, PublicKey], offer: Offer) -> tuple[str, ...]:
+def _primaries(named: tuple[str, ...], keys: dict[str, PublicKey], offer: KeyringOffer) -> tuple[str, ...]:
     """The keys that the recipe names, maybe by a subkey."""
     found = {fingerprint: find_key(keys.values(), fingerprint) for fingerprint in named}
     unknown = [fingerprint for fingerprint, key in found.items() if key is None]
@@ -167,13 +167,13 @@ def _primaries(named: tuple[str, ...], keys: dict[str, PublicKey], offer: Offer)
 
 def _ours(host: Path | None, named: tuple[str, ...]) -> Trust:
     """What the host and the recipe say; the host's revocations are above both."""
-    trusted = read_beside(host, "trusted") if host else b""
-    trust = Trust.read(trusted, read_beside(host, "revoked") if host else b"")
+    trusted = read_ring_files(host, "trusted") if host else b""
+    trust = Trust.read(trusted, read_ring_files(host, "revoked") if host else b"")
     more = {key: _MARGINAL for key in named if key not in trust.revoked}
     return Trust({**more, **trust.levels}, trust.revoked)
 
 
-def _judge(job: Job, offer: Offer, ring: Path, ours: Trust, work: Path) -> _Judgement:
+def _judge(job: Job, offer: KeyringOffer, ring: Path, ours: Trust, work: Path) -> _Judgement:
     """What gpg says of the package and of all keys when it trusts ours alone."""
     ownertrust = work / "ownertrust"
     ownertrust.write_text("".join(f"{key}:{level}:\n" for key, level in ours.levels.items() if level), "ascii")
@@ -186,7 +186,7 @@ def _judge(job: Job, offer: Offer, ring: Path, ours: Trust, work: Path) -> _Judg
     return _Judgement(read_signatures(said["status"]), read_keys(said["keys"]), certifiers)
 
 
-def _accept(judgement: _Judgement, offer: Offer, ours: Trust) -> str:
+def _accept(judgement: _Judgement, offer: KeyringOffer, ours: Trust) -> str:
     """Why the package is trusted; AuditError where it is not."""
     what = f"{offer.package} {offer.version}"
     for signature in judgement.signatures:
@@ -231,9 +231,9 @@ def _write(ring: Path, trust: Trust, keys: dict[str, PublicKey]) -> None:
     ring_file(ring, "revoked").write_text(revoked, "ascii")
 
 
-def _digest(offer: Offer, host: Path | None, named: tuple[str, ...]) -> str:
+def _digest(offer: KeyringOffer, host: Path | None, named: tuple[str, ...]) -> str:
     """Of all that a judgement hangs on."""
-    beside = [read_beside(host, kind) for kind in ("trusted", "revoked")] if host else []
+    beside = [read_ring_files(host, kind) for kind in ("trusted", "revoked")] if host else []
     parts = [offer.file.read_bytes(), offer.signature.read_bytes(), host.read_bytes() if host else b"", *beside]
     text = "\n".join([_FORMAT, offer.name, *(hashlib.sha256(part).hexdigest() for part in parts), *sorted(named)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -244,7 +244,7 @@ def ring_file(ring: Path, kind: str) -> Path:
     return ring.with_name(f"{ring.stem}-{kind}")
 
 
-def read_beside(ring: Path, kind: str) -> bytes:
+def read_ring_files(ring: Path, kind: str) -> bytes:
     """NAME-trusted or NAME-revoked beside NAME.gpg; empty where there is none."""
     try:
         return ring_file(ring, kind).read_bytes()

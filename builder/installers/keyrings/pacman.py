@@ -9,20 +9,20 @@ from pathlib import Path
 from builder.distributions.pacman import servers
 from builder.errors import AuditError, DisklessError, InputError
 from builder.installers.base import Job
-from builder.installers.keyrings.arch import Offer, newest_keyring
+from builder.installers.keyrings.arch import KeyringOffer, newest_keyring
 from builder.installers.keyrings.seen import SeenVersions
 from builder.installers.pacman_cache import signature_of
-from builder.installers.pacman_database import Entry, fields
+from builder.installers.pacman_database import DatabaseEntry, fields
 from builder.installers.pacman_keyring import keyring_name
 from builder.model.recipe import ArchDistribution, keyring_package
 from builder.system.files import sha256_of
 
 # fetches a package and its signature into a directory; returns what pacman has against them
-Fetch = Callable[[Entry, Path], DisklessError | None]
+Fetch = Callable[[DatabaseEntry, Path], DisklessError | None]
 
 
 def take_keyring(
-    job: Job, distribution: ArchDistribution, entries: Sequence[Entry], host: Path | None, fetch: Fetch
+    job: Job, distribution: ArchDistribution, entries: Sequence[DatabaseEntry], host: Path | None, fetch: Fetch
 ) -> Path:
     """The newest ring of `entries`, the packages of repositories that are signed.
 
@@ -50,7 +50,7 @@ def take_keyring(
     return ring
 
 
-def _offer(entry: Entry, directory: Path, name: str, failure: DisklessError | None) -> Offer:
+def _offer(entry: DatabaseEntry, directory: Path, name: str, failure: DisklessError | None) -> KeyringOffer:
     """What came: the file that the database describes, and its signature, from there or beside it."""
     package = entry.package
     file = directory / package.filename
@@ -65,4 +65,4 @@ def _offer(entry: Entry, directory: Path, name: str, failure: DisklessError | No
         if inside is None:
             raise failure or AuditError(f"{file.name} is not signed", "set another mirror")
         signature.write_bytes(base64.b64decode(inside[0]))
-    return Offer(name, package.name, package.version, file, signature)
+    return KeyringOffer(name, package.name, package.version, file, signature)

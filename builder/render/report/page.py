@@ -13,7 +13,7 @@ from builder.model.manifest import BUNDLE, INDEX, ROOTFS, Manifest
 from builder.model.quantity import format_bytes, format_seconds
 from builder.model.report import (
     Box,
-    Kind,
+    FileUse,
     directory_boxes,
     enabled_units,
     masked_units,
@@ -28,7 +28,7 @@ _WIDTH, _HEIGHT = 1080, 520
 _LETTER = 6.4  # width of a letter of 11 px, about
 _MOST_ROWS = 500
 _MOST_TILES = 400
-_CLASSES = {kind: f"k{number}" for number, kind in enumerate(Kind)}
+_CLASSES = {kind: f"k{number}" for number, kind in enumerate(FileUse)}
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _merged(boxes: Sequence[Box]) -> list[Box]:
     if len(boxes) <= _MOST_TILES:
         return list(boxes)
     rest = boxes[_MOST_TILES - 1 :]
-    return [*boxes[: _MOST_TILES - 1], Box(f"{len(rest)} more", sum(box.size for box in rest), Kind.OTHER)]
+    return [*boxes[: _MOST_TILES - 1], Box(f"{len(rest)} more", sum(box.size for box in rest), FileUse.OTHER)]
 
 
 def _flat(boxes: Sequence[Box]) -> list[Box]:

@@ -79,7 +79,7 @@ class Answer:
         return b"".join(parts)
 
 
-class Client:
+class HttpClient:
     """Speaks to the server of one address; may be used by several threads."""
 
     def __init__(self, base: str, options: Options, login: Login | None, *, preset: bool, scope: str = "") -> None:

@@ -45,7 +45,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Document:
+class OciManifest:
     """What an OCI manifest of ours says: the image, files by name, and the parts of bundle and archive in order."""
 
     image: str
@@ -85,7 +85,7 @@ def _descriptor(piece: Piece) -> dict[str, Any]:
     }
 
 
-def read_document(data: bytes, name: str) -> Document:
+def read_document(data: bytes, name: str) -> OciManifest:
     """Reads an OCI manifest; InputError for other things than versions, AuditError for one that makes no sense."""
     try:
         document = json.loads(data)
@@ -99,7 +99,7 @@ def read_document(data: bytes, name: str) -> Document:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AuditError(f"{name} has no manifest that we can read: {error}", "upload the version again") from error
     files = {layer.title: layer for layer in layers if layer.title in _TYPES}
-    found = Document(image, files, _parts(layers, BUNDLE), _parts(layers, ROOTFS))
+    found = OciManifest(image, files, _parts(layers, BUNDLE), _parts(layers, ROOTFS))
     there = {**files, BUNDLE: found.bundle, ROOTFS: found.archive}
     missing = [file for file in (MANIFEST, INDEX, BUNDLE, ROOTFS) if not there.get(file)]
     if missing:

@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 
 from builder.errors import TransferError
 from builder.transports.base import Options
-from builder.transports.http.client import Client
+from builder.transports.http.client import HttpClient
 from builder.transports.http.credentials import registry_login
 from builder.transports.oci.document import MANIFEST_TYPE
 from builder.transports.retries import DamagedTransferError, persist
@@ -33,7 +33,7 @@ class Registry:
         self.base = f"{scheme}://{host}/v2/{repository}/"
         self._options = options
         scope = f"repository:{repository}:pull" + (",push" if write else "")
-        self.client = Client(self.base, options, registry_login(host, repository), preset=False, scope=scope)
+        self.client = HttpClient(self.base, options, registry_login(host, repository), preset=False, scope=scope)
 
     def blob_address(self, digest: str) -> str:
         """Where a blob is read."""

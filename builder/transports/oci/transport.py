@@ -16,12 +16,12 @@ from builder.output.source import SIGNATURE, Source
 from builder.transports.base import Options, Pushed, Scheme, Transport
 from builder.transports.http.addresses import is_loopback
 from builder.transports.kept import open_kept
-from builder.transports.oci.document import EMPTY, EMPTY_SHA256, Document, Layer, read_document, write_document
+from builder.transports.oci.document import EMPTY, EMPTY_SHA256, Layer, OciManifest, read_document, write_document
 from builder.transports.oci.registry import MissingBlobError, Registry
 from builder.transports.oci.upload import BlobSender
 from builder.transports.pieces import Piece, layers
 from builder.transports.ranges import Extent
-from builder.transports.remote import Blob, Place, RemoteSource
+from builder.transports.remote import Blob, RemoteSource, RemoteVersion
 from builder.transports.retries import DamagedTransferError, persist
 
 DEFAULT_TAG = "latest"
@@ -114,7 +114,7 @@ class OciTransport(Transport):
                 kept.prune(_KEPT_DOCUMENTS)
         shown = f"{self._where}{'@' if ':' in name else ':'}{name}"
         document = read_document(data, shown)
-        place = Place(
+        place = RemoteVersion(
             shown,
             self._small(registry, document.files[MANIFEST]),
             self._small(registry, document.files[SIGNATURE]) if SIGNATURE in document.files else None,
@@ -202,7 +202,7 @@ def _blob(registry: Registry, layer: Layer) -> Blob:
     return Blob(registry.blob_address(layer.digest), layer.size, layer.digest.removeprefix("sha256:"))
 
 
-def _extents(registry: Registry, document: Document) -> list[Extent]:
+def _extents(registry: Registry, document: OciManifest) -> list[Extent]:
     extents, offset = [], 0
     for layer in document.archive:
         extents.append(Extent(offset, layer.size, registry.blob_address(layer.digest)))
