@@ -21,12 +21,12 @@ from builder.model.manifest import Manifest
 from builder.model.menu import KERNEL
 from builder.model.site import Site
 from builder.model.version import Version
-from builder.output.source import DirectorySource
-from builder.output.versions import read_manifest
+from builder.output.offer import offer_directory
 from builder.progress.progress import Progress
 from builder.store.activation import activate
+from builder.store.admission import add_version
+from builder.store.inventory import read_inventory
 from builder.store.layout import Store, open_store, store_name
-from builder.store.staging import add_version
 from builder.system.permissions import LAB, require_permissions
 from builder.system.run import describe_status, require_tools
 from builder.system.workspace import open_workspace
@@ -172,7 +172,8 @@ def check_work_path(work: Path) -> None:
 @contextlib.contextmanager
 def open_bench(version: Path, options: BootOptions, progress: Progress) -> Iterator[Bench]:
     """A lab that serves `version` as a deploy would, from a private store; nothing of it is left at the end."""
-    manifest = read_manifest(version)
+    offer = offer_directory(version)
+    manifest = offer.manifest
     preflight(options)
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(open_workspace(options.work.absolute())).path
@@ -181,12 +182,11 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
         store = stack.enter_context(open_store(work / "store", progress.note, create=True))
         lab = stack.enter_context(Lab(logs, options.site, options.patience))
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
-            source = DirectorySource(version)
-            add_version(store, source, source.manifest(), on_file)
+            inventory, _ = add_version(read_inventory(store), offer, on_file)
         with progress.step("serve"):
             bench = Bench(lab, manifest, store)
             site = dataclasses.replace(lab.site, nfs_options=_usable_version(lab, manifest, progress))
-            activate(store, site, {manifest.image: BootName(manifest.version)}, "boot")
+            activate(inventory, site, {manifest.image: BootName(manifest.version)}, "boot")
             lab.serve(store.root)
         yield bench
 

@@ -18,21 +18,20 @@ from builder.model.manifest import INDEX, Manifest
 from builder.model.recipe import RootMode
 from builder.model.site import Site
 from builder.model.version import Version
-from builder.output.signature import verify_signature
-from builder.output.source import Source
-from builder.output.versions import read_manifest
+from builder.output.offer import Offer
 from builder.progress.progress import Progress
 from builder.reading import load_site
 from builder.store.activation import activate, check_cmdline, missing_pins, site_of
+from builder.store.admission import add_version, check_storable
 from builder.store.boot_files import set_up_loaders
 from builder.store.differences import Differences, compare
 from builder.store.generations import active_generation, history, previous_boot_name, require_active
+from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store, open_store
 from builder.store.pruning import Decision, PruneOptions, decide
 from builder.store.pruning import prune as remove_versions
 from builder.store.recovery import recover
 from builder.store.refresh import choose_kernel, take_kernel
-from builder.store.staging import add_version, storable_manifest
 from builder.store.usage import versions_in_use
 
 
@@ -79,111 +78,124 @@ class Deployed:
     pruned: tuple[Decision, ...]
 
 
-def deploy(source: Source, root: Path, options: DeployOptions, progress: Progress) -> Deployed:
+def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress) -> Deployed:
     """Brings a version into the store at `root` and lets clients boot it next; running clients are not disturbed."""
-    with _opened(root, progress, create=True) as store:
-        site = load_site_of(store, options.server)
-        _warn_of_another_server(store, options.server, progress)
-        data = source.manifest()
+    manifest = offer.manifest
+    with _opened(root, progress, create=True) as inventory:
+        store = inventory.store
+        site = _site_for(store, options.server, progress)
         trust = options.trust or (Path(site.trust) if site.trust else None)
         if trust is not None:
-            verify_signature(data, source.signature(), trust)
-        manifest = storable_manifest(source, data)
+            offer.verify_signer(trust)
+        check_storable(offer)  # its words go into a menu, if only to measure that
         check_cmdline(store, site, manifest)
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
-            unpacked = add_version(store, source, data, on_file)
+            inventory, unpacked = add_version(inventory, offer, on_file)
         with progress.step("activate"):
             if options.replace_loaders:
                 set_up_loaders(store, manifest, replace=True)
-            before = _before(store, manifest) if options.activate else None
+            before = _before(inventory, manifest) if options.activate else None
             replaced = _replaced(store, before, progress)
-            generation = _activate(store, site, manifest, options)
-            _warn_of_pins(store, site, generation, progress)
-        pruned = _prune_after(store, site, manifest, options)
-        source.close()
+            generation = _activate(inventory, site, manifest, options)
+            _warn_of_pins(inventory, site, generation, progress)
+        pruned = _prune_after(inventory, site, manifest, options)
+        offer.source.close()
         return Deployed(manifest, before, store.root_of(manifest), generation, unpacked, replaced, pruned)
 
 
 def rollback(root: Path, image: str | None, version: str | None, progress: Progress) -> Generation:
     """Lets clients boot a version that is in the store: the one that was active before, or the one named."""
-    with _opened(root, progress) as store:
-        site = load_site_of(store, None)
-        image = image or _only_or_last_changed(store)
-        name = _named(store, image, version) if version else _previous(store, image)
-        return activate(store, site, {image: name}, f"rollback {image} {name}")
+    with _opened(root, progress) as inventory:
+        site = load_site_of(inventory.store, None)
+        image = image or _only_or_last_changed(inventory.store)
+        name = _named(inventory, image, version) if version else _previous(inventory, image)
+        return activate(inventory, site, {image: name}, f"rollback {image} {name}")
 
 
 def refresh(root: Path, image: str, kernel: str | None, progress: Progress) -> tuple[Generation, BootName] | None:
     """Serves the kernel that a client installed into the active read-write root; None where it is served already."""
-    with _opened(root, progress) as store:
+    with _opened(root, progress) as inventory:
+        store = inventory.store
         site = load_site_of(store, None)
-        active = require_active(store).boot_name(_known(store, image))
+        active = require_active(store).boot_name(_known(inventory, image))
         if active is None:
             raise InputError(
                 f"no version of {image} is active", f"diskless rollback --to {shlex.quote(str(root))} {image} VERSION"
             )
-        manifest = read_manifest(store.version(image, active.version))
+        manifest = inventory.require(image, active.version)
         if manifest.root.mode is not RootMode.RW:
             raise InputError(f"{image} has a read-only root: no client can have changed its kernel", "build it again")
         name = take_kernel(store, manifest, choose_kernel(store, manifest, kernel))
         if name == active:
             return None
-        return activate(store, site, {image: name}, f"refresh {image} {name}"), name
+        return activate(inventory, site, {image: name}, f"refresh {image} {name}"), name
 
 
 def refresh_menus(root: Path, progress: Progress) -> Generation | None:
     """Writes the menus again, for what site.yml says now; None where they say it already."""
-    with _opened(root, progress) as store:
-        site = load_site_of(store, None)
-        before = require_active(store)
-        generation = activate(store, site, {}, "refresh the menus")
-        _warn_of_pins(store, site, generation, progress)
+    with _opened(root, progress) as inventory:
+        site = load_site_of(inventory.store, None)
+        before = require_active(inventory.store)
+        generation = activate(inventory, site, {}, "refresh the menus")
+        _warn_of_pins(inventory, site, generation, progress)
         return generation if generation.number != before.number else None
 
 
 def prune(root: Path, options: PruneOptions, progress: Progress, *, dry_run: bool = False) -> list[Decision]:
     """Removes versions that nobody needs; what was decided for each."""
-    with _opened(root, progress) as store:
-        site = load_site_of(store, None)
-        decisions = decide(store, site, options, versions_in_use(store), int(time.time()))
+    with _opened(root, progress) as inventory:
+        site = load_site_of(inventory.store, None)
+        decisions = decide(inventory, site, options, versions_in_use(inventory), int(time.time()))
         if not dry_run:
-            remove_versions(store, site, decisions)
+            remove_versions(inventory, site, decisions)
         return decisions
 
 
 def load_site_of(store: Store, server: str | None) -> Site:
     """The settings of the server that a store is on."""
-    written = load_site(store.site_file) if store.site_file.exists() else None
-    return site_of(store, server, written)
+    return site_of(store, server, _written_site(store))
+
+
+def _written_site(store: Store) -> Site | None:
+    return load_site(store.site_file) if store.site_file.exists() else None
+
+
+def _site_for(store: Store, server: str | None, progress: Progress) -> Site:
+    """The settings to deploy with; that the address is another one than the file's is said."""
+    written = _written_site(store)
+    site = site_of(store, server, written)
+    if server is not None and written is not None and written.server != server:
+        progress.warn(f"{store.site_file} says server: {written.server}; --server {server} is for this deploy only")
+    return site
 
 
 @contextlib.contextmanager
-def _opened(root: Path, progress: Progress, *, create: bool = False) -> Iterator[Store]:
+def _opened(root: Path, progress: Progress, *, create: bool = False) -> Iterator[Inventory]:
+    """What the store holds, after recovery, read once; nobody else works on it until the end."""
     with open_store(root, progress.note, create=create) as store:
-        for path in recover(store):
+        inventory, removed = recover(read_inventory(store))
+        for path in removed:
             progress.note(f"removed what an interrupted run left: {escaped(path)}")
-        yield store
+        yield inventory
 
 
-def _activate(store: Store, site: Site, manifest: Manifest, options: DeployOptions) -> Generation:
-    before = active_generation(store)
+def _activate(inventory: Inventory, site: Site, manifest: Manifest, options: DeployOptions) -> Generation:
+    before = active_generation(inventory.store)
     name = BootName(manifest.version)
     now = before.boot_name(manifest.image) if before else None
     if now is not None and now.version == manifest.version:
         name = now  # with the kernel that was refreshed meanwhile
     changes = {manifest.image: name} if options.activate or before is None else {}
-    return activate(store, site, changes, f"deploy {manifest.image} {manifest.version}")
+    return activate(inventory, site, changes, f"deploy {manifest.image} {manifest.version}")
 
 
-def _before(store: Store, manifest: Manifest) -> Manifest | None:
-    """The version that clients boot until now, if it is another one."""
-    active = active_generation(store)
+def _before(inventory: Inventory, manifest: Manifest) -> Manifest | None:
+    """The version that clients boot until now, if it is another one; None where somebody removed or damaged it."""
+    active = active_generation(inventory.store)
     name = active.boot_name(manifest.image) if active else None
     if name is None or name.version == manifest.version:
         return None
-    with contextlib.suppress(InputError, AuditError):
-        return read_manifest(store.version(manifest.image, name.version))
-    return None  # somebody removed or damaged it
+    return inventory.get(manifest.image, name.version)
 
 
 def _replaced(store: Store, old: Manifest | None, progress: Progress) -> Replaced | None:
@@ -199,47 +211,43 @@ def _replaced(store: Store, old: Manifest | None, progress: Progress) -> Replace
     return Replaced(old.version, store.root_of(old), found)
 
 
-def _prune_after(store: Store, site: Site, manifest: Manifest, options: DeployOptions) -> tuple[Decision, ...]:
+def _prune_after(inventory: Inventory, site: Site, manifest: Manifest, options: DeployOptions) -> tuple[Decision, ...]:
     if options.keep is None:
         return ()
     prune_options = PruneOptions(keep=options.keep)
-    decisions = decide(store, site, prune_options, versions_in_use(store), int(time.time()))
+    decisions = decide(inventory, site, prune_options, versions_in_use(inventory), int(time.time()))
     mine = [decision for decision in decisions if decision.image == manifest.image]
-    remove_versions(store, site, mine)
+    remove_versions(inventory, site, mine)
     return tuple(mine)
 
 
-def _warn_of_pins(store: Store, site: Site, generation: Generation, progress: Progress) -> None:
-    for mac in missing_pins(store, site, generation):
-        progress.warn(f"{store.site_file} pins {mac} to a version that is not in the store: it boots as others do")
+def _warn_of_pins(inventory: Inventory, site: Site, generation: Generation, progress: Progress) -> None:
+    for mac in missing_pins(inventory, site, generation):
+        progress.warn(
+            f"{inventory.store.site_file} pins {mac} to a version that is not in the store: it boots as others do"
+        )
 
 
-def _warn_of_another_server(store: Store, server: str | None, progress: Progress) -> None:
-    if server is not None and store.site_file.exists():
-        written = load_site(store.site_file).server
-        if written != server:
-            progress.warn(f"{store.site_file} says server: {written}; --server {server} is for this deploy only")
-
-
-def _known(store: Store, image: str) -> str:
-    images = store.images()
+def _known(inventory: Inventory, image: str) -> str:
+    images = inventory.images
     if image not in images:
-        raise InputError(f"{store.root} has no image {image}", f"it has {', '.join(images) or 'none'}")
+        raise InputError(f"{inventory.store.root} has no image {image}", f"it has {', '.join(images) or 'none'}")
     return image
 
 
-def _named(store: Store, image: str, version: str) -> BootName:
-    names = store.boot_names(_known(store, image))
+def _named(inventory: Inventory, image: str, version: str) -> BootName:
+    store = inventory.store
+    names = store.boot_names(_known(inventory, image))
     for name in names:
         if str(name) == version:
             return name
     raise InputError(f"{store.root} has no {image} {version}", f"it has {', '.join(map(str, names))}")
 
 
-def _previous(store: Store, image: str) -> BootName:
-    name = previous_boot_name(store, _known(store, image))
+def _previous(inventory: Inventory, image: str) -> BootName:
+    name = previous_boot_name(inventory.store, _known(inventory, image))
     if name is None:
-        names = ", ".join(map(str, store.boot_names(image)))
+        names = ", ".join(map(str, inventory.store.boot_names(image)))
         raise InputError(f"no other version of {image} was active before", f"name one of: {names}")
     return BootName.parse(name)
 

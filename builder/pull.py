@@ -11,11 +11,11 @@ from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError
 from builder.model.index import Frame
 from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
-from builder.output.signature import verify_signature
-from builder.output.source import SIGNATURE, DirectorySource, Source
-from builder.output.versions import LATEST, parse_manifest, publish_version, verify_artifacts
+from builder.output.offer import Offer
+from builder.output.source import DirectorySource, Source
+from builder.output.versions import LATEST, publish_version, verify_artifacts
 from builder.progress.progress import Progress
-from builder.system.files import copy_verified, sha256_of
+from builder.system.files import copy_verified
 from builder.system.workspace import WORK, open_workspace
 
 
@@ -30,38 +30,38 @@ class Pulled:
     received: int
 
 
-def pull(source: Source, output: Path, progress: Progress, trust: Path | None = None) -> Pulled:
+def pull(offer: Offer, output: Path, progress: Progress, trust: Path | None = None) -> Pulled:
     """Fetches a version into `output`, whole or not at all; frames that the newest version here has are not fetched.
 
     With `trust`, an ALLOWED_SIGNERS file, AuditError for what none of them signed.
     """
-    manifest = parse_manifest(source.manifest(), source.name)
-    signer = None if trust is None else verify_signature(source.manifest(), source.signature(), trust)
+    source, manifest = offer.source, offer.manifest
+    signer = None if trust is None else offer.verify_signer(trust)
     image = output / manifest.image
     with progress.step("pull"), open_workspace(output.absolute() / WORK) as workspace:
         unchanged = (image / manifest.version / MANIFEST).exists()
         if not unchanged:
-            _fetch(source, manifest, workspace.artifacts, image / LATEST)
+            _fetch(offer, workspace.artifacts, image / LATEST)
         directory, _ = publish_version(workspace.artifacts, image, manifest)
         if unchanged:
-            verify_artifacts(directory, manifest)
+            verify_artifacts(directory, manifest.artifacts)
     source.close()
     return Pulled(directory, manifest, unchanged, signer, source.received)
 
 
-def _fetch(source: Source, manifest: Manifest, directory: Path, newest: Path) -> None:
+def _fetch(offer: Offer, directory: Path, newest: Path) -> None:
     """Writes all files of a version into an empty directory, checked; what the newest version has is taken there."""
-    (directory / MANIFEST).write_bytes(source.manifest())
-    signature = source.signature()
-    if signature is not None:
-        (directory / SIGNATURE).write_bytes(signature)
+    source, artifacts = offer.source, offer.manifest.artifacts
+    offer.write_documents(directory)
     for name in (INDEX, BUNDLE):
-        if not copy_verified(newest / name, directory / name, manifest.artifacts[name].sha256):
+        if not copy_verified(newest / name, directory / name, artifacts[name].sha256):
             source.fetch(name, directory / name)
     _write_archive(source, read_index(directory / INDEX).frames, directory / ROOTFS, newest)
-    sums = [f"{sha256_of(directory / name)}  {name}\n" for name in sorted((BUNDLE, INDEX, MANIFEST, ROOTFS))]
+    verify_artifacts(directory, artifacts)
+    digests = {name: artifact.sha256 for name, artifact in artifacts.items()}
+    digests[MANIFEST] = hashlib.sha256(offer.data).hexdigest()
+    sums = [f"{sha256}  {name}\n" for name, sha256 in sorted(digests.items())]
     (directory / CHECKSUMS).write_text("".join(sums), encoding="ascii")
-    verify_artifacts(directory, manifest)
 
 
 def _write_archive(source: Source, frames: Sequence[Frame], archive: Path, newest: Path) -> None:

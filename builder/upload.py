@@ -11,7 +11,7 @@ from builder.errors import DisklessError, InputError
 from builder.model.manifest import Manifest
 from builder.model.version import VERSION
 from builder.output.signature import sign_version
-from builder.output.versions import parse_manifest, read_manifest
+from builder.output.versions import read_manifest
 from builder.transports.base import Options, Pushed
 from builder.transports.oci.transport import DEFAULT_TAG, is_tag
 from builder.transports.table import open_transport
@@ -54,6 +54,5 @@ def _meaning(target: str, tag: str, image: str, options: Options) -> Manifest | 
     """Asked for once: it is for the summary only."""
     once = replace(options, cache=None, retries=replace(options.retries, attempts=1))
     with contextlib.suppress(DisklessError, OSError):
-        source = open_transport(target, once)[0].find(image, tag)
-        return parse_manifest(source.manifest(), source.name)
+        return open_transport(target, once)[0].find(image, tag).manifest
     return None

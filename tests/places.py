@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from builder.output.source import Source
+from builder.output.offer import Offer
 from builder.progress.progress import Progress
 from builder.pull import Pulled, pull
 from builder.transports.base import Options
 from builder.transports.retries import Retries
-from builder.transports.table import open_source
+from builder.transports.table import find_offer
 from builder.upload import Uploaded, upload
 from tests.servers import PASSWORD, USER, Server, make_certificates, run_nginx, run_registry, run_token_server
 
@@ -33,8 +33,8 @@ class Place:
     def upload(self, version: Path, *tags: str, sign: Path | None = None) -> Uploaded:
         return upload(version, self.target, tags, self.options, sign)
 
-    def open(self, name: str) -> Source:
-        return open_source(self.reference(name), self.options)
+    def open(self, name: str) -> Offer:
+        return find_offer(self.reference(name), self.options)
 
     def pull(self, name: str, output: Path, trust: Path | None = None) -> Pulled:
         return pull(self.open(name), output, Progress(quiet=True), trust)

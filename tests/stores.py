@@ -13,7 +13,7 @@ from pathlib import Path
 
 from builder.deploy import Deployed, DeployOptions, deploy
 from builder.model.generation import BootName
-from builder.output.source import DirectorySource
+from builder.output.offer import offer_directory
 from builder.progress.progress import Progress
 from builder.store.layout import find_store
 from builder.store.verification import Finding, Kind, verify
@@ -49,7 +49,7 @@ def version(name: str = "1", image: str = "lab", mode: str = "overlay", files: i
 def deployed(place: Path, *versions: Path, **options: object) -> list[Deployed]:
     """Deploys one version after the other to `place`."""
     chosen = DeployOptions(**{"server": SERVER, **options})  # type: ignore[arg-type]
-    return [deploy(DirectorySource(path), place, chosen, quiet()) for path in versions]
+    return [deploy(offer_directory(path), place, chosen, quiet()) for path in versions]
 
 
 def faults(place: Path, *, deep: bool = True) -> list[Finding]:

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import libarchive
 import zstandard
@@ -163,14 +163,14 @@ def _decompress(name: str, frame: Frame, data: bytes) -> bytes:
     return plain
 
 
-def decompress(path: Path, limit: int) -> bytes:
-    """The plain content of a zstd file, but no more than `limit` + 1 bytes of it; ZstdError when it is damaged.
+def decompress(file: BinaryIO, limit: int) -> bytes:
+    """The plain content of a zstd file from where it stands; ZstdError when it is damaged.
 
-    In pieces: a reader takes all the memory that it is asked for before it knows how much comes, and small servers
-    have not as much as the limit.
+    No more than `limit` + 1 bytes of it, and in pieces: a reader takes all the memory that it is asked for before it
+    knows how much comes, and small servers have not as much as the limit.
     """
     plain = io.BytesIO()
-    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as reader:
+    with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False) as reader:
         while piece := reader.read(min(_PIECE, limit + 1 - plain.tell())):
             plain.write(piece)
     return plain.getvalue()
@@ -179,7 +179,8 @@ def decompress(path: Path, limit: int) -> bytes:
 def read_members(archive: Path) -> dict[str, bytes]:
     """The files of a small archive (a bundle) by name; AuditError when it is none."""
     try:
-        plain = decompress(archive, _LARGEST_BUNDLE)
+        with archive.open("rb") as file:
+            plain = decompress(file, _LARGEST_BUNDLE)
         if len(plain) > _LARGEST_BUNDLE:
             raise AuditError(f"{archive} holds more than {_LARGEST_BUNDLE >> 30} GiB", "this is not a bundle")
         with _strictly(), libarchive.memory_reader(plain, "tar") as members:

@@ -7,6 +7,7 @@ Every directory is opened without following links, so nothing is ever written ou
 from __future__ import annotations
 
 import abc
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,19 +46,27 @@ class Unpacked:
     read_bytes: int
 
 
-def read_index(path: Path) -> Index:
-    """Reads index.json.zst; AuditError when it is damaged."""
-    return _parsed(path, Index.from_json)
+def read_index(path: Path, check: Callable[[str], None] | None = None) -> Index:
+    """Reads index.json.zst; AuditError when it is damaged.
+
+    check: gets the file's SHA-256 before anything of it is read, and raises where that is another than it should be;
+        the file is opened once, so what was checked is what is read
+    """
+    return _parsed(path, Index.from_json, check)
 
 
 def read_file_rows(path: Path) -> dict[str, list[Any]]:
     """Of an index that was checked when its version came in, what `file_rows` gives; AuditError when it is damaged."""
-    return _parsed(path, file_rows)
+    return _parsed(path, file_rows, None)
 
 
-def _parsed(path: Path, parse: Callable[[bytes], _T]) -> _T:
+def _parsed(path: Path, parse: Callable[[bytes], _T], check: Callable[[str], None] | None) -> _T:
     try:
-        data = decompress(path, _LARGEST_INDEX)
+        with path.open("rb") as file:
+            if check is not None:
+                check(hashlib.file_digest(file, "sha256").hexdigest())
+                file.seek(0)
+            data = decompress(file, _LARGEST_INDEX)
     except zstandard.ZstdError as error:
         raise AuditError(f"{path}: damaged: {error}", AGAIN) from error
     if len(data) > _LARGEST_INDEX:

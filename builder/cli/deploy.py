@@ -15,13 +15,13 @@ from builder.cli.transfer import transfer_options, trust_option
 from builder.deploy import Deployed, DeployOptions
 from builder.deploy import deploy as run_deploy
 from builder.model.difference import compare_manifests
-from builder.output.source import DirectorySource, Source
+from builder.output.offer import Offer, offer_directory
 from builder.output.versions import find_version
 from builder.progress.progress import Progress
 from builder.render.report.summary import summary
 from builder.store.differences import shown
 from builder.transports.base import Options
-from builder.transports.table import is_remote, open_source
+from builder.transports.table import find_offer, is_remote
 
 
 @click.command()
@@ -58,10 +58,10 @@ def deploy(
     of a manifest.json or a channel: only what the store lacks is fetched. Running clients keep what they booted;
     `diskless rollback` goes back.
     """
-    source = _source(target, output, options)
+    offer = _offer(target, output, options)
     wanted = DeployOptions(server, not no_activate, replace_loaders, keep, trust)
-    deployed = run_deploy(source, store, wanted, progress)
-    result = {**describe_json(deployed), "received_bytes": source.received}
+    deployed = run_deploy(offer, store, wanted, progress)
+    result = {**describe_json(deployed), "received_bytes": offer.source.received}
     click.echo(json.dumps(result, indent=1) if as_json else describe_text(deployed, store))
     for line in summarize(deployed, progress.seconds, store):
         progress.note(line)
@@ -75,10 +75,10 @@ def summarize(deployed: Deployed, seconds: Mapping[str, float], store: Path) -> 
     return summary(deployed.manifest, difference, seconds, f"diskless {command} --to {shlex.quote(str(store))}")
 
 
-def _source(target: str | None, output: Path, options: Options) -> Source:
+def _offer(target: str | None, output: Path, options: Options) -> Offer:
     if target is not None and is_remote(target):
-        return open_source(target, options)
-    return DirectorySource(find_version(target, output))
+        return find_offer(target, options)
+    return offer_directory(find_version(target, output))
 
 
 def describe_json(deployed: Deployed) -> dict[str, object]:

@@ -14,7 +14,7 @@ from builder.progress.progress import Progress
 from builder.pull import Pulled
 from builder.pull import pull as run_pull
 from builder.transports.base import Options
-from builder.transports.table import open_source
+from builder.transports.table import find_offer
 
 
 @click.command()
@@ -32,7 +32,7 @@ def pull(reference: str, output: Path, trust: Path | None, options: Options, as_
     REFERENCE is oci://HOST/REPOSITORY[:TAG | @DIGEST], the https:// address of a manifest.json or of a channel, or
     a version's directory. Prints the directory.
     """
-    done = run_pull(open_source(reference, options), output, progress, trust)
+    done = run_pull(find_offer(reference, options), output, progress, trust)
     result = _result(done)
     click.echo(json.dumps(result, indent=1) if as_json else done.directory)
     progress.result(result)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import functools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -101,7 +100,6 @@ class Manifest:
         return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
-    @functools.lru_cache(maxsize=32)  # a deploy reads those of its store again and again
     def from_json(cls, text: str) -> Manifest:
         """Reads manifest.json of any schema so far; ValueError when it is not one of ours."""
         try:

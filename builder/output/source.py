@@ -6,12 +6,12 @@ A source promises nothing about what it gives: whoever reads checks every byte a
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from builder.errors import AuditError
 from builder.model.index import Frame
-from builder.model.manifest import MANIFEST, ROOTFS, Manifest
+from builder.model.manifest import MANIFEST, ROOTFS, Artifact
 from builder.output.versions import verify_artifacts, verify_sizes
 
 SIGNATURE = f"{MANIFEST}.sig"
@@ -26,14 +26,6 @@ class Source(abc.ABC):
         """What messages call it."""
 
     @abc.abstractmethod
-    def manifest(self) -> bytes:
-        """The bytes of manifest.json."""
-
-    @abc.abstractmethod
-    def signature(self) -> bytes | None:
-        """The bytes of manifest.json.sig, None where nobody signed."""
-
-    @abc.abstractmethod
     def fetch(self, artifact: str, target: Path) -> None:
         """Writes a whole artifact (INDEX, BUNDLE or ROOTFS) to the file `target`."""
 
@@ -41,10 +33,10 @@ class Source(abc.ABC):
     def frames(self, frames: Sequence[Frame]) -> Iterator[bytes]:
         """The compressed bytes of some frames of ROOTFS, in the order given; too few bytes where it ends early."""
 
-    def verify(self, manifest: Manifest) -> None:  # noqa: B027 - nothing to do is a right answer
-        """AuditError when an artifact that lies at hand whole is not what the manifest says."""
+    def verify(self, artifacts: Mapping[str, Artifact]) -> None:  # noqa: B027 - nothing to do is a right answer
+        """AuditError when one of these that lies at hand whole is not what the manifest says."""
 
-    def verify_sizes(self, manifest: Manifest) -> None:  # noqa: B027 - as above
+    def verify_sizes(self, artifacts: Mapping[str, Artifact]) -> None:  # noqa: B027 - as above
         """As `verify`, by size only: for artifacts whose content is checked while it is read."""
 
     @property
@@ -73,17 +65,14 @@ class DirectorySource(Source):
         """The path of its archive."""
         return str(self.archive)
 
-    def manifest(self) -> bytes:
-        """AuditError where it cannot be read."""
-        return self._read(MANIFEST)
-
-    def signature(self) -> bytes | None:
-        """The file beside the manifest."""
-        return self._read(SIGNATURE) if (self.directory / SIGNATURE).exists() else None
-
     def fetch(self, artifact: str, target: Path) -> None:
         """A copy."""
-        target.write_bytes(self._read(artifact))
+        path = self.directory / artifact
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise AuditError(f"{path}: {error.strerror}", _AGAIN) from error
+        target.write_bytes(content)
 
     def frames(self, frames: Sequence[Frame]) -> Iterator[bytes]:
         """Read at their offsets."""
@@ -95,20 +84,13 @@ class DirectorySource(Source):
         except OSError as error:
             raise AuditError(f"{self.archive}: {error.strerror}", _AGAIN) from error
 
-    def verify(self, manifest: Manifest) -> None:
-        """Every artifact, byte for byte."""
-        verify_artifacts(self.directory, manifest)
+    def verify(self, artifacts: Mapping[str, Artifact]) -> None:
+        """Byte for byte."""
+        verify_artifacts(self.directory, artifacts)
 
-    def verify_sizes(self, manifest: Manifest) -> None:
-        """Every artifact."""
-        verify_sizes(self.directory, manifest)
-
-    def _read(self, name: str) -> bytes:
-        path = self.directory / name
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise AuditError(f"{path}: {error.strerror}", _AGAIN) from error
+    def verify_sizes(self, artifacts: Mapping[str, Artifact]) -> None:
+        """All of them."""
+        verify_sizes(self.directory, artifacts)
 
 
 _AGAIN = "copy the version again, whole, or build it again"

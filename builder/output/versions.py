@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from builder.errors import AuditError, InputError
-from builder.model.manifest import MANIFEST, Manifest
+from builder.model.manifest import MANIFEST, Artifact, Manifest
 from builder.model.version import VERSION
 from builder.system.files import swap_symlink, sync_directory
 
@@ -18,11 +19,15 @@ _HINT = "give OUTPUT/IMAGE/VERSION or OUTPUT/IMAGE/latest"
 
 def read_manifest(version: Path) -> Manifest:
     """The manifest of a version directory; InputError where there is none, else as `parse_manifest`."""
+    return parse_manifest(manifest_bytes(version), str(version / MANIFEST))
+
+
+def manifest_bytes(version: Path) -> bytes:
+    """What stands in the manifest of a version directory; InputError where there is none."""
     try:
-        data = (version / MANIFEST).read_bytes()
+        return (version / MANIFEST).read_bytes()
     except OSError as error:
         raise InputError(f"{version} is not a version of an image: {MANIFEST}: {error.strerror}", _HINT) from error
-    return parse_manifest(data, str(version / MANIFEST))
 
 
 def parse_manifest(data: bytes, name: str) -> Manifest:
@@ -57,9 +62,9 @@ def find_version(target: str | None, output: Path) -> Path:
     )
 
 
-def verify_artifacts(version: Path, manifest: Manifest) -> None:
-    """AuditError when an artifact is not, byte for byte, what the manifest says."""
-    for name, artifact in manifest.artifacts.items():
+def verify_artifacts(version: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """AuditError when one of these artifacts of a manifest is not, byte for byte, what that says."""
+    for name, artifact in artifacts.items():
         path = version / name
         try:
             with path.open("rb") as stream:
@@ -71,9 +76,9 @@ def verify_artifacts(version: Path, manifest: Manifest) -> None:
             raise AuditError(message, _COPY_AGAIN)
 
 
-def verify_sizes(version: Path, manifest: Manifest) -> None:
-    """AuditError when an artifact is not as long as the manifest says."""
-    for name, artifact in manifest.artifacts.items():
+def verify_sizes(version: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """AuditError when one of these artifacts of a manifest is not as long as that says."""
+    for name, artifact in artifacts.items():
         path = version / name
         try:
             size = path.stat().st_size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from builder.errors import InputError
@@ -15,48 +15,42 @@ from builder.model.manifest import Manifest
 from builder.model.menu import KERNEL, Menu
 from builder.model.recipe import RootMode
 from builder.model.site import IPV4, Site
-from builder.model.version import ImageVersion
 from builder.render.boot.menu import Bootable, menus, pinned_label
 from builder.store.agreement import check_releases
 from builder.store.generations import active_generation, commit, is_served, next_number
+from builder.store.inventory import Inventory
 from builder.store.layout import Store
 from builder.store.recovery import mend_shortcuts
 from builder.system.files import text_sha256
 
 
-def activate(
-    store: Store, site: Site, changes: Mapping[str, BootName], reason: str, without: Collection[ImageVersion] = ()
-) -> Generation:
+def activate(inventory: Inventory, site: Site, changes: Mapping[str, BootName], reason: str) -> Generation:
     """Makes the changes (image -> boot files) to what is active, and commits; the others stay as they are.
 
     Where clients get the same menus already nothing is written, and the active generation is returned.
-    The menus name every version that is kept: all of the store but `without`. AuditError, and nothing changed, when
-    a kernel and the modules of its root disagree.
+    The menus name every version of the inventory. AuditError, and nothing changed, when a kernel and the modules of
+    its root disagree.
     """
+    store = inventory.store
     before = active_generation(store)
-    generation, texts = _prepared(store, site, before, changes, reason, without)
+    generation, texts = _prepared(inventory, site, before, changes, reason)
     if before is not None and is_served(store, generation, before):
         return before
     commit(store, generation, texts)
-    mend_shortcuts(store)
+    mend_shortcuts(inventory)
     return generation
 
 
-def are_menus_current(store: Store, site: Site, active: Generation) -> bool:
+def are_menus_current(inventory: Inventory, site: Site, active: Generation) -> bool:
     """Whether the menus of the active generation are what `site` and the versions say now."""
-    return is_served(store, _prepared(store, site, active, {}, "", ())[0], active)
+    return is_served(inventory.store, _prepared(inventory, site, active, {}, "")[0], active)
 
 
 def _prepared(
-    store: Store,
-    site: Site,
-    before: Generation | None,
-    changes: Mapping[str, BootName],
-    reason: str,
-    without: Collection[ImageVersion],
+    inventory: Inventory, site: Site, before: Generation | None, changes: Mapping[str, BootName], reason: str
 ) -> tuple[Generation, dict[str, str]]:
     """A generation that nothing is written of yet, and its menus."""
-    kept = bootables(store, site, without)
+    store, kept = inventory.store, bootables(inventory, site)
     by_name = {(bootable.manifest.image, str(bootable.boot)): bootable for bootable in kept}
     for image, name in changes.items():
         check_agreement(store, by_name[image, str(name)].manifest, name)
@@ -75,12 +69,12 @@ def _prepared(
     return dataclasses.replace(generation, menus={name: text_sha256(text) for name, text in texts.items()}), texts
 
 
-def bootables(store: Store, site: Site, without: Collection[ImageVersion] = ()) -> list[Bootable]:
-    """Every version that is kept, with each of its sets of boot files, in the order of the menu."""
+def bootables(inventory: Inventory, site: Site) -> list[Bootable]:
+    """Every version, with each of its sets of boot files, in the order of the menu."""
+    store = inventory.store
     return [
         Bootable(manifest, name, _seen_as(store, site, manifest))
-        for manifest in store.manifests()
-        if (manifest.image, manifest.version) not in without
+        for manifest in inventory.manifests
         for name in store.boot_names(manifest.image)
         if name.version == manifest.version
     ]
@@ -95,9 +89,9 @@ def check_agreement(store: Store, manifest: Manifest, name: BootName) -> None:
     check_releases(f"{manifest.image} {name}", kernel, store.root_of(manifest), hint)
 
 
-def missing_pins(store: Store, site: Site, generation: Generation) -> list[str]:
+def missing_pins(inventory: Inventory, site: Site, generation: Generation) -> list[str]:
     """The clients, by MAC address, whose pin leads to nothing: they boot as unknown ones do."""
-    kept = bootables(store, site)
+    kept = bootables(inventory, site)
     active = {image: f"{image}/{name}" for image, name in generation.active.items()}
     return [client.mac for client in site.clients if client.image and pinned_label(client, kept, active) is None]
 

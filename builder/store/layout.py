@@ -20,14 +20,13 @@ from pathlib import Path
 
 import filelock
 
-from builder.errors import AuditError, HostError, InputError
+from builder.errors import HostError, InputError
 from builder.loaders.table import MENU_DIRECTORIES
 from builder.model.generation import BootName
 from builder.model.manifest import Manifest
 from builder.model.recipe import RootMode
 from builder.model.syntax import STORE_PATH
 from builder.model.version import VERSION, Version
-from builder.output.versions import read_manifest
 from builder.store.filesystem import check_filesystem
 from builder.system.files import sync_directory, write_atomic
 from builder.system.permissions import Permission, require_permissions
@@ -105,16 +104,7 @@ class Store:
 
     def version_names(self, image: str) -> list[Version]:
         """The versions of an image, oldest name first."""
-        return version_names(self.versions / image)
-
-    def manifests(self) -> list[Manifest]:
-        """Every version that is there and can be read; `verify` names the others."""
-        found = []
-        for image in self.images():
-            for version in self.version_names(image):
-                with contextlib.suppress(InputError, AuditError):
-                    found.append(read_manifest(self.version(image, version)))
-        return found
+        return [Version(path.name) for path in _directories(self.versions / image) if VERSION.accepts(path.name)]
 
     def boot_names(self, image: str) -> list[BootName]:
         """The sets of boot files that TFTP serves of an image, sorted."""
@@ -268,11 +258,6 @@ def make_directory(path: Path, mode: int) -> None:
     if not path.is_dir():
         path.mkdir(mode)
         path.chmod(mode)
-
-
-def version_names(path: Path) -> list[Version]:
-    """The names in a directory that are versions', oldest first."""
-    return [Version(entry.name) for entry in _directories(path) if VERSION.accepts(entry.name)]
 
 
 def _directories(path: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from builder.model.site import Site
 from builder.model.version import ImageVersion, Version
 from builder.store.activation import activate
 from builder.store.generations import active_generation, history
-from builder.store.layout import Store
+from builder.store.inventory import Inventory
 from builder.store.recovery import discard, recover
 from builder.store.usage import InUse
 
@@ -42,13 +42,13 @@ class Decision:
     refused: bool = False
 
 
-def decide(store: Store, site: Site, options: PruneOptions, in_use: InUse, now: int) -> list[Decision]:
+def decide(inventory: Inventory, site: Site, options: PruneOptions, in_use: InUse, now: int) -> list[Decision]:
     """What would happen to every version, by image, those active last first."""
     decisions = []
-    last = _last_active(store, now)
-    active = active_generation(store)
-    for image in store.images():
-        versions = sorted(store.version_names(image), key=lambda version: last[image, version], reverse=True)
+    last = _last_active(inventory, now)
+    active = active_generation(inventory.store)
+    for image in inventory.images:
+        versions = sorted(inventory.versions(image), key=lambda version: last[image, version], reverse=True)
         for position, version in enumerate(versions):
             decision = _decide((image, version), position, active, site, options)
             if decision.reason is None:
@@ -57,7 +57,7 @@ def decide(store: Store, site: Site, options: PruneOptions, in_use: InUse, now: 
     return decisions
 
 
-def prune(store: Store, site: Site, decisions: Sequence[Decision]) -> list[str]:
+def prune(inventory: Inventory, site: Site, decisions: Sequence[Decision]) -> list[str]:
     """Removes what was decided; what it removed, as paths below the store.
 
     The menus forget the versions first; each version then goes by one rename, its writable root before it.
@@ -66,13 +66,14 @@ def prune(store: Store, site: Site, decisions: Sequence[Decision]) -> list[str]:
     if not doomed:
         return []
     names = ", ".join(f"{image} {version}" for image, version in sorted(doomed))
-    activate(store, site, {}, f"prune {names}", without=doomed)
+    store, kept = inventory.store, inventory.minus(doomed)
+    activate(kept, site, {}, f"prune {names}")
     removed = []
     for image, version in sorted(doomed):
         for place in (store.writable, store.versions):
             if (place / image / version).is_dir():
                 removed.append(discard(place / image / version, store))
-    return removed + recover(store)
+    return removed + recover(kept)[1]
 
 
 def _decide(key: ImageVersion, position: int, active: Generation | None, site: Site, options: PruneOptions) -> Decision:
@@ -99,20 +100,19 @@ def _refuse(decision: Decision, options: PruneOptions, in_use: InUse, age: int) 
     return decision
 
 
-def _last_active(store: Store, now: int) -> Mapping[ImageVersion, tuple[int, int]]:
+def _last_active(inventory: Inventory, now: int) -> Mapping[ImageVersion, tuple[int, int]]:
     """When each version was last what clients booted: seconds since 1970, and the number of the generation.
 
     For one that never was: when it came, and 0.
     """
     last: dict[ImageVersion, tuple[int, int]] = {}
     until = now
-    for generation in history(store):  # newest first: each lasted until the one after it was made
+    for generation in history(inventory.store):  # newest first: each lasted until the one after it was made
         for image, name in generation.active.items():
             last.setdefault((image, BootName.parse(name).version), (until, generation.number))
         until = generation.made
-    for image in store.images():
-        for version in store.version_names(image):
-            last.setdefault((image, version), (int(store.version(image, version).stat().st_ctime), 0))
+    for image, version in inventory.found:
+        last.setdefault((image, version), (int(inventory.store.version(image, version).stat().st_ctime), 0))
     return last
 
 

@@ -6,41 +6,42 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from builder.errors import AuditError, InputError
+from builder.errors import AuditError
 from builder.model.generation import BootName
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.syntax import IMAGE_NAME
-from builder.output.versions import read_manifest
 from builder.store.boot_files import link_boot_files
 from builder.store.generations import current_number, generation_numbers, read_generation
+from builder.store.inventory import Inventory
 from builder.store.layout import TEMPORARY, Store
 from builder.system.files import remove_tree, swap_symlink, sync_directory
 
 
-def recover(store: Store) -> list[str]:
-    """Brings a store into order and returns what it removed, as paths below it.
+def recover(inventory: Inventory) -> tuple[Inventory, list[str]]:
+    """Brings a store into order: what it holds then, and what was removed, as paths below it.
 
     A version that came in whole, but not its boot files yet, gets them: nothing of it has to be unpacked again.
     """
+    store = inventory.store
     _refuse_links(store)
     removed = list(_remove_temporaries(store))
     current = current_number(store)
     for number in generation_numbers(store):
         if number > current:
             removed.append(discard(store.generations / f"{number:06}", store))
-    for manifest in store.manifests():
-        # a deploy names the version before its root, a prune takes the root away before the version
-        if not store.root_of(manifest).is_dir():
-            removed.append(discard(store.version(manifest.image, manifest.version), store))
+    # a deploy names the version before its root, a prune takes the root away before the version
+    rootless = [manifest for manifest in inventory.manifests if not store.root_of(manifest).is_dir()]
+    removed += [discard(store.version(manifest.image, manifest.version), store) for manifest in rootless]
+    inventory = inventory.minus({(manifest.image, manifest.version) for manifest in rootless})
     removed += _remove_boot_files(store)
     removed += _remove_generations_without_versions(store, current)
     _remove_empty_images(store)
-    for manifest in store.manifests():
+    for manifest in inventory.manifests:
         boot = store.version(manifest.image, manifest.version) / "boot"
         if all((boot / name).is_file() for name in (KERNEL, INITRAMFS)):
             link_boot_files(store, manifest)
-    mend_shortcuts(store)
-    return removed
+    mend_shortcuts(inventory)
+    return inventory, removed
 
 
 def discard(path: Path, store: Store) -> str:
@@ -53,9 +54,9 @@ def discard(path: Path, store: Store) -> str:
     return str(path.relative_to(store.root))
 
 
-def mend_shortcuts(store: Store) -> None:
+def mend_shortcuts(inventory: Inventory) -> None:
     """Makes current/IMAGE point at the active root of every image, and removes the links of the others."""
-    active = {}
+    store, active = inventory.store, {}
     number = current_number(store)
     if number:
         active = dict(read_generation(store, number).active)
@@ -63,11 +64,10 @@ def mend_shortcuts(store: Store) -> None:
         if link.name not in active and link.is_symlink():
             link.unlink()
     for image, name in active.items():
-        version = store.version(image, BootName.parse(name).version)
-        try:
-            target = f"../{store.root_of(read_manifest(version)).relative_to(store.root)}"
-        except (InputError, AuditError):
+        manifest = inventory.get(image, BootName.parse(name).version)
+        if manifest is None:
             continue  # somebody removed or damaged it
+        target = f"../{store.root_of(manifest).relative_to(store.root)}"
         link = store.shortcuts / image
         if not (link.is_symlink() and str(link.readlink()) == target):
             swap_symlink(link, target)

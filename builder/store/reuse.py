@@ -7,6 +7,7 @@ show in every version. Nor do versions share their init: see UNSHARED.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -28,9 +29,8 @@ from builder.model.index import COLUMNS, FileRecord
 from builder.model.manifest import INDEX, Manifest
 from builder.model.recipe import RootMode
 from builder.model.version import Version
-from builder.output.versions import read_manifest
 from builder.store.generations import active_generation
-from builder.store.layout import Store
+from builder.store.inventory import Inventory
 from builder.system.files import open_file
 
 _MOST_BASES = 2
@@ -48,28 +48,27 @@ _NEVER_A_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY)
 _NO_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ETXTBSY)
 
 
-def open_reuse(store: Store, manifest: Manifest, *, copies: bool) -> VersionsReuse:
+def open_reuse(inventory: Inventory, manifest: Manifest, *, copies: bool) -> VersionsReuse:
     """What versions of the same image, and of the same mode, hold already; use it with `with`.
 
     copies: whether a file is copied where it cannot be cloned, which costs less than fetching it from far away
     """
-    bases = []
-    for version in _candidates(store, manifest):
-        try:
-            old = read_manifest(store.version(manifest.image, version))
-            if old.root.mode == manifest.root.mode:
+    store, bases = inventory.store, []
+    for version in _candidates(inventory, manifest):
+        old = inventory.get(manifest.image, version)
+        # nothing is taken from a version that is damaged
+        if old is not None and old.root.mode == manifest.root.mode:
+            with contextlib.suppress(DisklessError, OSError):
                 rows = read_file_rows(store.version(manifest.image, version) / INDEX)
                 bases.append(Base(store.root_of(old), {path: _of_row(row) for path, row in rows.items()}))
-        except (DisklessError, OSError):
-            continue  # nothing is taken from a version that is damaged
     return VersionsReuse(bases, clone=manifest.root.mode is RootMode.RW, copies=copies)
 
 
-def _candidates(store: Store, manifest: Manifest) -> list[Version]:
+def _candidates(inventory: Inventory, manifest: Manifest) -> list[Version]:
     """Other versions, the active one first, then by name from the newest; a few, since each index takes a while."""
-    active = active_generation(store)
+    active = active_generation(inventory.store)
     name = active.boot_name(manifest.image) if active else None
-    names = sorted(store.version_names(manifest.image), reverse=True)
+    names = sorted(inventory.versions(manifest.image), reverse=True)
     names.sort(key=lambda version: version != (name.version if name else None))
     return [version for version in names if version != manifest.version][:_MOST_BASES]
 

@@ -10,9 +10,9 @@ from builder.model.generation import Generation
 from builder.model.recipe import RootMode
 from builder.model.site import Site
 from builder.model.version import Version
-from builder.output.versions import read_manifest
 from builder.store.activation import are_menus_current, site_of
 from builder.store.generations import active_generation, history
+from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store
 from builder.store.usage import versions_in_use
 
@@ -52,29 +52,32 @@ class StoreStatus:
 
 def read_status(store: Store, site: Site | None) -> StoreStatus:
     """What is there now."""
+    inventory = read_inventory(store)
     active = active_generation(store)
-    in_use = versions_in_use(store)
+    in_use = versions_in_use(inventory)
     images: dict[str, tuple[VersionStatus, ...]] = {}
-    for image in store.images():
+    for image in inventory.images:
         boot = active.boot_name(image) if active else None
         images[image] = tuple(
-            _version(store, image, version, boot.version if boot else None, in_use.get((image, version), set()), site)
-            for version in reversed(store.version_names(image))
+            _version(
+                inventory, image, version, boot.version if boot else None, in_use.get((image, version), set()), site
+            )
+            for version in reversed(inventory.versions(image))
         )
-    return StoreStatus(store.root, active, images, tuple(history(store)), _are_menus_current(store, site, active))
+    return StoreStatus(store.root, active, images, tuple(history(store)), _are_menus_current(inventory, site, active))
 
 
-def _are_menus_current(store: Store, site: Site | None, active: Generation | None) -> bool:
+def _are_menus_current(inventory: Inventory, site: Site | None, active: Generation | None) -> bool:
     try:
-        return active is None or are_menus_current(store, site_of(store, None, site), active)
+        return active is None or are_menus_current(inventory, site_of(inventory.store, None, site), active)
     except InputError:
         return False  # nothing of what they say is there, or it can be in no menu
 
 
 def _version(
-    store: Store, image: str, version: Version, active: Version | None, clients: set[str], site: Site | None
+    inventory: Inventory, image: str, version: Version, active: Version | None, clients: set[str], site: Site | None
 ) -> VersionStatus:
-    manifest = read_manifest(store.version(image, version))
+    store, manifest = inventory.store, inventory.require(image, version)
     pins = site.clients if site else ()
     return VersionStatus(
         version,

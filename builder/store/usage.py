@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from builder.model.version import VERSION, ImageVersion, Version
-from builder.store.layout import Store
+from builder.store.inventory import Inventory
 from builder.system.walk import walk
 
 _RMTAB = Path("/var/lib/nfs/rmtab")
@@ -28,16 +28,17 @@ _PLACE = re.compile(rf"^/(?:versions|writable)/([^/]+)/({VERSION.pattern})/root(
 InUse = dict[ImageVersion, set[str]]
 
 
-def versions_in_use(store: Store, rmtab: Path = _RMTAB, clients: Path = _CLIENTS) -> InUse:
+def versions_in_use(inventory: Inventory, rmtab: Path = _RMTAB, clients: Path = _CLIENTS) -> InUse:
     """(image, version) -> addresses of the clients that are known to use it."""
     found: InUse = {}
+    root = str(inventory.store.root)
     for address, path in _mounted(rmtab):
-        place = _PLACE.match(path.removeprefix(str(store.root)))
-        if path.startswith(str(store.root)) and place:
+        place = _PLACE.match(path.removeprefix(root))
+        if path.startswith(root) and place:
             found.setdefault((place[1], Version(place[2])), set()).add(address)
     open_by_client = list(_open_inodes(clients))
     if open_by_client:
-        holders = _versions_with(store, set().union(*(inodes for _, inodes in open_by_client)))
+        holders = _versions_with(inventory, set().union(*(inodes for _, inodes in open_by_client)))
         for address, inodes in open_by_client:
             for key in _booted(inodes, holders):
                 found.setdefault(key, set()).add(address)
@@ -78,12 +79,12 @@ def _open_inodes(clients: Path) -> Iterator[tuple[str, set[int]]]:
         yield address[1] if address else "a client", {int(match[3]) for match in _SUPERBLOCK.finditer(text)}
 
 
-def _versions_with(store: Store, wanted: set[int]) -> dict[ImageVersion, set[int]]:
+def _versions_with(inventory: Inventory, wanted: set[int]) -> dict[ImageVersion, set[int]]:
     """The versions that hold some of these inodes, and which."""
     found: dict[ImageVersion, set[int]] = {}
-    for manifest in store.manifests():
+    for manifest in inventory.manifests:
         # clients write while this walks: what is gone meanwhile is passed over
-        for _, handle, name in walk(store.root_of(manifest)):
+        for _, handle, name in walk(inventory.store.root_of(manifest)):
             with contextlib.suppress(FileNotFoundError):
                 number = os.stat(name, dir_fd=handle, follow_symlinks=False).st_ino
                 if number in wanted:

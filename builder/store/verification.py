@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from builder.archive.unpack import read_index
-from builder.errors import DisklessError
+from builder.errors import AuditError, DisklessError
 from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES, loader_of
 from builder.model.generation import BootName, Generation
 from builder.model.index import Index, root_digest
@@ -15,11 +15,11 @@ from builder.model.manifest import INDEX, Manifest
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import RootMode
 from builder.model.version import Version
-from builder.output.versions import read_manifest
 from builder.store.activation import check_agreement
 from builder.store.boot_files import bundle_digests
 from builder.store.differences import compare, shown
 from builder.store.generations import damaged_menus, generation_numbers, history, require_active, served_menus
+from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import CURRENT, GENERATIONS, Store
 from builder.system.files import sha256_of
 
@@ -46,29 +46,35 @@ class Finding:
 def verify(store: Store, *, deep: bool = False, on_version: OnVersion = lambda name: None) -> list[Finding]:
     """Everything that is wrong, and what clients changed; `deep` reads every file of every version."""
     findings = list(_leading_out(store))
-    for image in store.images():
-        for version in store.version_names(image):
-            on_version(f"{image} {version}")
-            try:
-                findings += _version(store, image, version, deep=deep)
-            except DisklessError as error:
-                findings.append(Finding(Kind.FAULT, f"{image} {version}", error.message))
-    return findings + list(_generations(store))
+    inventory = read_inventory(store)
+    for image, version in inventory.found:
+        on_version(f"{image} {version}")
+        try:
+            findings += _version(inventory, image, version, deep=deep)
+        except DisklessError as error:
+            findings.append(Finding(Kind.FAULT, f"{image} {version}", error.message))
+    return findings + list(_generations(inventory))
 
 
-def _version(store: Store, image: str, version: Version, *, deep: bool) -> Iterator[Finding]:
-    directory = store.version(image, version)
-    manifest = read_manifest(directory)
+def _version(inventory: Inventory, image: str, version: Version, *, deep: bool) -> Iterator[Finding]:
+    store, manifest = inventory.store, inventory.require(image, version)
     where = f"{image} {version}"
     if (manifest.image, manifest.version) != (image, version):
         yield Finding(Kind.FAULT, where, f"holds the manifest of {manifest.image} {manifest.version}")
         return
-    if sha256_of(directory / INDEX) != manifest.artifacts[INDEX].sha256:
-        yield Finding(Kind.FAULT, where, f"{INDEX} is not what the manifest says")
-        return
-    index = read_index(directory / INDEX)
+    index = _index(store, manifest)
     yield from _boot_files(store, manifest, index)
     yield from _root(store, manifest, index, deep=deep)
+
+
+def _index(store: Store, manifest: Manifest) -> Index:
+    """AuditError where it is not the manifest's."""
+
+    def check(sha256: str) -> None:
+        if sha256 != manifest.artifacts[INDEX].sha256:
+            raise AuditError(f"{INDEX} is not what the manifest says", "deploy the version again, after pruning it")
+
+    return read_index(store.version(manifest.image, manifest.version) / INDEX, check)
 
 
 def _boot_files(store: Store, manifest: Manifest, index: Index) -> Iterator[Finding]:
@@ -105,7 +111,8 @@ def _root(store: Store, manifest: Manifest, index: Index, *, deep: bool) -> Iter
         yield Finding(kind, f"{manifest.image} {manifest.version}", message, tuple(shown(lines)))
 
 
-def _generations(store: Store) -> Iterator[Finding]:
+def _generations(inventory: Inventory) -> Iterator[Finding]:
+    store = inventory.store
     try:
         current = require_active(store)
         generations = history(store)
@@ -117,7 +124,7 @@ def _generations(store: Store) -> Iterator[Finding]:
     for image, name in current.active.items():
         boot = BootName.parse(name)
         try:
-            check_agreement(store, read_manifest(store.version(image, boot.version)), boot)
+            check_agreement(store, inventory.require(image, boot.version), boot)
         except (DisklessError, OSError) as error:
             yield Finding(Kind.FAULT, f"{image} {name}", str(error))
     yield from _entrances(store, current)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.model.manifest import Manifest
-from builder.output.source import Source
+from builder.output.offer import Offer
 from builder.progress.progress import Progress
 from builder.transports.retries import Retries
 
@@ -61,8 +61,8 @@ class Transport(abc.ABC):
         """
 
     @abc.abstractmethod
-    def find(self, image: str, name: str) -> Source:
-        """The version that a tag or a version's name means now; whatever the tag does later, the source stays."""
+    def find(self, image: str, name: str) -> Offer:
+        """The version that a tag or a version's name means now; whatever the tag does later, the offer stays."""
 
     @abc.abstractmethod
     def names(self, image: str) -> tuple[str, ...] | None:
@@ -74,11 +74,11 @@ class Scheme:
     """How references of one transport are written, and what they mean.
 
     prefixes: how they begin; example: one, for hints
-    open_source: the version that a reference means now
+    find_offer: the version that a reference means now
     open_transport: where uploads to a target go, and the tags that the target itself names
     """
 
     prefixes: tuple[str, ...]
     example: str
-    open_source: Callable[[str, Options], Source]
+    find_offer: Callable[[str, Options], Offer]
     open_transport: Callable[[str, Options], tuple[Transport, tuple[str, ...]]]

@@ -9,7 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from builder.errors import AuditError, InputError, TransferError
 from builder.model.manifest import MANIFEST, Manifest
-from builder.output.source import SIGNATURE, DirectorySource, Source
+from builder.output.offer import Offer, offer_directory
+from builder.output.source import SIGNATURE
 from builder.output.versions import read_manifest
 from builder.system.files import remove_tree, sha256_of, swap_symlink, sync_directory, sync_filesystem, write_atomic
 from builder.transports.base import Options, Pushed, Scheme, Transport
@@ -47,9 +48,9 @@ class DirectoryTransport(Transport):
         size = sum(piece.size for piece in pieces)
         return Pushed(str(target), moved, size, len(sent), len(pieces) - len(sent))
 
-    def find(self, image: str, name: str) -> Source:
+    def find(self, image: str, name: str) -> Offer:
         """The link is followed once."""
-        return find_directory(self._directory / image / name)
+        return offer_directory((self._directory / image / name).resolve())
 
     def names(self, image: str) -> tuple[str, ...] | None:
         """What is in the image's directory."""
@@ -57,13 +58,6 @@ class DirectoryTransport(Transport):
         if not directory.is_dir():
             return ()
         return tuple(sorted(path.name for path in directory.iterdir() if not path.name.startswith(".")))
-
-
-def find_directory(path: Path) -> Source:
-    """The version in a directory, or that a link leads to now; InputError where there is none."""
-    directory = path.resolve()
-    read_manifest(directory)
-    return DirectorySource(directory)
 
 
 def _is_there(target: Path, manifest: Manifest) -> bool:
@@ -112,6 +106,6 @@ def _path(text: str) -> Path:
 DIRECTORY = Scheme(
     (_FILE,),
     "a directory",
-    lambda reference, options: find_directory(_path(reference)),
+    lambda reference, options: offer_directory(_path(reference).resolve()),
     lambda target, options: (DirectoryTransport(_path(target), options), ()),
 )

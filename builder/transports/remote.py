@@ -20,9 +20,8 @@ from typing import BinaryIO
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError
 from builder.model.index import Frame
-from builder.model.manifest import INDEX, ROOTFS
+from builder.model.manifest import INDEX, ROOTFS, Artifact
 from builder.output.source import Source
-from builder.output.versions import parse_manifest
 from builder.transports.base import Options
 from builder.transports.http.addresses import plain_address
 from builder.transports.http.client import Answer, HttpClient
@@ -45,11 +44,17 @@ class Blob:
 
 @dataclass(frozen=True)
 class RemoteVersion:
-    """Where a version lies: its manifest and signature, the parts of index and bundle, those of the archive."""
+    """Where a version's artifacts lie.
+
+    name: the reference that it was found by
+    sha256: of its manifest, in hexadecimal
+    artifacts: what the manifest says of each
+    files, archive: the parts of index and bundle, those of the archive
+    """
 
     name: str
-    manifest: bytes
-    signature: bytes | None
+    sha256: str
+    artifacts: Mapping[str, Artifact]
     files: Mapping[str, Sequence[Blob]]
     archive: Sequence[Extent]
 
@@ -61,8 +66,7 @@ class RemoteSource(Source):
         self._client = client
         self._place = place
         self._options = options
-        self._artifacts = parse_manifest(place.manifest, place.name).artifacts
-        self._kept = open_kept(options.cache, "versions", hashlib.sha256(place.manifest).hexdigest()[:32])
+        self._kept = open_kept(options.cache, "versions", place.sha256[:32])
         self._kept.forget_old()
 
     @property
@@ -79,14 +83,6 @@ class RemoteSource(Source):
     def received(self) -> int:
         """Bytes of bodies that came over the line so far, for this version and for finding it."""
         return self._client.meter.moved
-
-    def manifest(self) -> bytes:
-        """Read when the version was found."""
-        return self._place.manifest
-
-    def signature(self) -> bytes | None:
-        """Read when the version was found."""
-        return self._place.signature
 
     def fetch(self, artifact: str, target: Path) -> None:
         """Checked against the manifest; AuditError where it is another again and again."""
@@ -116,7 +112,7 @@ class RemoteSource(Source):
                     file.write(data)
         finally:
             index.unlink(missing_ok=True)
-        if digest.hexdigest() != self._artifacts[ROOTFS].sha256:
+        if digest.hexdigest() != self._place.artifacts[ROOTFS].sha256:
             raise AuditError(f"{self.name}: the frames of its index are not its {ROOTFS}", "upload the version again")
 
     def _fetch_file(self, name: str, target: Path) -> None:
@@ -127,7 +123,7 @@ class RemoteSource(Source):
             concurrent.futures.ThreadPoolExecutor(self._options.streams, "fetch") as pool,
         ):
             list(pool.map(self._fetch_blob, blobs, itertools.repeat(file), offsets))
-            if hashlib.file_digest(file, "sha256").hexdigest() != self._artifacts[name].sha256:
+            if hashlib.file_digest(file, "sha256").hexdigest() != self._place.artifacts[name].sha256:
                 raise AuditError(f"{self.name}: the parts of {name} do not make it up", "upload the version again")
 
     def _fetch_blob(self, blob: Blob, file: BinaryIO, offset: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from builder.errors import InputError
-from builder.output.source import Source
+from builder.output.offer import Offer
 from builder.transports.base import Options, Scheme, Transport
 from builder.transports.local import DIRECTORY
 from builder.transports.oci.transport import OCI
@@ -18,13 +18,13 @@ def is_remote(reference: str) -> bool:
     return "://" in reference
 
 
-def open_source(reference: str, options: Options) -> Source:
+def find_offer(reference: str, options: Options) -> Offer:
     """The version that a reference means now: oci://HOST/REPOSITORY[:TAG | @DIGEST], the https:// address of a
     manifest.json, of its directory or of a channel, a version's directory or file:// of one.
 
     InputError for what is none of them, TransferError where it cannot be reached or is not there.
     """
-    return _scheme(reference).open_source(reference, options)
+    return _scheme(reference).find_offer(reference, options)
 
 
 def open_transport(target: str, options: Options) -> tuple[Transport, tuple[str, ...]]:

@@ -15,7 +15,8 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from builder.errors import AuditError, InputError
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
-from builder.output.source import SIGNATURE, Source
+from builder.output.offer import Offer
+from builder.output.source import SIGNATURE
 from builder.output.versions import parse_manifest
 from builder.transports.base import Options, Pushed, Scheme, Transport
 from builder.transports.http.addresses import check_address
@@ -61,30 +62,31 @@ class WebTransport(Transport):
         size = sum(piece.size for piece in pieces)
         return Pushed(directory + MANIFEST, upload.sent, size, len(sent), len(pieces) - len(sent))
 
-    def find(self, image: str, name: str) -> Source:
+    def find(self, image: str, name: str) -> Offer:
         """A channel of this name, else a version."""
         channel = f"{self._base}{image}/{CHANNELS}/{quote(name)}.json"
-        return self._source(channel, f"{self._base}{image}/{name}/{MANIFEST}")
+        return self._offer(channel, f"{self._base}{image}/{name}/{MANIFEST}")
 
-    def open(self) -> Source:
+    def open(self) -> Offer:
         """The version that this transport's own address names: of a manifest, a directory, or a channel."""
-        return self._source(self._base.rstrip("/") if self._base.endswith(".json/") else self._base + MANIFEST)
+        return self._offer(self._base.rstrip("/") if self._base.endswith(".json/") else self._base + MANIFEST)
 
     def names(self, image: str) -> tuple[str, ...] | None:
         """A web server has no list that all of them would show."""
         return None
 
-    def _source(self, *urls: str) -> Source:
+    def _offer(self, *urls: str) -> Offer:
         """The version at the first address where something is; read once, so that a channel that moves is harmless."""
         reader = WebReader(self._client(), self._options)
-        url, body = persist(lambda: reader.find_manifest(urls), self._options.retries)
+        url, body, manifest = persist(lambda: reader.find_manifest(urls), self._options.retries)
         signature = reader.read(urljoin(url, SIGNATURE))
-        artifacts = parse_manifest(body, url).artifacts
+        artifacts = manifest.artifacts
         files = {
             name: [Blob(urljoin(url, name), artifacts[name].size, artifacts[name].sha256)] for name in (INDEX, BUNDLE)
         }
         archive = [Extent(0, artifacts[ROOTFS].size, urljoin(url, ROOTFS))]
-        return RemoteSource(reader.client, RemoteVersion(url, body, signature, files, archive), self._options)
+        place = RemoteVersion(url, hashlib.sha256(body).hexdigest(), artifacts, files, archive)
+        return Offer(RemoteSource(reader.client, place, self._options), body, manifest, signature)
 
 
 class _Upload:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from urllib.parse import urljoin
 
 from builder.errors import AuditError, TransferError
-from builder.model.manifest import CHECKSUMS, MANIFEST
+from builder.model.manifest import CHECKSUMS, MANIFEST, Manifest
 from builder.output.versions import parse_manifest
 from builder.transports.base import Options
 from builder.transports.http.client import HttpClient
@@ -34,8 +34,8 @@ class WebReader:
         status, _, body = self.client.call("GET", url, accept=(200, 404), most=_LARGEST_MANIFEST)
         return body if status == 200 else None
 
-    def find_manifest(self, urls: Iterable[str]) -> tuple[str, bytes]:
-        """The address and bytes of the manifest that the first file there is, or that it leads to as a channel.
+    def find_manifest(self, urls: Iterable[str]) -> tuple[str, bytes, Manifest]:
+        """The address and bytes of the manifest that the first file there is, or that it leads to as a channel; parsed.
 
         DamagedTransferError where it is not what channel or checksums say.
         """
@@ -43,28 +43,30 @@ class WebReader:
             body = self.read_once(url)
             if body is not None:
                 channel = read_channel(body)
-                return self._follow(url, *channel) if channel is not None else (url, self._checked(url, body))
+                return self._follow(url, *channel) if channel is not None else (url, body, self._checked(url, body))
         raise TransferError(f"there is no version at {url}", "check the image's name and the tag")
 
-    def _follow(self, url: str, target: str, sha256: str) -> tuple[str, bytes]:
+    def _follow(self, url: str, target: str, sha256: str) -> tuple[str, bytes, Manifest]:
         manifest = urljoin(url, target)
         body = self.read_once(manifest)
         if body is None or hashlib.sha256(body).hexdigest() != sha256:
             raise DamagedTransferError(f"{manifest} is not what {url} says", _AGAIN)
-        return manifest, body
+        return manifest, body, parse_manifest(body, manifest)
 
-    def _checked(self, url: str, body: bytes) -> bytes:
+    def _checked(self, url: str, body: bytes) -> Manifest:
         """What comes without TLS and without a digest must make sense, and is compared with the checksums beside it."""
-        if url.startswith("http:"):
-            try:
-                parse_manifest(body, url)
-            except AuditError as error:
-                raise DamagedTransferError(error.message, "is this the address of a manifest.json?") from error
-            sums = self.read_once(urljoin(url, CHECKSUMS)) or b""
-            line = f"{hashlib.sha256(body).hexdigest()}  {MANIFEST}\n".encode()
-            if sums and line not in sums:
-                raise DamagedTransferError(f"{url} is not what {CHECKSUMS} says", _AGAIN)
-        return body
+        is_plain = url.startswith("http:")
+        try:
+            manifest = parse_manifest(body, url)
+        except AuditError as error:
+            if not is_plain:
+                raise
+            raise DamagedTransferError(error.message, "is this the address of a manifest.json?") from error
+        sums = self.read_once(urljoin(url, CHECKSUMS)) if is_plain else None
+        line = f"{hashlib.sha256(body).hexdigest()}  {MANIFEST}\n".encode()
+        if sums and line not in sums:
+            raise DamagedTransferError(f"{url} is not what {CHECKSUMS} says", _AGAIN)
+        return manifest
 
 
 def read_channel(body: bytes) -> tuple[str, str] | None:

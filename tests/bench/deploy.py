@@ -26,7 +26,7 @@ from builder.model.index import root_digest
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Artifact, NfsRoot
 from builder.model.recipe import NfsVersion, RootMode
 from builder.model.version import Version
-from builder.output.source import DirectorySource
+from builder.output.offer import offer_directory
 from builder.output.versions import read_manifest
 from builder.system.files import sha256_of
 from tests.images import scratch
@@ -115,7 +115,7 @@ def _run(*command: str | Path) -> None:
 
 
 def _deploy(version: Path, store: Path) -> None:
-    deploy(DirectorySource(version), store, DeployOptions(SERVER), quiet())
+    deploy(offer_directory(version), store, DeployOptions(SERVER), quiet())
 
 
 def _apply_reference_change(tree: Path) -> None:

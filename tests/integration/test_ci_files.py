@@ -55,8 +55,7 @@ def test_build_and_upload(checkout: Path, tmp_path: Path, monkeypatch: pytest.Mo
     with run_registry(tmp_path / "server", auth="basic") as server:
         place = registry_place(server, Options(retries=HASTY))
         subprocess.run([checkout / "docs/ci/build-and-upload", "recipes/lab.yml", place.target], check=True)
-        source = place.open("testing")
-        assert (source.signature() is not None) == signed
+        assert (place.open("testing").signature is not None) == signed
     assert not list(tmp_path.glob("tmp.*"))
 
 

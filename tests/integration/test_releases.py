@@ -17,7 +17,7 @@ from builder.model.generation import SCHEMA
 from builder.model.index import root_digest
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
 from builder.model.version import Version
-from builder.output.source import Source
+from builder.output.offer import Offer
 from builder.output.versions import read_manifest
 from builder.pull import pull
 from builder.reading import load_site
@@ -27,7 +27,7 @@ from builder.store.pruning import PruneOptions
 from builder.store.status import read_status
 from builder.store.verification import Kind, verify
 from builder.transports.base import Options
-from builder.transports.table import open_source
+from builder.transports.table import find_offer
 from builder.upload import upload
 from tests.releases import DESK, FIRST, SECOND, unpack_release
 from tests.require import needs_root
@@ -46,8 +46,8 @@ def files(place: Path) -> dict[str, bytes]:
     return {str(path.relative_to(place)): path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
 
 
-def source_of(release: Path) -> Source:
-    return open_source(str(release / "registry/lab/stable"), Options())
+def offer_of(release: Path) -> Offer:
+    return find_offer(str(release / "registry/lab/stable"), Options())
 
 
 def changed_paths(place: Path) -> set[str]:
@@ -84,7 +84,7 @@ def test_the_way_back_and_forth_in_a_store_of_0_1(release: Path) -> None:
     assert written["schema"] == SCHEMA
     assert set(written["menus"]) == {"pxelinux.cfg/default", "pxelinux.cfg/01-52-54-00-12-34-56"}
     changed_paths(place)
-    done = deploy(source_of(release), place, DeployOptions(trust=release / "allowed_signers"), quiet())
+    done = deploy(offer_of(release), place, DeployOptions(trust=release / "allowed_signers"), quiet())
     assert done.unpacked is None
     assert done.generation.number == 6
     assert active(place) == SECOND
@@ -113,7 +113,7 @@ def test_the_same_version_of_this_program_and_of_0_1_are_one(release: Path) -> N
     assert deployed(place, new, server=None)[0].unpacked is None
     assert {**before, ".lock": b""} == files(place)
     assert upload(new, str(release / "registry"), ("stable",), Options()).pushed.sent == 0
-    source_of(release)
+    offer_of(release)
 
 
 def test_a_damaged_menu_of_0_1_is_found(release: Path) -> None:
@@ -137,7 +137,7 @@ def test_old_versions_go_from_a_store_of_0_1(release: Path) -> None:
 
 def test_a_signed_version_of_0_1_is_pulled_uploaded_and_deployed_byte_for_byte(release: Path) -> None:
     place, old = release / "new", release / "registry/lab" / SECOND
-    pulled = pull(source_of(release), place / "output", quiet(), release / "allowed_signers")
+    pulled = pull(offer_of(release), place / "output", quiet(), release / "allowed_signers")
     assert (pulled.directory.name, pulled.signer) == (SECOND, "builder@example.org")
     upload(pulled.directory, str(place / "registry"), (), Options())
     assert files(place / "registry/lab" / SECOND) == files(old)

@@ -17,7 +17,7 @@ import pytest
 from builder.deploy import DeployOptions, deploy, rollback
 from builder.errors import AuditError, DisklessError, InputError
 from builder.model.manifest import MANIFEST
-from builder.output.source import DirectorySource
+from builder.output.offer import offer_directory
 from builder.store.layout import LOCK
 from tests.images import run_diskless, running_diskless
 from tests.require import needs_root
@@ -485,6 +485,16 @@ def test_a_damaged_manifest_stops_nothing_else(place: Path) -> None:
     assert [finding.where for finding in faults(place)] == [f"lab {name_of(version('1'))}"]
 
 
+def test_another_versions_manifest_stops_nothing_else(place: Path) -> None:
+    """Of a version that is not there: nothing is looked for, removed or booted in its name."""
+    deployed(place, version("1"), version("2"))
+    shutil.copyfile(version("3") / MANIFEST, place / "versions/lab" / name_of(version("1")) / MANIFEST)
+    before = snapshot(place / "versions")
+    rollback(place, "lab", name_of(version("2")), quiet())
+    assert snapshot(place / "versions") == before
+    assert [finding.where for finding in faults(place)] == [f"lab {name_of(version('1'))}"]
+
+
 def test_a_damaged_old_generation_stops_nothing(place: Path) -> None:
     deployed(place, version("1"), version("2"))
     (place / "boot/generations/000001/generation.json").write_text("{", encoding="ascii")
@@ -501,7 +511,7 @@ def test_a_deploy_cannot_be_made_from_half_a_version(place: Path) -> None:
     deployed(place, version("1"))
     before = snapshot(place)
     with pytest.raises(DisklessError):
-        deploy(DirectorySource(copy), place, DeployOptions(SERVER), quiet())
+        deploy(offer_directory(copy), place, DeployOptions(SERVER), quiet())
     assert snapshot(place) == before
 
 

@@ -172,6 +172,10 @@ def line_break_in_the_cmdline(f: Forgery) -> None:
     f.manifest["cmdline"] = ["quiet\nLABEL evil"]
 
 
+def lone_surrogate_in_the_cmdline(f: Forgery) -> None:
+    f.manifest["cmdline"] = ["quiet\ud800"]
+
+
 def mount_option_with_a_space(f: Forgery) -> None:
     f.manifest["root"]["options"] = ["rsize=1 init=/bin/sh"]
 
@@ -244,7 +248,13 @@ HOSTILE: tuple[Callable[[Forgery], None], ...] = (
     *(size_that_lies, size_beyond_all_disks, digest_that_lies, index_without_a_file, index_with_one_more),
     *(frames_that_go_backwards, frame_that_is_not_there, root_that_is_a_file, no_root, attribute_of_a_hard_link),
     *(image_that_leads_up, image_with_a_slash, reserved_image, version_that_leads_up, another_root_digest),
-    *(line_break_in_the_cmdline, mount_option_with_a_space, huge_counts, bomb_in_the_rootfs),
+    *(
+        line_break_in_the_cmdline,
+        lone_surrogate_in_the_cmdline,
+        mount_option_with_a_space,
+        huge_counts,
+        bomb_in_the_rootfs,
+    ),
     *(two_frames_that_are_said_to_be_one, bomb_in_the_index, bomb_in_the_bundle, nested_index, bundle_that_leads_up),
     *(bundle_with_a_file_that_is_a_directory, bundle_with_a_long_name, bundle_without_a_kernel),
     *(bundle_with_another_kernel, kernel_of_another_release),

@@ -16,6 +16,7 @@ from builder.errors import AuditError, InputError
 from builder.model.generation import BootName
 from builder.model.site import Site, SiteClient
 from builder.model.version import ImageVersion, Version
+from builder.store.inventory import read_inventory
 from builder.store.layout import find_store
 from builder.store.pruning import Decision, PruneOptions, decide
 from builder.store.usage import versions_in_use
@@ -55,8 +56,8 @@ def key(number: str) -> ImageVersion:
 
 def decisions(place: Path, options: PruneOptions, site: Site | None = None, days: float = 30) -> dict[str, Decision]:
     """By the number of the version."""
-    store = find_store(place)
-    found = decide(store, site or Site(server=SERVER), options, {}, int(time.time() + days * DAY))
+    inventory = read_inventory(find_store(place))
+    found = decide(inventory, site or Site(server=SERVER), options, {}, int(time.time() + days * DAY))
     return {number: decision for number in "123" for decision in found if decision.version == version(number).name}
 
 
@@ -146,11 +147,12 @@ def test_mounts_that_rmtab_names(place: Path) -> None:
         "nonsense",
         f"fe80::1:{place}/writable/lab/20200101-00000000/root:0x00000001",
     )
-    found = versions_in_use(store, table, place / "none")
+    inventory = read_inventory(store)
+    found = versions_in_use(inventory, table, place / "none")
     assert found[key(ONE)] == {"192.168.1.20", "192.168.1.21"}
     assert key(TWO) not in found
     for options in (PruneOptions(1, 0), PruneOptions(1, 0, force=True)):
-        decided = decide(store, Site(server=SERVER), options, found, int(time.time()) + 30 * DAY)
+        decided = decide(inventory, Site(server=SERVER), options, found, int(time.time()) + 30 * DAY)
         refused = {decision.version: decision.reason for decision in decided if decision.refused}
         assert refused == {version(ONE).name: "in use by 192.168.1.20, 192.168.1.21"}
 
@@ -168,7 +170,7 @@ def test_files_that_clients_of_nfsd_hold_open(place: Path) -> None:
         f'- 0x1: {{ type: open, access: r-, superblock: "{device}:{info.st_ino}", filename: "file" }}\n',
         encoding="ascii",
     )
-    assert versions_in_use(store, place / "none", client.parent) == {key(TWO): {"192.168.1.30"}}
+    assert versions_in_use(read_inventory(store), place / "none", client.parent) == {key(TWO): {"192.168.1.30"}}
 
 
 # -- refresh

@@ -23,7 +23,7 @@ from builder.errors import DisklessError, HostError, InputError, TransferError
 from builder.transports.base import Options
 from builder.transports.http.faults import connection_fault
 from builder.transports.retries import Retries
-from builder.transports.table import open_source, open_transport
+from builder.transports.table import find_offer, open_transport
 from builder.upload import upload
 from tests.images import DISKLESS, run_diskless, scratch
 from tests.places import HASTY, open_place, registry_place
@@ -87,12 +87,12 @@ def test_refusals(scheme: str, status: int, words: str, tmp_path: Path) -> None:
         upload(version, f"{scheme}://{address}/lab", (), ONCE)
     assert error.value.hint
     with answering(status) as address, pytest.raises(TransferError):
-        open_source(f"{scheme}://{address}/lab", ONCE)
+        find_offer(f"{scheme}://{address}/lab", ONCE)
 
 
 def test_a_server_that_is_busy_is_asked_again(tmp_path: Path) -> None:
     with answering(429, Retry_After="4000") as address, pytest.raises(TransferError, match="429"):
-        open_source(f"oci://{address}/lab", Options())  # which would try for a minute
+        find_offer(f"oci://{address}/lab", Options())  # which would try for a minute
 
 
 def test_too_large_for_nginx(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_too_large_for_nginx(tmp_path: Path) -> None:
 
 def test_nothing_answers(tmp_path: Path) -> None:
     with pytest.raises(TransferError, match="nothing answers"):
-        open_source(f"oci://127.0.0.1:{free_port()}/lab", ONCE)
+        find_offer(f"oci://127.0.0.1:{free_port()}/lab", ONCE)
 
 
 def test_wrong_certificates(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_wrong_certificates(tmp_path: Path) -> None:
             run_registry(tmp_path / words[:5], tls=certificates) as server,
             pytest.raises(TransferError, match=words),
         ):
-            open_source(f"oci://{server.address}/lab", Options(ca=ca, retries=HASTY))
+            find_offer(f"oci://{server.address}/lab", Options(ca=ca, retries=HASTY))
 
 
 @pytest.mark.parametrize("usage", ["critical,digitalSignature", "critical,cRLSign"])
@@ -125,7 +125,7 @@ def test_what_openssl_has_against_a_certificate_is_said(usage: str, tmp_path: Pa
     verify: list[str | Path] = ["openssl", "verify", "-CAfile", certificates.ca, certificates.certificate]
     words = re.findall(r"lookup: (.+)", subprocess.run(verify, capture_output=True, text=True, check=False).stderr)
     with run_registry(tmp_path / "server", tls=certificates) as server, pytest.raises(TransferError) as error:
-        open_source(f"oci://{server.address}/lab", Options(ca=certificates.ca, retries=HASTY))
+        find_offer(f"oci://{server.address}/lab", Options(ca=certificates.ca, retries=HASTY))
     assert any(f"its certificate is not accepted: {said}" in error.value.message for said in words)
 
 
@@ -151,15 +151,15 @@ def test_no_tls_there(tmp_path: Path) -> None:
         run_registry(tmp_path / "server") as server,
         pytest.raises(TransferError, match="does not speak TLS") as error,
     ):
-        open_source(f"oci://{server.address}/lab", Options(ca=certificates.ca, retries=HASTY))
+        find_offer(f"oci://{server.address}/lab", Options(ca=certificates.ca, retries=HASTY))
     assert "--plain-http" in (error.value.hint or "")
 
 
 def test_plain_http_only_when_asked() -> None:
     with pytest.raises(InputError, match="not encrypted"):
-        open_source("http://server.example/lab/manifest.json", ONCE)
+        find_offer("http://server.example/lab/manifest.json", ONCE)
     with pytest.raises(TransferError):
-        open_source("http://server.invalid/lab/manifest.json", Options(plain_http=True, retries=Retries(attempts=1)))
+        find_offer("http://server.invalid/lab/manifest.json", Options(plain_http=True, retries=Retries(attempts=1)))
 
 
 def test_a_proxy_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_a_proxy_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     with pytest.raises(TransferError, match="nothing answers where the proxy should be") as error:
-        open_source("oci://registry.example/lab", ONCE)
+        find_offer("oci://registry.example/lab", ONCE)
     assert PASSWORD not in error.value.message
 
 
@@ -177,7 +177,7 @@ def test_a_proxy_that_wants_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
         with pytest.raises(TransferError, match=r"proxy does not let us through \(407 "):
-            open_source("oci://registry.example/lab", ONCE)
+            find_offer("oci://registry.example/lab", ONCE)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_addresses_with_secrets_are_refused_and_not_repeated(reference: str, tmp
 @pytest.mark.parametrize("reference", ["oci://host", "oci://host/UPPER", "ftp://host/x", "file://host/x", "no/version"])
 def test_what_is_no_reference(reference: str) -> None:
     with pytest.raises(InputError):
-        open_source(reference, ONCE)
+        find_offer(reference, ONCE)
 
 
 @pytest.mark.parametrize("tag", ["a b", "", "-x", "x" * 129, "../x", "20260101-00000000"])
@@ -260,8 +260,8 @@ def test_headers_go_to_the_target_only(tmp_path: Path) -> None:
 
         with serving(Front) as front:
             options = Options(headers=(("Private-Token", "secret"),), retries=HASTY)
-            source = open_source(f"http://127.0.0.1:{front}/lab/manifest.json", options)
-            source.fetch("boot.tar.zst", tmp_path / "boot")
+            offer = find_offer(f"http://127.0.0.1:{front}/lab/manifest.json", options)
+            offer.source.fetch("boot.tar.zst", tmp_path / "boot")
     assert set(seen["store"]) == {"None"}
     assert set(seen["front"]) == {"secret"}
     assert (tmp_path / "boot").read_bytes() == (version / "boot.tar.zst").read_bytes()
@@ -326,13 +326,13 @@ def test_a_wrong_login_is_called_wrong(no_login: Path, monkeypatch: pytest.Monke
         run_registry(tmp_path / "server", auth="basic") as server,
         pytest.raises(TransferError, match="accept this login"),
     ):
-        open_source(f"oci://{server.address}/lab", ONCE)
+        find_offer(f"oci://{server.address}/lab", ONCE)
     with (
         run_token_server(certificates) as realm,
         run_registry(tmp_path / "tokens", auth="token", tls=certificates, realm=realm) as server,
         pytest.raises(TransferError, match="accept this login"),
     ):
-        open_source(f"oci://{server.address}/lab", ONCE)
+        find_offer(f"oci://{server.address}/lab", ONCE)
 
 
 def test_anybody_may_pull_with_a_token(no_login: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_long_waits_are_told(tmp_path: Path) -> None:
     told: list[str] = []
     options = Options(retries=Retries(attempts=2, first=0.0, tell=told.append))
     with answering(503, Retry_After="2") as address, pytest.raises(TransferError):
-        open_source(f"oci://{address}/lab", options)
+        find_offer(f"oci://{address}/lab", options)
     assert told
     assert "503" in told[0]
     assert "again in 2 s" in told[0]

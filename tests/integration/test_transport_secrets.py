@@ -14,7 +14,7 @@ from builder.errors import DisklessError, InputError, TransferError
 from builder.model.manifest import INDEX, ROOTFS
 from builder.transports.base import Options
 from builder.transports.retries import Retries
-from builder.transports.table import open_source
+from builder.transports.table import find_offer
 from tests.servers import serving
 from tests.versions import make_version
 
@@ -67,9 +67,9 @@ def front(tmp_path: Path) -> Iterator[tuple[int, Path]]:
 
 def test_an_address_that_is_signed_is_not_shown(front: tuple[int, Path]) -> None:
     port, version = front
-    source = open_source(f"http://127.0.0.1:{port}/lab/manifest.json", Options(retries=Retries(attempts=1)))
+    offer = find_offer(f"http://127.0.0.1:{port}/lab/manifest.json", Options(retries=Retries(attempts=1)))
     with pytest.raises(TransferError, match="ended early") as caught:
-        list(source.frames(read_index(version / INDEX).frames))
+        list(offer.source.frames(read_index(version / INDEX).frames))
     assert SIGNED not in str(caught.value)
     assert SIGNED not in caught.value.message
 
@@ -85,7 +85,7 @@ def test_a_token_that_a_server_repeats_is_not_shown() -> None:
 
     headers = (("Authorization", "Bearer glpat-0123456789"),)
     with serving(Registry) as port, pytest.raises(DisklessError, match="DENIED") as caught:
-        open_source(f"oci://127.0.0.1:{port}/lab:stable", Options(headers=headers, retries=Retries(attempts=1)))
+        find_offer(f"oci://127.0.0.1:{port}/lab:stable", Options(headers=headers, retries=Retries(attempts=1)))
     assert "glpat-0123456789" not in caught.value.message
 
 
@@ -97,13 +97,13 @@ def test_a_list_of_tags_that_leads_to_itself_ends() -> None:
             return 200, {"Link": f'<{self.path}>; rel="next"'}, b'{"tags": ["one"]}'
 
     with serving(Registry) as port, pytest.raises(TransferError, match="has no stable"):
-        open_source(f"oci://127.0.0.1:{port}/lab:stable", Options(retries=Retries(attempts=1)))
+        find_offer(f"oci://127.0.0.1:{port}/lab:stable", Options(retries=Retries(attempts=1)))
 
 
 @pytest.mark.parametrize("address", ["http://[::1/", "http://127.0.0.1:99999/x", "oci://127.0.0.1:99999/lab"])
 def test_what_looks_like_an_address_and_is_none(address: str) -> None:
     with pytest.raises(InputError, match="is not an address of a web server"):
-        open_source(address, Options(retries=Retries(attempts=1)))
+        find_offer(address, Options(retries=Retries(attempts=1)))
 
 
 def test_a_server_that_leads_to_no_address() -> None:
@@ -112,4 +112,4 @@ def test_a_server_that_leads_to_no_address() -> None:
             return 307, {"Location": "http://127.0.0.1:99999/"}, b""
 
     with serving(Lost) as port, pytest.raises(TransferError, match="leads to no address"):
-        open_source(f"http://127.0.0.1:{port}/x/manifest.json", Options(retries=Retries(attempts=1)))
+        find_offer(f"http://127.0.0.1:{port}/x/manifest.json", Options(retries=Retries(attempts=1)))

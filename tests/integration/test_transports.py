@@ -70,9 +70,9 @@ def test_a_new_version_sends_what_changed_and_moves_the_tag(place: Place, tmp_pa
     uploaded = place.upload(second, "stable")
     assert uploaded.before == read_manifest(first)
     assert contents(place.pull("stable", tmp_path / "there").directory) == contents(second)
-    assert before.manifest() == (first / MANIFEST).read_bytes()
+    assert before.data == (first / MANIFEST).read_bytes()
     for artifact in (INDEX, BUNDLE, ROOTFS):
-        before.fetch(artifact, tmp_path / artifact)
+        before.source.fetch(artifact, tmp_path / artifact)
         assert (tmp_path / artifact).read_bytes() == (first / artifact).read_bytes()
     assert {"stable", first.name, second.name} <= set(_names(place)) or _names(place) == ("?",)
     if place.target.startswith("oci"):
@@ -88,7 +88,7 @@ def test_only_the_frames_that_are_asked_for_come(place: Place, tmp_path: Path) -
     version = make_version(tmp_path / "here")
     place.upload(version, "stable")
     frames = read_index(version / INDEX).frames
-    source = place.open("stable")
+    source = place.open("stable").source
     before = source.received
     wanted = [frames[1], frames[2], frames[7], frames[-1]]
     archive = (version / ROOTFS).read_bytes()

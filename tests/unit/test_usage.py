@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from builder.deploy import DeployOptions, deploy
-from builder.output.source import DirectorySource
+from builder.output.offer import offer_directory
 from builder.progress.progress import Progress
+from builder.store.inventory import read_inventory
 from builder.store.layout import Store, find_store
 from builder.store.usage import versions_in_use
 from tests.images import scratch
@@ -32,7 +33,7 @@ def store() -> Iterator[Store]:
     directory = scratch() / "usage"
     for text in (b"old\n", b"new\n"):
         version = make_version(directory / "output", {INIT: Entry(b"init", mode=0o755), "etc/motd": text})
-        deploy(DirectorySource(version), directory / "store", DeployOptions("10.0.0.1"), Progress(quiet=True))
+        deploy(offer_directory(version), directory / "store", DeployOptions("10.0.0.1"), Progress(quiet=True))
     yield find_store(directory / "store")
 
 
@@ -47,7 +48,7 @@ def opened(directory: Path, number: int, address: str, *files: Path) -> None:
 
 def used(store: Store, clients: Path, rmtab: str = "") -> dict[str, set[str]]:
     (clients.parent / "rmtab").write_text(rmtab, encoding="ascii")
-    found = versions_in_use(store, clients.parent / "rmtab", clients)
+    found = versions_in_use(read_inventory(store), clients.parent / "rmtab", clients)
     assert {image for image, _ in found} <= {"lab"}
     return {version: addresses for (_, version), addresses in found.items()}
 

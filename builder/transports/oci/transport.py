@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import re
 import threading
 from collections.abc import Sequence
@@ -12,7 +13,9 @@ from pathlib import Path
 from builder.errors import AuditError, DisklessError, InputError, TransferError
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, Manifest
 from builder.model.version import VERSION
-from builder.output.source import SIGNATURE, Source
+from builder.output.offer import Offer
+from builder.output.source import SIGNATURE
+from builder.output.versions import parse_manifest
 from builder.transports.base import Options, Pushed, Scheme, Transport
 from builder.transports.http.addresses import is_loopback
 from builder.transports.kept import open_kept
@@ -99,7 +102,7 @@ class OciTransport(Transport):
         size = sum(piece.size for piece in pieces)
         return Pushed(reference, registry.client.sent.moved, size, len(unique) - skipped, skipped)
 
-    def find(self, image: str, name: str) -> Source:
+    def find(self, image: str, name: str) -> Offer:
         """By tag, version or sha256:DIGEST; the repository has one image."""
         registry = self._registry()
         kept = open_kept(self._options.cache, "documents")
@@ -113,18 +116,19 @@ class OciTransport(Transport):
                 kept.write(digest.removeprefix("sha256:"), data)
                 kept.prune(_KEPT_DOCUMENTS)
         shown = f"{self._where}{'@' if ':' in name else ':'}{name}"
-        document = read_document(data, shown)
-        place = RemoteVersion(
-            shown,
-            self._small(registry, document.files[MANIFEST]),
-            self._small(registry, document.files[SIGNATURE]) if SIGNATURE in document.files else None,
-            {
-                INDEX: [_blob(registry, document.files[INDEX])],
-                BUNDLE: [_blob(registry, layer) for layer in document.bundle],
-            },
-            _extents(registry, document),
-        )
-        return RemoteSource(registry.client, place, self._options)
+        return self._offer(registry, read_document(data, shown), shown)
+
+    def _offer(self, registry: Registry, document: OciManifest, shown: str) -> Offer:
+        data = self._small(registry, document.files[MANIFEST])
+        signature = self._small(registry, document.files[SIGNATURE]) if SIGNATURE in document.files else None
+        manifest = parse_manifest(data, shown)
+        files = {
+            INDEX: [_blob(registry, document.files[INDEX])],
+            BUNDLE: [_blob(registry, layer) for layer in document.bundle],
+        }
+        sha256, extents = hashlib.sha256(data).hexdigest(), _extents(registry, document)
+        place = RemoteVersion(shown, sha256, manifest.artifacts, files, extents)
+        return Offer(RemoteSource(registry.client, place, self._options), data, manifest, signature)
 
     def names(self, image: str) -> tuple[str, ...] | None:
         """All tags; versions are tags too."""
@@ -210,7 +214,7 @@ def _extents(registry: Registry, document: OciManifest) -> list[Extent]:
     return extents
 
 
-def _open_source(text: str, options: Options) -> Source:
+def _find_offer(text: str, options: Options) -> Offer:
     reference = parse_oci(text)
     return OciTransport(reference, options).find("", reference.digest or reference.tag or DEFAULT_TAG)
 
@@ -222,4 +226,4 @@ def _open_transport(text: str, options: Options) -> tuple[Transport, tuple[str, 
     return OciTransport(reference, options), (reference.tag,) if reference.tag else ()
 
 
-OCI = Scheme(("oci://",), "oci://HOST/REPOSITORY", _open_source, _open_transport)
+OCI = Scheme(("oci://",), "oci://HOST/REPOSITORY", _find_offer, _open_transport)
