@@ -16,16 +16,19 @@ _DOCUMENTS = (INDEX, MANIFEST, SIGNATURE)
 _OPENED = re.compile(rf'open(?:at)?\((?:[^"]*, )?"([^"]*/(?:{"|".join(map(re.escape, _DOCUMENTS))}))", ([A-Z_|]+)')
 
 
-def count_reads(*command: str | Path, **places: Path) -> dict[str, int]:
-    """Runs `diskless COMMAND`, which must do well; how often each document was opened for reading, by its path.
+def count_reads(*command: str | Path, status: int = 0, **places: Path) -> dict[str, int]:
+    """Runs `diskless COMMAND` without a network; how often each document was opened for reading, by its path.
+
+    status: the exit status that it must have
 
     A path begins with the name of the place that it is in; what is still being written has a random directory there,
     which becomes `*`.
     """
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as log:
         trace = ["strace", "-f", "-qq", "-z", "-e", "trace=open,openat", "-o", log.name]
-        done = subprocess.run([*trace, DISKLESS, *command], capture_output=True, encoding="utf-8", check=False)
-        assert done.returncode == 0, done.stderr
+        argv = [*trace, "unshare", "--net", DISKLESS, *command]
+        done = subprocess.run(argv, capture_output=True, encoding="utf-8", check=False)
+        assert done.returncode == status, done.stderr
         opened = [found.groups() for line in log if (found := _OPENED.search(line))]
     reads = collections.Counter(_shown(path, places) for path, flags in opened if "O_CREAT" not in flags)
     return dict(sorted(reads.items()))

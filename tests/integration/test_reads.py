@@ -5,19 +5,27 @@ What a command has just written is read back from the disk, since that is what m
 
 from __future__ import annotations
 
+import collections
+import http.server
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from builder.deploy import DeployOptions, deploy
 from builder.model.manifest import INDEX, MANIFEST
 from builder.output.signature import sign_version
 from builder.output.source import SIGNATURE
+from builder.transports.base import Options
+from builder.transports.table import find_offer
 from tests.images import ssh_key
+from tests.places import HASTY
 from tests.reads import count_reads
 from tests.require import needs_root, needs_tool
-from tests.stores import SERVER, deployed, new_place, version
+from tests.servers import serving
+from tests.stores import SERVER, deployed, new_place, quiet, version
 
 pytestmark = [needs_root, needs_tool("strace", "ssh-keygen"), pytest.mark.root]
 
@@ -62,6 +70,27 @@ def test_a_deploy_that_is_signed_and_prunes(place: Path, form: str) -> None:
     }
 
 
+def test_a_deploy_from_a_web_server(place: Path) -> None:
+    source = version("3")
+    asked: collections.Counter[str] = collections.Counter()
+
+    class Server(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(source))
+
+        def do_GET(self) -> None:
+            asked[self.path.removeprefix("/")] += 1
+            super().do_GET()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with serving(Server) as port:
+        offer = find_offer(f"http://127.0.0.1:{port}/{MANIFEST}", Options(retries=HASTY))
+        deploy(offer, place, DeployOptions(), quiet())
+    assert {name: asked[name] for name in (MANIFEST, SIGNATURE, INDEX)} == {MANIFEST: 1, SIGNATURE: 1, INDEX: 1}
+
+
 def test_a_deploy_of_what_is_there(place: Path) -> None:
     one = version("1")
     reads = count_reads("deploy", one, "--to", place, store=place, source=one)
@@ -99,6 +128,11 @@ def test_a_command_about_a_store(place: Path, command: tuple[str, ...], names: t
     (place / "site.yml").write_text(f"server: {SERVER}\ncmdline: [quiet]\n", encoding="ascii")  # the menus are old
     reads = count_reads(*command, "--to", place, store=place)
     assert reads == in_store(names, version("1"), version("2"))
+
+
+def test_doctor_reads_what_is_served(place: Path) -> None:
+    """No server answers."""
+    assert count_reads("doctor", "--to", place, "--wait", "1", status=3, store=place) == {}
 
 
 def test_adopt_kernel(place: Path) -> None:
