@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from builder.distributions.base import PackageManager
-from builder.installers.apt import AptInstaller
+from builder.installers.apt.installer import AptInstaller
 from builder.installers.base import Installer
-from builder.installers.pacman import PacmanInstaller
+from builder.installers.pacman.installer import PacmanInstaller
 
 INSTALLERS: dict[PackageManager, type[Installer]] = {
     PackageManager.APT: AptInstaller,

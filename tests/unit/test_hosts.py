@@ -10,9 +10,9 @@ import pytest
 
 from builder.bootlab import accelerator, dhcp, network
 from builder.bootlab.nfs import Ganesha
-from builder.installers.apt import AptInstaller
+from builder.installers.apt.installer import AptInstaller
 from builder.installers.keyrings.gnupg import TOOLS as GNUPG
-from builder.installers.pacman import PacmanInstaller
+from builder.installers.pacman.installer import PacmanInstaller
 from builder.model.recipe import DistributionName
 from builder.system.sandbox import TOOLS as SANDBOX
 from tests.hosts.cells import CELLS, RELEASES, USERS, cell_commands, parse_readme, select_cells

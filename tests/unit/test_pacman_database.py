@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from builder.installers.pacman_database import Database, DatabaseEntry
+from builder.installers.pacman.database import Database, DatabaseEntry
 from builder.model.lock import LockedPackage
 
 

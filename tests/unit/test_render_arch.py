@@ -11,7 +11,7 @@ from builder.distributions.pacman import keep_options, parse_version, resolver_c
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.generators.mkinitcpio import preset
 from builder.inits.table import init_of
-from builder.installers.pacman_errors import explain, fatal_descriptions, hidden_failures
+from builder.installers.pacman.errors import explain, fatal_descriptions, hidden_failures
 from builder.loaders.pxelinux import Pxelinux
 from builder.model.entry import TreeFile
 from builder.model.manifest import Manifest, NfsRoot

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from builder.distributions.apt import archive_urls, resolver_config
 from builder.errors import AuditError, CommandError
-from builder.installers.apt_errors import explain_update
+from builder.installers.apt.errors import explain_update
 from builder.installers.base import Job
 from builder.installers.look import ask_through, read_proxies
 from builder.model.recipe import DebianDistribution

@@ -11,9 +11,9 @@ from builder.errors import AuditError, DisklessError, InputError
 from builder.installers.base import Job
 from builder.installers.keyrings.arch import KeyringOffer, newest_keyring
 from builder.installers.keyrings.seen import SeenVersions
-from builder.installers.pacman_cache import signature_of
-from builder.installers.pacman_database import DatabaseEntry, fields
-from builder.installers.pacman_keyring import keyring_name
+from builder.installers.pacman.cache import signature_of
+from builder.installers.pacman.database import DatabaseEntry, fields
+from builder.installers.pacman.keyring import keyring_name
 from builder.model.recipe import ArchDistribution, keyring_package
 from builder.system.files import sha256_of
 

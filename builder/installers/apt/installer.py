@@ -23,20 +23,20 @@ from builder.distributions.apt import (
 )
 from builder.distributions.table import how_to_install
 from builder.errors import AuditError, CommandError, HostError, InputError
-from builder.installers.apt_errors import (
+from builder.installers.apt.errors import (
     explain_conflict,
     explain_download,
     explain_unknown,
     explain_update,
     explain_virtual,
 )
-from builder.installers.apt_snapshot import check_day, check_snapshot
+from builder.installers.apt.mmdebstrap import Mmdebstrap, find_mmdebstrap
+from builder.installers.apt.snapshot import check_day, check_snapshot
 from builder.installers.base import Job
 from builder.installers.keyrings.debian import NewestKeyring
 from builder.installers.keyrings.debian_archive import DebianArchive
 from builder.installers.keyrings.gnupg import TOOLS as GNUPG
 from builder.installers.look import Ask, ask_through, read_proxies
-from builder.installers.mmdebstrap import Mmdebstrap, find_mmdebstrap
 from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository, Recipe

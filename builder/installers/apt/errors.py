@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from builder.distributions.apt import ARCHITECTURES, archive_urls, security_urls
 from builder.errors import AuditError, CommandError, InputError
-from builder.installers.apt_index import AptIndex, Cause, find_cause
+from builder.installers.apt.index import AptIndex, Cause, find_cause
 from builder.installers.look import Ask
 from builder.model.lock import LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository

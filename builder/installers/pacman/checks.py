@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from builder.errors import InputError
-from builder.installers.pacman_database import Database, DatabaseEntry
+from builder.installers.pacman.database import Database, DatabaseEntry
 from builder.model.recipe import ArchDistribution
 
 

@@ -29,19 +29,19 @@ from builder.generators.table import generator_of
 from builder.installers.base import Job
 from builder.installers.keyrings.pacman import take_keyring
 from builder.installers.look import Ask, ask_through, read_proxies
-from builder.installers.pacman_cache import PackageCache, has_signature, signature_of
-from builder.installers.pacman_checks import boot_packages, check_ignored, check_roles
-from builder.installers.pacman_database import Database, DatabaseEntry, read_databases
-from builder.installers.pacman_errors import (
+from builder.installers.pacman.cache import PackageCache, has_signature, signature_of
+from builder.installers.pacman.checks import boot_packages, check_ignored, check_roles
+from builder.installers.pacman.database import Database, DatabaseEntry, read_databases
+from builder.installers.pacman.errors import (
     check_hidden,
     explain,
     explain_unknown,
     fatal_descriptions,
     hidden_failures,
 )
-from builder.installers.pacman_keyring import find_keyring, keyring_files, prepare_keyring
-from builder.installers.pacman_looks import explain_databases, explain_missing
-from builder.installers.pacman_tree import OWN_HOOKS, check_installed, give_databases, prepare_tree, take_back
+from builder.installers.pacman.keyring import find_keyring, keyring_files, prepare_keyring
+from builder.installers.pacman.looks import explain_databases, explain_missing
+from builder.installers.pacman.tree import OWN_HOOKS, check_installed, give_databases, prepare_tree, take_back
 from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import ArchDistribution, Recipe, Signatures

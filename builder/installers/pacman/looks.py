@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from builder.distributions.pacman import servers, signatures
 from builder.errors import AuditError, CommandError, DisklessError
 from builder.installers.look import NOT_FOUND, Ask, Look
-from builder.installers.pacman_cache import has_signature
-from builder.installers.pacman_database import DatabaseEntry
-from builder.installers.pacman_errors import OTHER_FILE, STALE
+from builder.installers.pacman.cache import has_signature
+from builder.installers.pacman.database import DatabaseEntry
+from builder.installers.pacman.errors import OTHER_FILE, STALE
 from builder.model.recipe import ArchDistribution, Repository, Signatures
 
 _MOST_LOOKS = 3  # of many files that are missing the first tell why

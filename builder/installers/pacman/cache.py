@@ -10,7 +10,7 @@ from pathlib import Path
 from builder.errors import AuditError
 from builder.installers.base import Job
 from builder.installers.keyrings.openpgp import read_signatures
-from builder.installers.pacman_database import DatabaseEntry
+from builder.installers.pacman.database import DatabaseEntry
 from builder.model.lock import LockedPackage
 from builder.system.files import copy_verified
 

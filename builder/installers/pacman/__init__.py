@@ -1,0 +1,1 @@
+"""pacman: the installer of Arch Linux."""
