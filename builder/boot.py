@@ -24,9 +24,9 @@ from builder.model.version import Version
 from builder.output.offer import offer_directory
 from builder.progress.progress import Progress
 from builder.store.activation import activate
-from builder.store.admission import add_version
 from builder.store.inventory import read_inventory
 from builder.store.layout import Store, open_store, store_name
+from builder.system.files import nearest_directory
 from builder.system.permissions import LAB, require_permissions
 from builder.system.run import describe_status, require_tools
 from builder.system.workspace import open_workspace
@@ -154,6 +154,7 @@ def preflight(options: BootOptions) -> None:
     nfs = choose_nfs_server()
     require_tools(lab_tools(nfs))
     require_permissions((*LAB, *nfs.permissions), "a boot", options.work)
+    nfs.check_directory(nearest_directory(options.work))
 
 
 def check_work_path(work: Path) -> None:

@@ -19,15 +19,16 @@ from builder.bootlab.settings import (
     PRIVATE_DIRECTORIES,
 )
 from builder.errors import CommandError, HostError
-from builder.model.read_plus import answers_with_nothing, asks_with_read_plus
+from builder.model.ganesha import answers_with_nothing, asks_with_read_plus, exports_tmpfs
 from builder.model.recipe import NfsVersion
 from builder.model.site import Site
 from builder.render.server.files import Format, ServerFile, server_files, store_exports
 from builder.render.server.services import GANESHA_FILE, Export, ganesha_config
+from builder.system.files import filesystem_of
 from builder.system.handles import has_file_handles
 from builder.system.host import host_family, require_mount_table
 from builder.system.permissions import Permission
-from builder.system.run import Tool
+from builder.system.run import CLEAN_ENVIRONMENT, Tool, run_filter
 
 _RPCBIND = Tool("rpcbind", "rpcbind", "rpcbind")
 
@@ -51,6 +52,9 @@ class NfsServer(abc.ABC):
     @abc.abstractmethod
     def files(site: Site, store: str) -> tuple[ServerFile, ...]:
         """Its configuration: the texts of `server-config`, with what settings.py adds."""
+
+    def check_directory(self, directory: Path) -> None:  # noqa: B027 - most have nothing against any
+        """HostError where the file system of a directory is one that this server does not export."""
 
     @abc.abstractmethod
     def start(self, namespace: Namespace, site: Site, store: str) -> Service:
@@ -91,6 +95,17 @@ class Ganesha(NfsServer):
         if faults:
             raise CommandError("nfs-ganesha cannot export the image", "its own lines are above", faults)
         return service
+
+    def check_directory(self, directory: Path) -> None:
+        """A tmpfs, with the releases that pass over it."""
+        if filesystem_of(directory) != "tmpfs":
+            return
+        status, said, _ = run_filter([self.tools[0].name, "-v"], b"", CLEAN_ENVIRONMENT)
+        if status == 0 and not exports_tmpfs(said.decode(errors="replace")):
+            raise HostError(
+                f"{directory} is on a tmpfs, which nfs-ganesha does not export since 5.3",
+                "choose another --cache, on a disk: a boot unpacks and serves the image there",
+            )
 
     def usable_version(self, namespace: Namespace, wanted: str, kernel: str) -> str:
         """4.1 for 4.2 where this release would serve every file as an empty one."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from builder.loaders.table import FIRST_FILES, loader_of
 from builder.model.finding import Diagnostic, fail, ok, warn
+from builder.model.ganesha import answers_with_nothing
 from builder.model.menu import MenuEntry
-from builder.model.read_plus import answers_with_nothing
 from builder.model.site import Site
 from builder.probes import dhcp, rpc, tftp
 from builder.probes.answer import ErrorAnswerError, NoAnswerError, RefusedAnswerError

@@ -185,6 +185,11 @@ def reopen_file(handle: int, name: str) -> int:
         os.close(handle)
 
 
+def nearest_directory(path: Path) -> Path:
+    """`path`, or the nearest directory above it that exists."""
+    return next(found for found in (path.absolute(), *path.absolute().parents) if found.is_dir())
+
+
 def free_bytes(path: Path) -> int:
     """Bytes that root can still write to the file system of `path` (or of its nearest existing parent)."""
     while not path.exists():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from builder.errors import HostError
 from builder.system.confinement import Confinement, Refusal, explain_refusal, read_confinement
+from builder.system.files import nearest_directory
 from builder.system.run import CLEAN_ENVIRONMENT
 from builder.system.sandbox import trial_command
 
@@ -38,7 +39,7 @@ LAB = (*IMAGE, Permission.NETWORK, Permission.TAP)
 def ask(permissions: Iterable[Permission], directory: Path) -> dict[Permission, Refusal | None]:
     """What was refused of each; None: it can be done. `directory`, or what there is of it, is where files are."""
     wanted = list(permissions)
-    place = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.is_dir())
+    place = nearest_directory(directory)
     answers: dict[Permission, Refusal | None] = {}
     said = _try_all(place, [item.name.lower() for item in wanted if item is not Permission.MOUNTS])
     for permission in wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from builder.bootlab.nfs import Ganesha, check_exportable
 from builder.bootlab.ready import await_ready
 from builder.bootlab.settings import GANESHA_OPTIONS, Patience
 from builder.errors import CommandError, HostError
+from builder.model.ganesha import exports_tmpfs
 from builder.render.server.files import Format, server_files
 from builder.render.server.services import Export
+from builder.system.files import filesystem_of
 from tests.images import UNUSUAL, scratch
 from tests.require import needs_root, needs_tool
 
@@ -155,10 +158,23 @@ def test_a_file_system_that_no_server_can_export() -> None:
         check_exportable([export])
 
 
-def test_what_ganesha_has_against_an_export_is_said_in_its_own_words(tmp_path: Path) -> None:
+def test_what_ganesha_has_against_an_export_is_said_in_its_own_words() -> None:
+    place = scratch() / "what-ganesha-says"  # on a disk: it passes over every tmpfs since 5.3
     for name in ("lab", "versions"):
-        (tmp_path / name).mkdir()
-    with Lab(tmp_path / "lab", nfs=Ganesha()) as made, pytest.raises(CommandError, match="cannot export") as raised:
-        made.nfs.start(made.namespace, made.site, str(tmp_path))
-    assert any(f"{tmp_path}/writable" in line for line in raised.value.details)
-    assert not any(f"{tmp_path}/versions" in line for line in raised.value.details)
+        (place / name).mkdir(parents=True)
+    with Lab(place / "lab", nfs=Ganesha()) as made, pytest.raises(CommandError, match="cannot export") as raised:
+        made.nfs.start(made.namespace, made.site, str(place))
+    assert any(f"{place}/writable" in line for line in raised.value.details)
+    assert not any(f"{place}/versions" in line for line in raised.value.details)
+
+
+def test_a_tmpfs_that_this_ganesha_passes_over_is_refused_before_a_boot() -> None:
+    said = subprocess.run(["ganesha.nfsd", "-v"], check=True, capture_output=True, text=True).stdout
+    tmpfs = Path("/dev/shm")
+    assert filesystem_of(tmpfs) == "tmpfs"
+    Ganesha().check_directory(scratch())
+    if exports_tmpfs(said):
+        Ganesha().check_directory(tmpfs)
+    else:
+        with pytest.raises(HostError, match="on a tmpfs, which nfs-ganesha does not export"):
+            Ganesha().check_directory(tmpfs)

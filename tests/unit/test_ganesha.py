@@ -1,4 +1,4 @@
-"""NFSv4.2's READ_PLUS: which clients ask with it, and which servers answer with nothing."""
+"""What only some releases of nfs-ganesha can do."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from builder.model.finding import Level
+from builder.model.ganesha import answers_with_nothing, asks_with_read_plus, exports_tmpfs
 from builder.model.menu import MenuEntry
-from builder.model.read_plus import answers_with_nothing, asks_with_read_plus
 from builder.probes.server import examine_read_plus, read_boots, running_ganesha
 
 BOOKWORM, TRIXIE = "NFS-Ganesha Release = V4.3", "NFS-Ganesha Release = V6.5"
@@ -51,6 +51,11 @@ def test_linux_asks_since_6_6(kernel: str, asks: bool) -> None:
 )
 def test_nfs_ganesha_answers_since_6_2(ganesha: str, nothing: bool) -> None:
     assert answers_with_nothing(ganesha) is nothing
+
+
+@pytest.mark.parametrize(("ganesha", "exports"), [(BOOKWORM, True), (TRIXIE, False), ("V5.2", True), ("V5.3", False)])
+def test_nfs_ganesha_passes_over_tmpfs_since_5_3(ganesha: str, exports: bool) -> None:
+    assert exports_tmpfs(ganesha) is exports
 
 
 def test_the_doctor_names_the_roots_that_such_a_server_breaks() -> None:
