@@ -45,9 +45,10 @@ class Emulator:
     def _read(self) -> None:
         with contextlib.suppress(OSError):  # EIO: the other side is closed
             while data := os.read(self.master, 65536):
-                self.raw += data.removesuffix(_END)
-                self._feed.feed(data.removesuffix(_END))
-                if data.endswith(_END):
+                shown, end, _ = data.partition(_END)
+                self.raw += shown
+                self._feed.feed(shown)
+                if end:
                     break
 
     def lines(self) -> list[str]:
