@@ -18,7 +18,7 @@ from builder.system.run import Runner
 from builder.system.sandbox import Sandbox
 from builder.system.workspace import open_workspace
 from tests.images import write_recipe
-from tests.integration.test_sandbox import small_tree
+from tests.integration.builds.test_sandbox import small_tree
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from builder.model.version import Version
 from builder.output.versions import LATEST, read_manifest
 from builder.render.boot.cmdline import bundle_menu
 from builder.system.files import sha256_of, swap_symlink
-from tests.unit.samples import MANIFEST as SAMPLE
+from tests.samples import MANIFEST as SAMPLE
 
 EPOCH = 1767312000
 RELEASE = "6.1.0-1-test"

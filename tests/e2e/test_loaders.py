@@ -18,10 +18,10 @@ from builder.model.menu import KERNEL
 from builder.model.site import Site
 from builder.render.server.files import Format
 from tests.images import debian_image
-from tests.integration.server_network import KNOWN, ServerNetwork, open_network
-from tests.integration.test_server_programs import start_dhcp, start_in_tftpd, start_nginx, start_router
+from tests.integration.servers.server_network import KNOWN, ServerNetwork, open_network
+from tests.integration.servers.test_server_programs import start_dhcp, start_in_tftpd, start_nginx, start_router
 from tests.require import needs_boot, needs_tool
-from tests.unit.test_server_config import FULL, SMALLEST
+from tests.unit.render.test_server_config import FULL, SMALLEST
 
 pytestmark = [*needs_boot, needs_tool("dhcpd", "in.tftpd", "xinetd", "nginx", "ss", "nsenter"), pytest.mark.full]
 PATIENCE = 120

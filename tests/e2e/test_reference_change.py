@@ -10,7 +10,7 @@ import pytest
 from builder.deploy import DeployOptions, deploy
 from builder.model.manifest import LOG
 from tests.images import debian_image, scratch
-from tests.integration.test_transport_faults import behind_proxy, report
+from tests.integration.transports.test_transport_faults import behind_proxy, report
 from tests.require import needs_network, needs_root, needs_tool
 from tests.stores import SERVER, faults, new_place, quiet
 from tests.versions import change_version

@@ -1,0 +1,131 @@
+"""A server, a client and a router on one network, each with a stack of its own, for tests of real server programs.
+
+The server is the namespace's own stack; its eth1 is the bridge that the others are plugged into.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder.bootlab.namespace import Namespace, Service
+from builder.bootlab.nfs import hide_host_state
+from builder.bootlab.ready import await_ready
+from builder.model.site import Site
+from builder.render.server.files import Format, server_files
+
+CLIENT, ROUTER = "client", "router"
+KNOWN, UNKNOWN = "52:54:00:00:00:01", "52:54:00:00:00:99"
+_PXE_CLIENT = str(Path(__file__).parents[2] / "pxe_client.py")
+
+
+@dataclass(frozen=True)
+class ServerNetwork:
+    """The network; `directory` is where configurations and logs lie, `store` holds a store with a boot directory."""
+
+    namespace: Namespace
+    directory: Path
+    store: Path
+
+    def write(self, name: str, text: str) -> Path:
+        """A file of the server's configuration."""
+        path = self.directory / name
+        path.write_text(text, "utf-8")
+        return path
+
+    def render(self, form: Format, site: Site, number: int = 0) -> Path:
+        """A rendered text, in a file."""
+        return self.write(f"{form}-{number}.conf", server_files(form, site, str(self.store))[number].text)
+
+    def run(self, *argv: str | Path, on: str | None = None) -> tuple[int, str]:
+        """Exit status and output of a program on the server, or on another machine."""
+        done = self.namespace.run([*_entered(on), *map(str, argv)])
+        return done.status, done.output
+
+    def start(self, name: str, ready: str, *argv: str | Path, on: str | None = None) -> Service:
+        """Starts a server and waits until its log has the word `ready`."""
+        service = self.namespace.start(name, [*_entered(on), *map(str, argv)])
+        await_ready(self.namespace, service, lambda: ready in service.log.read_text("utf-8", "replace"))
+        return service
+
+    def start_until(self, name: str, is_up: Callable[[], bool], *argv: str | Path) -> Service:
+        """Starts a server that logs nothing and waits until `is_up`."""
+        service = self.namespace.start(name, list(map(str, argv)))
+        await_ready(self.namespace, service, is_up)
+        return service
+
+    def discover(self, mac: str, answers: int = 1) -> list[dict[str, Any]]:
+        """What servers offer a PXE client, by their addresses; with 0 answers nobody is expected to."""
+        offers: list[dict[str, Any]] = self._client("discover", "eth0", mac, str(answers))
+        return offers
+
+    def request_at_4011(self, mac: str, server: str, address: str) -> list[dict[str, Any]]:
+        """What a proxy says to a client that has an address."""
+        answers: list[dict[str, Any]] = self._client("request", "eth0", mac, "1", server, address)
+        return answers
+
+    def fetch(self, server: str, name: str, seconds: int = 10) -> dict[str, str]:
+        """A file over TFTP: its content, or an error."""
+        result: dict[str, str] = self._client("tftp", server, name, str(seconds))
+        return result
+
+    def address_client(self, address: str) -> None:
+        """Gives the client an address with its prefix length, until the next one."""
+        self.run("ip", "address", "flush", "dev", "eth0", on=CLIENT)
+        self.run("ip", "address", "add", address, "dev", "eth0", on=CLIENT)
+
+    def make_etc_private(self) -> None:
+        """Lets the server's /etc be changed, for itself alone."""
+        for command in ("mkdir /run/etc", "cp -a /etc/. /run/etc", "mount --bind /run/etc /etc"):
+            self.namespace.check(command.split())
+
+    def listens(self, port: int, *, udp: bool) -> bool:
+        """Whether something on the server is bound to a port."""
+        status, output = self.run("ss", "-Hln", "--udp" if udp else "--tcp", f"sport = :{port}")
+        return status == 0 and output.strip() != ""
+
+    def _client(self, *arguments: str) -> Any:
+        status, output = self.run(sys.executable, "-I", "-S", _PXE_CLIENT, *arguments, on=CLIENT)
+        assert status == 0, output
+        return json.loads(output)
+
+
+@contextlib.contextmanager
+def open_network(directory: Path, site: Site) -> Iterator[ServerNetwork]:
+    """The network of a site, with a small store; nothing of it is left at the end but the directory."""
+    store = directory / "store"
+    for name in ("boot/pxelinux.cfg", "versions", "writable"):
+        (store / name).mkdir(parents=True)
+    (store / "boot/pxelinux.0").write_text("loader", "utf-8")
+    (store / "boot/pxelinux.cfg/default").write_text("x" * 3000, "utf-8")
+    directory.chmod(0o755)  # for servers that give root up
+    with Namespace(directory) as namespace:
+        hide_host_state(namespace)
+        for command in _set_up(site.server, site.network):
+            namespace.check(command)
+        yield ServerNetwork(namespace, directory, store)
+
+
+def _set_up(server: str, network: ipaddress.IPv4Network) -> list[list[str]]:
+    bridge = "ip link add eth1 type bridge stp_state 0 forward_delay 0"
+    commands = ["ip link set lo up", bridge, f"ip address add {server}/{network.prefixlen} dev eth1"]
+    for name in (CLIENT, ROUTER):
+        commands += [
+            f"ip netns add {name}",
+            f"ip link add {name} type veth peer name eth0 netns {name}",
+            f"ip link set {name} master eth1 up",
+            f"nsenter --net=/run/netns/{name} ip link set eth0 up",
+            f"nsenter --net=/run/netns/{name} ip link set lo up",
+        ]
+    router = f"nsenter --net=/run/netns/{ROUTER} ip address add {network[-2]}/{network.prefixlen} dev eth0"
+    return [command.split() for command in (*commands, "ip link set eth1 up", router)]
+
+
+def _entered(machine: str | None) -> Sequence[str]:
+    return () if machine is None else ("nsenter", f"--net=/run/netns/{machine}")

@@ -1,0 +1,322 @@
+"""Every text of a server's configuration is accepted by the program that it is for, and does what it says."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.bootlab.nfs import Ganesha, KernelNfsd
+from builder.checks.site import site_contradictions
+from builder.model.site import Site, SiteClient
+from builder.render.server.files import Format, possible_formats, server_files
+from tests.integration.servers.server_network import KNOWN, ROUTER, UNKNOWN, ServerNetwork, open_network
+from tests.require import needs_root, needs_tool
+from tests.unit.render.test_server_config import KNOWN_ONLY, SITES
+
+pytestmark = [
+    needs_root,
+    needs_tool("unshare", "setpriv", "ip", "ss", "nsenter", "dnsmasq", "dhcpd", "in.tftpd", "xinetd", "nft", "nginx"),
+    needs_tool("exportfs", "nfsconf", "ganesha.nfsd", "rpcbind", "rpcinfo", "systemd-analyze"),
+    pytest.mark.root,
+]
+
+
+ODD_NAMES = Site(
+    server="192.168.1.1",
+    clients=tuple(
+        SiteClient(mac=f"52:54:00:00:01:{number:02x}", name=name, address=f"192.168.1.{number}")
+        for number, name in enumerate(("deadbeef", "set", "1h2", "0a", "12-34", "infinite1", "aa-bb-cc-dd-ee-ff"), 50)
+    ),
+)
+
+
+@pytest.fixture(params=SITES)
+def site(request: pytest.FixtureRequest) -> Site:
+    return {**SITES, "odd-names": ODD_NAMES}[request.param]
+
+
+@pytest.fixture
+def network(site: Site) -> Iterator[ServerNetwork]:
+    """On a file system with file handles, below no directory that only root may enter."""
+    with (
+        tempfile.TemporaryDirectory(prefix="diskless-tests-", dir="/var/tmp") as directory,
+        open_network(Path(directory), site) as opened,
+    ):
+        yield opened
+
+
+def damaged(path: Path, old: str, new: str) -> Path:
+    """A copy with a mistake in it: the checker must see it, or the test shows nothing."""
+    text = path.read_text("utf-8")
+    assert old in text
+    copy = path.with_name(f"damaged-{path.name}")
+    copy.write_text(text.replace(old, new, 1), "utf-8")
+    return copy
+
+
+def test_every_text_is_checked_by_its_program(network: ServerNetwork, site: Site) -> None:
+    checks = {
+        Format.DNSMASQ: lambda path: network.run("dnsmasq", "--test", f"--conf-file={path}"),
+        Format.DNSMASQ_PROXY: lambda path: network.run("dnsmasq", "--test", f"--conf-file={path}"),
+        Format.ROUTER: lambda path: network.run("dnsmasq", "--test", f"--conf-file={path}"),
+        Format.DHCPD: lambda path: network.run("dhcpd", "-t", "-cf", path),
+        Format.FIREWALL: lambda path: network.run("nft", "--check", "--file", path),
+    }
+    mistakes = {
+        Format.DNSMASQ: ("dhcp-boot", "dhcp-boots"),
+        Format.DNSMASQ_PROXY: ("proxy,", "proxies,"),
+        Format.ROUTER: ("dhcp-option-force", "dhcp-options-force"),
+        Format.DHCPD: ("next-server", "next-servers"),
+        Format.FIREWALL: ("dport", "dports"),
+    }
+    for form in possible_formats(site, str(network.store)):
+        if form in checks:
+            path = network.render(form, site)
+            status, output = checks[form](path)
+            assert status == 0, f"{form}: {output}"
+            assert checks[form](damaged(path, *mistakes[form]))[0] != 0, form
+
+
+def test_systemd_accepts_the_unit(network: ServerNetwork, site: Site) -> None:
+    unit = network.write("diskless-tftpd.service", server_files(Format.TFTPD, site, str(network.store))[1].text)
+    verify = ("systemd-analyze", "verify", "--man=no")  # a host need not have man-db
+    assert network.run(*verify, unit) == (0, "")
+    wrong = network.write("wrong.service", unit.read_text("utf-8").replace("ExecStart=", "ExecStrat="))
+    assert network.run(*verify, wrong)[1] != ""
+
+
+@pytest.mark.parametrize("site", ["smallest", "full"], indirect=True)
+def test_exportfs_exports_the_store_to_the_subnet(network: ServerNetwork, site: Site) -> None:
+    network.make_etc_private()
+    network.namespace.check(["cp", "/dev/null", "/etc/exports"])
+    network.namespace.check(["touch", "/var/lib/nfs/etab", "/var/lib/nfs/rmtab"])
+    sitefile = network.write("site.yml", f"server: {site.server}\nsubnet: {site.network}\n")
+    diskless = Path(sys.executable).with_name("diskless")
+    command = (diskless, "server-config", "--to", network.store, "--site", sitefile, "--format", "exports", "--install")
+    status, output = network.run(*command)
+    assert status == 0, output
+    assert network.run("exportfs", "-ra") == (0, "")
+    listed = " ".join(network.run("exportfs", "-v")[1].split())
+    exported = {where: (who, words.split(",")) for where, who, words in re.findall(r"(\S+) (\S+)\((.*?)\)", listed)}
+    assert set(exported) == {f"{network.store}/versions", f"{network.store}/writable"}
+    for directory, (fsid, access) in {"versions": ("1", "ro"), "writable": ("2", "rw")}.items():
+        who, words = exported[f"{network.store}/{directory}"]
+        assert who == str(site.network)
+        assert {f"fsid={fsid}", access, "sync", "no_root_squash", "no_subtree_check"} <= set(words)
+    network.namespace.check(["sed", "-i", "s/no_root_squash,/no_rootsquash,/", "/etc/exports.d/diskless.exports"])
+    assert "unknown keyword" in network.run("exportfs", "-ra")[1]
+
+
+@pytest.mark.parametrize("site", ["smallest"], indirect=True)
+def test_a_lab_exports_nothing_of_the_host(network: ServerNetwork, site: Site) -> None:
+    network.make_etc_private()
+    network.write("host.exports", "/var/tmp 10.0.0.0/8(ro,fsid=7)\n")
+    for place in ("/etc/exports", "/etc/exports.d/host.exports"):
+        network.namespace.check(["install", "-D", str(network.directory / "host.exports"), place])
+    host = network.write("nfs.conf", "[mountd]\nport=999\n")
+    network.namespace.check(["install", "-D", str(host), "/etc/nfs.conf.d/host.conf"])
+    KernelNfsd().install(network.namespace, site, str(network.store))
+    assert network.run("exportfs", "-ra") == (0, "")
+    listed = network.run("exportfs", "-v")[1]
+    assert set(re.findall(r"^/\S+", listed, re.M)) == {f"{network.store}/versions", f"{network.store}/writable"}
+    for file in server_files(Format.EXPORTS, site, str(network.store)):
+        assert network.run("cat", str(file.path)) == (0, file.text)
+    assert network.run("nfsconf", "--get", "mountd", "port") == (0, "20048\n")
+
+
+@pytest.mark.parametrize("site", ["smallest"], indirect=True)
+def test_mountd_reads_its_port(network: ServerNetwork, site: Site) -> None:
+    path = network.render(Format.EXPORTS, site, 1)
+    assert network.run("nfsconf", "--file", path, "--get", "mountd", "port") == (0, "20048\n")
+
+
+@pytest.mark.parametrize("site", ["known-only"], indirect=True)
+def test_ganesha_exports_the_store_with_mountd_at_its_port(network: ServerNetwork, site: Site) -> None:
+    Ganesha().start(network.namespace, site, str(network.store))
+    ports = network.run("rpcinfo", "-p", "127.0.0.1")[1]
+    assert {line.split()[3] for line in ports.splitlines() if line.endswith("mountd")} == {"20048"}
+    assert {line.split()[3] for line in ports.splitlines() if line.endswith(" nfs")} == {"2049"}
+
+
+@pytest.mark.parametrize("site", ["smallest"], indirect=True)
+@pytest.mark.parametrize("kind", ["unit", "defaults", "xinetd"])
+def test_in_tftpd_serves_the_store_and_nothing_else(kind: str, network: ServerNetwork, site: Site) -> None:
+    boot = network.store / "boot"
+    (boot / "out").symlink_to("/etc/hostname")
+    (boot / "inside").symlink_to("pxelinux.cfg/default")
+    start_in_tftpd(kind, network, site)
+    network.address_client(f"{site.network[77]}/{site.network.prefixlen}")
+    for name in ("pxelinux.cfg/default", "/pxelinux.cfg/default", "inside"):
+        assert network.fetch(site.server, name) == {"content": "x" * 3000}, name
+    for name in ("out", "../site.yml", "pxelinux.cfg/01-52-54-00-00-00-01", str(boot / "pxelinux.0")):
+        assert "error" in network.fetch(site.server, name), name
+
+
+def start_in_tftpd(kind: str, network: ServerNetwork, site: Site) -> None:
+    """Starts it as systemd, Debian's init script or xinetd would."""
+    if kind == "unit":
+        text = network.render(Format.TFTPD, site, 1).read_text("utf-8")
+        argv = next(line for line in text.splitlines() if line.startswith("ExecStart=")).partition("=")[2].split()
+    elif kind == "defaults":
+        script = (
+            '. "$1"; exec in.tftpd -L --user "$TFTP_USERNAME" --address "$TFTP_ADDRESS" $TFTP_OPTIONS "$TFTP_DIRECTORY"'
+        )
+        argv = ["sh", "-c", script, "sh", str(network.render(Format.TFTPD, site))]
+    else:
+        argv = ["xinetd", "-dontfork", "-filelog", "/run/xinetd.log", "-f", str(network.render(Format.XINETD, site))]
+    network.start_until(kind, lambda: network.listens(69, udp=True), *argv)
+
+
+@pytest.mark.parametrize("site", ["full"], indirect=True)
+def test_nginx_serves_the_store_to_the_subnet_only(network: ServerNetwork, site: Site) -> None:
+    start_nginx(network, site)
+    url = f"http://{site.server}:8080/pxelinux.cfg/default"
+    assert get(network, url, "192.168.1.77/22") == "200 3000"
+    assert get(network, url, "10.0.0.1/8") == "403 0"
+    assert get(network, f"http://{site.server}:8080/../site.yml", "192.168.1.77/22").startswith("4")
+
+
+def start_nginx(network: ServerNetwork, site: Site) -> None:
+    """Checks and starts nginx with our server block, as the only one; `requests` is its log."""
+    block = network.render(Format.NGINX, site)
+    log = f"log_format plain '$request'; access_log {network.directory}/requests plain;"
+    text = f"daemon off; pid {network.directory}/pid; error_log stderr; events {{}} http {{ {log} include {block}; }}"
+    config = network.write("nginx.conf", text)
+    status, output = network.run("nginx", "-t", "-c", config)
+    assert status == 0, output
+    network.start_until("nginx", lambda: network.listens(site.http_port or 80, udp=False), "nginx", "-c", config)
+
+
+def get(network: ServerNetwork, url: str, address: str) -> str:
+    """Status and length of what a client with this address gets."""
+    network.address_client(address)
+    network.run("ip", "route", "replace", "default", "dev", "eth0", on="client")
+    network.run("ip", "route", "replace", "10.0.0.0/8", "dev", "eth1")
+    script = (
+        "import sys, urllib.request, urllib.error\n"
+        "try:\n    answer = urllib.request.urlopen(sys.argv[1], timeout=10)\n"
+        "    print(answer.status, len(answer.read()))\n"
+        "except urllib.error.HTTPError as error:\n    print(error.code, 0)\n"
+    )
+    return network.run("python3", "-I", "-c", script, url, on="client")[1].strip()
+
+
+def options(answer: dict[str, Any], *codes: int) -> list[str | None]:
+    return [answer["options"].get(str(code)) for code in codes]
+
+
+def check_offer(answer: dict[str, Any], site: Site) -> None:
+    """What PXELINUX and its firmware need, although nobody asks for 208 and 210."""
+    loader, prefix = "pxelinux.0", "/"
+    if site.http_port is not None:
+        port = "" if site.http_port == 80 else f":{site.http_port}"
+        loader, prefix = "lpxelinux.0", f"http://{site.server}{port}/"
+    assert answer["sender"] == site.server
+    assert answer["next_server"] == site.server
+    file = answer["file"] or bytes.fromhex(answer["options"]["67"]).rstrip(b"\0").decode()
+    assert file == loader
+    assert options(answer, 208, 209, 210) == ["f100747e", None, prefix.encode().hex()]
+
+
+def start_dhcp(network: ServerNetwork, form: Format, site: Site) -> None:
+    config = network.render(form, site)
+    if form is Format.DHCPD:
+        leases = network.write("leases", "")
+        arguments = ("-4", "-f", "-d", "-cf", config, "-lf", leases, "-pf", network.directory / "pid", "eth1")
+        network.start("dhcpd", "Server starting service", "dhcpd", *arguments)
+        return
+    files = (f"--conf-file={config}", f"--dhcp-leasefile={network.directory}/leases")
+    foreground = ("--keep-in-foreground", "--user=root", "--log-facility=-", "--pid-file", "--no-ping")
+    network.start("dnsmasq", "TFTP root is", "dnsmasq", *foreground, *files)
+
+
+@pytest.mark.parametrize("site", ["full", "known-only"], indirect=True)
+@pytest.mark.parametrize("form", [Format.DNSMASQ, Format.DHCPD])
+def test_clients_are_offered_addresses_and_the_loader(form: Format, network: ServerNetwork, site: Site) -> None:
+    start_dhcp(network, form, site)
+    (known,) = network.discover(KNOWN)
+    check_offer(known, site)
+    assert known["address"] == "192.168.1.10"
+    assert options(known, 12) == [b"lab1".hex()]
+    if site is KNOWN_ONLY:
+        assert network.discover(UNKNOWN, answers=0) == []
+        assert options(known, 3, 6) == [None, None]
+        return
+    (unknown,) = network.discover(UNKNOWN)
+    check_offer(unknown, site)
+    assert unknown["address"].startswith("192.168.2.")
+    assert options(unknown, 1, 3) == ["fffffc00", "c0a803fe"]
+    # for ever; dhcpd counts to January 2038
+    assert unknown["options"]["51"] == "ffffffff" or form is Format.DHCPD
+    assert int(unknown["options"]["51"], 16) > 2**25
+    assert options(unknown, 6) == ["c0a803fec0a80002"]
+
+
+@pytest.mark.parametrize("site", ["odd-names"], indirect=True)
+@pytest.mark.parametrize("form", [Format.DNSMASQ, Format.DHCPD])
+def test_a_name_is_never_read_as_something_else(form: Format, network: ServerNetwork, site: Site) -> None:
+    # dnsmasq has one list of words for addresses, lease times, names and orders
+    assert site_contradictions(site) == []
+    start_dhcp(network, form, site)
+    for client in site.clients:
+        (answer,) = network.discover(client.mac)
+        assert (answer["address"], options(answer, 12)) == (client.address, [(client.name or "").encode().hex()])
+
+
+@pytest.mark.parametrize("site", ["smallest"], indirect=True)
+def test_a_proxy_names_the_loader_beside_a_router_that_gives_addresses(network: ServerNetwork, site: Site) -> None:
+    router = str(site.network[-2])
+    start_dhcp(network, Format.DNSMASQ_PROXY, site)
+    start_router(network, f"dhcp-range={site.network[100]},{site.network[199]},255.255.255.0,1h\n")
+    proxy, address = network.discover(UNKNOWN, answers=2)
+    assert (proxy["sender"], proxy["address"]) == (site.server, "0.0.0.0")
+    assert (proxy["next_server"], proxy["file"]) == (site.server, "pxelinux.0")
+    assert options(proxy, 60) == [b"PXEClient".hex()]
+    # PXE discovery control (6), a menu (9) with our entry, type 0x8000
+    menu = bytes.fromhex(proxy["options"]["43"])
+    assert menu[0] == 6
+    assert b"\x80\x00\x08diskless" in menu
+    assert (address["sender"], address["file"], address["next_server"]) == (router, "", router)
+    network.address_client(f"{address['address']}/24")
+    (answer,) = network.request_at_4011(UNKNOWN, site.server, address["address"])
+    assert (answer["next_server"], answer["file"]) == (site.server, "pxelinux.0")
+    assert network.fetch(site.server, "pxelinux.0") == {"content": "loader"}
+
+
+@pytest.mark.parametrize("site", ["known-only"], indirect=True)
+def test_a_router_with_our_lines_sends_clients_to_this_server(network: ServerNetwork, site: Site) -> None:
+    own = network.render(Format.ROUTER, site).read_text("utf-8")
+    start_router(network, f"dhcp-range={site.network[100]},{site.network[199]},255.255.255.0,1h\n{own}")
+    (answer,) = network.discover(KNOWN)
+    assert answer["address"] == "192.168.1.10"
+    check_offer({**answer, "sender": site.server}, site)
+
+
+def start_router(network: ServerNetwork, text: str) -> None:
+    config = network.write("router.conf", f"port=0\ninterface=eth0\nbind-interfaces\n{text}")
+    foreground = ("--keep-in-foreground", "--user=root", "--log-facility=-", "--pid-file", "--no-ping")
+    files = (f"--conf-file={config}", f"--dhcp-leasefile={network.directory}/router.leases")
+    network.start("router", "sockets bound", "dnsmasq", *foreground, *files, on=ROUTER)
+
+
+@pytest.mark.parametrize("site", ["full"], indirect=True)
+def test_the_firewall_lets_clients_in_and_nobody_else(network: ServerNetwork, site: Site) -> None:
+    closed = "table inet filter {\n chain input {\n type filter hook input priority filter; policy drop;\n }\n}\n"
+    network.namespace.check(["nft", "--file", str(network.write("closed.nft", closed))])
+    start_dhcp(network, Format.DNSMASQ, site)
+    network.address_client("192.168.1.77/22")
+    assert network.discover(KNOWN, answers=0) == []
+    assert network.fetch(site.server, "pxelinux.0", seconds=2) == {"error": "no answer"}
+    network.namespace.check(["nft", "--file", str(network.render(Format.FIREWALL, site))])
+    check_offer(network.discover(KNOWN)[0], site)
+    assert network.fetch(site.server, "pxelinux.cfg/default") == {"content": "x" * 3000}
+    network.address_client("10.0.0.1/8")
+    network.run("ip", "route", "replace", "default", "dev", "eth0", on="client")
+    network.run("ip", "route", "replace", "10.0.0.0/8", "dev", "eth1")
+    assert network.fetch(site.server, "pxelinux.0", seconds=2) == {"error": "no answer"}
