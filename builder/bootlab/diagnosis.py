@@ -136,7 +136,6 @@ _NOT_RESPONDING = _line(r"nfs: server \S+ not responding")
 _RESPONDING_AGAIN = re.compile(r"nfs: server \S+ OK")
 _FIRMWARE_GAVE_UP = _line(r"No bootable device|No more network devices|Boot failed: |Nothing to boot")
 _NFSROOT = re.compile(r"^.*Kernel command line: .*\bnfsroot=[^\s:]+:([^\s,]+)", re.M)
-_ROOT_PATH = re.compile(r"\brootpath: (\S+)")
 # what dnsmasq says
 _BOOT_FILE_MISSING = _line(rf"file \S*?/(?:{'|'.join(map(re.escape, FIRST_FILES))}) not found")
 _NO_ADDRESS = _line(r"DHCPDISCOVER\(\S+\).* no address (?:available|range)")
@@ -222,8 +221,8 @@ def _diagnose_mount(logs: Logs) -> Diagnosis:
 
 
 def _asked_root(console: str) -> str:
-    """The path that the guest wants to mount: its command line names it, or DHCP did."""
-    named = _NFSROOT.search(console) or _ROOT_PATH.search(console)
+    """The path that the guest wants to mount: its command line names it, for the lab's DHCP never does."""
+    named = _NFSROOT.search(console)
     return named[1] if named else "/"
 
 

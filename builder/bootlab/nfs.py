@@ -156,7 +156,9 @@ class KernelNfsd(NfsServer):
     def install(self, namespace: Namespace, site: Site, store: str) -> None:
         """Puts its files in their places, in an /etc of the lab's own that has nothing of the host's NFS server."""
         for command in _PRIVATE_ETC:
-            namespace.check(command.split())
+            namespace.check(
+                command.split(), hint="the lab's NFS server reads a copy of /etc without the host's exports"
+            )
         for file in self.files(site, store):
             assert file.path is not None
             written = namespace.write(file.path.rpartition("/")[2], file.text)
