@@ -1,4 +1,4 @@
-"""Changes what clients boot: deploy, rollback, refresh, prune. Each commits by one rename, or changes nothing."""
+"""Changes what clients boot: deploy, rollback, adopt a kernel, menus, prune: each by one rename, or not at all."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ from builder.reading import load_site
 from builder.store.activation import activate, check_cmdline, missing_pins, site_of
 from builder.store.admission import add_version, check_storable
 from builder.store.boot_files import set_up_loaders
-from builder.store.differences import Differences, compare
+from builder.store.client_kernel import choose_kernel, take_kernel
+from builder.store.differences import Differences, compare_tree
 from builder.store.generations import active_generation, history, previous_boot_name, require_active
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store, open_store
-from builder.store.pruning import Decision, PruneOptions, decide
-from builder.store.pruning import prune as remove_versions
+from builder.store.pruning import Decision, PruneOptions, decide, remove_versions
 from builder.store.recovery import recover
-from builder.store.refresh import choose_kernel, take_kernel
 from builder.store.usage import versions_in_use
 
 
@@ -112,7 +111,7 @@ def rollback(root: Path, image: str | None, version: str | None, progress: Progr
         return activate(inventory, site, {image: name}, f"rollback {image} {name}")
 
 
-def refresh(root: Path, image: str, kernel: str | None, progress: Progress) -> tuple[Generation, BootName] | None:
+def adopt_kernel(root: Path, image: str, kernel: str | None, progress: Progress) -> tuple[Generation, BootName] | None:
     """Serves the kernel that a client installed into the active read-write root; None where it is served already."""
     with _opened(root, progress) as inventory:
         store = inventory.store
@@ -128,7 +127,7 @@ def refresh(root: Path, image: str, kernel: str | None, progress: Progress) -> t
         name = take_kernel(store, manifest, choose_kernel(store, manifest, kernel))
         if name == active:
             return None
-        return activate(inventory, site, {image: name}, f"refresh {image} {name}"), name
+        return activate(inventory, site, {image: name}, f"adopt the kernel {image} {name}"), name
 
 
 def refresh_menus(root: Path, progress: Progress) -> Generation | None:
@@ -184,7 +183,7 @@ def _activate(inventory: Inventory, site: Site, manifest: Manifest, options: Dep
     name = BootName(manifest.version)
     now = before.boot_name(manifest.image) if before else None
     if now is not None and now.version == manifest.version:
-        name = now  # with the kernel that was refreshed meanwhile
+        name = now  # with the kernel that was adopted meanwhile
     changes = {manifest.image: name} if options.activate or before is None else {}
     return activate(inventory, site, changes, f"deploy {manifest.image} {manifest.version}")
 
@@ -205,7 +204,7 @@ def _replaced(store: Store, old: Manifest | None, progress: Progress) -> Replace
     found = Differences()
     try:
         index = read_index(store.version(old.image, old.version) / INDEX)
-        found = compare(store.root_of(old), index, times_of_directories=False)
+        found = compare_tree(store.root_of(old), index, times_of_directories=False)
     except (AuditError, OSError) as error:
         progress.warn(f"what clients changed in {store.root_of(old)} is not known: {error}")
     return Replaced(old.version, store.root_of(old), found)

@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.deploy import prune, refresh, rollback
+from builder.deploy import adopt_kernel, prune, rollback
 from builder.errors import DisklessError
 from builder.model.generation import BootName
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
-from builder.store.verification import Kind, verify
+from builder.store.verification import Severity, verify
 from tests.stores import active, deployed, faults, named, quiet, unreferenced
 
 _CALLS = (
@@ -75,7 +75,7 @@ def run_action(action: str, argument: str, store: Path) -> None:
         prune(store, PruneOptions(keep=1, minimum_age=0, force=True), quiet())
     else:
         assert action == "refresh"
-        refresh(store, argument, None, quiet())
+        adopt_kernel(store, argument, None, quiet())
 
 
 def record_calls(scenario: Scenario) -> list[Call]:
@@ -159,7 +159,7 @@ def _check_served(store: Path, before: str | None, scenario: Scenario) -> None:
         return
     assert now in (before, _active_at_the_end(scenario)), f"boots {now}"
     names = {f"{image} {BootName.parse(name).version}" for image, name in named(store)}
-    found = [f for f in verify(find_store(store), deep=True) if f.kind is Kind.FAULT]
+    found = [f for f in verify(find_store(store), deep=True) if f.kind is Severity.FAULT]
     wrong = [f for f in found if f.where in names or len(f.where.split(" ")) != 2]
     assert wrong == []
 

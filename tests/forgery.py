@@ -24,7 +24,7 @@ from builder.errors import DisklessError
 from builder.model.index import FileRecord, root_digest
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
 from builder.store.layout import find_store
-from builder.store.verification import Kind, verify
+from builder.store.verification import Severity, verify
 from tests.stores import deployed, quiet, snapshot
 from tests.versions import EPOCH, Changes, make_version
 
@@ -310,7 +310,7 @@ class Batch:
         wrong = [
             finding
             for finding in verify(find_store(store), deep=True)
-            if finding.kind is Kind.FAULT and finding.where.endswith(done.manifest.version)
+            if finding.kind is Severity.FAULT and finding.where.endswith(done.manifest.version)
         ]
         assert wrong == [], f"{name} was accepted, and is not what its index says: {wrong}"
         outside = {p: e for p, e in snapshot(self.place).items() if not p.startswith(f"{store.name}/")}

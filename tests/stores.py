@@ -16,7 +16,7 @@ from builder.model.generation import BootName
 from builder.output.offer import offer_directory
 from builder.progress.progress import Progress
 from builder.store.layout import find_store
-from builder.store.verification import Finding, Kind, verify
+from builder.store.verification import Discrepancy, Severity, verify
 from tests.images import scratch
 from tests.versions import Changes, make_version
 
@@ -52,9 +52,9 @@ def deployed(place: Path, *versions: Path, **options: object) -> list[Deployed]:
     return [deploy(offer_directory(path), place, chosen, quiet()) for path in versions]
 
 
-def faults(place: Path, *, deep: bool = True) -> list[Finding]:
+def faults(place: Path, *, deep: bool = True) -> list[Discrepancy]:
     """What `verify` finds wrong."""
-    return [finding for finding in verify(find_store(place), deep=deep) if finding.kind is Kind.FAULT]
+    return [finding for finding in verify(find_store(place), deep=deep) if finding.kind is Severity.FAULT]
 
 
 def menu(place: Path, name: str = "default") -> str:

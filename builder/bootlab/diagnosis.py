@@ -15,7 +15,7 @@ from builder.generators.table import GENERATORS
 from builder.loaders.table import FIRST_FILES
 
 
-class Fault(enum.StrEnum):
+class Failure(enum.StrEnum):
     """What can go wrong, in the order of a boot."""
 
     NO_LEASE = "no lease"
@@ -40,39 +40,39 @@ class Fault(enum.StrEnum):
 
 
 ADVICE = {
-    Fault.NO_LEASE: "is the network card first in the boot order, is an address left in dhcp-range for this client's"
+    Failure.NO_LEASE: "is the network card first in the boot order, is an address left in dhcp-range for this client's"
     " subnet, and do UDP ports 67, 68 and 4011 pass the server's firewall?",
-    Fault.NO_BOOT_FILE: "does dhcp-boot name a file below tftp-root that all may read, and does UDP port 69 pass the"
+    Failure.NO_BOOT_FILE: "does dhcp-boot name a file below tftp-root that all may read, and does UDP port 69 pass the"
     " server's firewall?",
-    Fault.NO_KERNEL: "compare KERNEL and INITRD in pxelinux.cfg/default with what lies below the TFTP root: their paths"
-    " are relative to it",
-    Fault.EMULATION: "QEMU, which emulates several processors, ran code that the kernel had changed meanwhile: boot it"
-    " again; with KVM it does not happen",
-    Fault.PANIC: "read the lines above the panic; without its initramfs the kernel cannot mount NFS",
-    Fault.NO_NFS_SERVER: "is the server's address in nfsroot= right, do rpcbind and the NFS server run, and do TCP"
+    Failure.NO_KERNEL: "compare KERNEL and INITRD in pxelinux.cfg/default with what lies below the TFTP root: their"
+    " paths are relative to it",
+    Failure.EMULATION: "QEMU, which emulates several processors, ran code that the kernel had changed meanwhile: boot"
+    " it again; with KVM it does not happen",
+    Failure.PANIC: "read the lines above the panic; without its initramfs the kernel cannot mount NFS",
+    Failure.NO_NFS_SERVER: "is the server's address in nfsroot= right, do rpcbind and the NFS server run, and do TCP"
     " ports 111 and 2049 pass its firewall?",
-    Fault.WRONG_EXPORT: "does nfsroot=SERVER:/path in pxelinux.cfg/default name a directory exactly as it is exported?",
-    Fault.MOUNT_REFUSED: "may this client's subnet mount the directory nfsroot= names (exports(5)), with"
+    Failure.WRONG_EXPORT: "does nfsroot=SERVER:/path in pxelinux.cfg/default name a directory just as it is exported?",
+    Failure.MOUNT_REFUSED: "may this client's subnet mount the directory nfsroot= names (exports(5)), with"
     " no_root_squash, and does the server speak the NFS version asked for?",
-    Fault.NFS_VERSION: "the server does not speak the NFS version of nfsroot=...,vers=: allow it there (vers4.2=y in"
+    Failure.NFS_VERSION: "the server does not speak the NFS version of nfsroot=...,vers=: allow it there (vers4.2=y in"
     " /etc/nfs.conf), or set another root.nfs.version in the recipe",
-    Fault.NO_OVERLAY: "is root.overlay_size, or diskless.overlay= on the kernel command line, an amount that tmpfs(5)"
+    Failure.NO_OVERLAY: "is root.overlay_size, or diskless.overlay= on the kernel command line, an amount that tmpfs(5)"
     " understands, and has the kernel the modules tmpfs and overlay?",
-    Fault.NO_INIT: "the root was mounted but holds no init: is nfsroot= the root directory itself, and was the image"
+    Failure.NO_INIT: "the root was mounted but holds no init: is nfsroot= the root directory itself, and was the image"
     " unpacked whole?",
-    Fault.INIT_KILLED: "init died, most often because it could not read its root file system: check the export, its"
+    Failure.INIT_KILLED: "init died, most often because it could not read its root file system: check the export, its"
     " no_root_squash, and init= on the kernel command line",
-    Fault.MOUNT_HANGS: "check the image's /etc/fstab (`filesystems` in the recipe) and nfsroot= in"
+    Failure.MOUNT_HANGS: "check the image's /etc/fstab (`filesystems` in the recipe) and nfsroot= in"
     " pxelinux.cfg/default",
-    Fault.ROOT_LOST: "nothing may give up the address that the root is mounted over; in the recipe's `network`:"
+    Failure.ROOT_LOST: "nothing may give up the address that the root is mounted over; in the recipe's `network`:"
     " dhcpcd with `inform: true`, or systemd-networkd, or `client: none` with fixed nameservers",
-    Fault.EMERGENCY: "a unit that the boot needs has failed: read its lines above, then the image's /etc/fstab"
+    Failure.EMERGENCY: "a unit that the boot needs has failed: read its lines above, then the image's /etc/fstab"
     " (`filesystems` in the recipe)",
-    Fault.NO_SHELL: "commands run in systemd's debug shell: does the image run systemd, and did the command end?",
-    Fault.SHUTDOWN_HANGS: "the network must stay up until / is unmounted: nothing may stop a DHCP client or an"
+    Failure.NO_SHELL: "commands run in systemd's debug shell: does the image run systemd, and did the command end?",
+    Failure.SHUTDOWN_HANGS: "the network must stay up until / is unmounted: nothing may stop a DHCP client or an"
     " interface before that",
-    Fault.ENDED: "it was reset, or QEMU failed: read the last lines",
-    Fault.TOO_SLOW: "the last lines show what it waits for; emulation is slow: --timeout gives it more time",
+    Failure.ENDED: "it was reset, or QEMU failed: read the last lines",
+    Failure.TOO_SLOW: "the last lines show what it waits for; emulation is slow: --timeout gives it more time",
 }
 
 
@@ -80,7 +80,7 @@ ADVICE = {
 class Diagnosis:
     """A named fault, and the line that gave it away (empty where only time did)."""
 
-    fault: Fault
+    fault: Failure
     evidence: str = ""
 
     @property
@@ -102,18 +102,21 @@ def _line(pattern: str) -> re.Pattern[str]:
 _GENERATORS = tuple(generator.signs for generator in GENERATORS.values())
 # final signs on the console; the first that matches names the fault, so the particular stand before the general
 _SIGNS = (
-    (Fault.NO_KERNEL, _line(r"Could not find kernel image|Loading \S+?\.\.\. ?failed|No DEFAULT or UI configuration")),
-    (Fault.NO_BOOT_FILE, _line(r"Failed to load ldlinux\.c32|PXE-T01|PXE-E3[268]|PXE-E53")),
     (
-        Fault.NO_INIT,
+        Failure.NO_KERNEL,
+        _line(r"Could not find kernel image|Loading \S+?\.\.\. ?failed|No DEFAULT or UI configuration"),
+    ),
+    (Failure.NO_BOOT_FILE, _line(r"Failed to load ldlinux\.c32|PXE-T01|PXE-E3[268]|PXE-E53")),
+    (
+        Failure.NO_INIT,
         _line("|".join([r"No working init found", *(signs.no_init for signs in _GENERATORS)])),
     ),
-    (Fault.NO_OVERLAY, _line(r"diskless: overlay failed")),
+    (Failure.NO_OVERLAY, _line(r"diskless: overlay failed")),
     # the breakpoint that the kernel writes while it changes an instruction, met after it was done
-    (Fault.EMULATION, _line(r"Oops: int3:")),
-    (Fault.INIT_KILLED, _line(r"Attempted to kill init")),
-    (Fault.PANIC, _line(r"Kernel panic - not syncing|VFS: Unable to mount root fs")),
-    (Fault.EMERGENCY, _line(r"You are in emergency mode|Cannot open access to console, the root account is locked")),
+    (Failure.EMULATION, _line(r"Oops: int3:")),
+    (Failure.INIT_KILLED, _line(r"Attempted to kill init")),
+    (Failure.PANIC, _line(r"Kernel panic - not syncing|VFS: Unable to mount root fs")),
+    (Failure.EMERGENCY, _line(r"You are in emergency mode|Cannot open access to console, the root account is locked")),
 )
 # what the mount of the root says, before the initramfs tries again or gives up
 _NO_SUCH_VERSION = _line(r"mount.*Protocol not supported")
@@ -164,11 +167,11 @@ def diagnose(logs: Logs, last: Milestone | None, *, running: bool, ordered_off: 
         return known
     lost = _lost_server(logs)
     if lost and last is not None and list(Milestone).index(last) >= list(Milestone).index(Milestone.INIT):
-        return Diagnosis(Fault.SHUTDOWN_HANGS if ordered_off else Fault.ROOT_LOST, lost)
+        return Diagnosis(Failure.SHUTDOWN_HANGS if ordered_off else Failure.ROOT_LOST, lost)
     if ordered_off:
-        return Diagnosis(Fault.SHUTDOWN_HANGS)
+        return Diagnosis(Failure.SHUTDOWN_HANGS)
     if not running:
-        return Diagnosis(Fault.ENDED)
+        return Diagnosis(Failure.ENDED)
     return _diagnose_standstill(logs, last)
 
 
@@ -179,45 +182,45 @@ def _diagnose_standstill(logs: Logs, last: Milestone | None) -> Diagnosis:
     if last is Milestone.INITRAMFS:
         return _diagnose_mount(logs)
     if last is Milestone.LOGIN:
-        return Diagnosis(Fault.NO_SHELL)
+        return Diagnosis(Failure.NO_SHELL)
     if last is Milestone.ROOT:
-        return Diagnosis(Fault.MOUNT_HANGS)
-    return Diagnosis(Fault.TOO_SLOW)
+        return Diagnosis(Failure.MOUNT_HANGS)
+    return Diagnosis(Failure.TOO_SLOW)
 
 
 def _diagnose_firmware(logs: Logs) -> Diagnosis:
     refused = _NO_ADDRESS.search(logs.dhcp)
     if Milestone.LEASE not in find_milestones(logs):
-        return Diagnosis(Fault.NO_LEASE, refused[0] if refused else "")
+        return Diagnosis(Failure.NO_LEASE, refused[0] if refused else "")
     missing = _BOOT_FILE_MISSING.search(logs.dhcp)
-    return Diagnosis(Fault.NO_BOOT_FILE, missing[0] if missing else "")
+    return Diagnosis(Failure.NO_BOOT_FILE, missing[0] if missing else "")
 
 
 def _diagnose_mount(logs: Logs) -> Diagnosis:
     """Why the root is not mounted, by what the mount said; a mount that says nothing hangs."""
     asking = _ASKING.search(logs.console)
     if asking and not _ANSWERED.search(logs.console):
-        return Diagnosis(Fault.NO_LEASE, asking[0].strip())
+        return Diagnosis(Failure.NO_LEASE, asking[0].strip())
     asked = _asked_root(logs.console)
     refused = _REFUSED.search(logs.console)
     if refused and not logs.serves(asked):
         # nfs-ganesha refuses what it does not find; the kernel's server says that there is no such file
-        return Diagnosis(Fault.WRONG_EXPORT, f"{refused[0].strip()} (there is no {asked})")
+        return Diagnosis(Failure.WRONG_EXPORT, f"{refused[0].strip()} (there is no {asked})")
     for fault, said in (
-        (Fault.NO_LEASE, _NO_ANSWER),
-        (Fault.MOUNT_REFUSED, _REFUSED),
-        (Fault.NFS_VERSION, _NO_SUCH_VERSION),
-        (Fault.WRONG_EXPORT, _NO_LOCATION),
-        (Fault.WRONG_EXPORT, _NO_SUCH_EXPORT),
-        (Fault.NO_NFS_SERVER, _UNREACHABLE),
+        (Failure.NO_LEASE, _NO_ANSWER),
+        (Failure.MOUNT_REFUSED, _REFUSED),
+        (Failure.NFS_VERSION, _NO_SUCH_VERSION),
+        (Failure.WRONG_EXPORT, _NO_LOCATION),
+        (Failure.WRONG_EXPORT, _NO_SUCH_EXPORT),
+        (Failure.NO_NFS_SERVER, _UNREACHABLE),
         # the kernel tries for minutes to reach a server that does not answer at all
-        (Fault.NO_NFS_SERVER, _MOUNTING),
+        (Failure.NO_NFS_SERVER, _MOUNTING),
     ):
         found = said.search(logs.console)
         if found:
             return Diagnosis(fault, found[0].strip())
     lost = _lost_server(logs)
-    return Diagnosis(Fault.NO_NFS_SERVER, lost) if lost else Diagnosis(Fault.MOUNT_HANGS)
+    return Diagnosis(Failure.NO_NFS_SERVER, lost) if lost else Diagnosis(Failure.MOUNT_HANGS)
 
 
 def _asked_root(console: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from builder.bootlab.accelerator import QEMU
 from builder.bootlab.console import Log
-from builder.bootlab.diagnosis import Diagnosis, Fault, diagnose, find_fault
+from builder.bootlab.diagnosis import Diagnosis, Failure, diagnose, find_fault
 from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.settings import Patience
 from builder.bootlab.shell import DebugShell, ShellError
@@ -129,7 +129,7 @@ class Guest:
             self._observe()
             fault = find_fault(self.logs)
             if fault is not None:
-                if fault.fault is not Fault.EMULATION or self._restarts:
+                if fault.fault is not Failure.EMULATION or self._restarts:
                     raise GuestError(fault, self.console)
                 self._restart(fault.message)
             if not self.is_running:

@@ -9,7 +9,7 @@ import click
 from builder.cli.generation import print_generation
 from builder.cli.options import json_option, store_option
 from builder.cli.reporting import reports_progress
-from builder.deploy import refresh
+from builder.deploy import adopt_kernel as run_adopt_kernel
 from builder.progress.progress import Progress
 
 
@@ -30,7 +30,7 @@ def adopt_kernel(store: Path, image: str, kernel: str | None, as_json: bool, pro
 
 def adopt(store: Path, image: str, kernel: str | None, *, as_json: bool, progress: Progress) -> None:
     """The command's work, for `diskless refresh IMAGE` of 0.1 as well."""
-    done = refresh(store, image, kernel, progress)
+    done = run_adopt_kernel(store, image, kernel, progress)
     generation = done[0] if done else None
     what, unchanged = f"{image} {done[1] if done else ''}", f"{image}: clients boot that kernel already"
     print_generation(generation, what, unchanged, as_json=as_json, progress=progress)

@@ -13,7 +13,7 @@ from builder.cli.reporting import reports_progress
 from builder.errors import AuditError
 from builder.progress.progress import Progress
 from builder.store.layout import find_store
-from builder.store.verification import Kind
+from builder.store.verification import Severity
 from builder.store.verification import verify as run_verify
 
 
@@ -35,7 +35,7 @@ def verify(store: Path, deep: bool, as_json: bool, progress: Progress) -> None:
         for finding in findings:
             click.echo(f"{finding.kind}: {finding.where}: {finding.message}")
             click.echo("".join(f"    {line}\n" for line in finding.details), nl=False)
-    faults = [finding for finding in findings if finding.kind is Kind.FAULT]
+    faults = [finding for finding in findings if finding.kind is Severity.FAULT]
     if faults:
         raise AuditError(f"{len(faults)} faults in {store}", "deploy the versions named again, after pruning them")
     if not as_json:

@@ -52,7 +52,7 @@ class Look:
 
 
 # a URL and how many bytes at most; None where it cannot be asked as the program asked
-Ask = Callable[[str, int], Look | None]
+AskMirror = Callable[[str, int], Look | None]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ _WEB = ("http", "https")
 _LOCAL = ("file", "copy")
 
 
-def ask_through(proxies: Proxies) -> Ask:
+def ask_through(proxies: Proxies) -> AskMirror:
     """`look_at` with these proxies."""
     return lambda url, limit: look_at(url, proxies, limit)
 

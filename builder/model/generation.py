@@ -13,7 +13,7 @@ from builder.model.syntax import IMAGE_NAME
 from builder.model.typed import schema_of, typed
 from builder.model.version import VERSION, Version
 
-SCHEMA = 2
+GENERATION_SCHEMA = 2
 _MENUS_OF_SCHEMA_1 = "pxelinux.cfg"
 # the name of a directory of boot files: a version, and which kernel refreshed from a client if not its own
 _BOOT_NAME = re.compile(rf"(?P<version>{VERSION.pattern})(\.(?P<refresh>[1-9][0-9]{{0,5}}))?")
@@ -21,7 +21,7 @@ _BOOT_NAME = re.compile(rf"(?P<version>{VERSION.pattern})(\.(?P<refresh>[1-9][0-
 
 @dataclass(frozen=True, order=True)
 class BootName:
-    """Boot files of a version: its own (refresh 0), or those that `refresh` took from its root, counted from 1."""
+    """Boot files of a version: its own (refresh 0), or those that `adopt-kernel` took from its root, counted from 1."""
 
     version: Version
     refresh: int = 0
@@ -55,7 +55,7 @@ class Generation:
     made: int
     reason: str
     menus: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    schema: int = SCHEMA
+    schema: int = GENERATION_SCHEMA
 
     def boot_name(self, image: str) -> BootName | None:
         """What is active of an image."""
@@ -86,10 +86,10 @@ class Generation:
 
 def _of_this_schema(data: Any) -> Any:  # noqa: ANN401 - any JSON
     """What a generation of schema 1 says, as this one says it: its menus were named by their names alone."""
-    if schema_of(data, SCHEMA) == SCHEMA:
+    if schema_of(data, GENERATION_SCHEMA) == GENERATION_SCHEMA:
         return data
     menus = data.get("menus", {})
     if not isinstance(menus, dict):
         raise ValueError("menus is not of type dict")
     paths = {f"{_MENUS_OF_SCHEMA_1}/{name}": digest for name, digest in menus.items()}
-    return {**data, "schema": SCHEMA, "menus": paths}
+    return {**data, "schema": GENERATION_SCHEMA, "menus": paths}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SCHEMA = 1
+INDEX_SCHEMA = 1
 # types as find(1) prints them; `h` is a further name of a file that came before
 DIRECTORY, FILE, SYMLINK, HARDLINK = "d", "f", "l", "h"
 _TYPES = (DIRECTORY, FILE, SYMLINK, HARDLINK)
@@ -77,7 +77,7 @@ class Index:
         """The plain content of index.json.zst."""
         frames = [[frame.offset, frame.size, frame.plain_size, frame.sha256] for frame in self.frames]
         document = {
-            "schema": SCHEMA,
+            "schema": INDEX_SCHEMA,
             "columns": COLUMNS,
             "frames": frames,
             "files": [file.row() for file in self.files],
@@ -99,8 +99,8 @@ def _read_rows(data: bytes) -> tuple[list[list[Any]], list[list[Any]]]:
     """The rows of frames and of files, whose values have the types of their columns; ValueError."""
     try:
         document = json.loads(data)
-        if document["schema"] != SCHEMA or tuple(document["columns"]) != COLUMNS:
-            raise ValueError(f"index of schema {document['schema']!r}, this program reads {SCHEMA}")
+        if document["schema"] != INDEX_SCHEMA or tuple(document["columns"]) != COLUMNS:
+            raise ValueError(f"index of schema {document['schema']!r}, this program reads {INDEX_SCHEMA}")
         _check_columns(document["frames"], _FRAME_TYPES)
         _check_columns(document["files"], _FILE_TYPES)
         return document["frames"], document["files"]

@@ -14,7 +14,7 @@ from builder.model.syntax import IMAGE_NAME
 from builder.model.typed import schema_of, typed
 from builder.model.version import Version
 
-SCHEMA = 2
+MANIFEST_SCHEMA = 2
 MANIFEST, ROOTFS, BUNDLE, INDEX, CHECKSUMS, LOG, REPORT = (
     "manifest.json",
     "rootfs.tar.zst",
@@ -91,7 +91,7 @@ class Manifest:
     size: int
     artifacts: dict[str, Artifact]
     tools: dict[str, str]
-    schema: int = SCHEMA
+    schema: int = MANIFEST_SCHEMA
     scripts: tuple[RanScript, ...] = ()
     loaders: tuple[LoaderName, ...] = (LoaderName.PXELINUX,)
 
@@ -121,10 +121,10 @@ def _of_this_schema(data: Any) -> Any:  # noqa: ANN401 - any JSON
 
     Schema 1 called the release `suite`, and a root had no kind, since it was NFS.
     """
-    if schema_of(data, SCHEMA) == SCHEMA:
+    if schema_of(data, MANIFEST_SCHEMA) == MANIFEST_SCHEMA:
         return data
     root = data.get("root")
     if "suite" not in data or "release" in data or not isinstance(root, dict) or "kind" in root:
         raise ValueError("it says schema 1 and has other keys")
     kept = {name: value for name, value in data.items() if name != "suite"}
-    return {**kept, "schema": SCHEMA, "release": data["suite"], "root": {**root, "kind": RootKind.NFS.value}}
+    return {**kept, "schema": MANIFEST_SCHEMA, "release": data["suite"], "root": {**root, "kind": RootKind.NFS.value}}

@@ -40,7 +40,7 @@ class Differences:
         return [f"{sign} /{escaped(path)}{what}" for path, sign, what in sorted(listed)]
 
 
-def compare(root: Path, index: Index, *, deep: bool = False, times_of_directories: bool = True) -> Differences:
+def compare_tree(root: Path, index: Index, *, deep: bool = False, times_of_directories: bool = True) -> Differences:
     """What is not as the index says. `deep` reads every file; without it size, time, owner and mode must do.
 
     Nothing is followed: a link is compared as a link.

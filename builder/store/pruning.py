@@ -57,7 +57,7 @@ def decide(inventory: Inventory, site: Site, options: PruneOptions, in_use: InUs
     return decisions
 
 
-def prune(inventory: Inventory, site: Site, decisions: Sequence[Decision]) -> list[str]:
+def remove_versions(inventory: Inventory, site: Site, decisions: Sequence[Decision]) -> list[str]:
     """Removes what was decided; what it removed, as paths below the store.
 
     The menus forget the versions first; each version then goes by one rename, its writable root before it.

@@ -17,7 +17,7 @@ from builder.model.recipe import RootMode
 from builder.model.version import Version
 from builder.store.activation import check_agreement
 from builder.store.boot_files import bundle_digests
-from builder.store.differences import compare, shown
+from builder.store.differences import compare_tree, shown
 from builder.store.generations import damaged_menus, generation_numbers, history, require_active, served_menus
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import CURRENT, GENERATIONS, Store
@@ -26,7 +26,7 @@ from builder.system.files import sha256_of
 OnVersion = Callable[[str], None]
 
 
-class Kind(enum.StrEnum):
+class Severity(enum.StrEnum):
     """How bad a finding is: a fault, or what clients of a read-write root did, which is their right."""
 
     FAULT = "fault"
@@ -34,16 +34,16 @@ class Kind(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Discrepancy:
     """Something that is not as it was deployed: where, what, and lines of detail."""
 
-    kind: Kind
+    kind: Severity
     where: str
     message: str
     details: tuple[str, ...] = ()
 
 
-def verify(store: Store, *, deep: bool = False, on_version: OnVersion = lambda name: None) -> list[Finding]:
+def verify(store: Store, *, deep: bool = False, on_version: OnVersion = lambda name: None) -> list[Discrepancy]:
     """Everything that is wrong, and what clients changed; `deep` reads every file of every version."""
     findings = list(_leading_out(store))
     inventory = read_inventory(store)
@@ -52,15 +52,15 @@ def verify(store: Store, *, deep: bool = False, on_version: OnVersion = lambda n
         try:
             findings += _version(inventory, image, version, deep=deep)
         except DisklessError as error:
-            findings.append(Finding(Kind.FAULT, f"{image} {version}", error.message))
+            findings.append(Discrepancy(Severity.FAULT, f"{image} {version}", error.message))
     return findings + list(_generations(inventory))
 
 
-def _version(inventory: Inventory, image: str, version: Version, *, deep: bool) -> Iterator[Finding]:
+def _version(inventory: Inventory, image: str, version: Version, *, deep: bool) -> Iterator[Discrepancy]:
     store, manifest = inventory.store, inventory.require(image, version)
     where = f"{image} {version}"
     if (manifest.image, manifest.version) != (image, version):
-        yield Finding(Kind.FAULT, where, f"holds the manifest of {manifest.image} {manifest.version}")
+        yield Discrepancy(Severity.FAULT, where, f"holds the manifest of {manifest.image} {manifest.version}")
         return
     index = _index(store, manifest)
     yield from _boot_files(store, manifest, index)
@@ -77,66 +77,66 @@ def _index(store: Store, manifest: Manifest) -> Index:
     return read_index(store.version(manifest.image, manifest.version) / INDEX, check)
 
 
-def _boot_files(store: Store, manifest: Manifest, index: Index) -> Iterator[Finding]:
+def _boot_files(store: Store, manifest: Manifest, index: Index) -> Iterator[Discrepancy]:
     where = f"{manifest.image} {manifest.version}"
     digests = bundle_digests(store.version(manifest.image, manifest.version) / "boot")
     if root_digest(index.files, digests) != manifest.root_digest:
-        yield Finding(Kind.FAULT, where, "the files in its boot/ are not those of its bundle")
+        yield Discrepancy(Severity.FAULT, where, "the files in its boot/ are not those of its bundle")
     served = store.boot_files(manifest.image, BootName(manifest.version))
     for name in (KERNEL, INITRAMFS):
         path = served / name
         if not path.is_file():
-            yield Finding(Kind.FAULT, where, f"{path} is missing")
+            yield Discrepancy(Severity.FAULT, where, f"{path} is missing")
         elif sha256_of(path) != digests.get(name):
-            yield Finding(Kind.FAULT, where, f"{path} is not the version's")
+            yield Discrepancy(Severity.FAULT, where, f"{path} is not the version's")
         elif path.stat().st_mode & 0o444 != 0o444:
-            yield Finding(Kind.FAULT, where, f"{path} is not readable for TFTP servers")
+            yield Discrepancy(Severity.FAULT, where, f"{path} is not readable for TFTP servers")
 
 
-def _root(store: Store, manifest: Manifest, index: Index, *, deep: bool) -> Iterator[Finding]:
+def _root(store: Store, manifest: Manifest, index: Index, *, deep: bool) -> Iterator[Discrepancy]:
     is_writable = manifest.root.mode is RootMode.RW
     root = store.root_of(manifest)
     for path in (root, *root.parents[:2]):
         if path.is_symlink():
-            yield Finding(Kind.FAULT, str(path), "is a link: nothing below it was looked at")
+            yield Discrepancy(Severity.FAULT, str(path), "is a link: nothing below it was looked at")
             return
     if not root.is_dir():
-        yield Finding(Kind.FAULT, f"{manifest.image} {manifest.version}", f"{root} is missing")
+        yield Discrepancy(Severity.FAULT, f"{manifest.image} {manifest.version}", f"{root} is missing")
         return
-    found = compare(root, index, deep=deep, times_of_directories=not is_writable)
+    found = compare_tree(root, index, deep=deep, times_of_directories=not is_writable)
     if found:
         lines = found.lines()
-        kind = Kind.CHANGED if is_writable else Kind.FAULT
+        kind = Severity.CHANGED if is_writable else Severity.FAULT
         message = f"{len(lines)} paths of {root} are not as they were deployed"
-        yield Finding(kind, f"{manifest.image} {manifest.version}", message, tuple(shown(lines)))
+        yield Discrepancy(kind, f"{manifest.image} {manifest.version}", message, tuple(shown(lines)))
 
 
-def _generations(inventory: Inventory) -> Iterator[Finding]:
+def _generations(inventory: Inventory) -> Iterator[Discrepancy]:
     store = inventory.store
     try:
         current = require_active(store)
         generations = history(store)
     except DisklessError as error:
-        yield Finding(Kind.FAULT, "generations", error.message)
+        yield Discrepancy(Severity.FAULT, "generations", error.message)
         return
     for number in set(generation_numbers(store)) - {generation.number for generation in generations}:
-        yield Finding(Kind.FAULT, f"generation {number}", "cannot be read; it is not what clients boot")
+        yield Discrepancy(Severity.FAULT, f"generation {number}", "cannot be read; it is not what clients boot")
     for image, name in current.active.items():
         boot = BootName.parse(name)
         try:
             check_agreement(store, inventory.require(image, boot.version), boot)
         except (DisklessError, OSError) as error:
-            yield Finding(Kind.FAULT, f"{image} {name}", str(error))
+            yield Discrepancy(Severity.FAULT, f"{image} {name}", str(error))
     yield from _entrances(store, current)
     yield from _menus(store, current)
 
 
-def _entrances(store: Store, current: Generation) -> Iterator[Finding]:
+def _entrances(store: Store, current: Generation) -> Iterator[Discrepancy]:
     """What a client asks for first: loaders and the way to the menus."""
     for directory in MENU_DIRECTORIES:
         link = store.boot / directory
         if not link.is_symlink() or str(link.readlink()) != f"{CURRENT}/{directory}":
-            yield Finding(Kind.FAULT, str(link), f"leads elsewhere than to {CURRENT}/{directory}")
+            yield Discrepancy(Severity.FAULT, str(link), f"leads elsewhere than to {CURRENT}/{directory}")
     boot = [
         store.version(image, BootName.parse(name).version) / "boot" / loader
         for image, name in current.active.items()
@@ -145,23 +145,23 @@ def _entrances(store: Store, current: Generation) -> Iterator[Finding]:
     for loader in sorted({path.name for path in boot if path.exists()}):
         served = store.boot / loader
         if not served.is_file() or served.stat().st_mode & 0o444 != 0o444:
-            yield Finding(Kind.FAULT, str(served), "is missing, or not readable for TFTP servers")
+            yield Discrepancy(Severity.FAULT, str(served), "is missing, or not readable for TFTP servers")
 
 
-def _menus(store: Store, current: Generation) -> Iterator[Finding]:
+def _menus(store: Store, current: Generation) -> Iterator[Discrepancy]:
     """The active menus are as they were written, and what they name is there."""
     for name in damaged_menus(store, current):
-        yield Finding(Kind.FAULT, f"{GENERATIONS}: {name}", "is missing, or is not as it was written")
+        yield Discrepancy(Severity.FAULT, f"{GENERATIONS}: {name}", "is missing, or is not as it was written")
     for path, text in served_menus(store):
         entries = loader_of(path).parse(text)
         for name in sorted({name for entry in entries for name in (entry.kernel, entry.initramfs)}):
             if not (store.boot / name).is_file():
-                yield Finding(Kind.FAULT, f"{GENERATIONS}: {path}", f"names {name}, which is not there")
+                yield Discrepancy(Severity.FAULT, f"{GENERATIONS}: {path}", f"names {name}, which is not there")
 
 
-def _leading_out(store: Store) -> Iterator[Finding]:
+def _leading_out(store: Store) -> Iterator[Discrepancy]:
     """Links below boot/ that lead out of it: dnsmasq would follow them and serve what they name."""
     top = store.boot.resolve()
     for path in sorted(store.boot.rglob("*")):
         if path.is_symlink() and not path.resolve().is_relative_to(top):
-            yield Finding(Kind.FAULT, str(path), f"leads out of {store.boot}, to {path.readlink()}")
+            yield Discrepancy(Severity.FAULT, str(path), f"leads out of {store.boot}, to {path.readlink()}")

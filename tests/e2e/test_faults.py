@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder.boot import Bench, BootOptions, open_bench
-from builder.bootlab.diagnosis import Fault
+from builder.bootlab.diagnosis import Failure
 from builder.bootlab.guest import GuestError
 from builder.bootlab.lab import lab_site
 from builder.bootlab.nfs import choose_nfs_server
@@ -50,20 +50,20 @@ def edit_cmdline(opened: Bench, old: str, new: str) -> None:
 def test_wrong_nfsroot() -> None:
     with bench() as opened:
         edit_cmdline(opened, "/root,vers=3", "/rooot,vers=3")
-        assert fault_of(opened, "export").diagnosis.fault is Fault.WRONG_EXPORT
+        assert fault_of(opened, "export").diagnosis.fault is Failure.WRONG_EXPORT
 
 
 def test_missing_initramfs() -> None:
     with bench() as opened:
         (opened.boot_files / "initramfs.img").unlink()
-        assert fault_of(opened, "initramfs").diagnosis.fault is Fault.NO_KERNEL
+        assert fault_of(opened, "initramfs").diagnosis.fault is Failure.NO_KERNEL
 
 
 def test_missing_loader() -> None:
     with bench(patience=Patience(login=60)) as opened:
         for name in ("pxelinux.0", "lpxelinux.0"):
             (opened.tftp_root / name).unlink()
-        assert fault_of(opened, "loader").diagnosis.fault is Fault.NO_BOOT_FILE
+        assert fault_of(opened, "loader").diagnosis.fault is Failure.NO_BOOT_FILE
 
 
 def test_no_address_left() -> None:
@@ -72,39 +72,39 @@ def test_no_address_left() -> None:
     site = replace(lab_site(choose_nfs_server()), dhcp=SiteDhcp(first=only, last=only), clients=(taken,))
     with bench(site=site, patience=Patience(login=120)) as opened:
         error = fault_of(opened, "lease")
-        assert error.diagnosis.fault is Fault.NO_LEASE
+        assert error.diagnosis.fault is Failure.NO_LEASE
         assert "no address available" in error.diagnosis.evidence
 
 
 def test_init_missing() -> None:
     with bench() as opened:
         (opened.root / "usr/sbin/init").unlink()
-        assert fault_of(opened, "init").diagnosis.fault is Fault.NO_INIT
+        assert fault_of(opened, "init").diagnosis.fault is Failure.NO_INIT
 
 
 def test_root_that_is_no_root() -> None:
     with bench() as opened:
         edit_cmdline(opened, "/root,vers=3", ",vers=3")
-        assert fault_of(opened, "no-root").diagnosis.fault is Fault.NO_INIT
+        assert fault_of(opened, "no-root").diagnosis.fault is Failure.NO_INIT
 
 
 def test_nfs_server_not_reached() -> None:
     with bench(patience=Patience(login=150)) as opened:
         edit_cmdline(opened, "nfsroot=10.77.0.1", "nfsroot=10.77.0.2")
-        assert fault_of(opened, "server").diagnosis.fault is Fault.NO_NFS_SERVER
+        assert fault_of(opened, "server").diagnosis.fault is Failure.NO_NFS_SERVER
 
 
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
-        ("/root,vers=4.2", "/rooot,vers=4.2", Fault.WRONG_EXPORT),
-        ("nfsroot=10.77.0.1", "nfsroot=10.77.0.2", Fault.NO_NFS_SERVER),
-        ("nfsroot=10.77.0.1:", "nfsroot=server:", Fault.WRONG_EXPORT),
-        (" ro ", " ro diskless.overlay=most ", Fault.NO_OVERLAY),
+        ("/root,vers=4.2", "/rooot,vers=4.2", Failure.WRONG_EXPORT),
+        ("nfsroot=10.77.0.1", "nfsroot=10.77.0.2", Failure.NO_NFS_SERVER),
+        ("nfsroot=10.77.0.1:", "nfsroot=server:", Failure.WRONG_EXPORT),
+        (" ro ", " ro diskless.overlay=most ", Failure.NO_OVERLAY),
     ],
     ids=["path", "server", "name", "size"],
 )
-def test_shared_root_that_cannot_be_mounted(old: str, new: str, fault: Fault) -> None:
+def test_shared_root_that_cannot_be_mounted(old: str, new: str, fault: Failure) -> None:
     with bench(version=overlay_image()) as opened:
         edit_cmdline(opened, old, new)
         error = fault_of(opened, f"overlay-{fault.name.lower()}")
@@ -124,4 +124,4 @@ def test_dhcp_client_that_releases_the_lease() -> None:
             guest.await_login()
             guest.run("systemctl is-system-running --wait")
             guest.run("systemctl restart dhcpcd; sleep 5; echo 3 > /proc/sys/vm/drop_caches; ls -lR /usr/share | wc -l")
-        assert raised.value.diagnosis.fault is Fault.ROOT_LOST
+        assert raised.value.diagnosis.fault is Failure.ROOT_LOST

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from builder.distributions.apt import ARCHITECTURES, archive_urls, security_urls
 from builder.errors import AuditError, CommandError, InputError
 from builder.installers.apt.index import AptIndex, Cause, find_cause
-from builder.installers.look import Ask
+from builder.installers.look import AskMirror
 from builder.model.lock import LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository
 
@@ -25,7 +25,7 @@ _UNMET = "The following packages have unmet dependencies:"
 
 
 def explain_update(
-    error: CommandError, distribution: DebianDistribution, ask: Ask, *, suite: str | None = None
+    error: CommandError, distribution: DebianDistribution, ask: AskMirror, *, suite: str | None = None
 ) -> CommandError | AuditError:
     """The error of `apt-get update`, saying which lists could not be used and why.
 
@@ -145,7 +145,7 @@ def _remedy(line: _Line, cause: Cause, distribution: DebianDistribution) -> str:
 
 
 def explain_download(
-    error: CommandError, missing: Sequence[tuple[LockedPackage, tuple[str, ...]]], ask: Ask
+    error: CommandError, missing: Sequence[tuple[LockedPackage, tuple[str, ...]]], ask: AskMirror
 ) -> CommandError | AuditError:
     """The error for package files that cannot be had, or are not what the signed index says.
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from builder.installers.look import NOT_FOUND, Ask, Look
+from builder.installers.look import NOT_FOUND, AskMirror, Look
 
 _RELEASE_LIMIT = 1 << 20
 _FILE = re.compile(r"^ ([0-9a-f]{64})\s+(\d+)\s+(\S+)$", re.MULTILINE)
@@ -45,13 +45,13 @@ class Cause:
     altered: bool = False
 
 
-def find_cause(index: AptIndex, ask: Ask, now: datetime | None = None) -> Cause | None:
+def find_cause(index: AptIndex, ask: AskMirror, now: datetime | None = None) -> Cause | None:
     """What is wrong with the first of the URLs, if something is wrong with all; None where nothing can be seen."""
     causes = [_examine(url.rstrip("/"), index, ask, now or datetime.now(UTC)) for url in index.urls]
     return causes[0] if all(causes) else None
 
 
-def _examine(url: str, index: AptIndex, ask: Ask, now: datetime) -> Cause | None:
+def _examine(url: str, index: AptIndex, ask: AskMirror, now: datetime) -> Cause | None:
     flat = index.suite.endswith("/")
     base = urllib.parse.urljoin(f"{url}/", index.suite.strip("/")) if flat else f"{url}/dists/{index.suite}"
     looks = [ask(f"{base.rstrip('/')}/{name}", _RELEASE_LIMIT) for name in ("InRelease", "Release")]
@@ -91,7 +91,7 @@ def _date(value: str | None) -> datetime | None:
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
-def _examine_lists(base: str, text: str, index: AptIndex, ask: Ask) -> Cause | None:
+def _examine_lists(base: str, text: str, index: AptIndex, ask: AskMirror) -> Cause | None:
     files = {name.removeprefix("./"): (digest, int(size)) for digest, size, name in _FILE.findall(text)}
     if not files:
         return None
@@ -108,7 +108,7 @@ def _examine_lists(base: str, text: str, index: AptIndex, ask: Ask) -> Cause | N
     return None
 
 
-def _examine_list(base: str, name: str, digest: str, size: int, *, ask: Ask, by_hash: bool) -> Cause | None:
+def _examine_list(base: str, name: str, digest: str, size: int, *, ask: AskMirror, by_hash: bool) -> Cause | None:
     places: Sequence[str] = (f"{base}/{name}",)
     if by_hash:
         places = (f"{base}/{name.rpartition('/')[0]}/by-hash/SHA256/{digest}", *places)

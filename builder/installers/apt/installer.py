@@ -36,7 +36,7 @@ from builder.installers.base import Job
 from builder.installers.keyrings.debian import NewestKeyring
 from builder.installers.keyrings.debian_archive import DebianArchive
 from builder.installers.keyrings.gnupg import TOOLS as GNUPG
-from builder.installers.look import Ask, ask_through, read_proxies
+from builder.installers.look import AskMirror, ask_through, read_proxies
 from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
 from builder.model.lock import Lock, LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository, Recipe
@@ -332,7 +332,7 @@ class AptInstaller:
                 return tuple(f"{one.rstrip('/')}/{url.removeprefix(listed)}" for one in urls)
         return (url,)
 
-    def _asking(self) -> Ask:
+    def _asking(self) -> AskMirror:
         return ask_through(read_proxies(proxy_variables(), self._host_proxies()))
 
     def _check_installed(self, lock: Lock) -> None:

@@ -28,7 +28,7 @@ from builder.errors import AuditError, CommandError, DisklessError, HostError, I
 from builder.generators.table import generator_of
 from builder.installers.base import Job
 from builder.installers.keyrings.pacman import take_keyring
-from builder.installers.look import Ask, ask_through, read_proxies
+from builder.installers.look import AskMirror, ask_through, read_proxies
 from builder.installers.pacman.cache import PackageCache, has_signature, signature_of
 from builder.installers.pacman.checks import boot_packages, check_ignored, check_roles
 from builder.installers.pacman.database import Database, DatabaseEntry, read_databases
@@ -374,7 +374,7 @@ def _plain(path: str) -> str:
     return f"{_key(path)}.pkg.tar{name.rpartition('.pkg.tar')[2]}"
 
 
-def _asking() -> Ask:
+def _asking() -> AskMirror:
     return ask_through(read_proxies(proxy_variables()))
 
 

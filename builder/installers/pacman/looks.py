@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from builder.distributions.pacman import servers, signatures
 from builder.errors import AuditError, CommandError, DisklessError
-from builder.installers.look import NOT_FOUND, Ask, Look
+from builder.installers.look import NOT_FOUND, AskMirror, Look
 from builder.installers.pacman.cache import has_signature
 from builder.installers.pacman.database import DatabaseEntry
 from builder.installers.pacman.errors import OTHER_FILE, STALE
@@ -21,7 +21,7 @@ _OTHER_MIRRORS = (
 )
 
 
-def explain_databases(error: CommandError, distribution: ArchDistribution, ask: Ask) -> CommandError:
+def explain_databases(error: CommandError, distribution: ArchDistribution, ask: AskMirror) -> CommandError:
     """The error of a failed `pacman -Sy`, saying which database no server gives and why."""
     for repository in distribution.repositories:
         looks = [ask(f"{url}/{repository.name}.db", _DATABASE_LIMIT) for url in _urls(distribution, repository)]
@@ -34,7 +34,7 @@ def explain_databases(error: CommandError, distribution: ArchDistribution, ask: 
 
 
 def explain_missing(
-    entries: Sequence[DatabaseEntry], error: DisklessError, distribution: ArchDistribution, ask: Ask
+    entries: Sequence[DatabaseEntry], error: DisklessError, distribution: ArchDistribution, ask: AskMirror
 ) -> DisklessError:
     """The error of a failed download: what can be seen of the packages that did not arrive, else `error` itself.
 
@@ -51,7 +51,7 @@ def explain_missing(
 
 
 def _look_for(
-    entry: DatabaseEntry, repository: Repository, distribution: ArchDistribution, ask: Ask
+    entry: DatabaseEntry, repository: Repository, distribution: ArchDistribution, ask: AskMirror
 ) -> DisklessError | None:
     package = entry.package
     places = [f"{url}/{package.filename}" for url in _urls(distribution, repository)]

@@ -15,7 +15,7 @@ from builder.transports.http.credentials import Login
 
 _PARAMETER = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
 # method, address, parameters, headers -> body of a 200; raises where the server refuses
-Ask = Callable[[str, str, Mapping[str, str], Mapping[str, str]], bytes]
+AskRegistry = Callable[[str, str, Mapping[str, str], Mapping[str, str]], bytes]
 
 
 def parse_challenge(text: str) -> tuple[str, dict[str, str]]:
@@ -35,7 +35,7 @@ class Authority:
     scope: what to ask a token for, where the server does not say
     """
 
-    def __init__(self, login: Login | None, ask: Ask, preset: str | None = None, scope: str = "") -> None:
+    def __init__(self, login: Login | None, ask: AskRegistry, preset: str | None = None, scope: str = "") -> None:
         self._login = login
         self._ask = ask
         self._scope = scope

@@ -11,9 +11,9 @@ import pytest
 
 from builder.archive.members import read_members
 from builder.archive.writer import scan_tree, write_archive
-from builder.deploy import DeployOptions, deploy, prune, refresh, refresh_menus, rollback
+from builder.deploy import DeployOptions, adopt_kernel, deploy, prune, refresh_menus, rollback
 from builder.loaders.pxelinux import Pxelinux
-from builder.model.generation import SCHEMA
+from builder.model.generation import GENERATION_SCHEMA
 from builder.model.index import root_digest
 from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
 from builder.model.version import Version
@@ -25,7 +25,7 @@ from builder.render.boot.cmdline import bundle_menu
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
 from builder.store.status import read_status
-from builder.store.verification import Kind, verify
+from builder.store.verification import Severity, verify
 from builder.transports.base import Options
 from builder.transports.table import find_offer
 from builder.upload import upload
@@ -53,7 +53,7 @@ def offer_of(release: Path) -> Offer:
 def changed_paths(place: Path) -> set[str]:
     """What `verify` says of it, where all that it may say is what a client changed."""
     findings = verify(find_store(place), deep=True)
-    assert {finding.kind for finding in findings} <= {Kind.CHANGED}, findings
+    assert {finding.kind for finding in findings} <= {Severity.CHANGED}, findings
     return {detail for finding in findings for detail in finding.details}
 
 
@@ -72,7 +72,7 @@ def test_a_store_of_0_1_is_what_it_was(release: Path) -> None:
     assert any("vmlinuz" in path for path in changed_paths(place))
     assert refresh_menus(place, quiet()) is None
     assert deployed(place, release / "output/lab" / SECOND)[0].generation.number == 4
-    assert refresh(place, "desk", None, quiet()) is None
+    assert adopt_kernel(place, "desk", None, quiet()) is None
     assert {**before, ".lock": b""} == files(place)
 
 
@@ -81,7 +81,7 @@ def test_the_way_back_and_forth_in_a_store_of_0_1(release: Path) -> None:
     assert rollback(place, "lab", None, quiet()).active["lab"] == FIRST
     assert active(place) == FIRST
     written = json.loads((place / "boot/current/generation.json").read_text("utf-8"))
-    assert written["schema"] == SCHEMA
+    assert written["schema"] == GENERATION_SCHEMA
     assert set(written["menus"]) == {"pxelinux.cfg/default", "pxelinux.cfg/01-52-54-00-12-34-56"}
     changed_paths(place)
     done = deploy(offer_of(release), place, DeployOptions(trust=release / "allowed_signers"), quiet())
@@ -120,10 +120,10 @@ def test_a_damaged_menu_of_0_1_is_found(release: Path) -> None:
     place = release / "store"
     path = place / "boot/generations/000004/pxelinux.cfg/01-52-54-00-12-34-56"
     path.write_text(path.read_text("utf-8") + "#\n", encoding="utf-8")
-    found = [finding for finding in verify(find_store(place)) if finding.kind is Kind.FAULT]
+    found = [finding for finding in verify(find_store(place)) if finding.kind is Severity.FAULT]
     assert [finding.where for finding in found] == ["generations: pxelinux.cfg/01-52-54-00-12-34-56"]
     assert refresh_menus(place, quiet()) is not None
-    assert [finding for finding in verify(find_store(place)) if finding.kind is Kind.FAULT] == []
+    assert [finding for finding in verify(find_store(place)) if finding.kind is Severity.FAULT] == []
 
 
 def test_old_versions_go_from_a_store_of_0_1(release: Path) -> None:

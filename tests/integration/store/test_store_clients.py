@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from builder.archive.unpack import read_index
-from builder.deploy import prune, refresh
+from builder.deploy import adopt_kernel, prune
 from builder.errors import AuditError, InputError
 from builder.model.manifest import INDEX
-from builder.store.differences import compare
+from builder.store.differences import compare_tree
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
-from builder.store.verification import Kind, verify
+from builder.store.verification import Severity, verify
 from builder.system.files import open_file
 from builder.system.tree import Tree
 from tests.command import run_command
@@ -54,7 +54,7 @@ def test_directories_that_are_deeper_than_any_path(place: Path) -> None:
     replaced = deployed(place, version("2", mode="rw"))[0].replaced
     assert replaced is not None
     assert "+ /d" in replaced.differences.lines()
-    assert [finding for finding in verify(find_store(place)) if finding.kind is Kind.FAULT] == []
+    assert [finding for finding in verify(find_store(place)) if finding.kind is Severity.FAULT] == []
     prune(place, PruneOptions(1, 0, force=True), quiet())
     assert [path.name for path in (place / "writable/lab").iterdir()] == [version("2", mode="rw").name]
 
@@ -83,7 +83,7 @@ def test_a_directory_above_a_root_that_became_a_link_is_not_followed(place: Path
     with pytest.raises(AuditError, match="is a link"):
         deployed(place, version("2", mode="rw"))
     with pytest.raises(AuditError, match="is a link"):
-        refresh(place, "lab", None, quiet())
+        adopt_kernel(place, "lab", None, quiet())
     with pytest.raises(AuditError, match="is a link"):
         prune(place, PruneOptions(1, 0, force=True), quiet())
     assert (elsewhere / ".tmp-somebody's").is_dir()
@@ -126,7 +126,7 @@ def test_a_kernel_as_large_as_a_disk_is_not_read(place: Path) -> None:
         file.truncate(1 << 43)
     (boot / "initrd.img-huge").touch()
     with pytest.raises(InputError, match="vmlinuz-huge is larger than 1 GiB"):
-        refresh(place, "lab", None, quiet())
+        adopt_kernel(place, "lab", None, quiet())
 
 
 def test_a_damaged_index_of_the_old_version_does_not_stop_the_next(place: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_damaged_index_of_the_old_version_does_not_stop_the_next(place: Path) 
 def test_what_a_walk_passes_over(place: Path) -> None:
     """A directory that is not there is nothing, and no error."""
     index = read_index(place / "versions/lab" / version("1", mode="rw").name / INDEX)
-    assert len(compare(place / "nothing", index).removed) == len(index.files)
+    assert len(compare_tree(place / "nothing", index).removed) == len(index.files)
 
 
 def test_a_directory_with_hidden_things_of_others_is_no_new_store() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.deploy import prune, refresh, rollback
+from builder.deploy import adopt_kernel, prune, rollback
 from builder.errors import AuditError, InputError
 from builder.model.generation import BootName
 from builder.model.site import Site, SiteClient
@@ -20,7 +20,7 @@ from builder.store.inventory import read_inventory
 from builder.store.layout import find_store
 from builder.store.pruning import Decision, PruneOptions, decide
 from builder.store.usage import versions_in_use
-from builder.store.verification import Kind, verify
+from builder.store.verification import Severity, verify
 from tests.command import run_command
 from tests.require import needs_root
 from tests.stores import (
@@ -207,7 +207,7 @@ def install_kernel(root: Path, release: str, kind: str, *, modules: bool = True,
 def test_a_kernel_that_a_client_installed_is_served(kind: str) -> None:
     place, root, _ = rw_place()
     install_kernel(root, "6.9.0-2-test", kind)
-    done = refresh(place, "lab", None, quiet())
+    done = adopt_kernel(place, "lab", None, quiet())
     assert done is not None
     assert str(done[1]) == f"{version(ONE, mode='rw').name}.1"
     assert active(place) == str(done[1])
@@ -217,7 +217,7 @@ def test_a_kernel_that_a_client_installed_is_served(kind: str) -> None:
     assert {oct(path.stat().st_mode & 0o7777) for path in served.iterdir()} == {"0o644"}
     assert f"LABEL lab/{done[1]}\n" in menu(place)
     assert faults(place) == []
-    assert refresh(place, "lab", None, quiet()) is None
+    assert adopt_kernel(place, "lab", None, quiet()) is None
 
 
 def test_the_spelling_of_the_first_release_works(capsys: pytest.CaptureFixture[str]) -> None:
@@ -243,26 +243,26 @@ def test_an_initramfs_without_modules_needs_a_kernel_with_nfs(built_in: str, acc
         listed = root / "usr/lib/modules/6.9.0-2-test/modules.builtin"
         listed.write_text(f"kernel/fs/{built_in}/{built_in}.ko\n", "ascii")
     if accepted:
-        assert refresh(place, "lab", None, quiet()) is not None
+        assert adopt_kernel(place, "lab", None, quiet()) is not None
     else:
         with pytest.raises(AuditError, match="holds modules for none"):
-            refresh(place, "lab", None, quiet())
+            adopt_kernel(place, "lab", None, quiet())
 
 
 def test_the_newest_of_several_kernels_or_the_one_named() -> None:
     place, root, _ = rw_place()
     for release in ("6.9.0-9-test", "6.10.0-1-test", "6.9.0-10-test"):
         install_kernel(root, release, "debian")
-    first = refresh(place, "lab", None, quiet())
+    first = adopt_kernel(place, "lab", None, quiet())
     assert first is not None
     assert b"6.10.0-1-test" in (place / "boot/lab" / str(first[1]) / "vmlinuz").read_bytes()
-    second = refresh(place, "lab", "6.9.0-10-test", quiet())
+    second = adopt_kernel(place, "lab", "6.9.0-10-test", quiet())
     assert second is not None
     assert second[1] == BootName(Version(version(ONE, mode="rw").name), 2)
     with pytest.raises(InputError, match="has no Linux 5"):
-        refresh(place, "lab", "5.0", quiet())
+        adopt_kernel(place, "lab", "5.0", quiet())
     # one that was taken before is found again
-    third = refresh(place, "lab", None, quiet())
+    third = adopt_kernel(place, "lab", None, quiet())
     assert third is not None
     assert third[1] == first[1]
 
@@ -289,17 +289,17 @@ def test_a_kernel_that_does_not_fit_is_refused(what: str) -> None:
     make(root)
     before = snapshot(place)
     with pytest.raises(AuditError, match=words):
-        refresh(place, "lab", None, quiet())
+        adopt_kernel(place, "lab", None, quiet())
     assert snapshot(place) == before
 
 
 def test_what_cannot_be_refreshed_is_said(place: Path) -> None:
     with pytest.raises(InputError, match="has a read-only root"):
-        refresh(place, "lab", None, quiet())
+        adopt_kernel(place, "lab", None, quiet())
     with pytest.raises(InputError, match="has no image other"):
-        refresh(place, "other", None, quiet())
+        adopt_kernel(place, "other", None, quiet())
     with pytest.raises(InputError, match="with an initramfs beside it"):
-        refresh(rw_place()[0], "lab", None, quiet())
+        adopt_kernel(rw_place()[0], "lab", None, quiet())
 
 
 def test_a_client_cannot_lead_a_refresh_out_of_its_root() -> None:
@@ -310,14 +310,14 @@ def test_a_client_cannot_lead_a_refresh_out_of_its_root() -> None:
     (outside / "initrd.img-6.9").write_bytes(initramfs("6.9"))
     (root / "boot").symlink_to(outside)
     with pytest.raises(InputError):
-        refresh(place, "lab", None, quiet())
+        adopt_kernel(place, "lab", None, quiet())
 
 
 def test_a_kernel_whose_modules_are_gone_is_not_rolled_back_to() -> None:
     place, root, _ = rw_place()
     name = version(ONE, mode="rw").name
     install_kernel(root, "6.9.0-2-test", "debian")
-    refresh(place, "lab", None, quiet())
+    adopt_kernel(place, "lab", None, quiet())
     assert rollback(place, "lab", None, quiet()).active == {"lab": name}
     rollback(place, "lab", f"{name}.1", quiet())
     shutil.rmtree(root / "usr/lib/modules" / RELEASE)
@@ -329,7 +329,7 @@ def test_a_kernel_whose_modules_are_gone_is_not_rolled_back_to() -> None:
 def test_deploying_the_same_version_again_keeps_the_refreshed_kernel() -> None:
     place, root, _ = rw_place()
     install_kernel(root, "6.9.0-2-test", "debian")
-    refresh(place, "lab", None, quiet())
+    adopt_kernel(place, "lab", None, quiet())
     deployed(place, version(ONE, mode="rw"))
     assert active(place) == f"{version(ONE, mode='rw').name}.1"
 
@@ -461,5 +461,5 @@ def test_what_clients_changed_is_no_fault() -> None:
     place, root, _ = rw_place()
     (root / "etc/hostname").write_text("mine\n", encoding="ascii")
     (finding,) = verify(find_store(place), deep=True)
-    assert finding.kind is Kind.CHANGED
+    assert finding.kind is Severity.CHANGED
     assert finding.details[0].startswith("~ /etc/hostname: ")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from builder.bootlab.console import Log, clean
-from builder.bootlab.diagnosis import ADVICE, Diagnosis, Fault, diagnose, find_fault
+from builder.bootlab.diagnosis import ADVICE, Diagnosis, Failure, diagnose, find_fault
 from builder.bootlab.timeline import Logs, Milestone, Timeline, find_milestones, leased_address
 
 LEASE = """\
@@ -95,49 +95,49 @@ def test_a_timeline_gives_every_milestone_its_first_second() -> None:
 
 
 FINAL_SIGNS = [
-    (Fault.NO_KERNEL, "Loading lab/vmlinuz... failed: No such file or directory\nboot: "),
-    (Fault.NO_KERNEL, "Could not find kernel image: lab/vmlinuz\nboot: "),
-    (Fault.NO_BOOT_FILE, "Failed to load ldlinux.c32\nBoot failed: press a key to retry\n"),
-    (Fault.NO_BOOT_FILE, "PXE-E32: TFTP open timeout\n"),
-    (Fault.NO_INIT, ROOT + "No init found. Try passing init= bootarg.\n(initramfs) "),
-    (Fault.NO_INIT, ROOT + "run-init: can't execute '/sbin/init': No such file or directory\n"),
-    (Fault.NO_INIT, INITRAMFS + "ERROR: Root device mounted successfully, but /sbin/init does not exist.\n"),
-    (Fault.INIT_KILLED, INIT + "[   10.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000200\n"),
+    (Failure.NO_KERNEL, "Loading lab/vmlinuz... failed: No such file or directory\nboot: "),
+    (Failure.NO_KERNEL, "Could not find kernel image: lab/vmlinuz\nboot: "),
+    (Failure.NO_BOOT_FILE, "Failed to load ldlinux.c32\nBoot failed: press a key to retry\n"),
+    (Failure.NO_BOOT_FILE, "PXE-E32: TFTP open timeout\n"),
+    (Failure.NO_INIT, ROOT + "No init found. Try passing init= bootarg.\n(initramfs) "),
+    (Failure.NO_INIT, ROOT + "run-init: can't execute '/sbin/init': No such file or directory\n"),
+    (Failure.NO_INIT, INITRAMFS + "ERROR: Root device mounted successfully, but /sbin/init does not exist.\n"),
+    (Failure.INIT_KILLED, INIT + "[   10.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000200\n"),
     (
-        Fault.PANIC,
+        Failure.PANIC,
         KERNEL + "[    2.0] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,255)\n",
     ),
-    (Fault.EMERGENCY, INIT + "You are in emergency mode. After logging in, type journalctl -xb\n"),
-    (Fault.EMERGENCY, INIT + "Cannot open access to console, the root account is locked.\n"),
-    (Fault.MOUNT_REFUSED, INITRAMFS + "nfsmount: access denied by server\n(initramfs) "),
-    (Fault.WRONG_EXPORT, INITRAMFS + "mount call failed - server replied: No such file or directory.\n(initramfs) "),
-    (Fault.NO_NFS_SERVER, INITRAMFS + "connect: Connection refused\nBailing out, you are on your own. Good luck.\n"),
-    (Fault.NO_NFS_SERVER, INITRAMFS + "connect: Connection refused\n" + "Begin: Retrying nfs mount ... done.\n" * 3),
+    (Failure.EMERGENCY, INIT + "You are in emergency mode. After logging in, type journalctl -xb\n"),
+    (Failure.EMERGENCY, INIT + "Cannot open access to console, the root account is locked.\n"),
+    (Failure.MOUNT_REFUSED, INITRAMFS + "nfsmount: access denied by server\n(initramfs) "),
+    (Failure.WRONG_EXPORT, INITRAMFS + "mount call failed - server replied: No such file or directory.\n(initramfs) "),
+    (Failure.NO_NFS_SERVER, INITRAMFS + "connect: Connection refused\nBailing out, you are on your own. Good luck.\n"),
+    (Failure.NO_NFS_SERVER, INITRAMFS + "connect: Connection refused\n" + "Begin: Retrying nfs mount ... done.\n" * 3),
     # what our own scripts say
-    (Fault.MOUNT_REFUSED, failed_mount("Permission denied")),
-    (Fault.MOUNT_REFUSED, failed_mount("Operation not permitted")),
-    (Fault.NFS_VERSION, failed_mount("Protocol not supported")),
-    (Fault.WRONG_EXPORT, failed_mount("No such file or directory")),
-    (Fault.NO_NFS_SERVER, failed_mount("Connection refused")),
-    (Fault.NO_NFS_SERVER, failed_mount("Connection timed out")),
-    (Fault.WRONG_EXPORT, INITRAMFS + "diskless: there is no root: nfsroot= says '', not ADDRESS:/PATH\n(initramfs) "),
-    (Fault.NO_LEASE, INITRAMFS + "diskless: no address for ip=:::::eth0:dhcp: does ...?\ndiskless: giving up\n"),
+    (Failure.MOUNT_REFUSED, failed_mount("Permission denied")),
+    (Failure.MOUNT_REFUSED, failed_mount("Operation not permitted")),
+    (Failure.NFS_VERSION, failed_mount("Protocol not supported")),
+    (Failure.WRONG_EXPORT, failed_mount("No such file or directory")),
+    (Failure.NO_NFS_SERVER, failed_mount("Connection refused")),
+    (Failure.NO_NFS_SERVER, failed_mount("Connection timed out")),
+    (Failure.WRONG_EXPORT, INITRAMFS + "diskless: there is no root: nfsroot= says '', not ADDRESS:/PATH\n(initramfs) "),
+    (Failure.NO_LEASE, INITRAMFS + "diskless: no address for ip=:::::eth0:dhcp: does ...?\ndiskless: giving up\n"),
     # the hook `net` of mkinitcpio-nfs-utils
     (
-        Fault.WRONG_EXPORT,
+        Failure.WRONG_EXPORT,
         INITRAMFS
         + "IP-Config: eth0 hardware address 52:54:00:00:00:01 mtu 1500 DHCP RARP\nIP-Config: eth0 complete (from "
         "10.77.0.1):\nNFS-Mount: :\nERROR: Unable to mount root filesystem over NFS: wrong parameters.\n"
         "You are being dropped to a recovery shell\n    Type 'exit' to try and continue booting\n",
     ),
-    (Fault.NO_OVERLAY, OVERLAY_ROOT + "diskless: overlay failed: a tmpfs of size=x could not be mounted\n"),
+    (Failure.NO_OVERLAY, OVERLAY_ROOT + "diskless: overlay failed: a tmpfs of size=x could not be mounted\n"),
 ]
 
 
 @pytest.mark.parametrize(
     ("fault", "console"), FINAL_SIGNS, ids=[f"{fault}-{n}" for n, (fault, _) in enumerate(FINAL_SIGNS)]
 )
-def test_a_final_sign_names_the_fault_with_the_line_that_says_so(fault: Fault, console: str) -> None:
+def test_a_final_sign_names_the_fault_with_the_line_that_says_so(fault: Failure, console: str) -> None:
     found = find_fault(Logs(console, LOADER))
     assert found is not None
     assert found.fault is fault
@@ -170,57 +170,69 @@ def test_a_guest_with_a_login_prompt_has_no_fault() -> None:
 @pytest.mark.parametrize(
     ("logs", "last", "fault"),
     [
-        (Logs(""), None, Fault.NO_LEASE),
-        (Logs("", "DHCPDISCOVER(lab0) 52:54:00:00:00:01 no address available\n"), None, Fault.NO_LEASE),
-        (Logs("", LEASE), Milestone.LEASE, Fault.NO_BOOT_FILE),
-        (Logs("", LEASE + "dnsmasq-tftp: file /srv/boot/pxelinux.0 not found\n"), Milestone.LEASE, Fault.NO_BOOT_FILE),
+        (Logs(""), None, Failure.NO_LEASE),
+        (Logs("", "DHCPDISCOVER(lab0) 52:54:00:00:00:01 no address available\n"), None, Failure.NO_LEASE),
+        (Logs("", LEASE), Milestone.LEASE, Failure.NO_BOOT_FILE),
+        (
+            Logs("", LEASE + "dnsmasq-tftp: file /srv/boot/pxelinux.0 not found\n"),
+            Milestone.LEASE,
+            Failure.NO_BOOT_FILE,
+        ),
         # a slow download or a file that is missing: nothing says which
-        (Logs("", LOADER), Milestone.LOADER, Fault.TOO_SLOW),
-        (Logs("Linux version 6.1", LOADER), Milestone.KERNEL, Fault.TOO_SLOW),
-        (Logs(INITRAMFS, LOADER), Milestone.INITRAMFS, Fault.MOUNT_HANGS),
-        (Logs(INITRAMFS + "nfs: server 10.77.0.1 not responding\n", LOADER), Milestone.INITRAMFS, Fault.NO_NFS_SERVER),
-        (Logs(MOUNTING, LOADER), Milestone.INITRAMFS, Fault.NO_NFS_SERVER),
-        (Logs(INITRAMFS + ASKING, LOADER), Milestone.INITRAMFS, Fault.NO_LEASE),
-        (Logs(INITRAMFS + ASKING + "NFS-Mount: 10.77.0.1:/\n", LOADER), Milestone.INITRAMFS, Fault.MOUNT_HANGS),
-        (Logs(ROOT, LOADER), Milestone.ROOT, Fault.MOUNT_HANGS),
-        (Logs(INIT, LOADER), Milestone.INIT, Fault.TOO_SLOW),
-        (Logs(INIT + "nfs: server 10.77.0.1 not responding, still trying\n", LOADER), Milestone.INIT, Fault.ROOT_LOST),
-        (Logs(INIT, LOADER + "DHCPRELEASE(lab0) 10.77.0.123 52:54:00:00:00:01\n"), Milestone.INIT, Fault.ROOT_LOST),
-        (Logs(LOGIN, LOADER), Milestone.LOGIN, Fault.NO_SHELL),
+        (Logs("", LOADER), Milestone.LOADER, Failure.TOO_SLOW),
+        (Logs("Linux version 6.1", LOADER), Milestone.KERNEL, Failure.TOO_SLOW),
+        (Logs(INITRAMFS, LOADER), Milestone.INITRAMFS, Failure.MOUNT_HANGS),
+        (
+            Logs(INITRAMFS + "nfs: server 10.77.0.1 not responding\n", LOADER),
+            Milestone.INITRAMFS,
+            Failure.NO_NFS_SERVER,
+        ),
+        (Logs(MOUNTING, LOADER), Milestone.INITRAMFS, Failure.NO_NFS_SERVER),
+        (Logs(INITRAMFS + ASKING, LOADER), Milestone.INITRAMFS, Failure.NO_LEASE),
+        (Logs(INITRAMFS + ASKING + "NFS-Mount: 10.77.0.1:/\n", LOADER), Milestone.INITRAMFS, Failure.MOUNT_HANGS),
+        (Logs(ROOT, LOADER), Milestone.ROOT, Failure.MOUNT_HANGS),
+        (Logs(INIT, LOADER), Milestone.INIT, Failure.TOO_SLOW),
+        (
+            Logs(INIT + "nfs: server 10.77.0.1 not responding, still trying\n", LOADER),
+            Milestone.INIT,
+            Failure.ROOT_LOST,
+        ),
+        (Logs(INIT, LOADER + "DHCPRELEASE(lab0) 10.77.0.123 52:54:00:00:00:01\n"), Milestone.INIT, Failure.ROOT_LOST),
+        (Logs(LOGIN, LOADER), Milestone.LOGIN, Failure.NO_SHELL),
     ],
-    ids=lambda value: str(value) if isinstance(value, Fault) else "",
+    ids=lambda value: str(value) if isinstance(value, Failure) else "",
 )
-def test_a_standstill_is_judged_by_how_far_it_came(logs: Logs, last: Milestone | None, fault: Fault) -> None:
+def test_a_standstill_is_judged_by_how_far_it_came(logs: Logs, last: Milestone | None, fault: Failure) -> None:
     assert diagnose(logs, last, running=True).fault is fault
 
 
 def test_a_server_that_answers_again_was_not_lost() -> None:
     console = INIT + "nfs: server 10.77.0.1 not responding, still trying\nnfs: server 10.77.0.1 OK\n"
-    assert diagnose(Logs(console, LOADER), Milestone.INIT, running=True).fault is Fault.TOO_SLOW
+    assert diagnose(Logs(console, LOADER), Milestone.INIT, running=True).fault is Failure.TOO_SLOW
     again = console + "nfs: server 10.77.0.1 not responding, still trying\n"
-    assert diagnose(Logs(again, LOADER), Milestone.INIT, running=True).fault is Fault.ROOT_LOST
+    assert diagnose(Logs(again, LOADER), Milestone.INIT, running=True).fault is Failure.ROOT_LOST
 
 
 def test_a_guest_that_was_ordered_off_hangs_in_its_shutdown() -> None:
     lost = LOGIN + "\nnfs: server 10.77.0.1 not responding, still trying\n"
     silent = diagnose(Logs(LOGIN, LOADER), Milestone.LOGIN, running=True, ordered_off=True)
-    assert silent == Diagnosis(Fault.SHUTDOWN_HANGS)
+    assert silent == Diagnosis(Failure.SHUTDOWN_HANGS)
     diagnosis = diagnose(Logs(lost, LOADER), Milestone.LOGIN, running=True, ordered_off=True)
-    assert diagnosis == Diagnosis(Fault.SHUTDOWN_HANGS, "nfs: server 10.77.0.1 not responding, still trying")
+    assert diagnosis == Diagnosis(Failure.SHUTDOWN_HANGS, "nfs: server 10.77.0.1 not responding, still trying")
 
 
 def test_a_guest_that_ended_by_itself() -> None:
-    assert diagnose(Logs(INIT, LOADER), Milestone.INIT, running=False).fault is Fault.ENDED
+    assert diagnose(Logs(INIT, LOADER), Milestone.INIT, running=False).fault is Failure.ENDED
     # unless something says why
     panic = INIT + "Kernel panic - not syncing: Attempted to kill init!\n"
-    assert diagnose(Logs(panic, LOADER), Milestone.INIT, running=False).fault is Fault.INIT_KILLED
+    assert diagnose(Logs(panic, LOADER), Milestone.INIT, running=False).fault is Failure.INIT_KILLED
 
 
-@pytest.mark.parametrize("fault", Fault)
-def test_every_fault_has_advice(fault: Fault) -> None:
+@pytest.mark.parametrize("fault", Failure)
+def test_every_fault_has_advice(fault: Failure) -> None:
     assert Diagnosis(fault).advice == ADVICE[fault]
     assert Diagnosis(fault).message == str(fault)
-    assert set(ADVICE) == set(Fault)
+    assert set(ADVICE) == set(Failure)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +257,7 @@ def test_a_console_is_cleaned_to_plain_lines(raw: str, text: str) -> None:
 def test_a_sign_is_found_although_it_was_painted() -> None:
     painted = "\x1b[0;1;31mYou are in emerg\x1b[0mency mode.\x1b[K\r\n"
     found = find_fault(Logs(clean(painted)))
-    assert found == Diagnosis(Fault.EMERGENCY, "You are in emergency mode.")
+    assert found == Diagnosis(Failure.EMERGENCY, "You are in emergency mode.")
 
 
 def test_a_log_is_read_while_it_grows(tmp_path: Path) -> None:
