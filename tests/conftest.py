@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import locale
 import os
 import shutil
 from collections.abc import Generator, Iterator
@@ -15,6 +17,8 @@ from tests.images import STARTED_UMASK, scratch
 # as the program itself has it: what the tests make is read by others, and only the program is asked under the user's
 os.environ.setdefault(STARTED_UMASK, f"{os.umask(0o022):o}")
 os.umask(0o022)
+with contextlib.suppress(locale.Error):
+    locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
 
 
 class Modules(LoadScopeScheduling):  # type: ignore[misc]

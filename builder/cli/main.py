@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
+import locale
 import os
 import signal
 import sys
@@ -60,6 +62,9 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Entry point of the console script; every failure ends with a message and an exit status of its kind."""
     os.umask(0o022)
+    # libarchive takes paths through the C library's locale, which LC_ALL=C makes one of ASCII; Python's is UTF-8 there
+    with contextlib.suppress(locale.Error):
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # an orderly end, like Ctrl-C
     try:

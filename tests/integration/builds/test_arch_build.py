@@ -162,7 +162,7 @@ def test_another_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
     shutil.copytree(scratch() / "recipes/arch-nfs-classic", directory)
     env = {"LC_ALL": "C", "TMPDIR": str(tmp_path), "TZ": "Asia/Tokyo", "DISKLESS_CACHE": str(directory / "cache")}
     recipe = directory / "arch-nfs-classic.yml"
-    result = run_diskless("build", recipe, "--output", "out put", "--json", cwd=directory, env=env, umask=0o077)
+    result = run_diskless("build", recipe, "--output", "größe 1", "--json", cwd=directory, env=env, umask=0o077)
     assert result.returncode == 0, result.stderr
     other = directory / json.loads(result.stdout)["directory"]
     for name in ARTIFACTS:
