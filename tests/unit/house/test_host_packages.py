@@ -290,17 +290,20 @@ def test_a_mask_that_the_installation_took_away_is_made_again(debian: Host) -> N
 
 def test_what_a_dependency_enabled_is_disabled(debian: Host) -> None:
     wants = debian.units / "multi-user.target.wants"
+    requires = debian.units / "nfs-server.service.requires"
     wants.mkdir()
+    requires.mkdir()
     (wants / "ssh.service").symlink_to("/lib/systemd/system/ssh.service")
     fake = debian.directory / "apt-get"
     for unit in (
+        "fsidd.service",
         "nfs-blkmap.service",
         "nginx.service",
         "systemd-networkd.service",
         "e2scrub_reap.service",
         "some.timer",
     ):
-        line = f'ln -s "/lib/systemd/system/{unit}" "{wants}/{unit}"'
+        line = f'ln -s "/lib/systemd/system/{unit}" "{requires if unit.startswith("fsidd") else wants}"'
         fake.write_text(fake.read_text() + f'case "$*" in *--sim*) ;; *) {line} ;; esac\n')
     (debian.directory / "systemctl").write_text(COMMON)
     (debian.directory / "systemctl").chmod(0o755)
@@ -309,7 +312,9 @@ def test_what_a_dependency_enabled_is_disabled(debian: Host) -> None:
     assert done.returncode == 0, done.stderr
     left = {path.name for path in wants.iterdir()}
     assert left == {"ssh.service", "nginx.service", "systemd-networkd.service", "e2scrub_reap.service", "some.timer"}
-    assert [line.split()[1] for line in done.stdout.splitlines() if "disabling" in line] == ["nfs-blkmap.service"]
+    disabled = [line.split()[1] for line in done.stdout.splitlines() if "disabling" in line]
+    assert disabled == ["fsidd.service", "nfs-blkmap.service"]
+    assert list(requires.iterdir()) == []
     assert not [line for line in debian.read("calls") if line.startswith("systemctl stop")]
     (debian.directory / "run/systemd/system").mkdir(parents=True)
     debian.write("installed")
