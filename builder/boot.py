@@ -16,8 +16,8 @@ from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import Patience
 from builder.bootlab.units import Units, await_units, examine_units, runs_systemd
 from builder.errors import BootError, CommandError, HostError, InputError
+from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName
-from builder.model.manifest import Manifest
 from builder.model.menu import KERNEL
 from builder.model.site import Site
 from builder.model.version import Version

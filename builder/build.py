@@ -14,8 +14,8 @@ from builder.distributions.table import distro_of
 from builder.errors import AuditError, DisklessError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.registry import INSTALLERS
-from builder.model.difference import Difference, compare_manifests
-from builder.model.manifest import LOG, Manifest
+from builder.model.artifacts.difference import Difference, compare_manifests
+from builder.model.artifacts.manifest import LOG, Manifest
 from builder.output.versions import LATEST, publish_version, read_manifest
 from builder.progress.progress import Progress
 from builder.reading import RecipeFile

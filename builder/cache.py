@@ -18,7 +18,7 @@ import builder
 from builder.archive.unpack import unpack
 from builder.archive.writer import scan_tree, write_archive, write_index
 from builder.errors import AuditError
-from builder.model.manifest import INDEX, ROOTFS
+from builder.model.artifacts.manifest import INDEX, ROOTFS
 from builder.system.files import remove_tree
 from builder.system.workspace import open_workspace
 

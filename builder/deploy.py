@@ -12,9 +12,9 @@ from pathlib import Path
 
 from builder.archive.unpack import Unpacked, read_index
 from builder.errors import AuditError, InputError
+from builder.model.artifacts.manifest import INDEX, Manifest
 from builder.model.escapes import escaped
 from builder.model.generation import BootName, Generation
-from builder.model.manifest import INDEX, Manifest
 from builder.model.recipe import RootMode
 from builder.model.site import Site
 from builder.model.version import Version

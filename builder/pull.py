@@ -9,8 +9,8 @@ from pathlib import Path
 
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError
-from builder.model.index import Frame
-from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
+from builder.model.artifacts.index import Frame
+from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.output.offer import Offer
 from builder.output.source import DirectorySource, Source
 from builder.output.versions import LATEST, publish_version, verify_artifacts

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builder.archive.unpack import unpack
 from builder.errors import HostError
-from builder.model.manifest import INDEX, LOG, ROOTFS
+from builder.model.artifacts.manifest import INDEX, LOG, ROOTFS
 from builder.output.versions import find_version, read_manifest
 from builder.progress.progress import Progress
 from builder.system.permissions import IMAGE, require_permissions

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.errors import DisklessError, InputError
-from builder.model.manifest import Manifest
+from builder.model.artifacts.manifest import Manifest
 from builder.model.version import VERSION
 from builder.output.signature import sign_version
 from builder.output.versions import read_manifest

@@ -21,8 +21,8 @@ from builder.archive.members import read_members
 from builder.archive.writer import memory_members, write_archive
 from builder.deploy import rollback
 from builder.errors import DisklessError
-from builder.model.index import FileRecord, root_digest
-from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
+from builder.model.artifacts.index import FileRecord, root_digest
+from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
 from builder.store.layout import find_store
 from builder.store.verification import Severity, verify
 from tests.stores import deployed, quiet, snapshot

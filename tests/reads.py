@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from builder.model.manifest import INDEX, MANIFEST
+from builder.model.artifacts.manifest import INDEX, MANIFEST
 from builder.output.source import SIGNATURE
 from tests.images import DISKLESS
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
-from builder.model.manifest import Artifact, Manifest, NfsRoot, Package
+from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
+from builder.model.artifacts.manifest import Artifact, Manifest, NfsRoot, Package
 from builder.model.recipe import Architecture, DistributionName, GeneratorName, NfsVersion, RootMode
 from builder.model.version import Version
 

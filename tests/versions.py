@@ -19,8 +19,18 @@ from builder.archive.members import read_members
 from builder.archive.unpack import unpack
 from builder.archive.writer import Member, memory_members, scan_tree, write_archive
 from builder.loaders.table import LOADERS, menu_files
-from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index, root_digest
-from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, LOG, MANIFEST, ROOTFS, Artifact, Manifest, NfsRoot
+from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index, root_digest
+from builder.model.artifacts.manifest import (
+    BUNDLE,
+    CHECKSUMS,
+    INDEX,
+    LOG,
+    MANIFEST,
+    ROOTFS,
+    Artifact,
+    Manifest,
+    NfsRoot,
+)
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import NfsVersion, RootMode
 from builder.model.version import Version

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from builder.archive.directories import Directories
 from builder.archive.members import AGAIN, plain_frames, read_archive
 from builder.errors import AuditError, HostError
-from builder.model.index import FileRecord, Frame, Index
+from builder.model.artifacts.index import FileRecord, Frame, Index
 from builder.output.source import Source
 
 OnFile = Callable[[str], None]

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import zstandard
 
-from builder.model.index import LARGEST_FRAME, Frame
+from builder.model.artifacts.index import LARGEST_FRAME, Frame
 
 SMALLEST, MEAN, LARGEST = 64 << 10, 256 << 10, LARGEST_FRAME
 LEVEL = 3

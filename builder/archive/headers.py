@@ -12,7 +12,7 @@ import struct
 import urllib.parse
 from collections.abc import Callable, Mapping
 
-from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK
+from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK
 
 BLOCK = 512
 # what of a FileRecord a header says, in this order

@@ -22,7 +22,7 @@ from typing import Any
 from builder.archive.content import FrameRun, OnFile, write_content
 from builder.archive.directories import Directories
 from builder.errors import AuditError, DisklessError, HostError
-from builder.model.index import FileRecord, Frame, Index
+from builder.model.artifacts.index import FileRecord, Frame, Index
 from builder.output.source import DirectorySource
 from builder.system.run import describe_status
 

@@ -23,7 +23,7 @@ from libarchive.exception import ArchiveError
 
 from builder.archive.headers import BLOCK, FIELDS, Header, read_header
 from builder.errors import AuditError
-from builder.model.index import FileRecord, Frame
+from builder.model.artifacts.index import FileRecord, Frame
 
 AGAIN = "copy or build the version again"
 _LARGEST_BUNDLE = 1 << 30

@@ -21,7 +21,7 @@ from builder.archive.directories import Directories
 from builder.archive.helper import divide, helping
 from builder.archive.members import AGAIN, decompress
 from builder.errors import AuditError, InputError
-from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index, file_rows
+from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index, file_rows
 from builder.output.source import DirectorySource, Source
 
 _LARGEST_INDEX = 256 << 20

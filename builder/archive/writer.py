@@ -22,7 +22,7 @@ from libarchive import ffi
 from builder.archive.frames import FrameWriter
 from builder.archive.members import set_names_to_utf8
 from builder.errors import AuditError
-from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
+from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
 from builder.system.files import write_atomic
 
 _PIECE = 1 << 20

@@ -14,7 +14,7 @@ from builder.build import build as run_build
 from builder.cli.options import cache_option, json_option, output_option, recipe_argument
 from builder.cli.reporting import reports_progress
 from builder.cli.typed import as_typed
-from builder.model.difference import transfer_size
+from builder.model.artifacts.difference import transfer_size
 from builder.model.quantity import format_bytes
 from builder.output.versions import LATEST
 from builder.progress.progress import Progress

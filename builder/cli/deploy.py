@@ -14,7 +14,7 @@ from builder.cli.reporting import reports_progress
 from builder.cli.transfer import transfer_options, trust_option
 from builder.deploy import Deployed, DeployOptions
 from builder.deploy import deploy as run_deploy
-from builder.model.difference import compare_manifests
+from builder.model.artifacts.difference import compare_manifests
 from builder.output.offer import Offer, offer_directory
 from builder.output.versions import find_version
 from builder.progress.progress import Progress

@@ -11,8 +11,8 @@ import click
 
 from builder.archive.unpack import read_index
 from builder.cli.options import complete_version, json_option, output_option
-from builder.model.difference import Difference, FileDifference, compare_files, compare_manifests
-from builder.model.manifest import INDEX
+from builder.model.artifacts.difference import Difference, FileDifference, compare_files, compare_manifests
+from builder.model.artifacts.manifest import INDEX
 from builder.model.quantity import format_change
 from builder.output.versions import find_version, read_manifest
 from builder.render.report.summary import count_line, file_lines, package_lines

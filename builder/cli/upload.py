@@ -12,7 +12,7 @@ from builder.cli.options import complete_version, json_option, output_option
 from builder.cli.reporting import reports_progress
 from builder.cli.transfer import transfer_options
 from builder.cli.typed import as_typed
-from builder.model.difference import compare_manifests
+from builder.model.artifacts.difference import compare_manifests
 from builder.output.versions import find_version
 from builder.progress.progress import Progress
 from builder.render.report.summary import summary

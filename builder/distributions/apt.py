@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from builder.model.lock import LockedPackage
+from builder.model.artifacts.lock import LockedPackage
 from builder.model.recipe import Architecture, DebianDistribution, DebianRepository, DistributionName, Signatures
 
 SNAPSHOT_ARCHIVE = "http://snapshot.debian.org/archive"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from builder.model.artifacts.manifest import Manifest, NfsRoot
 from builder.model.entry import TreeEntry
 from builder.model.fault import Fault
-from builder.model.manifest import Manifest, NfsRoot
 from builder.model.recipe import GeneratorName, NfsVersion, Recipe, Root, RootMode
 
 # interfaces are configured by these forms alone: with BOOTIF the hook appends `::DEVICE`, which fits `ip=:::` only

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from builder.generators import netroot
 from builder.generators.base import ConsoleSigns, is_mounted_by_us, nfsroot, root_modules
 from builder.generators.link import await_link
+from builder.model.artifacts.manifest import Manifest, NfsRoot
 from builder.model.entry import TreeEntry, TreeFile
 from builder.model.fault import Fault
-from builder.model.manifest import Manifest, NfsRoot
 from builder.model.recipe import Drivers, GeneratorName, InitramfsTools, Recipe
 
 _HEAD = "# written by diskless from the recipe's initramfs\n"

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from builder.generators import netroot
 from builder.generators.base import BOOTIF_FORM, ConsoleSigns, is_mounted_by_us, nfsroot, root_modules
 from builder.generators.link import await_link
+from builder.model.artifacts.manifest import Manifest, NfsRoot
 from builder.model.entry import TreeEntry, TreeFile
 from builder.model.fault import Fault, Place
-from builder.model.manifest import Manifest, NfsRoot
 from builder.model.recipe import GeneratorName, Mkinitcpio, NfsVersion, Recipe, RootMode
 
 # the hooks that mount a root from NFS: of mkinitcpio-nfs-utils, and ours

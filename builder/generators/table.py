@@ -5,7 +5,7 @@ from __future__ import annotations
 from builder.generators.base import Generator
 from builder.generators.initramfs_tools import InitramfsToolsGenerator
 from builder.generators.mkinitcpio import MkinitcpioGenerator
-from builder.model.manifest import Manifest
+from builder.model.artifacts.manifest import Manifest
 from builder.model.recipe import GeneratorName, Recipe
 
 GENERATORS: dict[GeneratorName, Generator] = {

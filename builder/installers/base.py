@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from builder.model.lock import Lock
+from builder.model.artifacts.lock import Lock
 from builder.model.recipe import Recipe
 from builder.progress.progress import Progress
 from builder.system.run import Tool

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from builder.errors import AuditError
 from builder.loaders.table import chosen, packages
-from builder.model.lock import Lock, LockedPackage
+from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import Recipe
 from builder.progress.progress import Progress
 

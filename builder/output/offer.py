@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import AuditError
-from builder.model.manifest import MANIFEST, Manifest
+from builder.model.artifacts.manifest import MANIFEST, Manifest
 from builder.output.signature import verify_signature
 from builder.output.source import SIGNATURE, DirectorySource, Source
 from builder.output.versions import manifest_bytes, parse_manifest

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from builder.errors import AuditError, CommandError, InputError
-from builder.model.manifest import MANIFEST
+from builder.model.artifacts.manifest import MANIFEST
 from builder.output.source import SIGNATURE
 from builder.system.files import write_atomic
 from builder.system.run import Tool, require_tools, run_filter

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from builder.errors import AuditError
-from builder.model.index import Frame
-from builder.model.manifest import MANIFEST, ROOTFS, Artifact
+from builder.model.artifacts.index import Frame
+from builder.model.artifacts.manifest import MANIFEST, ROOTFS, Artifact
 from builder.output.versions import verify_artifacts, verify_sizes
 
 SIGNATURE = f"{MANIFEST}.sig"

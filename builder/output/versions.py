@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from builder.errors import AuditError, InputError
-from builder.model.manifest import MANIFEST, Artifact, Manifest
+from builder.model.artifacts.manifest import MANIFEST, Artifact, Manifest
 from builder.model.version import VERSION
 from builder.system.files import swap_symlink, sync_directory
 

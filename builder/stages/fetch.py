@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from builder.errors import InputError
-from builder.model.lock import Lock
+from builder.model.artifacts.lock import Lock
 from builder.stages.context import Context
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from builder.cache import key_of
 from builder.errors import AuditError, HostError
-from builder.model.lock import Lock
+from builder.model.artifacts.lock import Lock
 from builder.stages.context import Context
 from builder.stages.scrub import empty_mount_points
 

@@ -13,9 +13,9 @@ import zstandard
 
 from builder.archive.writer import Member, memory_members, scan_tree, write_archive, write_index
 from builder.loaders.table import chosen, menu_files
-from builder.model.index import FileRecord, Index, root_digest
-from builder.model.lock import Lock
-from builder.model.manifest import (
+from builder.model.artifacts.index import FileRecord, Index, root_digest
+from builder.model.artifacts.lock import Lock
+from builder.model.artifacts.manifest import (
     BUNDLE,
     CHECKSUMS,
     INDEX,

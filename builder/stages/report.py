@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from builder.distributions.table import DISTRIBUTIONS
-from builder.model.difference import Difference
-from builder.model.index import SYMLINK, Index
-from builder.model.manifest import REPORT, Manifest
-from builder.model.report import real_path
+from builder.model.artifacts.difference import Difference
+from builder.model.artifacts.index import SYMLINK, Index
+from builder.model.artifacts.manifest import REPORT, Manifest
+from builder.model.artifacts.report import real_path
 from builder.render.report.page import Report, report_page
 from builder.stages.context import Context
 from builder.system.files import write_atomic

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builder.model.lock import Lock
+from builder.model.artifacts.lock import Lock
 from builder.stages.context import Context
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from builder.errors import InputError
 from builder.loaders.base import Loader
 from builder.loaders.table import LOADERS, menu_files
+from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName, Generation
-from builder.model.manifest import Manifest
 from builder.model.menu import KERNEL, Menu
 from builder.model.recipe import RootMode
 from builder.model.site import IPV4, Site

@@ -10,7 +10,7 @@ from builder.archive.members import AGAIN
 from builder.archive.unpack import Unpacked
 from builder.errors import AuditError, HostError, InputError
 from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES
-from builder.model.manifest import Manifest
+from builder.model.artifacts.manifest import Manifest
 from builder.output.offer import Offer
 from builder.store.boot_files import link_boot_files, set_up_loaders
 from builder.store.inventory import Inventory

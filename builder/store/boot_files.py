@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 from builder.loaders.table import LOADER_FILES
+from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName
-from builder.model.manifest import Manifest
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.store.layout import TEMPORARY, Store, make_directory
 from builder.system.files import sha256_of, sync_directory

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import AuditError, InputError
+from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName
-from builder.model.manifest import Manifest
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.store.agreement import module_releases
 from builder.store.boot_files import show_boot_files

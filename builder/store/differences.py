@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index
 from builder.model.escapes import escaped
-from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index
 from builder.store.reuse import attributes
 from builder.system.files import open_file
 from builder.system.walk import walk

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from builder.errors import AuditError, InputError
-from builder.model.manifest import Manifest
+from builder.model.artifacts.manifest import Manifest
 from builder.model.version import ImageVersion, Version
 from builder.output.versions import read_manifest
 from builder.store.layout import Store

@@ -22,8 +22,8 @@ import filelock
 
 from builder.errors import HostError, InputError
 from builder.loaders.table import MENU_DIRECTORIES
+from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName
-from builder.model.manifest import Manifest
 from builder.model.recipe import RootMode
 from builder.model.syntax import STORE_PATH
 from builder.model.version import VERSION, Version

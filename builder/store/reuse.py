@@ -25,8 +25,8 @@ from builder.archive.directories import Directories
 from builder.archive.unpack import Reuse, read_file_rows
 from builder.archive.writer import FOREIGN_XATTRS
 from builder.errors import AuditError, DisklessError
-from builder.model.index import COLUMNS, FileRecord
-from builder.model.manifest import INDEX, Manifest
+from builder.model.artifacts.index import COLUMNS, FileRecord
+from builder.model.artifacts.manifest import INDEX, Manifest
 from builder.model.recipe import RootMode
 from builder.model.version import Version
 from builder.store.generations import active_generation

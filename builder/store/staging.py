@@ -12,8 +12,8 @@ from builder.archive.content import OnFile
 from builder.archive.members import AGAIN, read_members
 from builder.archive.unpack import Unpacked, read_index, unpack_source
 from builder.errors import AuditError
-from builder.model.index import DIRECTORY, FILE, Index, root_digest
-from builder.model.manifest import BUNDLE, INDEX, ROOTFS
+from builder.model.artifacts.index import DIRECTORY, FILE, Index, root_digest
+from builder.model.artifacts.manifest import BUNDLE, INDEX, ROOTFS
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import RootMode
 from builder.output.offer import Offer

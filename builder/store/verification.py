@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError
 from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES, loader_of
+from builder.model.artifacts.index import Index, root_digest
+from builder.model.artifacts.manifest import INDEX, Manifest
 from builder.model.generation import BootName, Generation
-from builder.model.index import Index, root_digest
-from builder.model.manifest import INDEX, Manifest
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import RootMode
 from builder.model.version import Version

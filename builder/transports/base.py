@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builder.model.manifest import Manifest
+from builder.model.artifacts.manifest import Manifest
 from builder.output.offer import Offer
 from builder.progress.progress import Progress
 from builder.transports.retries import Retries

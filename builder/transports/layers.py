@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from builder.model.index import Frame, Index
+from builder.model.artifacts.index import Frame, Index
 
 # of plain bytes: what lies beside an edited file is text, which shrinks to a quarter
 SMALLEST, MEAN, LARGEST = 64 << 10, 256 << 10, 1 << 20

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from builder.errors import AuditError, InputError, TransferError
-from builder.model.manifest import MANIFEST, Manifest
+from builder.model.artifacts.manifest import MANIFEST, Manifest
 from builder.output.offer import Offer, offer_directory
 from builder.output.source import SIGNATURE
 from builder.output.versions import read_manifest

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from builder.archive.unpack import read_index
 from builder.errors import AuditError
-from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
+from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.output.source import SIGNATURE
 from builder.transports.http.client import FilePart
 from builder.transports.layers import cut_layers

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from builder.errors import AuditError
-from builder.model.index import Frame
+from builder.model.artifacts.index import Frame
 
 # a request costs about as much as these bytes; the facts of docs/formats.md
 _GAP = 64 << 10

@@ -19,8 +19,8 @@ from typing import BinaryIO
 
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError
-from builder.model.index import Frame
-from builder.model.manifest import INDEX, ROOTFS, Artifact
+from builder.model.artifacts.index import Frame
+from builder.model.artifacts.manifest import INDEX, ROOTFS, Artifact
 from builder.output.source import Source
 from builder.transports.base import Options
 from builder.transports.http.addresses import plain_address

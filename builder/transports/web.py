@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit
 
 from builder.errors import AuditError, InputError
-from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
+from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.output.offer import Offer
 from builder.output.source import SIGNATURE
 from builder.output.versions import parse_manifest

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from urllib.parse import urljoin
 
 from builder.errors import AuditError, TransferError
-from builder.model.manifest import CHECKSUMS, MANIFEST, Manifest
+from builder.model.artifacts.manifest import CHECKSUMS, MANIFEST, Manifest
 from builder.output.versions import parse_manifest
 from builder.transports.base import Options
 from builder.transports.http.client import HttpClient

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from builder.archive.unpack import read_index, unpack
 from builder.archive.writer import scan_tree, write_archive
-from builder.model.manifest import INDEX, ROOTFS
+from builder.model.artifacts.manifest import INDEX, ROOTFS
 from tests.bench.build import bench_build
 from tests.bench.deploy import bench_deploy, bench_phases
 from tests.images import build_image, scratch

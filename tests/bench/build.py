@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.model.manifest import ROOTFS
+from builder.model.artifacts.manifest import ROOTFS
 from tests.images import DISKLESS, run_diskless, scratch, write_recipe
 
 ROUNDS = 2

@@ -22,8 +22,8 @@ from builder.archive.members import read_members
 from builder.archive.unpack import read_index, unpack
 from builder.archive.writer import scan_tree, write_archive, write_index
 from builder.deploy import DeployOptions, deploy
-from builder.model.index import root_digest
-from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Artifact, NfsRoot
+from builder.model.artifacts.index import root_digest
+from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Artifact, NfsRoot
 from builder.model.recipe import NfsVersion, RootMode
 from builder.model.version import Version
 from builder.output.offer import offer_directory

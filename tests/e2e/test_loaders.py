@@ -13,7 +13,7 @@ import pytest
 from builder.archive.members import read_members
 from builder.bootlab.accelerator import accelerator_arguments
 from builder.bootlab.guest import Machine, qemu_command
-from builder.model.manifest import BUNDLE
+from builder.model.artifacts.manifest import BUNDLE
 from builder.model.menu import KERNEL
 from builder.model.site import Site
 from builder.render.server.files import Format

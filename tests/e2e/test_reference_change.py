@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builder.deploy import DeployOptions, deploy
-from builder.model.manifest import LOG
+from builder.model.artifacts.manifest import LOG
 from tests.images import debian_image, scratch
 from tests.integration.transports.test_transport_faults import behind_proxy, report
 from tests.require import needs_network, needs_root, needs_tool

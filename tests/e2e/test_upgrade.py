@@ -15,7 +15,7 @@ import yaml
 from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.lab import Lab
 from builder.bootlab.settings import Patience
-from builder.model.manifest import Manifest
+from builder.model.artifacts.manifest import Manifest
 from builder.model.version import Version
 from builder.output.versions import read_manifest
 from builder.store.layout import Store, find_store

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from builder.model.artifacts.manifest import MANIFEST
 from builder.model.generation import BootName
-from builder.model.manifest import MANIFEST
 from builder.model.version import ImageVersion
 from builder.store.generations import current_number, generation_numbers, require_active
 from builder.store.layout import TEMPORARY, Store, find_store

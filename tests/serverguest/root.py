@@ -12,7 +12,7 @@ from pathlib import Path
 
 from builder.archive.members import read_members
 from builder.archive.unpack import unpack
-from builder.model.manifest import BUNDLE, INDEX, ROOTFS
+from builder.model.artifacts.manifest import BUNDLE, INDEX, ROOTFS
 from builder.model.menu import KERNEL
 from builder.output.versions import read_manifest
 from tests.images import ROOT, build_image, scratch

@@ -11,7 +11,7 @@ from builder.distributions.apt import ARCHITECTURES, archive_urls, security_urls
 from builder.errors import AuditError, CommandError, InputError
 from builder.installers.apt.index import AptIndex, Cause, find_cause
 from builder.installers.look import AskMirror
-from builder.model.lock import LockedPackage
+from builder.model.artifacts.lock import LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository
 
 # in 2.6 and in 3.0; the tests let the host's apt say them

@@ -38,7 +38,7 @@ from builder.installers.keyrings.debian_archive import DebianArchive
 from builder.installers.keyrings.gnupg import TOOLS as GNUPG
 from builder.installers.look import AskMirror, ask_through, read_proxies
 from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
-from builder.model.lock import Lock, LockedPackage
+from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository, Recipe
 from builder.system.files import copy_verified
 from builder.system.host import proxy_variables

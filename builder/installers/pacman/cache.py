@@ -11,7 +11,7 @@ from builder.errors import AuditError
 from builder.installers.base import Job
 from builder.installers.keyrings.openpgp import read_signatures
 from builder.installers.pacman.database import DatabaseEntry
-from builder.model.lock import LockedPackage
+from builder.model.artifacts.lock import LockedPackage
 from builder.system.files import copy_verified
 
 _MARK = "[DISKLESS]"

@@ -10,7 +10,7 @@ from pathlib import Path
 import libarchive
 
 from builder.errors import AuditError
-from builder.model.lock import LockedPackage
+from builder.model.artifacts.lock import LockedPackage
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from builder.installers.pacman.keyring import find_keyring, keyring_files, prepa
 from builder.installers.pacman.looks import explain_databases, explain_missing
 from builder.installers.pacman.tree import OWN_HOOKS, check_installed, give_databases, prepare_tree, take_back
 from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
-from builder.model.lock import Lock, LockedPackage
+from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import ArchDistribution, Recipe, Signatures
 from builder.system.host import proxy_variables, require_mount_table
 from builder.system.run import Tool, require_tools

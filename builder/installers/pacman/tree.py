@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from builder.errors import AuditError
-from builder.model.lock import Lock
+from builder.model.artifacts.lock import Lock
 
 # read by the transaction beside the hooks of packages; pacman 7.1 wants it to exist
 OWN_HOOKS = "etc/pacman.d/hooks"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from builder.generators.table import generator_of
-from builder.model.manifest import Manifest
+from builder.model.artifacts.manifest import Manifest
 from builder.model.menu import INITRAMFS, KERNEL, Menu, MenuEntry
 from builder.model.recipe import RootMode
 

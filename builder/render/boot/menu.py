@@ -9,8 +9,8 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName, Generation
-from builder.model.manifest import Manifest
 from builder.model.menu import Menu, MenuEntry
 from builder.model.site import Site, SiteClient
 from builder.render.boot.cmdline import image_entry

@@ -7,11 +7,10 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from builder.model.difference import Difference, transfer_size
-from builder.model.index import Index
-from builder.model.manifest import BUNDLE, INDEX, ROOTFS, Manifest
-from builder.model.quantity import format_bytes, format_seconds
-from builder.model.report import (
+from builder.model.artifacts.difference import Difference, transfer_size
+from builder.model.artifacts.index import Index
+from builder.model.artifacts.manifest import BUNDLE, INDEX, ROOTFS, Manifest
+from builder.model.artifacts.report import (
     Box,
     FileUse,
     directory_boxes,
@@ -20,6 +19,7 @@ from builder.model.report import (
     package_boxes,
     sum_kinds,
 )
+from builder.model.quantity import format_bytes, format_seconds
 from builder.render.report.style import STYLE
 from builder.render.report.summary import package_lines
 from builder.render.report.treemap import Tile, lay_out

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from builder.model.difference import Difference, FileDifference
-from builder.model.manifest import Manifest
+from builder.model.artifacts.difference import Difference, FileDifference
+from builder.model.artifacts.manifest import Manifest
 from builder.model.quantity import format_bytes, format_change, format_seconds
 
 _MOST_PACKAGES = 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from builder.model.report import Box
+from builder.model.artifacts.report import Box
 
 _HEAD = 15.0
 _EDGE = 2.0

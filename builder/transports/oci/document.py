@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.errors import AuditError, InputError
-from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
+from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.output.source import SIGNATURE
 from builder.transports.pieces import Piece
 

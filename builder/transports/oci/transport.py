@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import AuditError, DisklessError, InputError, TransferError
-from builder.model.manifest import BUNDLE, INDEX, MANIFEST, Manifest
+from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, Manifest
 from builder.model.version import VERSION
 from builder.output.offer import Offer
 from builder.output.source import SIGNATURE

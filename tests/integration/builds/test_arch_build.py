@@ -14,7 +14,7 @@ import pytest
 
 from builder.archive.members import read_members
 from builder.archive.unpack import read_index
-from builder.model.manifest import ROOTFS, Manifest
+from builder.model.artifacts.manifest import ROOTFS, Manifest
 from builder.system.cpio import initramfs_names
 from tests.arch_images import arch_image, extra_repository, strict_pacman
 from tests.images import build_image, processes_naming, run_diskless, scratch

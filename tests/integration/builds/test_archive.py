@@ -25,7 +25,7 @@ from builder.archive.members import read_members
 from builder.archive.unpack import read_index, unpack
 from builder.archive.writer import Member, memory_members, scan_tree, write_archive
 from builder.errors import AuditError, DisklessError
-from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
+from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
 from tests.images import ROOT, scratch
 from tests.require import needs_root, needs_tool
 

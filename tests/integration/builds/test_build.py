@@ -16,7 +16,7 @@ import pytest
 
 from builder.archive.members import read_members
 from builder.archive.unpack import read_index
-from builder.model.manifest import ROOTFS, Manifest
+from builder.model.artifacts.manifest import ROOTFS, Manifest
 from builder.system.cpio import initramfs_names
 from tests.images import (
     debian_image,

@@ -10,7 +10,7 @@ import pytest
 from builder.archive.writer import scan_tree
 from builder.cache import TreeCache, key_of
 from builder.errors import AuditError
-from builder.model.manifest import INDEX, ROOTFS
+from builder.model.artifacts.manifest import INDEX, ROOTFS
 from tests.integration.builds.test_sandbox import small_tree
 from tests.require import needs_root
 from tests.stores import new_place

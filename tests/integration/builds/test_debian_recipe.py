@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from builder.archive.unpack import read_index, unpack
-from builder.model.index import FileRecord
-from builder.model.manifest import Manifest
+from builder.model.artifacts.index import FileRecord
+from builder.model.artifacts.manifest import Manifest
 from tests.debian_repository import make_deb, make_flat, make_suite
 from tests.images import UNUSUAL, run_diskless, scratch, ssh_key, write_recipe
 from tests.pacman_distribution.repository import Key, make_key

@@ -13,9 +13,9 @@ from builder.archive.members import read_members
 from builder.archive.writer import scan_tree, write_archive
 from builder.deploy import DeployOptions, adopt_kernel, deploy, prune, refresh_menus, rollback
 from builder.loaders.pxelinux import Pxelinux
+from builder.model.artifacts.index import root_digest
+from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
 from builder.model.generation import GENERATION_SCHEMA
-from builder.model.index import root_digest
-from builder.model.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
 from builder.model.version import Version
 from builder.output.offer import Offer
 from builder.output.versions import read_manifest

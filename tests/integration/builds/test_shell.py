@@ -12,7 +12,7 @@ import zstandard
 
 from builder.archive.writer import scan_tree, write_archive
 from builder.errors import InputError
-from builder.model.manifest import INDEX, MANIFEST, ROOTFS
+from builder.model.artifacts.manifest import INDEX, MANIFEST, ROOTFS
 from builder.system.workspace import open_workspace
 from tests import samples
 from tests.images import DISKLESS, run_diskless, scratch

@@ -18,7 +18,7 @@ from builder.archive.content import OnFile, runs_of
 from builder.archive.unpack import unpack_source
 from builder.archive.writer import scan_tree, write_archive
 from builder.errors import AuditError, HostError
-from builder.model.index import FILE, Index
+from builder.model.artifacts.index import FILE, Index
 from builder.output.source import DirectorySource
 from tests.require import needs_root
 
@@ -153,7 +153,7 @@ def test_a_helper_dies_with_its_parent(packed: tuple[DirectorySource, Index], tm
     program = """
 import sys, time
 from pathlib import Path
-from builder.model.index import Index
+from builder.model.artifacts.index import Index
 from builder.archive.content import OnFile, runs_of
 from builder.archive.helper import helping
 from builder.output.source import DirectorySource

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from builder.deploy import DeployOptions, deploy
-from builder.model.manifest import INDEX, MANIFEST
+from builder.model.artifacts.manifest import INDEX, MANIFEST
 from builder.output.signature import sign_version
 from builder.output.source import SIGNATURE
 from builder.transports.base import Options

@@ -16,7 +16,7 @@ import pytest
 
 from builder.deploy import DeployOptions, deploy, rollback
 from builder.errors import AuditError, DisklessError, InputError
-from builder.model.manifest import MANIFEST
+from builder.model.artifacts.manifest import MANIFEST
 from builder.output.offer import offer_directory
 from builder.store.layout import LOCK
 from tests.command import run_command

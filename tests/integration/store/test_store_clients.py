@@ -11,7 +11,7 @@ import pytest
 from builder.archive.unpack import read_index
 from builder.deploy import adopt_kernel, prune
 from builder.errors import AuditError, InputError
-from builder.model.manifest import INDEX
+from builder.model.artifacts.manifest import INDEX
 from builder.store.differences import compare_tree
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions

@@ -17,8 +17,8 @@ import zstandard
 
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError, HostError, InputError
-from builder.model.index import FILE, SYMLINK
-from builder.model.manifest import INDEX, ROOTFS
+from builder.model.artifacts.index import FILE, SYMLINK
+from builder.model.artifacts.manifest import INDEX, ROOTFS
 from tests.forgery import SMALL, Forgery, compressed
 from tests.images import ROOT
 from tests.require import needs_root

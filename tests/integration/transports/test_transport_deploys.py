@@ -9,7 +9,7 @@ import pytest
 
 from builder.deploy import Deployed, DeployOptions, deploy
 from builder.errors import AuditError, TransferError
-from builder.model.manifest import LOG
+from builder.model.artifacts.manifest import LOG
 from tests.images import run_diskless, running_diskless, ssh_key
 from tests.integration.transports.test_transport_faults import PLACES, behind_proxy, heavy_kernel, kill_when, report
 from tests.places import Place

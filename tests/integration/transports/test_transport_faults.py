@@ -21,7 +21,7 @@ import pytest
 
 from builder.deploy import DeployOptions, deploy
 from builder.errors import AuditError, DisklessError, TransferError
-from builder.model.manifest import LOG
+from builder.model.artifacts.manifest import LOG
 from builder.transports.base import Options
 from builder.transports.oci.upload import CHUNK
 from builder.transports.pieces import LARGEST_PART

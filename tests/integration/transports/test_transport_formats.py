@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.model.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS
+from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS
 from builder.transports.base import Options
 from tests.images import ROOT
 from tests.places import HASTY, Place, registry_place, web_place

@@ -11,7 +11,7 @@ import pytest
 
 from builder.archive.unpack import read_index
 from builder.errors import DisklessError, InputError, TransferError
-from builder.model.manifest import INDEX, ROOTFS
+from builder.model.artifacts.manifest import INDEX, ROOTFS
 from builder.transports.base import Options
 from builder.transports.retries import Retries
 from builder.transports.table import find_offer

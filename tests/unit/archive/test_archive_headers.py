@@ -13,7 +13,7 @@ import zstandard
 
 from builder.archive.frames import FrameWriter
 from builder.archive.writer import Member, _write_member
-from builder.model.index import FILE, FileRecord
+from builder.model.artifacts.index import FILE, FileRecord
 from tests.require import needs_tool
 
 GIB = 1 << 30

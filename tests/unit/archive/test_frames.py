@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from builder.archive.frames import LARGEST, MEAN, SMALLEST, FrameWriter, compress, cuts_after
-from builder.model.index import Frame
+from builder.model.artifacts.index import Frame
 
 KIB = 1 << 10
 

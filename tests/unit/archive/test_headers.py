@@ -15,7 +15,7 @@ import zstandard
 from builder.archive.headers import BLOCK, FIELDS, read_header
 from builder.archive.members import set_names_to_utf8
 from builder.archive.writer import Member, write_archive
-from builder.model.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord
+from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord
 
 EPOCH = 1_700_000_000
 

@@ -10,7 +10,7 @@ import pytest
 
 from builder.generators.base import Generator
 from builder.generators.table import GENERATORS, generator_of
-from builder.model.manifest import NfsRoot
+from builder.model.artifacts.manifest import NfsRoot
 from builder.model.recipe import GeneratorName, NfsVersion, Recipe, RootMode
 from builder.reading import load_recipe
 from tests.samples import MANIFEST

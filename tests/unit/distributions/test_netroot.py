@@ -13,8 +13,8 @@ import pytest
 from builder.generators import netroot
 from builder.generators.base import root_modules
 from builder.generators.table import generator_of
+from builder.model.artifacts.manifest import NfsRoot
 from builder.model.entry import TreeFile
-from builder.model.manifest import NfsRoot
 from builder.model.recipe import GeneratorName, Nfs, NfsVersion, Root, RootMode
 from builder.reading import load_recipe
 from builder.render.boot.cmdline import bundle_menu, kernel_cmdline

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from builder.installers.pacman.database import Database, DatabaseEntry
-from builder.model.lock import LockedPackage
+from builder.model.artifacts.lock import LockedPackage
 
 
 class Counted(tuple[DatabaseEntry, ...]):

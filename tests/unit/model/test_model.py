@@ -16,9 +16,9 @@ import zstandard
 
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, InputError
+from builder.model.artifacts.index import FileRecord, Frame, Index, root_digest
+from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import Generation
-from builder.model.index import FileRecord, Frame, Index, root_digest
-from builder.model.manifest import Manifest
 from builder.model.recipe.script import RanScript
 from builder.model.syntax import Syntax
 from builder.model.version import Version

@@ -11,11 +11,11 @@ import zstandard
 
 from builder.build import Built
 from builder.cli.build import summarize
-from builder.model.difference import FileChange, PackageChange, compare_files, compare_manifests
-from builder.model.index import FILE, FileRecord
-from builder.model.manifest import INDEX as INDEX_NAME
-from builder.model.manifest import MANIFEST as MANIFEST_NAME
-from builder.model.manifest import Manifest, Package
+from builder.model.artifacts.difference import FileChange, PackageChange, compare_files, compare_manifests
+from builder.model.artifacts.index import FILE, FileRecord
+from builder.model.artifacts.manifest import INDEX as INDEX_NAME
+from builder.model.artifacts.manifest import MANIFEST as MANIFEST_NAME
+from builder.model.artifacts.manifest import Manifest, Package
 from builder.model.version import Version
 from builder.render.report.summary import package_lines
 from tests.command import run_command

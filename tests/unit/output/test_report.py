@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.model.difference import compare_manifests
-from builder.model.index import DIRECTORY, FILE, SYMLINK, FileRecord, Index
-from builder.model.report import (
+from builder.model.artifacts.difference import compare_manifests
+from builder.model.artifacts.index import DIRECTORY, FILE, SYMLINK, FileRecord, Index
+from builder.model.artifacts.report import (
     GENERATED,
     Box,
     FileUse,

@@ -13,8 +13,8 @@ from builder.generators.mkinitcpio import preset
 from builder.inits.table import init_of
 from builder.installers.pacman.errors import explain, fatal_descriptions, hidden_failures
 from builder.loaders.pxelinux import Pxelinux
+from builder.model.artifacts.manifest import Manifest, NfsRoot
 from builder.model.entry import TreeFile
-from builder.model.manifest import Manifest, NfsRoot
 from builder.model.menu import Menu
 from builder.model.recipe import ArchDistribution, Recipe
 from builder.model.version import Version

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import AuditError, InputError
-from builder.model.manifest import MANIFEST, Manifest
+from builder.model.artifacts.manifest import MANIFEST, Manifest
 from builder.model.version import Version
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import AuditError, InputError
-from builder.model.index import FILE, FileRecord, Frame, Index
+from builder.model.artifacts.index import FILE, FileRecord, Frame, Index
 from builder.progress.progress import Progress
 from builder.transports.http.addresses import is_loopback
 from builder.transports.http.credentials import parse_header

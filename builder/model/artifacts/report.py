@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from builder.model.index import FILE, SYMLINK, FileRecord
+from builder.model.artifacts.index import FILE, SYMLINK, FileRecord
 
 GENERATED = "made by the build"
 _SMALLEST_SHARE = 0.004  # of the whole: what is smaller is put together

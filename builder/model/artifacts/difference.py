@@ -6,8 +6,8 @@ import collections
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from builder.model.index import FileRecord, Index
-from builder.model.manifest import Manifest, Package
+from builder.model.artifacts.index import FileRecord, Index
+from builder.model.artifacts.manifest import Manifest, Package
 
 
 @dataclass(frozen=True)
