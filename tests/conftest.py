@@ -21,6 +21,12 @@ with contextlib.suppress(locale.Error):
     locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
 
 
+# what sudo says of its user changes hints, and HOME is that user's: root leaves nothing there
+for name in ("SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_COMMAND"):
+    if os.environ.pop(name, None) is not None:
+        os.environ["HOME"] = str(scratch())
+
+
 class Modules(LoadScopeScheduling):  # type: ignore[misc]
     """Of two processes (`pytest -n 2`) each runs whole modules, since the tests of one share what they build.
 

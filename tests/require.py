@@ -9,6 +9,7 @@ import pytest
 
 from builder.bootlab.nfs import SERVERS
 from builder.system.run import Tool
+from tests.images import ROOT
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -17,6 +18,13 @@ def needs_tool(*names: str) -> pytest.MarkDecorator:
     """Programs of other packages; `.ci/host-packages` installs them."""
     missing = [name for name in names if Tool(name, name, name).find() is None]
     return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}: run .ci/host-packages build test")
+
+
+# in a home directory of mode 0700 root finds nothing once it is without its capabilities
+_open = all(path.stat().st_uid == 0 or path.stat().st_mode & 0o001 for path in (ROOT, *ROOT.parents))
+needs_open_checkout = pytest.mark.skipif(
+    not _open, reason=f"needs a checkout that others may enter, and {ROOT} lies in somebody's own directory"
+)
 
 
 def _resolves(host: str) -> bool:

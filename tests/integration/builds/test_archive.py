@@ -168,7 +168,8 @@ def plain() -> bytes:
 def unpacked_by(command: list[str], name: str) -> Path:
     target = scratch() / name
     target.mkdir()
-    subprocess.run([*command, str(packed().archive)], cwd=target, check=True)
+    env = {**os.environ, "LC_ALL": "C.UTF-8"}  # bsdtar sets no name that its locale does not have
+    subprocess.run([*command, str(packed().archive)], cwd=target, env=env, check=True)
     return target
 
 

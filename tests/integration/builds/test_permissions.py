@@ -10,7 +10,7 @@ import pytest
 
 from tests.confined import DOCKER, PODMAN, confined
 from tests.images import DISKLESS, ROOT, scratch
-from tests.require import needs_root, needs_tool
+from tests.require import needs_open_checkout, needs_root, needs_tool
 from tests.versions import make_version
 
 pytestmark = [
@@ -57,7 +57,7 @@ def refused(kind: str, *arguments: str | Path) -> str:
         ("docker", "CAP_SYS_ADMIN is missing", "--cap-add SYS_ADMIN"),
         ("docker, more", "a seccomp filter is in force", "seccomp=unconfined"),
         ("podman", "CAP_SYS_ADMIN is missing", "--cap-add SYS_ADMIN"),
-        ("one id", "this user namespace has one id", "--add-subuids"),
+        pytest.param("one id", "this user namespace has one id", "--add-subuids", marks=needs_open_checkout),
     ],
 )
 @pytest.mark.parametrize("command", ["build", "boot", "shell"])
@@ -93,6 +93,7 @@ def test_a_recipe_is_not_built_for_a_boot_that_is_refused() -> None:
     assert not place.exists()
 
 
+@needs_open_checkout
 def test_a_store_needs_owners(version: Path) -> None:
     store = scratch() / "permissions/store"
     said = refused("one id", "deploy", version, "--to", store, "--server", "10.0.0.1")
@@ -106,7 +107,11 @@ def test_a_store_needs_owners(version: Path) -> None:
     [
         ("net_admin", {"a network of its own": "warn", "network cards of guests": "warn"}),
         ("dac_read_search", {"opening files by handle": "warn"}),
-        ("one id", {"files of other owners": "fail", "mounts in them": "fail", "opening files by handle": "warn"}),
+        pytest.param(
+            "one id",
+            {"files of other owners": "fail", "mounts in them": "fail", "opening files by handle": "warn"},
+            marks=needs_open_checkout,
+        ),
         ("docker", {"namespaces of its own": "fail", "mounts in them": "fail", "opening files by handle": "warn"}),
     ],
 )

@@ -18,6 +18,7 @@ from builder.errors import BootError
 from builder.model.version import Version
 from tests.command import run_command
 from tests.images import DISKLESS, ROOT, run_diskless, write_recipe
+from tests.require import needs_open_checkout
 
 SUITE = {"name": "debian", "suite": "bookworm"}
 
@@ -130,6 +131,7 @@ def test_a_check_needs_no_root(tmp_path: Path) -> None:
     assert "==> /etc/fstab" in result.stdout
 
 
+@needs_open_checkout
 def test_a_recipe_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can drop its rights to see this")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.images import scratch
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / ".ci/host-packages"
@@ -60,6 +64,17 @@ case "$*" in *--simulate*) ;; *) printf '%s\\n' "$@" >> "$FAKES/installed" ;; es
 }
 
 
+@functools.cache
+def programs() -> Path:
+    """The programs of this host, but not its sudo."""
+    directory = scratch() / "programs"
+    directory.mkdir()
+    for path in [*Path("/usr/bin").iterdir(), *Path("/bin").iterdir()]:
+        if path.name != "sudo" and not os.path.lexists(directory / path.name):
+            (directory / path.name).symlink_to(path)
+    return directory
+
+
 class Host:
     """A host whose package manager knows, has and loses what a test says."""
 
@@ -86,7 +101,7 @@ class Host:
         return self.call(str(SCRIPT), *arguments)
 
     def call(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        path = f"{self.directory}:/usr/bin:/bin"
+        path = f"{self.directory}:{programs()}"
         env = {"PATH": path, "FAKES": str(self.directory), "HOST_ROOT": str(self.directory)}
         return subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
 
