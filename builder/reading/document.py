@@ -21,8 +21,8 @@ T = TypeVar("T")
 class DocumentKind:
     """What messages say of a kind of file.
 
-    name: what it is called; example: where such a file lies; start: advice to whom has none
-    too_large: advice to whom wrote more than fits; levels: how deep it nests at most
+    name: what it is called; example: where such a file lies; start: advice to those who have none
+    too_large: advice to those who wrote more than fits; levels: how deep it nests at most
     """
 
     name: str
