@@ -30,7 +30,7 @@ def archive_key() -> Key:
 
 @functools.cache
 def _debs() -> list[Path]:
-    directory = scratch() / "small-archive"
+    directory = scratch() / "apt-archive"
     directory.mkdir()
     more = {
         "mta-one": "Provides: mail-agent\n",

@@ -21,7 +21,7 @@ from builder.output.offer import offer_directory
 from builder.store.layout import LOCK
 from tests.command import run_command
 from tests.golden_files import GOLDEN, check_golden
-from tests.images import run_diskless, running_diskless
+from tests.images import ROOT, run_diskless, running_diskless
 from tests.require import needs_root
 from tests.stores import (
     SERVER,
@@ -109,9 +109,10 @@ def test_layout_and_modes_whatever_the_umask(place: Path, umask: int) -> None:
 def test_the_locale_changes_nothing(place: Path) -> None:
     """Of every name that is not ASCII libarchive would warn; Python would write another one."""
     command = ("deploy", version("1"), "--to", place, "--server", "192.168.7.1", "-q")
-    refused = run_diskless(*command, env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
-    assert (refused.returncode, snapshot(place)) == (3, {})
-    assert refused.stderr.endswith("hint: export LC_ALL=C.UTF-8\n")
+    if str(ROOT).isascii():  # Python itself finds nothing in a checkout whose name it cannot read
+        refused = run_diskless(*command, env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
+        assert (refused.returncode, snapshot(place)) == (3, {})
+        assert refused.stderr.endswith("hint: export LC_ALL=C.UTF-8\n")
     done = run_diskless(*command, env={"LC_ALL": "C"})
     assert (done.returncode, done.stderr) == (0, "")
     assert (place / "versions/lab" / version("1").name / "root/etc/odd/größe").exists()
