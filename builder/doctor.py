@@ -12,7 +12,7 @@ from builder.bootlab.nfs import choose_nfs_server
 from builder.distributions.table import DISTRIBUTIONS, how_to_install
 from builder.installers.registry import INSTALLERS
 from builder.loaders.table import loader_of
-from builder.model.finding import Diagnostic, Level, fail, ok, warn
+from builder.model.diagnostic import Diagnostic, Level, fail, ok, warn
 from builder.model.site import Site
 from builder.probes.firewall import examine_firewall
 from builder.probes.host import (

@@ -6,7 +6,7 @@ import contextlib
 import locale
 import os
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -51,8 +51,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _remove_scratch() -> Iterator[None]:
-    yield
+def pytest_unconfigure() -> None:
+    """In each process of pytest-xdist, the one that runs no test too."""
     if scratch.cache_info().currsize:
         shutil.rmtree(scratch(), ignore_errors=True)

@@ -36,7 +36,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"builder.cli.{name}"), name)
+        command: click.Command = getattr(importlib.import_module(f"builder.cli.commands.{name}"), name)
         return command
 
     def resolve_command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from builder.model.finding import Diagnostic, ok, warn
+from builder.model.diagnostic import Diagnostic, ok, warn
 from builder.model.site import Site
 from builder.probes.programs import run_quietly
 

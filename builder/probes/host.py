@@ -12,7 +12,7 @@ from pathlib import Path
 import libarchive.ffi
 import zstandard
 
-from builder.model.finding import Diagnostic, fail, ok, warn
+from builder.model.diagnostic import Diagnostic, fail, ok, warn
 from builder.model.quantity import format_bytes
 from builder.probes.programs import run_quietly
 from builder.system.confinement import read_confinement

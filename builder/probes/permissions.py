@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from builder.model.finding import Diagnostic, Level, ok, warn
+from builder.model.diagnostic import Diagnostic, Level, ok, warn
 from builder.system.confinement import Confinement, Refusal, read_confinement
 from builder.system.permissions import IMAGE, Permission, ask, describe_refusal
 

@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Sequence
 
-from builder.model.finding import Diagnostic, Level, ok
+from builder.model.diagnostic import Diagnostic, Level, ok
 from builder.system.run import CLEAN_ENVIRONMENT, Tool, install_hint
 
 _SECONDS = 10

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.loaders.table import FIRST_FILES, loader_of
-from builder.model.finding import Diagnostic, fail, ok, warn
+from builder.model.diagnostic import Diagnostic, fail, ok, warn
 from builder.model.ganesha import answers_with_nothing
 from builder.model.menu import MenuEntry
 from builder.model.site import Site

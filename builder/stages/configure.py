@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-
 from builder.distributions.table import distro_of
 from builder.errors import InputError
 from builder.inits.base import Init
 from builder.inits.table import init_of
 from builder.model.entry import TreeLink
+from builder.model.suggestion import suggest
 from builder.render.image.entries import image_entries
 from builder.render.image.system import BUILT_IN_LOCALES
 from builder.stages.accounts import set_accounts
@@ -77,5 +76,4 @@ def _check_service(context: Context, init: Init, name: str, key: str) -> str:
 
 
 def _did_you_mean(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=3)
-    return f"did you mean {' or '.join(near)}?" if near else "add the package that brings it to packages"
+    return suggest(word, known) or "add the package that brings it to packages"

@@ -6,7 +6,6 @@ in its final state; here its command runs with the kernel as its target: copy, p
 
 from __future__ import annotations
 
-import difflib
 import posixpath
 import re
 import shlex
@@ -15,6 +14,7 @@ from builder.errors import AuditError, CommandError, DisklessError, InputError
 from builder.generators.base import root_modules
 from builder.generators.mkinitcpio import MKINITCPIO_DROP_IN, config_of, image_path, kernel_path, preset, preset_path
 from builder.model.entry import TreeFile, TreeLink
+from builder.model.suggestion import suggest
 from builder.stages.context import Context
 
 _HOOK = "/usr/share/libalpm/hooks/90-mkinitcpio-install.hook"
@@ -118,11 +118,8 @@ def _explain(context: Context, output: list[str], error: CommandError) -> Diskle
         hook, module, file = (pattern.search(text) for pattern in (_NO_HOOK, _NO_MODULE, _NO_FILE))
         if hook:
             known = sorted({name for directory in _INSTALL_HOOKS for name in context.tree.names(directory)})
-            near = difflib.get_close_matches(hook[1], known, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            return InputError(
-                f"initramfs.hooks: no package brings the hook {hook[1]}", f"{hint}known: {', '.join(known)}"
-            )
+            hint = f"{suggest(hook[1], known, most=1)} known: {', '.join(known)}".lstrip()
+            return InputError(f"initramfs.hooks: no package brings the hook {hook[1]}", hint)
         if module:
             return _missing_module(context, module[1], _hook_of(output, text))
         if file:

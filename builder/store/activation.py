@@ -20,7 +20,7 @@ from builder.store.agreement import check_releases
 from builder.store.generations import active_generation, commit, is_served, next_number
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
-from builder.store.recovery import mend_shortcuts
+from builder.store.recovery import repair_shortcuts
 from builder.system.files import text_sha256
 
 
@@ -37,7 +37,7 @@ def activate(inventory: Inventory, site: Site, changes: Mapping[str, BootName], 
     if before is not None and is_served(store, generation, before):
         return before
     commit(store, generation, texts)
-    mend_shortcuts(inventory)
+    repair_shortcuts(inventory)
     return generation
 
 

@@ -40,7 +40,7 @@ def recover(inventory: Inventory) -> tuple[Inventory, list[str]]:
         boot = store.version(manifest.image, manifest.version) / "boot"
         if all((boot / name).is_file() for name in (KERNEL, INITRAMFS)):
             link_boot_files(store, manifest)
-    mend_shortcuts(inventory)
+    repair_shortcuts(inventory)
     return inventory, removed
 
 
@@ -54,7 +54,7 @@ def discard(path: Path, store: Store) -> str:
     return str(path.relative_to(store.root))
 
 
-def mend_shortcuts(inventory: Inventory) -> None:
+def repair_shortcuts(inventory: Inventory) -> None:
     """Makes current/IMAGE point at the active root of every image, and removes the links of the others."""
     store, active = inventory.store, {}
     number = current_number(store)

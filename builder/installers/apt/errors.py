@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from builder.installers.apt.index import AptIndex, Cause, find_cause
 from builder.installers.look import AskMirror
 from builder.model.artifacts.lock import LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository
+from builder.model.suggestion import suggest_each
 
 # in 2.6 and in 3.0; the tests let the host's apt say them
 _KEY_TROUBLE = ("is not signed", "NO_PUBKEY", "BADSIG", "EXPKEYSIG", "signature verification failed")
@@ -172,11 +172,9 @@ def explain_download(
 
 def explain_unknown(names: Sequence[str], known: Sequence[str], distribution: DebianDistribution) -> InputError:
     """The error for packages that do not exist, with names that come near."""
-    near = {name: difflib.get_close_matches(name, known, n=3) for name in names}
-    hints = [f"{name}: did you mean {' or '.join(close)}?" for name, close in near.items() if close]
     return InputError(
         f"no such package in {distribution.suite}: {', '.join(names)}",
-        "; ".join(hints) or "is its component listed? Firmware needs components: [main, non-free-firmware]",
+        suggest_each(names, known) or "is its component listed? Firmware needs components: [main, non-free-firmware]",
     )
 
 

@@ -5,7 +5,6 @@ pacman(8) ends with status 0 although a scriptlet or a hook failed; its output s
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from builder.distributions.pacman import servers
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.model.recipe import ArchDistribution
+from builder.model.suggestion import suggest_each
 
 _CONFLICT = re.compile(r"^(?:\S+: )?(?:\S+ exists in .*|.* exists in both .*)$", re.MULTILINE)
 _BAD_PACKAGE = re.compile(
@@ -49,12 +49,10 @@ def explain(output: str, error: CommandError, distribution: ArchDistribution) ->
 
 def explain_unknown(names: Sequence[str], known: list[str], distribution: ArchDistribution) -> InputError:
     """The error for packages that do not exist, with names that come near."""
-    near = {name: difflib.get_close_matches(name, known, n=3) for name in names}
-    hints = [f"{name}: did you mean {' or '.join(close)}?" for name, close in near.items() if close]
     repositories = ", ".join(repository.name for repository in distribution.repositories)
     return InputError(
         f"no such package or group in {repositories}: {', '.join(names)}",
-        "; ".join(hints)
+        suggest_each(names, known)
         or "add its repository to distribution.repositories; packages of the AUR have to be built "
         "first, and named in distribution.package_files",
     )

@@ -6,12 +6,12 @@ another program on every distribution.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from builder.errors import InputError
 from builder.model.recipe.account import FIRST_UID, User, home_of
+from builder.model.suggestion import suggest
 from builder.model.syntax import SSH_KEY
 
 PASSWD, GROUP, SHADOW, GSHADOW = "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"
@@ -122,8 +122,7 @@ class Accounts:
             group = self._find(GROUP, name)
             if group is None:
                 known = sorted(line[0] for line in self._lines[GROUP])
-                near = difflib.get_close_matches(name, known, n=3)
-                hint = f"did you mean {' or '.join(near)}?" if near else "add the package that brings it to packages"
+                hint = suggest(name, known) or "add the package that brings it to packages"
                 raise InputError(f"system.users: {user.name} cannot be in {name}: the image has no such group", hint)
             for line in (group, self._find(GSHADOW, name) if GSHADOW in self._lines else None):
                 if line is not None and user.name not in (members := [word for word in line[3].split(",") if word]):

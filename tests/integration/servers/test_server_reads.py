@@ -115,20 +115,15 @@ def add_line(server: Server, form: str, note: str) -> None:
     main.write_text(text.replace("http {\n", f"http {{\n{line}\n") if form == "nginx" else f"{text}\n{line}\n", "utf-8")
 
 
-@pytest.mark.parametrize("form", ["dnsmasq", "dhcpd", "firewall", "nginx"])
-def test_on_arch_the_line_that_is_said_is_the_one_that_is_missing(form: str, server: Server) -> None:
-    furnish(server, ARCH)
-    note = server.install(form)
-    assert note is not None
-    assert not server.reads(form)
-    add_line(server, form, note)
-    assert server.install(form) is None
-    assert server.reads(form)
-
-
-@pytest.mark.parametrize("form", ["dhcpd", "firewall"])
-def test_on_debian_too(form: str, server: Server) -> None:
-    furnish(server, DEBIAN)
+@pytest.mark.parametrize(
+    ("host", "form"),
+    [
+        *((ARCH, form) for form in ("dnsmasq", "dhcpd", "firewall", "nginx")),
+        *((DEBIAN, form) for form in ("dhcpd", "firewall")),
+    ],
+)
+def test_the_line_that_is_said_is_the_one_that_is_missing(host: dict[str, str], form: str, server: Server) -> None:
+    furnish(server, host)
     note = server.install(form)
     assert note is not None
     assert not server.reads(form)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.model.finding import Level
+from builder.model.diagnostic import Level
 from builder.model.ganesha import answers_with_nothing, asks_with_read_plus, exports_tmpfs
 from builder.model.menu import MenuEntry
 from builder.probes.server import examine_read_plus, read_boots, running_ganesha

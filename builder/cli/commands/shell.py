@@ -12,7 +12,7 @@ from builder.cli.reporting import reports_progress
 from builder.progress.progress import Progress
 from builder.shell import open_shell
 
-_COMMAND = "builder.cli.shell.command"
+_COMMAND = "builder.cli.commands.shell.command"
 
 
 class _CommandAfterDashes(click.Command):

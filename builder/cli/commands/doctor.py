@@ -14,7 +14,7 @@ from builder.cli.options import cache_option, json_option, output_option
 from builder.cli.typed import as_typed
 from builder.doctor import examine_host, examine_server
 from builder.errors import HostError
-from builder.model.finding import Diagnostic, Level, worst
+from builder.model.diagnostic import Diagnostic, Level, worst
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 
