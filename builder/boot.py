@@ -19,6 +19,7 @@ from builder.errors import BootError, CommandError, HostError, InputError
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName
 from builder.model.menu import KERNEL
+from builder.model.share import OLD_SHARES, ServedStore
 from builder.model.site import Site
 from builder.model.version import Version
 from builder.output.offer import offer_directory
@@ -189,7 +190,8 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
             bench = Bench(lab, manifest, store)
             site = dataclasses.replace(lab.site, nfs_options=_usable_version(lab, manifest, progress))
             activate(inventory, site, {manifest.image: BootName(manifest.version)}, "boot")
-            lab.serve(store.root)
+            served = store.served(rw=True)
+            lab.serve(served if served.shares else ServedStore(served.path, OLD_SHARES))
         yield bench
 
 

@@ -16,6 +16,7 @@ from builder.model.artifacts.manifest import INDEX, Manifest
 from builder.model.escapes import escaped
 from builder.model.generation import BootName, Generation
 from builder.model.recipe import RootMode
+from builder.model.share import TOPS
 from builder.model.site import Site
 from builder.model.version import Version
 from builder.output.offer import Offer
@@ -82,6 +83,7 @@ def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress)
     manifest = offer.manifest
     with _opened(root, progress, create=True) as inventory:
         store = inventory.store
+        _warn_of_exports(inventory, manifest, progress)
         site = _site_for(store, options.server, progress)
         trust = options.trust or (Path(site.trust) if site.trust else None)
         if trust is not None:
@@ -218,6 +220,22 @@ def _prune_after(inventory: Inventory, site: Site, manifest: Manifest, options: 
     mine = [decision for decision in decisions if decision.image == manifest.image]
     remove_versions(inventory, site, mine)
     return tuple(mine)
+
+
+def _warn_of_exports(inventory: Inventory, manifest: Manifest, progress: Progress) -> None:
+    """Every time while an export does not hold, and once where a file system is exported from now on."""
+    store = inventory.store
+    command = f"--to {shlex.quote(str(store.root))}"
+    fault = store.record.fault(str(store.root))
+    if fault is not None:
+        progress.warn(fault)
+    elif not store.record.shares:
+        progress.warn(
+            f"no client can mount what is in {store.root}: roots need a file system of their own, else clients would "
+            f"reach everything beside them. diskless storage {command} --{TOPS[manifest.root.mode]} SIZE makes it"
+        )
+    elif manifest.root.mode is RootMode.RW and all(m.root.mode is not RootMode.RW for m in inventory.manifests):
+        progress.note(f"the first read-write image: run diskless server-config {command} --install again")
 
 
 def _warn_of_pins(inventory: Inventory, site: Site, generation: Generation, progress: Progress) -> None:

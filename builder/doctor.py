@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from builder.distributions.table import DISTRIBUTIONS, how_to_install
 from builder.installers.registry import INSTALLERS
 from builder.loaders.table import loader_of
 from builder.model.diagnostic import Diagnostic, Level, fail, ok, warn
+from builder.model.quantity import format_bytes
 from builder.model.site import Site
 from builder.probes.firewall import examine_firewall
 from builder.probes.host import (
@@ -36,6 +38,7 @@ from builder.probes.server import (
     running_ganesha,
 )
 from builder.reading import load_site
+from builder.shares.state import read_storage
 from builder.store.activation import site_of
 from builder.store.generations import served_menus
 from builder.store.layout import Store, find_store
@@ -72,6 +75,7 @@ def examine_server(root: Path, seconds: float) -> list[Diagnostic]:
     boots = read_boots(entry for path, text in menus for entry in loader_of(path).parse(text))
     return [
         *_store(store, [path for path, _ in menus]),
+        *_shares(store),
         examine_address(site),
         *_asked_dhcp(site, seconds),
         *examine_tftp(site, store.boot, boots, [path for path, _ in menus]),
@@ -128,6 +132,28 @@ def _store(store: Store, menus: list[str]) -> Iterable[Diagnostic]:
         return [fail("store", "loaders", f"{store.boot} lacks {', '.join(missing)}", remedy)]
     number = "one boot menu" if len(menus) == 1 else f"{len(menus)} boot menus"
     return [ok("store", "active", f"{store.root}: {number}")]
+
+
+def _shares(store: Store) -> Iterable[Diagnostic]:
+    """Whether each export holds clients, and has room."""
+    state = read_storage(store)
+    command = f"diskless storage --to {shlex.quote(str(store.root))}"
+    fault = store.record.fault(str(store.root))
+    if fault is not None:
+        text, _, remedy = fault.partition(": ")
+        yield fail("store", "exports", text, remedy)
+    elif not state.shares:
+        text = "roots have no file system of their own, so nothing is exported"
+        yield fail("store", "file systems", text, f"{command} --ro SIZE makes one, such as 20G")
+    for share in state.shares:
+        if share.fault is None:
+            yield ok("store", share.path, f"{format_bytes(share.free or 0)} of {format_bytes(share.size or 0)} free")
+        elif not share.mounted:
+            yield fail("store", share.path, share.fault, command)
+        else:
+            yield warn(
+                "store", share.path, share.fault, f"{command} --{share.path.partition('/')[0]} SIZE: it can grow"
+            )
 
 
 def _asked_dhcp(site: Site, seconds: float) -> list[Diagnostic]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.checks.site import site_contradictions
 from builder.errors import HostError, InputError
+from builder.model.recipe import RootMode
+from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.probes.configuration import dhcpd_main, what_is_missing
 from builder.reading import load_site
@@ -23,7 +26,9 @@ from builder.render.server.files import (
 )
 from builder.render.server.tftp import DEFAULTS_FILE, UNIT_FILE
 from builder.store.activation import site_of
-from builder.store.layout import Store
+from builder.store.inventory import read_inventory
+from builder.store.layout import Store, find_store, store_name
+from builder.store.record import MARKER
 from builder.system.files import write_atomic
 
 BACKUP = ".diskless-backup"
@@ -59,11 +64,29 @@ def find_site(root: Path, site_file: Path | None, server: str | None) -> Site:
     return site
 
 
-def choose_formats(site: Site, store: str, wanted: Sequence[Format] | None) -> tuple[Format, ...]:
+def served_store(root: Path) -> tuple[ServedStore, str | None]:
+    """What servers are told of a store, or of the one that will be at `root`: that has nothing to export yet.
+
+    And what is wrong with that, None where nothing is.
+    """
+    name = store_name(root)
+    if not (root / MARKER).exists():
+        return ServedStore(name, ()), None
+    store = find_store(root)
+    rw = any(manifest.root.mode is RootMode.RW for manifest in read_inventory(store).manifests)
+    return ServedStore(name, store.record.exported(rw=rw)), store.record.fault(name)
+
+
+def choose_formats(site: Site, store: ServedStore, wanted: Sequence[Format] | None) -> tuple[Format, ...]:
     """The formats to render: what was asked for, or what one server needs: dnsmasq, an NFS server, nginx if it serves.
 
     InputError where the site lacks what a format needs.
     """
+    if not store.shares and (wanted is None or {Format.EXPORTS, Format.GANESHA} & set(wanted)):
+        raise HostError(
+            f"{store.path} lies on a file system with other things, and clients would reach all of it",
+            f"diskless storage --to {shlex.quote(store.path)} --ro SIZE gives the roots one of their own, such as 20G",
+        )
     possible = possible_formats(site, store)
     if wanted is None:
         dhcp = Format.DNSMASQ if gives_addresses(site) else Format.DNSMASQ_PROXY
@@ -93,7 +116,7 @@ def _nfs(possible: Sequence[Format]) -> Format:
     return Format.EXPORTS if Format.EXPORTS in possible else Format.GANESHA
 
 
-def render_files(site: Site, store: str, formats: Sequence[Format]) -> tuple[ServerFile, ...]:
+def render_files(site: Site, store: ServedStore, formats: Sequence[Format]) -> tuple[ServerFile, ...]:
     """The texts of several formats."""
     return tuple(file for form in formats for file in server_files(form, site, store))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from builder.bootlab.namespace import Namespace, Service
 from builder.bootlab.ready import await_ready
 from builder.bootlab.settings import DNSMASQ_FILES, DNSMASQ_OPTIONS, FIRMWARE_OPTIONS
+from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.render.server.files import Format, server_files
 from builder.system.run import Tool
@@ -21,7 +22,7 @@ def dnsmasq_options(site: Site, directory: Path) -> list[str]:
     return [option.format(directory=directory, interface=site.interface) for option in options]
 
 
-def start_dnsmasq(namespace: Namespace, site: Site, store: str) -> Service:
+def start_dnsmasq(namespace: Namespace, site: Site, store: ServedStore) -> Service:
     """Starts dnsmasq; CommandError with its last lines when it does not come up."""
     (file,) = server_files(Format.DNSMASQ, site, store)
     config = namespace.write("dnsmasq.conf", file.text)
@@ -31,9 +32,9 @@ def start_dnsmasq(namespace: Namespace, site: Site, store: str) -> Service:
     return started
 
 
-def start_web_server(namespace: Namespace, site: Site, store: str) -> Service:
+def start_web_server(namespace: Namespace, site: Site, store: ServedStore) -> Service:
     """Serves the store's boot/ where the site has a web server; Python's, for no host needs nginx to boot an image."""
-    arguments = ["--bind", site.server, "--directory", f"{store}/boot", str(site.http_port)]
+    arguments = ["--bind", site.server, "--directory", f"{store.path}/boot", str(site.http_port)]
     started = namespace.start("http", [sys.executable, "-I", "-u", "-m", "http.server", *arguments])
     await_ready(namespace, started, lambda: "Serving HTTP" in started.log.read_text("utf-8", "replace"))
     return started

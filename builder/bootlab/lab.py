@@ -14,6 +14,7 @@ from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.nfs import NfsServer, check_exportable, choose_nfs_server
 from builder.bootlab.settings import LAB_SITE, Patience
 from builder.bootlab.timeline import Logs
+from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.render.server.files import store_exports
 from builder.render.server.services import Export
@@ -70,18 +71,18 @@ class Lab:
             guest.close()
         self.namespace.__exit__(kind, error, trace)
 
-    def serve(self, store: Path) -> None:
+    def serve(self, store: ServedStore) -> None:
         """Starts every server that the site needs, in the order of `server-config --format services`.
 
         CommandError with the last lines of the one that does not come up, HostError where the store lies on a file
         system that no NFS server can serve.
         """
-        self._exports = store_exports(self.site, str(store))
+        self._exports = store_exports(self.site, store)
         check_exportable(self._exports)
-        self.nfs.start(self.namespace, self.site, str(store))
+        self.nfs.start(self.namespace, self.site, store)
         if self.site.http_port is not None:
-            dhcp.start_web_server(self.namespace, self.site, str(store))
-        dhcp.start_dnsmasq(self.namespace, self.site, str(store))
+            dhcp.start_web_server(self.namespace, self.site, store)
+        dhcp.start_dnsmasq(self.namespace, self.site, store)
 
     def power_on(self, console: Path, kernel: Path, machine: Machine | None = None) -> Guest:
         """A guest that starts to boot now; what it says is written to `console` as it comes.

@@ -21,6 +21,7 @@ from builder.bootlab.settings import (
 from builder.errors import CommandError, HostError
 from builder.model.ganesha import answers_with_nothing, asks_with_read_plus, exports_tmpfs
 from builder.model.recipe import NfsVersion
+from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.render.server.files import Format, ServerFile, server_files, store_exports
 from builder.render.server.services import GANESHA_FILE, Export, ganesha_config
@@ -50,14 +51,14 @@ class NfsServer(abc.ABC):
 
     @staticmethod
     @abc.abstractmethod
-    def files(site: Site, store: str) -> tuple[ServerFile, ...]:
+    def files(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
         """Its configuration: the texts of `server-config`, with what settings.py adds."""
 
     def check_directory(self, directory: Path) -> None:  # noqa: B027 - most have nothing against any
         """HostError where the file system of a directory is one that this server does not export."""
 
     @abc.abstractmethod
-    def start(self, namespace: Namespace, site: Site, store: str) -> Service:
+    def start(self, namespace: Namespace, site: Site, store: ServedStore) -> Service:
         """Serves the store; CommandError with the log's last lines when a directory of it cannot be exported."""
 
     def usable_version(self, namespace: Namespace, wanted: str, kernel: str) -> str:
@@ -78,11 +79,11 @@ class Ganesha(NfsServer):
         return all(tool.find() for tool in Ganesha.tools)
 
     @staticmethod
-    def files(site: Site, store: str) -> tuple[ServerFile, ...]:
+    def files(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
         """ganesha.conf with GANESHA_CORE."""
         return (ServerFile(Format.GANESHA, GANESHA_FILE, ganesha_config(store_exports(site, store), GANESHA_CORE)),)
 
-    def start(self, namespace: Namespace, site: Site, store: str) -> Service:
+    def start(self, namespace: Namespace, site: Site, store: ServedStore) -> Service:
         """Starts it and reads in its log whether every export came up: it listens even when none did."""
         require_mount_table("nfs-ganesha")
         (file,) = self.files(site, store)
@@ -136,11 +137,11 @@ class KernelNfsd(NfsServer):
         return (known or module) and all(tool.find() for tool in KernelNfsd.tools)
 
     @staticmethod
-    def files(site: Site, store: str) -> tuple[ServerFile, ...]:
+    def files(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
         """The exports, and nfs.conf for mountd's port."""
         return server_files(Format.EXPORTS, site, store)
 
-    def start(self, namespace: Namespace, site: Site, store: str) -> Service:
+    def start(self, namespace: Namespace, site: Site, store: ServedStore) -> Service:
         """Exports the store and nothing that the host's own files name."""
         _start_rpcbind(namespace)
         namespace.check(["mount", "-t", "nfsd", "nfsd", "/proc/fs/nfsd"], hint=_NO_NFSD)
@@ -153,7 +154,7 @@ class KernelNfsd(NfsServer):
         await_ready(namespace, service, lambda: "mountd" in namespace.run(["rpcinfo"]).output)
         return service
 
-    def install(self, namespace: Namespace, site: Site, store: str) -> None:
+    def install(self, namespace: Namespace, site: Site, store: ServedStore) -> None:
         """Puts its files in their places, in an /etc of the lab's own that has nothing of the host's NFS server."""
         for command in _PRIVATE_ETC:
             namespace.check(

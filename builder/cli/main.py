@@ -19,7 +19,7 @@ from builder.model.escapes import escaped
 # in the order of a first day
 COMMANDS = (
     *("init", "check", "build", "boot", "shell", "diff", "upload", "pull"),
-    *("deploy", "rollback", "status", "prune", "verify", "refresh", "adopt-kernel", "server-config"),
+    *("storage", "deploy", "rollback", "status", "prune", "verify", "refresh", "adopt-kernel", "server-config"),
     *("doctor", "schema", "completion"),
 )
 

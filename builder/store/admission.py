@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 
 from builder.archive.content import OnFile
@@ -11,6 +12,7 @@ from builder.archive.unpack import Unpacked
 from builder.errors import AuditError, HostError, InputError
 from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES
 from builder.model.artifacts.manifest import Manifest
+from builder.model.share import TOPS
 from builder.output.offer import Offer
 from builder.store.boot_files import link_boot_files, set_up_loaders
 from builder.store.inventory import Inventory
@@ -36,6 +38,16 @@ def check_storable(offer: Offer) -> None:
         raise AuditError(f"{name}: version {manifest.version} is not of digest {manifest.root_digest}", AGAIN)
 
 
+def check_share(store: Store, manifest: Manifest) -> None:
+    """HostError where the store has file systems of their own for roots, but none for this image's."""
+    if store.record.shares and store.share_of(manifest.image, manifest.root.mode) is None:
+        mode, share = manifest.root.mode, TOPS[manifest.root.mode]
+        raise HostError(
+            f"{manifest.image} has a root of mode {mode}, and {store.root} has no file system {share}/ for it",
+            f"diskless storage --to {shlex.quote(str(store.root))} --{share} SIZE makes it, such as 10G",
+        )
+
+
 def add_version(inventory: Inventory, offer: Offer, on_file: OnFile) -> tuple[Inventory, Unpacked | None]:
     """Brings a version and its boot files in, on disk and checked: the store with it, and what was unpacked.
 
@@ -43,6 +55,7 @@ def add_version(inventory: Inventory, offer: Offer, on_file: OnFile) -> tuple[In
     AuditError, and nothing brought in, for what no store can hold.
     """
     check_storable(offer)
+    check_share(inventory.store, offer.manifest)
     store, unpacked = inventory.store, None
     if not _is_there(inventory, offer):
         unpacked = _stage(inventory, offer, on_file)

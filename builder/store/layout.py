@@ -1,21 +1,24 @@
 """Where everything lies in a store, who may use it, and what is refused as none.
 
-DIR/store.json                      says that this is a store
-DIR/site.yml                        the server's own settings, the administrator's file
-DIR/versions/IMAGE/VERSION/         root/, boot/, manifest.json, index.json.zst; never changed; exported read-only
-DIR/writable/IMAGE/VERSION/root/    the root of a read-write image instead of root/; exported read-write
-DIR/boot/                           the TFTP root
-DIR/current/IMAGE                   a link to the active root, for people
+DIR/store.json                  says that this is a store, and what of it is exported (record.py)
+DIR/site.yml                    the server's own settings, the administrator's file
+DIR/versions/IMAGE/VERSION/     boot/, manifest.json, index.json.zst; never changed, never exported
+DIR/ro/IMAGE/VERSION/root/      the root of a read-only image; ro/ is a file system of its own, exported read-only
+DIR/rw/IMAGE/VERSION/root/      the root of a read-write image; rw/ is one too, exported read-write
+DIR/boot/                       the TFTP root
+DIR/current/IMAGE               a link to the active root, for people
+
+A store without such file systems has its roots where 0.1 had them: in versions/IMAGE/VERSION/root and in
+writable/IMAGE/VERSION/root. Roots stay where they are until `diskless storage` brings them over.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
@@ -25,19 +28,21 @@ from builder.loaders.table import MENU_DIRECTORIES
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName
 from builder.model.recipe import RootMode
+from builder.model.share import OLD_RW, OLD_TOPS, RO, RW, TOPS, ServedStore, next_fsid, share_of
 from builder.model.syntax import STORE_PATH
 from builder.model.version import VERSION, Version
 from builder.store.filesystem import check_filesystem
-from builder.system.files import sync_directory, write_atomic
+from builder.store.record import MARKER, Record, read_record, write_record
+from builder.system.files import sync_directory
+from builder.system.mounts import is_own_filesystem
 from builder.system.permissions import Permission, require_permissions
 
-MARKER, SITE, LOCK = "store.json", "site.yml", ".lock"
+SITE, LOCK = "site.yml", ".lock"
 TEMPORARY = ".tmp-"
 BOOT, CURRENT, GENERATIONS = "boot", "current", "generations"
-_SCHEMA = 1
 # what may be in a directory that becomes a store: a mount point's own, the administrator's, ours of an interrupted try
 _HARMLESS = {"lost+found", SITE, LOCK}
-_PARTS = ("versions", "writable", BOOT)
+_PARTS = ("versions", OLD_RW, RO, RW, BOOT)
 _INTERRUPTED = (f"{TEMPORARY}probe-", f"{TEMPORARY}{MARKER}-")  # all that a try can leave before it is a store
 _ROOT_DIRECTORIES = {"bin", "etc", "sbin", "usr", "var"}
 _LONGEST_WAIT = 3600
@@ -48,16 +53,23 @@ class Store:
     """The paths of a store. Make one with `open_store`, which also holds its lock, or `find_store` to look only."""
 
     root: Path
+    record: Record = field(default_factory=Record)
 
     @property
     def versions(self) -> Path:
-        """Exported read-only."""
+        """What a server knows of each version; in a store without file systems for the roots, read-only roots too."""
         return self.root / "versions"
 
     @property
-    def writable(self) -> Path:
-        """Exported read-write."""
-        return self.root / "writable"
+    def root_tops(self) -> tuple[Path, ...]:
+        """The directories that have roots of images in them, those that are there."""
+        tops = (self.root / name for name in dict.fromkeys((*TOPS.values(), *OLD_TOPS.values())))
+        return tuple(top for top in tops if top.is_dir())
+
+    @property
+    def client_tops(self) -> tuple[Path, ...]:
+        """Those that clients write to."""
+        return tuple(top for top in self.root_tops if top.name in (RW, OLD_RW))
 
     @property
     def boot(self) -> Path:
@@ -88,11 +100,28 @@ class Store:
         """The directory of a version, whether it exists or not."""
         return self.versions / image / version
 
+    def share_of(self, image: str, mode: RootMode) -> str | None:
+        """The file system that an image's new roots come to, as a path below the store; None: to the old place."""
+        return share_of(image, mode, tuple(self.record.shares))
+
+    def new_place(self, manifest: Manifest) -> Path:
+        """Where a version that is to come has its root in; the directory above that is its image's."""
+        old = self.share_of(manifest.image, manifest.root.mode) is None
+        top = (OLD_TOPS if old else TOPS)[manifest.root.mode]
+        return self.root / top / manifest.image / manifest.version
+
+    def old_root(self, manifest: Manifest) -> Path:
+        """Where a store without file systems of its own has the root of a version."""
+        return self.root / OLD_TOPS[manifest.root.mode] / manifest.image / manifest.version / "root"
+
     def root_of(self, manifest: Manifest) -> Path:
         """The root directory that clients of a version mount."""
-        if manifest.root.mode is RootMode.RW:
-            return self.writable / manifest.image / manifest.version / "root"
-        return self.version(manifest.image, manifest.version) / "root"
+        new, old = self.new_place(manifest) / "root", self.old_root(manifest)
+        return old if old.is_dir() and not new.is_dir() else new
+
+    def served(self, *, rw: bool) -> ServedStore:
+        """As its servers' texts name it; `rw`: whether it holds a root that clients write to."""
+        return ServedStore(str(self.root), self.record.exported(rw=rw))
 
     def boot_files(self, image: str, name: BootName) -> Path:
         """What TFTP serves of a version."""
@@ -122,22 +151,17 @@ def find_store(root: Path) -> Store:
             f"{root} holds no store of diskless",
             f"diskless deploy --to {shlex.quote(str(root))} makes one; or name another",
         )
-    try:
-        schema = json.loads((root / MARKER).read_text("utf-8")).get("schema")
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{root / MARKER}: {error}", 'it should say {"schema": 1}') from error
-    if schema != _SCHEMA:
-        raise InputError(
-            f"{root} is a store of schema {schema!r}, this program knows {_SCHEMA}", "use a newer diskless"
-        )
-    return Store(root.resolve())
+    return Store(root.resolve(), read_record(root))
 
 
 @contextlib.contextmanager
-def open_store(root: Path, note: Callable[[str], None], *, create: bool = False) -> Iterator[Store]:
+def open_store(
+    root: Path, note: Callable[[str], None], *, create: bool = False, mounted: bool = True
+) -> Iterator[Store]:
     """The store in a directory, for this process alone; waits while another one works on it.
 
-    With `create` an empty or new directory becomes one. InputError for a directory that holds something else.
+    With `create` an empty or new directory becomes one. InputError for a directory that holds something else, HostError
+    where a file system of it is not mounted, unless `mounted` is false.
     """
     if os.geteuid() != 0:
         raise HostError("a store is changed by root only: its files have owners", "run it with sudo")
@@ -152,7 +176,20 @@ def open_store(root: Path, note: Callable[[str], None], *, create: bool = False)
         if create:
             refuse_other_things(root)
             _lay_out(root)
-        yield find_store(root)
+        store = find_store(root)
+        if mounted:
+            require_mounted(store)
+        yield store
+
+
+def require_mounted(store: Store) -> None:
+    """HostError where a file system of the store is not mounted: a root would seem to be missing, or lie beside it."""
+    for path in store.record.shares:
+        if not is_own_filesystem(store.root / path):
+            raise HostError(
+                f"{store.root / path} is a file system of its own, and it is not mounted",
+                f"diskless storage --to {shlex.quote(str(store.root))} mounts it, or says why it cannot be",
+            )
 
 
 def store_name(root: Path) -> str:
@@ -235,11 +272,11 @@ def _locked(root: Path, note: Callable[[str], None]) -> Iterator[None]:
 def _lay_out(root: Path) -> None:
     """Makes what is missing of a store; each step can be repeated."""
     if not (root / MARKER).exists():
-        write_atomic(root / MARKER, json.dumps({"schema": _SCHEMA}).encode() + b"\n")
+        write_record(root, Record(_mounted_shares(root)))
     store = Store(root)
     for path, mode in (
         (store.versions, 0o700),
-        (store.writable, 0o700),
+        (root / OLD_RW, 0o700),
         (store.boot, 0o755),
         (store.generations, 0o755),
         (store.shortcuts, 0o755),
@@ -251,6 +288,15 @@ def _lay_out(root: Path) -> None:
             link.symlink_to(f"{CURRENT}/{name}")
     sync_directory(store.boot)
     sync_directory(root)
+
+
+def _mounted_shares(root: Path) -> dict[str, int]:
+    """Those that somebody has given file systems of their own before there was a store."""
+    shares: dict[str, int] = {}
+    for path in (RO, RW):
+        if is_own_filesystem(root / path):
+            shares[path] = next_fsid(shares)
+    return shares
 
 
 def make_directory(path: Path, mode: int) -> None:

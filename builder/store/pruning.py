@@ -70,7 +70,8 @@ def remove_versions(inventory: Inventory, site: Site, decisions: Sequence[Decisi
     activate(kept, site, {}, f"prune {names}")
     removed = []
     for image, version in sorted(doomed):
-        for place in (store.writable, store.versions):
+        # roots first: a version without one is removed by recovery, a root without a version would stay
+        for place in (*(top for top in store.root_tops if top != store.versions), store.versions):
             if (place / image / version).is_dir():
                 removed.append(discard(place / image / version, store))
     return removed + recover(kept)[1]

@@ -46,7 +46,7 @@ def recover(inventory: Inventory) -> tuple[Inventory, list[str]]:
 
 def discard(path: Path, store: Store) -> str:
     """Takes a directory out of sight by one rename, then removes it; its path below the store."""
-    trash = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}trash-", dir=_top(path, store)))
+    trash = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}trash-", dir=path.parent))
     path.rename(trash / path.name)
     sync_directory(path.parent)
     sync_directory(trash)
@@ -73,14 +73,9 @@ def repair_shortcuts(inventory: Inventory) -> None:
             swap_symlink(link, target)
 
 
-def _top(path: Path, store: Store) -> Path:
-    """The directory below the store that `path` lies in: a rename to it stays on one file system."""
-    return store.root / path.relative_to(store.root).parts[0]
-
-
 def _refuse_links(store: Store) -> None:
     """AuditError where a directory above a read-write root is a link: clients could lead us anywhere by it."""
-    for image in store.writable.iterdir():
+    for image in (path for top in store.client_tops for path in top.iterdir()):
         versions = list(image.iterdir()) if image.is_dir() and not image.is_symlink() else []
         for path in (image, *versions, *(version / "root" for version in versions)):
             if path.is_symlink():
@@ -88,8 +83,9 @@ def _refuse_links(store: Store) -> None:
 
 
 def _remove_temporaries(store: Store) -> Iterator[str]:
-    places = [store.root, store.versions, store.writable, store.boot, store.generations, store.shortcuts]
-    for parent in (store.versions, store.writable, store.boot):
+    tops = _image_parents(store)
+    places = [store.root, *tops, store.generations, store.shortcuts]
+    for parent in tops:
         places += [path for path in sorted(parent.iterdir()) if path.is_dir() and not path.is_symlink()]
     for place in dict.fromkeys(places):
         for path in sorted(place.glob(f"{TEMPORARY}*")):
@@ -123,8 +119,14 @@ def _remove_generations_without_versions(store: Store, current: int) -> Iterator
 
 
 def _remove_empty_images(store: Store) -> None:
-    for parent in (store.versions, store.writable, store.boot):
+    shares = [store.root / path for path in store.record.shares]
+    for parent in _image_parents(store):
         for path in parent.iterdir():
-            is_image = IMAGE_NAME.accepts(path.name) and path != store.generations
+            is_image = IMAGE_NAME.accepts(path.name) and path not in (store.generations, *shares)
             if is_image and path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
                 path.rmdir()
+
+
+def _image_parents(store: Store) -> list[Path]:
+    """The directories that have one for each image."""
+    return list(dict.fromkeys((store.versions, *store.root_tops, store.boot)))

@@ -31,6 +31,7 @@ from builder.model.recipe import RootMode
 from builder.model.version import Version
 from builder.store.generations import active_generation
 from builder.store.inventory import Inventory
+from builder.store.layout import Store
 from builder.system.files import open_file
 
 _MOST_BASES = 2
@@ -51,17 +52,34 @@ _NO_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ET
 def open_reuse(inventory: Inventory, manifest: Manifest, *, copies: bool) -> VersionsReuse:
     """What versions of the same image, and of the same mode, hold already; use it with `with`.
 
-    copies: whether a file is copied where it cannot be cloned, which costs less than fetching it from far away
+    copies: whether a file is copied where it cannot be cloned or linked, which costs less than fetching it
     """
-    store, bases = inventory.store, []
+    return VersionsReuse(_bases(inventory, manifest), clone=manifest.root.mode is RootMode.RW, copies=copies)
+
+
+def open_relocation(inventory: Inventory, manifest: Manifest) -> VersionsReuse:
+    """A read-only version's own root, to be copied, and the versions that files can be linked to on its new place."""
+    store = inventory.store
+    top = store.new_place(manifest).parent
+    bases = [base for base in _bases(inventory, manifest) if base.path.is_relative_to(top)]
+    own = _base(store, manifest, store.old_root(manifest))
+    return VersionsReuse([*bases, own], clone=False, copies=True)
+
+
+def _bases(inventory: Inventory, manifest: Manifest) -> list[Base]:
+    bases = []
     for version in _candidates(inventory, manifest):
         old = inventory.get(manifest.image, version)
         # nothing is taken from a version that is damaged
         if old is not None and old.root.mode == manifest.root.mode:
             with contextlib.suppress(DisklessError, OSError):
-                rows = read_file_rows(store.version(manifest.image, version) / INDEX)
-                bases.append(Base(store.root_of(old), {path: _of_row(row) for path, row in rows.items()}))
-    return VersionsReuse(bases, clone=manifest.root.mode is RootMode.RW, copies=copies)
+                bases.append(_base(inventory.store, old, inventory.store.root_of(old)))
+    return bases
+
+
+def _base(store: Store, manifest: Manifest, root: Path) -> Base:
+    rows = read_file_rows(store.version(manifest.image, manifest.version) / INDEX)
+    return Base(root, {path: _of_row(row) for path, row in rows.items()})
 
 
 def _candidates(inventory: Inventory, manifest: Manifest) -> list[Version]:
@@ -81,8 +99,10 @@ class Base:
     """A version to take files from: its root, and what its index says of its files, by path."""
 
     def __init__(self, root: Path, files: Mapping[str, tuple[Any, ...]]) -> None:
+        self.path = root
         self.files = files
         self.root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.device = os.fstat(self.root).st_dev
         self.directories = Directories(self.root)
 
     def close(self) -> None:
@@ -121,6 +141,11 @@ class VersionsReuse(Reuse):
         said = _of_record(record)
         return any(base.files.get(record.path) == said for base in self._bases)
 
+    def links(self, record: FileRecord, device: int) -> bool:
+        """Whether a version on this device (st_dev) is said to have this file, so that it can be one with it."""
+        said = _of_record(record)
+        return any(base.device == device and base.files.get(record.path) == said for base in self._bases)
+
     def take(self, record: FileRecord, parent: int, name: str) -> bool:
         """Links, clones or copies the file of the same path, if it is the same file and nobody touched it."""
         said = _of_record(record)
@@ -137,6 +162,8 @@ class VersionsReuse(Reuse):
                 return _copy(source, parent, name, record, _write)
             inode = untouched_inode(source, name, record)
             if inode is not None and self._link(source, parent, name, inode):
+                return True
+            if self._copies and _copy(source, parent, name, record, _write):
                 return True
         return False
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from builder.archive.content import OnFile
 from builder.archive.members import AGAIN, read_members
 from builder.archive.unpack import Unpacked, read_index, unpack_source
-from builder.errors import AuditError
+from builder.errors import AuditError, InputError
 from builder.model.artifacts.index import DIRECTORY, FILE, Index, root_digest
 from builder.model.artifacts.manifest import BUNDLE, INDEX, ROOTFS
 from builder.model.menu import INITRAMFS, KERNEL
@@ -22,6 +22,7 @@ from builder.store.boot_files import bundle_digests, hard_link
 from builder.store.filesystem import check_filesystem, check_space
 from builder.store.inventory import Inventory
 from builder.store.layout import TEMPORARY, make_directory
+from builder.store.recovery import discard
 from builder.store.reuse import open_reuse
 from builder.system.files import remove_tree, sha256_of, sync_directory, sync_filesystem
 
@@ -40,8 +41,8 @@ class Staging:
         self._offer = offer
         self._manifest = manifest = offer.manifest
         self._store = store = inventory.store
-        tops = [store.versions, store.writable] if manifest.root.mode is RootMode.RW else [store.versions]
-        self._parents = [top / manifest.image for top in tops]
+        parents = (store.versions / manifest.image, store.new_place(manifest).parent)
+        self._parents = list(dict.fromkeys(parents))
         self._parts: list[Path] = []
 
     @property
@@ -58,9 +59,23 @@ class Staging:
         for parent in self._parents:
             make_directory(parent, 0o755)
             check_filesystem(parent)
+        self._make_way()
         for parent in self._parents:
             prefix = f"{TEMPORARY}{self._manifest.version}-"
             self._parts.append(Path(tempfile.mkdtemp(prefix=prefix, dir=parent)))
+
+    def _make_way(self) -> None:
+        """Removes a read-only root without a version: of a store that was restored, or whose disks lost one of the two.
+
+        InputError for a read-write one, which has what clients wrote.
+        """
+        left = self._parents[-1] / self._manifest.version
+        if len(self._parents) < 2 or not left.is_dir():
+            return
+        if self._manifest.root.mode is RootMode.RW:
+            message = f"{left} has a root that clients wrote to, and the store does not know its version"
+            raise InputError(message, "move it away, or remove it, if nobody needs what is in it")
+        discard(left, self._store)
 
     def fill(self, on_file: OnFile) -> Unpacked:
         """Writes all of the version, every byte checked.

@@ -7,22 +7,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from builder.archive.unpack import read_index
-from builder.errors import AuditError, DisklessError
+from builder.errors import AuditError, DisklessError, HostError
 from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES, loader_of
 from builder.model.artifacts.index import Index, root_digest
 from builder.model.artifacts.manifest import INDEX, Manifest
 from builder.model.generation import BootName, Generation
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import RootMode
-from builder.model.version import Version
+from builder.model.version import VERSION, Version
 from builder.store.activation import check_agreement
 from builder.store.boot_files import bundle_digests
 from builder.store.differences import compare_tree, shown
 from builder.store.generations import damaged_menus, generation_numbers, history, require_active, served_menus
 from builder.store.inventory import Inventory, read_inventory
-from builder.store.layout import CURRENT, GENERATIONS, Store
+from builder.store.layout import CURRENT, GENERATIONS, Store, require_mounted
 from builder.system.files import sha256_of
 
+# where something is wrong that is not a version's
+EXPORTS, FILE_SYSTEMS = "exports", "file systems"
 OnVersion = Callable[[str], None]
 
 
@@ -45,7 +47,12 @@ class Discrepancy:
 
 def verify(store: Store, *, deep: bool = False, on_version: OnVersion = lambda name: None) -> list[Discrepancy]:
     """Everything that is wrong, and what clients changed; `deep` reads every file of every version."""
-    findings = list(_leading_out(store))
+    findings = [*_exports(store), *_leading_out(store)]
+    try:
+        require_mounted(store)
+    except HostError as error:
+        # every root would seem to be missing
+        return [*findings, Discrepancy(Severity.FAULT, FILE_SYSTEMS, error.message)]
     inventory = read_inventory(store)
     for image, version in inventory.found:
         on_version(f"{image} {version}")
@@ -53,7 +60,23 @@ def verify(store: Store, *, deep: bool = False, on_version: OnVersion = lambda n
             findings += _version(inventory, image, version, deep=deep)
         except DisklessError as error:
             findings.append(Discrepancy(Severity.FAULT, f"{image} {version}", error.message))
-    return findings + list(_generations(inventory))
+    return [*findings, *_strays(inventory), *_generations(inventory)]
+
+
+def _exports(store: Store) -> Iterator[Discrepancy]:
+    fault = store.record.fault(str(store.root))
+    if fault is not None:
+        yield Discrepancy(Severity.FAULT, EXPORTS, fault)
+
+
+def _strays(inventory: Inventory) -> Iterator[Discrepancy]:
+    """Roots of versions that are not in the store: its disk was restored, or lost what another one has."""
+    store = inventory.store
+    for place in sorted(path for top in store.root_tops for path in top.glob("*/*")):
+        key = (place.parent.name, place.name)
+        if place.parent.parent != store.versions and VERSION.accepts(place.name) and key not in inventory.found:
+            message = "has a root of a version that is not in the store: look what is in it, then remove it"
+            yield Discrepancy(Severity.FAULT, str(place), message)
 
 
 def _version(inventory: Inventory, image: str, version: Version, *, deep: bool) -> Iterator[Discrepancy]:

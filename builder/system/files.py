@@ -6,7 +6,6 @@ import ctypes
 import errno
 import hashlib
 import os
-import re
 import secrets
 import shlex
 import shutil
@@ -15,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from builder.errors import HostError
+from builder.system.mounts import is_below, mounts
 
 _PIECE = 1 << 20
 _DEEPEST = 100  # levels that are entered to remove what is in them
@@ -101,36 +101,19 @@ def filesystem_of(path: Path) -> str:
     """The name of the file system that `path` lies on, e.g. ext4, proc(5)."""
     device = path.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        fields = line.split()
-        if fields[2] == number:
-            return fields[fields.index("-") + 1]
+    kinds = [mount.kind for mount in mounts() if mount.device == number]
+    if kinds:
+        return kinds[0]
     # btrfs gives each subvolume a device of its own
-    best = max(_mount_types().items(), key=lambda item: len(item[0]) if _is_below(path, item[0]) else -1)
-    return best[1]
-
-
-def _mount_types() -> dict[str, str]:
-    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    return {fields[4]: fields[fields.index("-") + 1] for fields in (line.split() for line in lines)}
-
-
-def _is_below(path: Path, mount: str) -> bool:
     real = os.path.realpath(path)
-    return real == mount or real.startswith(mount.rstrip("/") + "/")
+    above = [mount for mount in mounts() if is_below(real, mount.point)]
+    return max(above, key=lambda mount: len(mount.point)).kind
 
 
 def mounts_below(path: Path) -> list[str]:
     """Mount points at or below `path` in this mount namespace, proc(5)."""
     real = os.path.realpath(path)
-    found = []
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        # \040 and its like stand for bytes, of names in any encoding
-        octal = line.split()[4].encode("utf-8", "surrogateescape")
-        point = os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), octal))
-        if point == real or point.startswith(real + "/"):
-            found.append(point)
-    return found
+    return [mount.point for mount in mounts() if is_below(mount.point, real)]
 
 
 def remove_tree(path: Path) -> None:

@@ -90,7 +90,7 @@ def serving(first: Path) -> Iterator[Server]:
         result = run_diskless("deploy", first, "--to", root)
         assert result.returncode == 0, result.stderr
         server = Server(lab, find_store(root))
-        lab.serve(server.store.root)
+        lab.serve(server.store.served(rw=True))
         yield server
 
 

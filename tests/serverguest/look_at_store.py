@@ -56,7 +56,7 @@ def left(store: Store) -> Iterator[str]:
         directories[:] = [name for name in directories if name != "root"]  # clients' own
         yield from (f"{parent}/{name}" for name in directories + files if name.startswith(TEMPORARY))
     versions = {(image, version) for image in store.images() for version in store.version_names(image)}
-    for place in (store.writable, store.boot):
+    for place in (*store.root_tops, store.boot):
         for path in place.glob("*/*"):
             if path.parent not in (store.generations, store.current, store.boot / "pxelinux.cfg"):
                 image, version = path.parent.name, path.name.partition(".")[0]

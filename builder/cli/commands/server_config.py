@@ -10,10 +10,10 @@ import click
 
 from builder.cli.options import json_option, store_option
 from builder.errors import InputError
+from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.render.server.files import Format, possible_formats
-from builder.server_config import Installed, choose_formats, find_site, install_files, render_files
-from builder.store.layout import store_name
+from builder.server_config import Installed, choose_formats, find_site, install_files, render_files, served_store
 
 _ALL = "all"
 
@@ -58,8 +58,10 @@ def server_config(
     restart.
     """
     site = find_site(store, site_file, server)
-    name = store_name(store)
-    files = render_files(site, name, _chosen(site, name, formats, install=install))
+    served, fault = served_store(store)
+    files = render_files(site, served, _chosen(site, served, formats, install=install))
+    if fault is not None:
+        click.echo(f"fault: {fault}", err=True)
     if install:
         installed = install_files(files, prefix)
         click.echo(json.dumps([vars(file) for file in installed], indent=1) if as_json else _describe(installed))
@@ -69,7 +71,7 @@ def server_config(
         click.echo("\n".join(file.text for file in files), nl=False)
 
 
-def _chosen(site: Site, store: str, formats: Sequence[str], *, install: bool) -> tuple[Format, ...]:
+def _chosen(site: Site, store: ServedStore, formats: Sequence[str], *, install: bool) -> tuple[Format, ...]:
     if _ALL not in formats:
         return choose_formats(site, store, [Format(name) for name in formats] or None)
     if install:

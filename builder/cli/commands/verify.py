@@ -13,7 +13,7 @@ from builder.cli.reporting import reports_progress
 from builder.errors import AuditError
 from builder.progress.progress import Progress
 from builder.store.layout import find_store
-from builder.store.verification import Severity
+from builder.store.verification import EXPORTS, FILE_SYSTEMS, Severity
 from builder.store.verification import verify as run_verify
 
 
@@ -37,6 +37,9 @@ def verify(store: Path, deep: bool, as_json: bool, progress: Progress) -> None:
             click.echo("".join(f"    {line}\n" for line in finding.details), nl=False)
     faults = [finding for finding in findings if finding.kind is Severity.FAULT]
     if faults:
-        raise AuditError(f"{len(faults)} faults in {store}", "deploy the versions named again, after pruning them")
+        in_versions = any(finding.where not in (EXPORTS, FILE_SYSTEMS) for finding in faults)
+        hint = "deploy the versions named again, after pruning them" if in_versions else None
+        number = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise AuditError(f"{number} in {store}", hint)
     if not as_json:
         click.echo("no fault found")

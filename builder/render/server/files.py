@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from builder.model.share import ServedStore, Share
 from builder.model.site import Site
 from builder.render.server.dhcpd import DHCPD_FILE, dhcpd_config
 from builder.render.server.firewall import FIREWALL_FILE, firewall_rules
@@ -17,11 +18,13 @@ from builder.render.server.services import (
     DNSMASQ_FILE,
     EXPORTS_FILE,
     GANESHA_FILE,
+    GANESHA_UNIT,
     NFS_CONF_FILE,
     Export,
     dnsmasq_config,
     exports,
     ganesha_config,
+    ganesha_unit,
     nfs_conf,
 )
 from builder.render.server.tftp import (
@@ -32,8 +35,6 @@ from builder.render.server.tftp import (
     tftpd_unit,
     xinetd_service,
 )
-
-VERSIONS_FSID, WRITABLE_FSID = 1, 2
 
 
 class Format(enum.StrEnum):
@@ -96,52 +97,70 @@ def gives_addresses(site: Site) -> bool:
     return site.dhcp is not None or bool(site.known)
 
 
-def possible_formats(site: Site, store: str) -> tuple[Format, ...]:
+def possible_formats(site: Site, store: ServedStore) -> tuple[Format, ...]:
     """The formats that make sense for a site, in the order in which they are read."""
     unfit = set() if gives_addresses(site) else {Format.DNSMASQ, Format.DHCPD}
     if site.http_port is None:
         unfit.add(Format.NGINX)
-    if site.path not in (None, store):
+    if site.path not in (None, store.path):
         unfit.add(Format.EXPORTS)
+    if not store.shares:
+        unfit |= {Format.EXPORTS, Format.GANESHA}
     return tuple(form for form in Format if form not in unfit)
 
 
-def server_files(form: Format, site: Site, store: str) -> tuple[ServerFile, ...]:
-    """The texts of one format; `store` is the store's absolute path, of plain characters (STORE_PATH)."""
+def server_files(form: Format, site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
+    """The texts of one format."""
     return _RENDERERS[form](site, store)
 
 
-def store_exports(site: Site, store: str) -> tuple[Export, ...]:
-    """The store's two exports. Their numbers are part of every file handle that a client holds."""
-    path, clients = site.path or store, str(site.network)
-    return (
-        Export(f"{store}/versions", f"{path}/versions", clients, VERSIONS_FSID, writable=False),
-        Export(f"{store}/writable", f"{path}/writable", clients, WRITABLE_FSID, writable=True),
+def store_exports(site: Site, store: ServedStore) -> tuple[Export, ...]:
+    """One export of each share."""
+    path = site.path or store.path
+    return tuple(
+        Export(
+            f"{store.path}/{share.path}",
+            f"{path}/{share.path}",
+            _clients_of(site, share),
+            share.fsid,
+            writable=share.writable,
+            holds=share.holds,
+        )
+        for share in store.shares
     )
 
 
-def _dnsmasq(site: Site, store: str) -> tuple[ServerFile, ...]:
-    text = dnsmasq_config(site, f"{store}/boot")
+def _clients_of(site: Site, share: Share) -> tuple[str, ...]:
+    """Who may mount a share: of an image's own the clients that boot it, where the site knows all of them."""
+    booting = [client for client in site.clients if client.image == share.image]
+    addresses = tuple(client.address for client in booting if client.address is not None)
+    if share.image is None or share.image == site.default or not addresses or len(addresses) < len(booting):
+        return (str(site.network),)
+    return addresses
+
+
+def _dnsmasq(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
+    text = dnsmasq_config(site, f"{store.path}/boot")
     return (ServerFile(Format.DNSMASQ, DNSMASQ_FILE, text, "systemctl restart dnsmasq"),)
 
 
-def _proxy(site: Site, store: str) -> tuple[ServerFile, ...]:
-    text = proxy_config(site, f"{store}/boot")
+def _proxy(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
+    text = proxy_config(site, f"{store.path}/boot")
     return (ServerFile(Format.DNSMASQ_PROXY, DNSMASQ_FILE, text, "systemctl restart dnsmasq"),)
 
 
-def _router(site: Site, store: str) -> tuple[ServerFile, ...]:
+def _router(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
     return (ServerFile(Format.ROUTER, None, router_config(site)),)
 
 
-def _dhcpd(site: Site, store: str) -> tuple[ServerFile, ...]:
+def _dhcpd(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
     text = dhcpd_config(site)
     return (ServerFile(Format.DHCPD, DHCPD_FILE, text, "systemctl restart isc-dhcp-server"),)
 
 
-def _tftpd(site: Site, store: str) -> tuple[ServerFile, ...]:
+def _tftpd(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
     """Debian's settings first, then a unit for distributions without them: one of the two is used."""
-    defaults, unit = tftpd_defaults(f"{store}/boot", site.server), tftpd_unit(f"{store}/boot", site.server)
+    defaults, unit = tftpd_defaults(f"{store.path}/boot", site.server), tftpd_unit(f"{store.path}/boot", site.server)
     restart = "systemctl daemon-reload && systemctl enable diskless-tftpd && systemctl restart diskless-tftpd"
     return (
         ServerFile(Format.TFTPD, DEFAULTS_FILE, defaults, "systemctl restart tftpd-hpa"),
@@ -149,12 +168,12 @@ def _tftpd(site: Site, store: str) -> tuple[ServerFile, ...]:
     )
 
 
-def _xinetd(site: Site, store: str) -> tuple[ServerFile, ...]:
-    text = xinetd_service(f"{store}/boot", site.server)
+def _xinetd(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
+    text = xinetd_service(f"{store.path}/boot", site.server)
     return (ServerFile(Format.XINETD, XINETD_FILE, text, "systemctl restart xinetd"),)
 
 
-def _exports(site: Site, store: str) -> tuple[ServerFile, ...]:
+def _exports(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
     text = exports(store_exports(site, store))
     return (
         ServerFile(Format.EXPORTS, EXPORTS_FILE, text, "exportfs -ra"),
@@ -162,27 +181,33 @@ def _exports(site: Site, store: str) -> tuple[ServerFile, ...]:
     )
 
 
-def _ganesha(site: Site, store: str) -> tuple[ServerFile, ...]:
-    text = ganesha_config(store_exports(site, store))
-    return (ServerFile(Format.GANESHA, GANESHA_FILE, text, "systemctl restart nfs-ganesha"),)
+def _ganesha(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
+    exported = store_exports(site, store)
+    restart = "systemctl restart nfs-ganesha"
+    files = [ServerFile(Format.GANESHA, GANESHA_FILE, ganesha_config(exported), restart)]
+    mounted = [export.directory for export in exported if export.holds]
+    if mounted:
+        unit = ServerFile(Format.GANESHA, GANESHA_UNIT, ganesha_unit(mounted), f"systemctl daemon-reload && {restart}")
+        files.append(unit)
+    return tuple(files)
 
 
-def _firewall(site: Site, store: str) -> tuple[ServerFile, ...]:
+def _firewall(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
     text = firewall_rules(str(site.network), site.http_port)
     return (ServerFile(Format.FIREWALL, FIREWALL_FILE, text, "systemctl reload nftables"),)
 
 
-def _nginx(site: Site, store: str) -> tuple[ServerFile, ...]:
-    text = nginx_server(f"{store}/boot", site.server, site.http_port or 80, str(site.network))
+def _nginx(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
+    text = nginx_server(f"{store.path}/boot", site.server, site.http_port or 80, str(site.network))
     return (ServerFile(Format.NGINX, NGINX_FILE, text, "systemctl reload nginx"),)
 
 
-def _services(site: Site, store: str) -> tuple[ServerFile, ...]:
+def _services(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
     text = services_text(addresses=gives_addresses(site), http=site.http_port is not None)
     return (ServerFile(Format.SERVICES, None, text),)
 
 
-_RENDERERS: dict[Format, Callable[[Site, str], tuple[ServerFile, ...]]] = {
+_RENDERERS: dict[Format, Callable[[Site, ServedStore], tuple[ServerFile, ...]]] = {
     Format.DNSMASQ: _dnsmasq,
     Format.DNSMASQ_PROXY: _proxy,
     Format.ROUTER: _router,

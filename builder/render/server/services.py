@@ -21,6 +21,7 @@ DNSMASQ_FILE = "/etc/dnsmasq.d/diskless.conf"
 EXPORTS_FILE = "/etc/exports.d/diskless.exports"
 NFS_CONF_FILE = "/etc/nfs.conf.d/diskless.conf"
 GANESHA_FILE = "/etc/ganesha/ganesha.conf"
+GANESHA_UNIT = "/etc/systemd/system/nfs-ganesha.service.d/diskless.conf"
 MOUNTD_PORT = 20048  # registered for it
 NEVER_209 = "never 209 besides: with it no client's own file in pxelinux.cfg/ is asked for"
 ROOT_PATH_NOTE = """\
@@ -51,14 +52,16 @@ class Export:
 
     directory: where it lies on the server
     path: what clients call it; the kernel's server knows no other name than `directory`
-    clients: the subnet that may mount it, never `*`
+    clients: who may mount it: the clients' subnet, or some of their addresses; never `*`
+    holds: whether it is the top of a file system of its own, so that no handle leads out of it
     """
 
     directory: str
     path: str
-    clients: str
+    clients: tuple[str, ...]
     fsid: int
     writable: bool
+    holds: bool = True
 
 
 def dnsmasq_config(site: Site, tftp_root: str) -> str:
@@ -147,6 +150,8 @@ def exports(exported: Sequence[Export]) -> str:
 
 
 _EXPORTS_NOTES = """\
+mountpoint: each export is a whole file system. A client that knows the numbers reaches every file of the file system
+  that an export lies on; here there is nothing else on it. Nothing is exported while it is not mounted.
 fsid: file handles are made of it instead of the disk's number, so that a restarted server keeps its clients.
   It must never change while a client runs. Nor may the exported directory: never export a single version, or a
   symlink, which a deploy would replace (clients: "stale file handle").
@@ -158,9 +163,15 @@ sync: what a client was told is written, is on the disk. With async a server tha
 
 
 def _export_title(export: Export) -> str:
+    title = "versions that many clients share: read-only, so that no client changes another's root"
     if export.writable:
-        return "roots that one client each writes to"
-    return "versions that many clients share: read-only, so that no client changes another's root"
+        title = "roots that one client each writes to"
+    return title if export.holds else f"{title}\n{_UNSAFE}"
+
+
+_UNSAFE = """\
+UNSAFE, as the first release made it: clients reach every file of the file system that it lies on, this server's own
+among them. It stays as it is while clients use it; diskless storage ends it."""
 
 
 def nfs_conf() -> str:
@@ -203,7 +214,8 @@ and mount NFSv4.2 (READ_PLUS): there root.nfs.version of the recipe must be 4.1 
 
 
 def _ganesha_export(export: Export) -> str:
-    client = _block("CLIENT", {"Clients": export.clients, "Access_Type": "RW" if export.writable else "RO"})
+    access = "RW" if export.writable else "RO"
+    client = _block("CLIENT", {"Clients": ", ".join(export.clients), "Access_Type": access})
     values = {
         "Export_Id": str(export.fsid),
         "Filesystem_Id": f"{export.fsid}.{export.fsid}",
@@ -219,14 +231,24 @@ def _ganesha_export(export: Export) -> str:
     return title + _block("EXPORT", values, client, _block("FSAL", {"Name": "VFS"}))
 
 
+def ganesha_unit(directories: Sequence[str]) -> str:
+    """A drop-in for nfs-ganesha's unit, systemd.unit(5): nothing is exported while it is not mounted."""
+    title = f"{GANESHA_UNIT} - roots of clients without disks, once they are mounted"
+    lines = [f"RequiresMountsFor={' '.join(directories)}"]
+    lines += [f"AssertPathIsMountPoint={directory}" for directory in directories]
+    return comment(title) + "\n".join(["[Unit]", *lines]) + "\n"
+
+
 def export_options(export: Export) -> str:
     """The options of an export, exports(5), for the file or for exportfs(8)."""
-    return f"{'rw' if export.writable else 'ro'},sync,fsid={export.fsid},no_root_squash,no_subtree_check"
+    access = "rw" if export.writable else "ro"
+    mounted = ",mountpoint" if export.holds else ""
+    return f"{access},sync,fsid={export.fsid},no_root_squash,no_subtree_check{mounted}"
 
 
 def _exports_line(export: Export) -> str:
     directory = export.directory.replace("\\", "\\134").replace(" ", "\\040")
-    return f"{directory} {export.clients}({export_options(export)})"
+    return " ".join([directory, *(f"{client}({export_options(export)})" for client in export.clients)])
 
 
 def _value(text: str | None) -> str:

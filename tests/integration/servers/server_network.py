@@ -19,6 +19,7 @@ from builder.bootlab.nfs import hide_host_state
 from builder.bootlab.ready import await_ready
 from builder.model.site import Site
 from builder.render.server.files import Format, server_files
+from tests.shares import served
 
 CLIENT, ROUTER = "client", "router"
 KNOWN, UNKNOWN = "52:54:00:00:00:01", "52:54:00:00:00:99"
@@ -41,7 +42,7 @@ class ServerNetwork:
 
     def render(self, form: Format, site: Site, number: int = 0) -> Path:
         """A rendered text, in a file."""
-        return self.write(f"{form}-{number}.conf", server_files(form, site, str(self.store))[number].text)
+        return self.write(f"{form}-{number}.conf", server_files(form, site, served(self.store))[number].text)
 
     def run(self, *argv: str | Path, on: str | None = None) -> tuple[int, str]:
         """Exit status and output of a program on the server, or on another machine."""

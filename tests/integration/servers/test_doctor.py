@@ -18,6 +18,7 @@ from builder.reading import load_site
 from builder.render.server.files import Format, server_files
 from tests.images import DISKLESS, run_diskless, scratch
 from tests.require import needs_root, needs_tool
+from tests.shares import served
 from tests.versions import make_version
 
 pytestmark = [
@@ -63,7 +64,7 @@ class Clinic:
         service.log.unlink()
 
     def start_dnsmasq(self, change: str = "", by: str = "") -> None:
-        text = server_files(Format.DNSMASQ, self.lab.site, str(self.store))[0].text
+        text = server_files(Format.DNSMASQ, self.lab.site, served(self.store))[0].text
         assert change in text
         lines = [by if change and line.startswith(change) else line for line in text.splitlines()]
         config = self.lab.namespace.directory / "changed.conf"
@@ -95,7 +96,7 @@ class Clinic:
 def clinic() -> Iterator[Clinic]:
     made = Clinic(scratch() / "doctor")
     with made.lab:
-        made.lab.serve(made.store)
+        made.lab.serve(served(made.store))
         yield made
 
 
@@ -201,7 +202,7 @@ def test_no_web_server(clinic: Clinic) -> None:
     try:
         assert list(clinic.complaints()) == [f"http lab/{clinic.version}/initramfs.img"]
     finally:
-        dhcp.start_web_server(clinic.lab.namespace, clinic.lab.site, str(clinic.store))
+        dhcp.start_web_server(clinic.lab.namespace, clinic.lab.site, served(clinic.store))
 
 
 def test_a_kernel_that_is_gone(clinic: Clinic) -> None:

@@ -23,13 +23,14 @@ from builder.render.server.services import Export
 from builder.system.files import filesystem_of
 from tests.images import UNUSUAL, scratch
 from tests.require import needs_root, needs_tool
+from tests.shares import served
 
 pytestmark = [
     needs_root,
     needs_tool("dnsmasq", "ganesha.nfsd", "rpcbind", "ip", "qemu-system-x86_64"),
     pytest.mark.root,
 ]
-PARTS = ("boot", "versions", "writable")
+PARTS = ("boot", "ro", "rw")
 LAST_WORDS = {"dnsmasq": "DHCP, sockets bound", "nfs": "NFS SERVER INITIALIZED", "http": "Serving HTTP", "rpcbind": ""}
 
 
@@ -39,7 +40,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     for name in ("lab", *PARTS):
         (directory / name).mkdir(parents=True)
     with Lab(directory / "lab") as made:
-        made.serve(directory)
+        made.serve(served(directory))
         yield made
 
 
@@ -73,19 +74,19 @@ def arguments(lab: Lab, name: str) -> list[str]:
 def test_dnsmasq_reads_what_server_config_writes(lab: Lab) -> None:
     directory = lab.namespace.directory
     config, *options = arguments(lab, "dnsmasq")
-    (file,) = server_files(Format.DNSMASQ, lab.site, str(directory.parent))
+    (file,) = server_files(Format.DNSMASQ, lab.site, served(directory.parent))
     assert Path(config.removeprefix("--conf-file=")).read_text("utf-8") == file.text
     assert options == dnsmasq_options(lab.site, directory)
     assert not any(option.startswith(("--conf-", "--servers-file", "--dhcp-hostsfile")) for option in options)
 
 
 def test_nfs_and_http_serve_the_store_of_the_site(lab: Lab) -> None:
-    store = str(lab.namespace.directory.parent)
+    store = served(lab.namespace.directory.parent)
     if isinstance(lab.nfs, Ganesha):
         switch, config, *options = arguments(lab, "nfs")
         (file,) = lab.nfs.files(lab.site, store)
         assert (switch, Path(config).read_text("utf-8"), options) == ("-f", file.text, list(GANESHA_OPTIONS))
-    assert arguments(lab, "http")[-5:] == ["--bind", lab.site.server, "--directory", f"{store}/boot", "80"]
+    assert arguments(lab, "http")[-5:] == ["--bind", lab.site.server, "--directory", f"{store.path}/boot", "80"]
 
 
 def test_any_console_log(lab: Lab) -> None:
@@ -153,19 +154,19 @@ def test_a_server_that_does_not_start(lab: Lab) -> None:
 
 
 def test_a_file_system_that_no_server_can_export() -> None:
-    export = Export("/proc/sys", "/root", "10.77.0.0/24", 1, writable=True)
+    export = Export("/proc/sys", "/root", ("10.77.0.0/24",), 1, writable=True)
     with pytest.raises(HostError, match=r"/proc/sys .*no file handles"):
         check_exportable([export])
 
 
 def test_what_ganesha_has_against_an_export_is_said_in_its_own_words() -> None:
     place = scratch() / "what-ganesha-says"  # on a disk: it passes over every tmpfs since 5.3
-    for name in ("lab", "versions"):
+    for name in ("lab", "ro"):
         (place / name).mkdir(parents=True)
     with Lab(place / "lab", nfs=Ganesha()) as made, pytest.raises(CommandError, match="cannot export") as raised:
-        made.nfs.start(made.namespace, made.site, str(place))
-    assert any(f"{place}/writable" in line for line in raised.value.details)
-    assert not any(f"{place}/versions" in line for line in raised.value.details)
+        made.nfs.start(made.namespace, made.site, served(place))
+    assert any(f"{place}/rw" in line for line in raised.value.details)
+    assert not any(f"{place}/ro" in line for line in raised.value.details)
 
 
 def test_a_tmpfs_that_this_ganesha_passes_over_is_refused_before_a_boot() -> None:

@@ -17,6 +17,7 @@ from builder.model.site import Site, SiteClient
 from builder.render.server.files import Format, possible_formats, server_files
 from tests.integration.servers.server_network import KNOWN, ROUTER, UNKNOWN, ServerNetwork, open_network
 from tests.require import needs_root, needs_tool
+from tests.shares import served
 from tests.unit.render.test_server_config import KNOWN_ONLY, SITES
 
 pytestmark = [
@@ -75,7 +76,7 @@ def test_every_text_is_checked_by_its_program(network: ServerNetwork, site: Site
         Format.DHCPD: ("next-server", "next-servers"),
         Format.FIREWALL: ("dport", "dports"),
     }
-    for form in possible_formats(site, str(network.store)):
+    for form in possible_formats(site, served(network.store)):
         if form in checks:
             path = network.render(form, site)
             status, output = checks[form](path)
@@ -84,7 +85,7 @@ def test_every_text_is_checked_by_its_program(network: ServerNetwork, site: Site
 
 
 def test_systemd_accepts_the_unit(network: ServerNetwork, site: Site) -> None:
-    unit = network.write("diskless-tftpd.service", server_files(Format.TFTPD, site, str(network.store))[1].text)
+    unit = network.write("diskless-tftpd.service", server_files(Format.TFTPD, site, served(network.store))[1].text)
     verify = ("systemd-analyze", "verify", "--man=no")  # a host need not have man-db
     assert network.run(*verify, unit) == (0, "")
     wrong = network.write("wrong.service", unit.read_text("utf-8").replace("ExecStart=", "ExecStrat="))
@@ -121,11 +122,11 @@ def test_a_lab_exports_nothing_of_the_host(network: ServerNetwork, site: Site) -
         network.namespace.check(["install", "-D", str(network.directory / "host.exports"), place])
     host = network.write("nfs.conf", "[mountd]\nport=999\n")
     network.namespace.check(["install", "-D", str(host), "/etc/nfs.conf.d/host.conf"])
-    KernelNfsd().install(network.namespace, site, str(network.store))
+    KernelNfsd().install(network.namespace, site, served(network.store))
     assert network.run("exportfs", "-ra") == (0, "")
     listed = network.run("exportfs", "-v")[1]
     assert set(re.findall(r"^/\S+", listed, re.M)) == {f"{network.store}/versions", f"{network.store}/writable"}
-    for file in server_files(Format.EXPORTS, site, str(network.store)):
+    for file in server_files(Format.EXPORTS, site, served(network.store)):
         assert network.run("cat", str(file.path)) == (0, file.text)
     network.start_until("rpcbind", lambda: network.run("rpcinfo")[0] == 0, "rpcbind", "-f")
     network.start_until("mountd", lambda: network.listens(20048, udp=False), "rpc.mountd", "--foreground")
@@ -139,7 +140,7 @@ def test_mountd_reads_its_port(network: ServerNetwork, site: Site) -> None:
 
 @pytest.mark.parametrize("site", ["known-only"], indirect=True)
 def test_ganesha_exports_the_store_with_mountd_at_its_port(network: ServerNetwork, site: Site) -> None:
-    Ganesha().start(network.namespace, site, str(network.store))
+    Ganesha().start(network.namespace, site, served(network.store))
     ports = network.run("rpcinfo", "-p", "127.0.0.1")[1]
     assert {line.split()[3] for line in ports.splitlines() if line.endswith("mountd")} == {"20048"}
     assert {line.split()[3] for line in ports.splitlines() if line.endswith(" nfs")} == {"2049"}

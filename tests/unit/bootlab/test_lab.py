@@ -24,8 +24,9 @@ from builder.bootlab.settings import (
 from builder.checks.site import site_contradictions
 from builder.render.server.files import Format, possible_formats, server_files, store_exports
 from tests.images import ROOT
+from tests.shares import served
 
-STORE = "/srv/store"
+STORE = served("/srv/store")
 every_server = pytest.mark.parametrize("server", [server() for server in SERVERS], ids=lambda one: type(one).__name__)
 
 
@@ -51,8 +52,8 @@ def test_an_nfs_server_gets_what_server_config_writes_and_what_is_listed(server:
 @every_server
 def test_clients_find_the_store_where_the_menus_name_it(server: NfsServer) -> None:
     paths = [export.path for export in store_exports(lab_site(server), STORE)]
-    root = "/disklessroot" if isinstance(server, Ganesha) else STORE
-    assert paths == [f"{root}/versions", f"{root}/writable"]
+    root = "/disklessroot" if isinstance(server, Ganesha) else STORE.path
+    assert paths == [f"{root}/ro", f"{root}/rw"]
 
 
 def test_every_option_names_its_place() -> None:

@@ -53,10 +53,11 @@ class Emulator:
 
     def lines(self) -> list[str]:
         """All that is to be seen once everything was written, scrolled out of sight or not."""
-        if not self.stream.closed:
-            # a master may miss what was written just before the other side is closed
+        while not self.stream.closed and self._reader.is_alive():
+            # A master may miss what was written just before the other side is closed. Seen once: it was not woken up.
             self.stream.write(_END.decode())
             self.stream.flush()
+            self._reader.join(10)
         self._reader.join()
         self.stream.close()
         kept = ["".join(line[x].data for x in range(self._screen.columns)) for line in self._screen.history.top]

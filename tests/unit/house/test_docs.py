@@ -18,6 +18,7 @@ from builder.render.documents.schema import json_schema
 from builder.render.server.files import Format, server_files
 from tests.images import ROOT
 from tests.require import needs_tool
+from tests.shares import served
 
 SHOWN = (Format.DNSMASQ, Format.DNSMASQ_PROXY, Format.DHCPD, Format.EXPORTS, Format.FIREWALL, Format.SERVICES)
 
@@ -72,7 +73,7 @@ def test_the_server_page_shows_the_texts_of_the_site_that_it_shows(tmp_path: Pat
     blocks = re.findall(r"(?:^    .*\n|(?<=\n)\n(?=    ))+", page, re.M)
     (tmp_path / "site.yml").write_text(textwrap.dedent(next(block for block in blocks if "mac:" in block)), "utf-8")
     site = load_site(tmp_path / "site.yml")
-    shown = {form: [f.text for f in server_files(form, site, "/disklessroot")] for form in SHOWN}
+    shown = {form: [f.text for f in server_files(form, site, served("/disklessroot"))] for form in SHOWN}
     for form, texts in shown.items():
         for text in texts:
             assert textwrap.indent(text, "    ") in page, form
@@ -83,7 +84,7 @@ def test_the_server_page_has_every_format_and_its_place() -> None:
     assert set(rows) == set(Format)
     site = Site(server="192.168.1.1", http_port=80)
     for form in Format:
-        for file in server_files(form, site, "/disklessroot"):
+        for file in server_files(form, site, served("/disklessroot")):
             assert file.path is None or file.path in rows[form] or "systemd unit" in rows[form]
 
 

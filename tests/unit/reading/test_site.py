@@ -18,6 +18,7 @@ from builder.reading import load_site
 from builder.render.server.files import possible_formats, server_files
 from tests.command import run_command
 from tests.golden_files import TESTS, check_golden
+from tests.shares import served
 from tests.unit.reading.test_reading import mutate, scramble
 
 BAD = TESTS / "sites" / "bad"
@@ -154,8 +155,8 @@ def _changed(data: Any, change: Callable[[str], str]) -> Any:
 
 def check_rendered(site: Site) -> None:
     """Every text has the lines of the whole site's, more or fewer of them, and no control characters."""
-    for form in possible_formats(site, "/disklessroot"):
-        for file in server_files(form, site, "/disklessroot"):
+    for form in possible_formats(site, served("/disklessroot")):
+        for file in server_files(form, site, served("/disklessroot")):
             assert re.findall(r"[^\n\x20-\x7e]", file.text) == [], form
             for line in file.text.splitlines():
                 assert LINES.fullmatch(line), (form, line)
@@ -177,7 +178,7 @@ LINES = re.compile(
     r"|host diskless-[\da-f]{12} \{"
     r"|TFTP_[A-Z]+=\"[\w./:-]+\"|\[[A-Za-z]+\]|[A-Z][A-Za-z]+=[\w ./:()-]+|service tftp|\{"
     r"|    [a-z_]+ +=( [\w./-]+)+"
-    r"|/disklessroot/(versions|writable) [\d.]+/\d+\(r[ow],sync,fsid=[12],no_root_squash,no_subtree_check\)"
+    r"|/disklessroot/r[ow] [\d.]+/\d+\(r[ow],sync,fsid=[34],no_root_squash,no_subtree_check,mountpoint\)"
     r"|port=20048|[A-Za-z_0-9]+ \{| *[A-Za-z_0-9]+ = [\w ,./\"-]+;| *[A-Z]+ \{"
     r"|table inet filter \{|    chain (input|diskless) \{|        type filter hook input priority filter;"
     r"|        ct state established,related accept"

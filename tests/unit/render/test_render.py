@@ -83,8 +83,9 @@ FULL_SITE = dataclasses.replace(
     http_port=80,
 )
 EXPORTS = (
-    Export("/disklessroot/versions", "/disklessroot/versions", "192.168.1.0/24", 1, writable=False),
-    Export("/srv/two words/writable", "/disklessroot/writable", "192.168.1.0/24", 2, writable=True),
+    Export("/disklessroot/ro", "/disklessroot/ro", ("192.168.1.0/24",), 3, writable=False),
+    Export("/srv/two words/rw", "/disklessroot/rw", ("192.168.1.0/24",), 4, writable=True),
+    Export("/disklessroot/versions", "/disklessroot/versions", ("192.168.1.0/24",), 1, writable=False, holds=False),
 )
 
 

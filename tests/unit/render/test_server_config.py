@@ -13,10 +13,12 @@ import pytest
 from builder.model.generation import Generation
 from builder.model.site import Site, SiteClient, SiteDhcp
 from builder.render.server.files import Format, possible_formats, server_files
+from builder.store.record import Record, write_record
 from tests.command import run_command
 from tests.golden_files import GOLDEN, check_golden
+from tests.shares import served
 
-STORE = "/disklessroot"
+STORE = served("/disklessroot")
 SMALLEST = Site(server="192.168.1.1")
 FULL = Site(
     server="192.168.1.1",
@@ -97,6 +99,8 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """`diskless server-config` for a store with a site file, installing below a root directory of its own."""
     (tmp_path / "store").mkdir()
     (tmp_path / "store/site.yml").write_text(SITE, "utf-8")
+    write_record(tmp_path / "store", Record({"ro": 3}))
+    (tmp_path / "store/versions").mkdir()
     (tmp_path / "root").mkdir()
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -202,7 +206,7 @@ def test_a_site_without_addresses_needs_another_dhcp_server(run: Run, tmp_path: 
 def test_the_kernels_server_cannot_show_the_store_under_another_name(run: Run, tmp_path: Path) -> None:
     (tmp_path / "store/site.yml").write_text(SITE + "path: /roots\n", "utf-8")
     assert "kernel's server exports real paths only" in run("--format", "exports")[2]
-    assert 'Pseudo = "/roots/versions";' in run("--format", "ganesha")[1]
+    assert 'Pseudo = "/roots/ro";' in run("--format", "ganesha")[1]
     run("--install")
     assert not (tmp_path / "root/etc/exports.d").exists()
     assert (tmp_path / "root/etc/ganesha/ganesha.conf").exists()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from builder.store.record import Record, write_record
 from tests.command import run_command
 from tests.server_trees import ARCH, DEBIAN, make_server
 
@@ -31,6 +32,8 @@ def install(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Install:
     """Installs one format on a server with the given files in /etc."""
     (tmp_path / "store").mkdir()
     (tmp_path / "store/site.yml").write_text(SITE, "utf-8")
+    (tmp_path / "store/versions").mkdir()
+    write_record(tmp_path / "store", Record({"ro": 3}))
 
     def install(form: str, files: dict[str, str], **options: Any) -> list[dict[str, Any]]:
         root = tmp_path / "root"

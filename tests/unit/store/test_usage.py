@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ pytestmark = [needs_root, pytest.mark.root]
 INIT = "usr/lib/systemd/systemd"
 CLIENT = 'clientid: 0x5ee6b6d665f6e2d4\naddress: "{address}:926"\nstatus: confirmed\nname: "Linux NFSv4.2 diskless"\n'
 OPEN = (
-    '- 0x00000001d4e2f665d6b6e65e01000000: {{ type: open, access: r-, deny: --, superblock: "fe:10:{inode}", '
+    '- 0x00000001d4e2f665d6b6e65e01000000: {{ type: open, access: r-, deny: --, superblock: "{major:02x}:{minor:02x}:{inode}", '
     'filename: "systemd/systemd", owner: "open id:\\x00\\x00\\x00." }}\n'
 )
 
@@ -37,12 +38,16 @@ def store() -> Iterator[Store]:
     yield find_store(directory / "store")
 
 
+def state(device: int, inode: int) -> str:
+    return OPEN.format(major=os.major(device), minor=os.minor(device), inode=inode)
+
+
 def opened(directory: Path, number: int, address: str, *files: Path) -> None:
     """A client of the kernel's NFS server that has files open."""
     client = directory / str(number)
     client.mkdir(parents=True)
     (client / "info").write_text(CLIENT.format(address=address), encoding="ascii")
-    states = "".join(OPEN.format(inode=file.stat().st_ino) for file in files)
+    states = "".join(state(file.stat().st_dev, file.stat().st_ino) for file in files)
     (client / "states").write_text(states, encoding="ascii")
 
 
@@ -93,3 +98,12 @@ def test_nfs3_mounts_are_in_rmtab(store: Store, tmp_path: Path) -> None:
         "10.0.0.14:/srv/other:0x00000001",
     ]
     assert used(store, tmp_path / "clients", "\n".join(lines)) == {first: {"10.0.0.12"}}
+
+
+def test_a_file_of_another_file_system_is_another_file(store: Store, tmp_path: Path) -> None:
+    first, _ = store.version_names("lab")
+    init = store.version("lab", first) / "root" / INIT
+    opened(tmp_path / "clients", 0, "10.0.0.10")
+    elsewhere = state(os.makedev(0xFE, 0x10), init.stat().st_ino)
+    (tmp_path / "clients/0/states").write_text(elsewhere, encoding="ascii")
+    assert used(store, tmp_path / "clients") == {}
