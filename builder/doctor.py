@@ -38,7 +38,7 @@ from builder.probes.server import (
     running_ganesha,
 )
 from builder.reading import load_site
-from builder.shares.state import read_storage
+from builder.shares.state import read_shares
 from builder.store.activation import site_of
 from builder.store.generations import served_menus
 from builder.store.layout import Store, find_store
@@ -136,16 +136,16 @@ def _store(store: Store, menus: list[str]) -> Iterable[Diagnostic]:
 
 def _shares(store: Store) -> Iterable[Diagnostic]:
     """Whether each export holds clients, and has room."""
-    state = read_storage(store)
+    shares = read_shares(store)
     command = f"diskless storage --to {shlex.quote(str(store.root))}"
     fault = store.record.fault(str(store.root))
     if fault is not None:
         text, _, remedy = fault.partition(": ")
         yield fail("store", "exports", text, remedy)
-    elif not state.shares:
+    elif not shares:
         text = "roots have no file system of their own, so nothing is exported"
         yield fail("store", "file systems", text, f"{command} --ro SIZE makes one, such as 20G")
-    for share in state.shares:
+    for share in shares:
         if share.fault is None:
             yield ok("store", share.path, f"{format_bytes(share.free or 0)} of {format_bytes(share.size or 0)} free")
         elif not share.mounted:

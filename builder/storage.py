@@ -66,8 +66,10 @@ def set_up_storage(root: Path, options: StorageOptions, progress: Progress) -> S
         _bring_over(inventory, progress, old_ends=options.end_old)
         if options.end_old:
             store = _end_old_exports(inventory)
-        _remove_old_roots(Inventory(store, inventory.found))
-        return dataclasses.replace(read_storage(store), by_hand=tuple(by_hand))
+        inventory = Inventory(store, inventory.found)
+        _remove_old_roots(inventory)
+        inventory, _ = recover(inventory)
+        return dataclasses.replace(read_storage(inventory), by_hand=tuple(by_hand))
 
 
 def _set_up(store: Store, share: str, size: int) -> None:

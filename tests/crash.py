@@ -7,6 +7,7 @@ process that is stopped on entry of a call never makes it: that is the moment be
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -23,6 +24,7 @@ from builder.model.generation import BootName
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
 from builder.store.verification import Severity, verify
+from tests.shares import make_shares, mounted
 from tests.stores import active, deployed, faults, named, quiet, unreferenced
 
 _CALLS = (
@@ -62,6 +64,11 @@ class Scenario:
     argument: str
     following: str
 
+    @property
+    def is_mounted(self) -> bool:
+        """Whether its roots lie on file systems of their own."""
+        return (self.start / "filesystems").is_dir()
+
 
 def run_action(action: str, argument: str, store: Path) -> None:
     """The command under test."""
@@ -83,7 +90,8 @@ def record_calls(scenario: Scenario) -> list[Call]:
     with tempfile.TemporaryDirectory(dir=scenario.start.parent) as place:
         store = _copy(scenario, Path(place))
         log = Path(place, "trace")
-        status, message = _run(scenario, store, ["-y", "-s", "0", "-e", f"trace={_CALLS}", "-o", str(log)])
+        with _ready(scenario, store):
+            status, message = _run(scenario, store, ["-y", "-s", "0", "-e", f"trace={_CALLS}", "-o", str(log)])
         assert status == 0, message
         return _parse(log.read_text("utf-8", "replace"), store)
 
@@ -119,22 +127,28 @@ def disturb(scenario: Scenario, call: Call, injection: str) -> str | None:
     """Runs the scenario with one call disturbed, then everything that must hold; what does not, or None."""
     with tempfile.TemporaryDirectory(dir=scenario.start.parent) as place:
         store = _copy(scenario, Path(place))
-        before = _active(store)
         trace = [f"--inject={call.name}:{injection}:when={call.number}", "-o", "/dev/null"]
-        status, message = _run(scenario, store, [*trace, "-e", f"trace={call.name}"])
-        try:
-            _check_outcome(injection, call, status, message)
-            _check_served(store, before, scenario)
-            _check_goes_on(store, scenario)
-        except (AssertionError, OSError, DisklessError) as error:
-            return f"{scenario.name}: {injection} at {call.name} {call.number} {call.what}: {error!r}"
+        with _ready(scenario, store):
+            before = _active(store)
+            status, message = _run(scenario, store, [*trace, "-e", f"trace={call.name}"])
+            try:
+                _check_outcome(injection, call, status, message)
+                _check_served(store, before, scenario)
+                _check_goes_on(store, scenario)
+            except (AssertionError, OSError, DisklessError) as error:
+                return f"{scenario.name}: {injection} at {call.name} {call.number} {call.what}: {error!r}"
     return None
+
+
+def _ready(scenario: Scenario, store: Path) -> contextlib.AbstractContextManager[None]:
+    """With the file systems of a store that has some mounted."""
+    return mounted(store) if scenario.is_mounted else contextlib.nullcontext()
 
 
 def _copy(scenario: Scenario, place: Path) -> Path:
     store = place / "store"
     if scenario.start.exists():
-        subprocess.run(["cp", "-a", scenario.start, store], check=True)
+        subprocess.run(["cp", "-a", "--sparse=always", scenario.start, store], check=True)
     return store
 
 
@@ -168,7 +182,8 @@ def _check_served(store: Path, before: str | None, scenario: Scenario) -> None:
 def _active_at_the_end(scenario: Scenario) -> str | None:
     with tempfile.TemporaryDirectory(dir=scenario.start.parent) as place:
         store = _copy(scenario, Path(place))
-        run_action(scenario.action, scenario.argument, store)
+        with _ready(scenario, store):
+            run_action(scenario.action, scenario.argument, store)
         return _active(store)
 
 
@@ -233,12 +248,20 @@ def make_scenarios(place: Path, versions: dict[str, dict[str, Path]]) -> list[Sc
         start = {count: place / f"{mode}-{count}" for count in "123"}
         for count, names in (("1", [one]), ("2", [one, two]), ("3", [one, two, three])):
             deployed(start[count], *map(Path, names))
-        found += [
-            Scenario(f"{mode} deploy", start["1"], "deploy", two, three),
-            Scenario(f"{mode} deploy again", start["2"], "deploy", one, three),
-            Scenario(f"{mode} rollback", start["2"], "rollback", "lab", three),
-            Scenario(f"{mode} prune", start["3"], "prune", "", one),
-        ]
+            shared = place / f"{mode}-{count}-shared"
+            make_shares(shared)
+            with mounted(shared):
+                deployed(shared, *map(Path, names))
+        for name, places in (
+            (mode, start),
+            (f"shared {mode}", {count: place / f"{mode}-{count}-shared" for count in "123"}),
+        ):
+            found += [
+                Scenario(f"{name} deploy", places["1"], "deploy", two, three),
+                Scenario(f"{name} deploy again", places["2"], "deploy", one, three),
+                Scenario(f"{name} rollback", places["2"], "rollback", "lab", three),
+                Scenario(f"{name} prune", places["3"], "prune", "", one),
+            ]
     found.append(Scenario("loaders", place / "overlay-1", "deploy-replacing-loaders", two, three))
     found.append(Scenario("refresh", _with_new_kernel(place), "refresh", "lab", str(versions["rw"]["3"])))
     return found

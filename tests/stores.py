@@ -82,7 +82,8 @@ def unreferenced(place: Path) -> list[str]:
     left = [str(path.relative_to(place)) for path in place.rglob(".tmp-*")]
     names = named(place)
     versions = {(image, BootName.parse(name).version) for image, name in names}
-    for top, known in (("versions", versions), ("writable", versions), ("boot", names)):
+    for top in ("versions", "writable", "ro", "rw", "boot"):
+        known = names if top == "boot" else versions
         for path in (place / top).glob("*/*"):
             if path.parent.name not in ("generations", "current", "pxelinux.cfg") and path.is_dir():
                 left += [] if (path.parent.name, path.name) in known else [str(path.relative_to(place))]

@@ -9,7 +9,7 @@ from pathlib import Path
 from builder.shares.image_file import has_holes
 from builder.shares.mounting import is_from_image, places
 from builder.shares.relocation import waiting
-from builder.store.inventory import read_inventory
+from builder.store.inventory import Inventory
 from builder.store.layout import Store
 from builder.system.mounts import is_own_filesystem
 
@@ -49,12 +49,17 @@ class StorageState:
     by_hand: tuple[str, ...] = ()
 
 
-def read_storage(store: Store) -> StorageState:
-    """What store.json says, compared with what is mounted."""
-    shares = tuple(_state(store, path, fsid) for path, fsid in store.record.shares.items())
-    still = [manifest for manifest in read_inventory(store).manifests if waiting(store, manifest)]
+def read_storage(inventory: Inventory) -> StorageState:
+    """What store.json says, compared with what is mounted, and the roots that are elsewhere."""
+    store = inventory.store
+    still = [manifest for manifest in inventory.manifests if waiting(store, manifest)]
     names = tuple((manifest.image, str(manifest.version)) for manifest in still)
-    return StorageState(store.root, shares, store.record.old_exports, names)
+    return StorageState(store.root, read_shares(store), store.record.old_exports, names)
+
+
+def read_shares(store: Store) -> tuple[ShareState, ...]:
+    """Each share as it is."""
+    return tuple(_state(store, path, fsid) for path, fsid in store.record.shares.items())
 
 
 def _state(store: Store, share: str, fsid: int) -> ShareState:

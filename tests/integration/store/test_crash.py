@@ -19,7 +19,11 @@ from tests.stores import new_place, version
 pytestmark = [needs_root, needs_tool("strace"), pytest.mark.root]
 NAMES = (
     "first",
-    *(f"{mode} {what}" for mode in ("overlay", "rw") for what in ("deploy", "deploy again", "rollback", "prune")),
+    *(
+        f"{mode} {what}"
+        for mode in ("overlay", "rw", "shared overlay", "shared rw")
+        for what in ("deploy", "deploy again", "rollback", "prune")
+    ),
     "loaders",
     "refresh",
 )

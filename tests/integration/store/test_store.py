@@ -114,7 +114,8 @@ def test_the_locale_changes_nothing(place: Path) -> None:
         assert (refused.returncode, snapshot(place)) == (3, {})
         assert refused.stderr.endswith("hint: export LC_ALL=C.UTF-8\n")
     done = run_diskless(*command, env={"LC_ALL": "C"})
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert [line for line in done.stderr.splitlines() if "no client can mount" not in line] == []
     assert (place / "versions/lab" / version("1").name / "root/etc/odd/größe").exists()
 
 
@@ -175,7 +176,9 @@ def test_what_is_no_store_is_refused_and_untouched(place: Path, make: Callable[[
     assert snapshot(place.parent) == before
 
 
-@pytest.mark.parametrize("content", ["{", '{"schema": 2}', "[]"])
+@pytest.mark.parametrize(
+    "content", ["{", '{"schema": 3}', "[]", '{"schema": 2, "shares": ["ro"]}', '{"schema": 2, "shares": {"boot": 3}}']
+)
 def test_a_store_of_another_program_is_refused(place: Path, content: str) -> None:
     place.mkdir()
     (place / "store.json").write_text(content, encoding="ascii")

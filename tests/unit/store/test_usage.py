@@ -23,8 +23,8 @@ pytestmark = [needs_root, pytest.mark.root]
 INIT = "usr/lib/systemd/systemd"
 CLIENT = 'clientid: 0x5ee6b6d665f6e2d4\naddress: "{address}:926"\nstatus: confirmed\nname: "Linux NFSv4.2 diskless"\n'
 OPEN = (
-    '- 0x00000001d4e2f665d6b6e65e01000000: {{ type: open, access: r-, deny: --, superblock: "{major:02x}:{minor:02x}:{inode}", '
-    'filename: "systemd/systemd", owner: "open id:\\x00\\x00\\x00." }}\n'
+    "- 0x00000001d4e2f665d6b6e65e01000000: {{ type: open, access: r-, deny: --, "
+    'superblock: "{major:02x}:{minor:02x}:{inode}", filename: "systemd/systemd", owner: "open id:\\x00\\x00\\x00." }}\n'
 )
 
 
