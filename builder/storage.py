@@ -177,4 +177,5 @@ def _remove_old_roots(inventory: Inventory) -> None:
     for manifest in inventory.manifests:
         old = store.old_root(manifest)
         if old.is_dir() and store.root_of(manifest) != old:
-            discard(old if manifest.root.mode is not RootMode.RW else old.parent, store)
+            is_rw = manifest.root.mode is RootMode.RW
+            discard(old.parent if is_rw else old, store, within=old.parents[1])

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,13 @@ from pathlib import Path
 from builder.deploy import adopt_kernel, prune, rollback
 from builder.errors import DisklessError
 from builder.model.generation import BootName
+from builder.storage import StorageOptions, set_up_storage
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
-from builder.store.verification import Severity, verify
-from tests.shares import make_shares, mounted
+from builder.store.verification import EXPORTS, Severity, verify
+from builder.system.private_mounts import private_mounts
+from tests.releases import unpack_release
+from tests.shares import make_shares, mount_shares, mounted
 from tests.stores import active, deployed, faults, named, quiet, unreferenced
 
 _CALLS = (
@@ -36,6 +40,7 @@ _LINE = re.compile(r"(?:\d+ +)?([a-z0-9_]+)\((.*)")
 _READS = re.compile(r"^open(?:at)?\((?!.*O_(?:CREAT|TRUNC|WRONLY|RDWR))")
 # asking a terminal, taking the lock, a directory that is there already
 _HARMLESS = ("TCGETS", "/.lock", "O_TMPFILE", "0777) = -1 EEXIST")
+_SHARE_SIZE = 128 << 20
 _SYNCS = ("fsync", "fdatasync", "syncfs")
 KILL, ENOSPC, EIO = "signal=KILL", "error=ENOSPC", "error=EIO"
 
@@ -65,9 +70,9 @@ class Scenario:
     following: str
 
     @property
-    def is_mounted(self) -> bool:
-        """Whether its roots lie on file systems of their own."""
-        return (self.start / "filesystems").is_dir()
+    def mounts(self) -> bool:
+        """Whether its roots lie on file systems of their own, or will."""
+        return self.action == "storage" or (self.start / "filesystems").is_dir()
 
 
 def run_action(action: str, argument: str, store: Path) -> None:
@@ -78,6 +83,9 @@ def run_action(action: str, argument: str, store: Path) -> None:
         deployed(store, Path(argument), replace_loaders=True)
     elif action == "rollback":
         rollback(store, argument, None, quiet())
+    elif action == "storage":
+        sizes = {} if argument else {"ro": _SHARE_SIZE, "rw": _SHARE_SIZE}
+        set_up_storage(store, StorageOptions(sizes, end_old=bool(argument)), quiet())
     elif action == "prune":
         prune(store, PruneOptions(keep=1, minimum_age=0, force=True), quiet())
     else:
@@ -136,13 +144,14 @@ def disturb(scenario: Scenario, call: Call, injection: str) -> str | None:
                 _check_served(store, before, scenario)
                 _check_goes_on(store, scenario)
             except (AssertionError, OSError, DisklessError) as error:
-                return f"{scenario.name}: {injection} at {call.name} {call.number} {call.what}: {error!r}"
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                return f"{scenario.name}: {injection} at {call.name} {call.number} {call.what}: {where.line}: {error!r}"
     return None
 
 
 def _ready(scenario: Scenario, store: Path) -> contextlib.AbstractContextManager[None]:
-    """With the file systems of a store that has some mounted."""
-    return mounted(store) if scenario.is_mounted else contextlib.nullcontext()
+    """With the file systems of a store that has some mounted, in mounts of this thread's own."""
+    return mounted(store) if scenario.mounts else contextlib.nullcontext()
 
 
 def _copy(scenario: Scenario, place: Path) -> Path:
@@ -167,13 +176,14 @@ def _check_outcome(injection: str, call: Call, status: int, message: str) -> Non
 
 def _check_served(store: Path, before: str | None, scenario: Scenario) -> None:
     """What the menus name is whole, and the active version the old one or the new one."""
+    mount_shares(store)  # as the next start of the server does
     now = _active(store)
     if now is None:
         assert before is None
         return
     assert now in (before, _active_at_the_end(scenario)), f"boots {now}"
     names = {f"{image} {BootName.parse(name).version}" for image, name in named(store)}
-    found = [f for f in verify(find_store(store), deep=True) if f.kind is Severity.FAULT]
+    found = [f for f in verify(find_store(store), deep=True) if f.kind is Severity.FAULT and f.where != EXPORTS]
     wrong = [f for f in found if f.where in names or len(f.where.split(" ")) != 2]
     assert wrong == []
 
@@ -190,6 +200,10 @@ def _active_at_the_end(scenario: Scenario) -> str | None:
 def _check_goes_on(store: Path, scenario: Scenario) -> None:
     """The next deploy works, leaves nothing unreferenced, and can be taken back."""
     served = _active(store)
+    if scenario.action == "storage":
+        run_action(scenario.action, scenario.argument, store)
+        run_action(scenario.action, "end", store)
+        assert [str(path) for path in store.glob("versions/*/*/root")] == []
     deployed(store, Path(scenario.following))
     assert unreferenced(store) == []
     assert faults(store) == []
@@ -263,6 +277,13 @@ def make_scenarios(place: Path, versions: dict[str, dict[str, Path]]) -> list[Sc
                 Scenario(f"{name} prune", places["3"], "prune", "", one),
             ]
     found.append(Scenario("loaders", place / "overlay-1", "deploy-replacing-loaders", two, three))
+    following = str(versions["overlay"]["1"])
+    old, over = unpack_release("0.1", place) / "store", place / "over"
+    found.append(Scenario("storage", old, "storage", "", following))
+    subprocess.run(["cp", "-a", old, over], check=True)
+    with private_mounts():
+        run_action("storage", "", over)
+    found.append(Scenario("end of the old exports", over, "storage", "end", following))
     found.append(Scenario("refresh", _with_new_kernel(place), "refresh", "lab", str(versions["rw"]["3"])))
     return found
 

@@ -10,7 +10,7 @@ from builder.model.share import RO, RW, ServedStore, Share
 from builder.shares.image_file import make_filesystem
 from builder.shares.mounting import mount_share, places
 from builder.store.layout import Store, find_store
-from builder.store.record import Record, write_record
+from builder.store.record import MARKER, Record, write_record
 from builder.system.private_mounts import private_mounts
 
 SHARES = (Share(RO, 3), Share(RW, 4))
@@ -37,7 +37,13 @@ def make_shares(place: Path) -> None:
 def mounted(place: Path) -> Iterator[None]:
     """With the file systems of a store mounted, for this thread and what it starts."""
     with private_mounts():
+        mount_shares(place)
+        yield
+
+
+def mount_shares(place: Path) -> None:
+    """Mounts what is not mounted of a store, where there is one."""
+    if (place / MARKER).exists():
         store = find_store(place)
         for share in store.record.shares:
             mount_share(store, share)
-        yield

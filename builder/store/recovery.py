@@ -44,9 +44,12 @@ def recover(inventory: Inventory) -> tuple[Inventory, list[str]]:
     return inventory, removed
 
 
-def discard(path: Path, store: Store) -> str:
-    """Takes a directory out of sight by one rename, then removes it; its path below the store."""
-    trash = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}trash-", dir=path.parent))
+def discard(path: Path, store: Store, within: Path | None = None) -> str:
+    """Takes a directory out of sight by one rename, then removes it; its path below the store.
+
+    within: where it lies until it is removed, a place that recovery looks at; left out: the directory above it
+    """
+    trash = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}trash-", dir=within or path.parent))
     path.rename(trash / path.name)
     sync_directory(path.parent)
     sync_directory(trash)

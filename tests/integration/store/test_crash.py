@@ -17,6 +17,7 @@ from tests.require import needs_root, needs_tool
 from tests.stores import new_place, version
 
 pytestmark = [needs_root, needs_tool("strace"), pytest.mark.root]
+STORAGE = ("storage", "end of the old exports")
 NAMES = (
     "first",
     *(
@@ -25,6 +26,7 @@ NAMES = (
         for what in ("deploy", "deploy again", "rollback", "prune")
     ),
     "loaders",
+    *STORAGE,
     "refresh",
 )
 
@@ -68,7 +70,9 @@ def test_a_deploy_makes_the_calls_that_are_disturbed() -> None:
     assert lines[commits[0] + 1].startswith("fsync")
 
 
-@pytest.mark.parametrize("name", ["overlay deploy", "rw deploy", "overlay prune"])
+@pytest.mark.parametrize(
+    "name", ["overlay deploy", "shared overlay deploy", "shared rw deploy", "shared rw prune", *STORAGE]
+)
 def test_stopped_where_something_gets_or_loses_its_name(name: str) -> None:
     assert disturbed(name, [(call, KILL) for call in namings(calls_of(name))]) == []
 
