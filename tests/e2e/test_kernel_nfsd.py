@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from builder.bootlab.guest import Guest
 from builder.bootlab.lab import Lab
 from builder.bootlab.settings import Patience
 from builder.output.versions import read_manifest
+from builder.system.private_mounts import private_mounts
 from tests.e2e.test_upgrade import IMAGE, MACHINE, check_is, inside, versions
 from tests.images import run_diskless, scratch
 from tests.require import needs_boot, needs_server_guest
@@ -55,9 +57,11 @@ def bed() -> Iterator[Bed]:
     logs, store, new = directory / "lab", directory / "store", directory / "new"
     for path in (logs, store, new):
         path.mkdir(parents=True)
-    make_store(store, versions()[:2])
+    with private_mounts():
+        make_store(store, versions()[:2])
+        subprocess.run(["umount", store / "ro"], check=True)
     shutil.copytree(versions()[2], new / versions()[2].name)
-    make_ext4(directory / "store.ext4", store, room=2048, journal=True)
+    make_ext4(directory / "store.ext4", store, room=512, journal=True)
     make_ext4(directory / "versions.ext4", new)
     drives = [Drive(directory / "store.ext4"), Drive(directory / "versions.ext4", read_only=True)]
     with Lab(logs, patience=PATIENCE) as lab:
@@ -72,8 +76,9 @@ def bed() -> Iterator[Bed]:
 def make_store(directory: Path, paths: Sequence[Path]) -> None:
     """What the server's disk holds; made here, for under emulation these deploys take many minutes."""
     (directory / "site.yml").write_text(SITE, encoding="ascii")
-    for path in paths:
-        done = run_diskless("deploy", path, "--to", directory)
+    commands: list[tuple[str | Path, ...]] = [("storage", "--ro", "3G"), *(("deploy", path) for path in paths)]
+    for command in commands:
+        done = run_diskless(*command, "--to", directory)
         assert done.returncode == 0, done.stderr
 
 
@@ -107,13 +112,16 @@ def test_an_upgrade_under_a_client_of_the_kernels_server(bed: Bed) -> None:
     with booted(bed, "one") as guest:
         check_is(guest, one)
         assert inside(guest, f"findmnt -nro SOURCE,FSTYPE {LOWER}") == (
-            f"{ADDRESS}:{STORE}/versions/{IMAGE}/{one.version}/root nfs4"
+            f"{ADDRESS}:{STORE}/ro/{IMAGE}/{one.version}/root nfs4"
         )
         inside(guest, f"cat > /run/reader <<'end'\n{READER}end\nsetsid sh /run/reader > /run/reader.log 2>&1 &")
         server.deploy(two.version)
         kept = server.prune(2)
         assert kept[zero.version] is None
-        assert zero.version not in server.run(f"ls {STORE}/versions/{IMAGE} {STORE}/boot/{IMAGE}").split()
+        assert (
+            zero.version
+            not in server.run(f"ls {STORE}/versions/{IMAGE} {STORE}/ro/{IMAGE} {STORE}/boot/{IMAGE}").split()
+        )
         kept = server.prune(1)
         assert kept[one.version] == f"in use by {guest_address(guest)}"
         await_passes(guest, 1)

@@ -27,6 +27,13 @@ pytestmark = [*needs_server_guest, pytest.mark.full]
 
 CUTS = 20
 STORE = "/mnt/store"
+# what is left has room for indexes and boot files, as long as old versions are pruned
+MAKE_SHARES = f"""set -e
+diskless storage --to {STORE} --ro 192M --rw 192M
+fallocate -l $(($(df --output=avail -B1 {STORE} | tail -n 1) - (96 << 20))) {STORE}/filesystems/filler
+"""
+# as the units do it
+MOUNT_SHARES = f"for share in ro rw; do mount -o loop {STORE}/filesystems/$share.img {STORE}/$share; done"
 VERSIONS = "/mnt/versions"
 # one image of each kind: roots that share files by hard links, and a root that is written in full beside its version
 IMAGES = {"lab": "overlay", "desk": "rw"}
@@ -39,6 +46,7 @@ class Site:
     directory: Path
     filesystem: str
     versions: dict[str, tuple[str, str]]
+    shares: bool = False
     may_be_active: dict[str, set[str]] = field(default_factory=dict)
     boots: Iterator[int] = field(default_factory=itertools.count)
 
@@ -50,11 +58,13 @@ class Site:
         return next(name for name in self.versions[image] if name != version)
 
 
-@pytest.fixture(params=["ext4", "xfs"])
+@pytest.fixture(params=["ext4", "xfs", "shares"])
 def site(request: pytest.FixtureRequest) -> Site:
+    """shares: the roots lie on file systems in files, on a disk that has room for little else."""
     directory = scratch() / f"power-{request.param}"
     versions = {image: two_versions(directory / "output", image, mode) for image, mode in IMAGES.items()}
-    site = Site(directory, request.param, versions)
+    shares = request.param == "shares"
+    site = Site(directory, "ext4" if shares else request.param, versions, shares)
     make_ext4(directory / "versions.ext4", directory / "output")
     make_empty(site.store, 1 << 30)
     return site
@@ -86,6 +96,8 @@ def server(site: Site, store: Drive, *, make: bool = False) -> Iterator[ServerGu
             f"mount -o ro /dev/vdc {VERSIONS}; (preload </dev/null >/run/preload.log 2>&1 &); "
             "until [ -p /run/preload/status ]; do sleep 0.1; done"
         )
+        if site.shares:
+            guest.check(MAKE_SHARES if make else MOUNT_SHARES)
         yield guest
 
 

@@ -42,6 +42,7 @@ class Server:
             f"set -e; modprobe virtio_net; ip address add {ADDRESS}/24 dev eth0; ip link set eth0 up; "
             f"mkdir -p {STORE} {VERSIONS}; mount /dev/vdb {STORE}; mount -o ro /dev/vdc {VERSIONS}"
         )
+        self._guest.check(f"diskless storage --to {STORE}")
         self._guest.check(f"diskless server-config --to {STORE} --install")
         self._guest.check(f"set -e\n{_START}")
 
