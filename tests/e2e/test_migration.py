@@ -1,6 +1,6 @@
-"""A store of 0.1 is brought over to file systems of its own under clients of the kernel's NFS server, in a server guest.
+"""A store of 0.1 is brought over to file systems of its own under clients of the kernel's NFS server.
 
-The guest is its own client: it mounts over the loopback, NFSv3 and NFSv4.2 as different clients do.
+A server guest is its own client: it mounts over the loopback, NFSv3 and NFSv4.2 as different clients do.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def guest() -> Iterator[ServerGuest]:
     disk = directory / "disk"
     disk.mkdir(parents=True)
     store = unpack_release("0.1", disk) / "store"
-    for path in disk.iterdir():
-        if path != store:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for other in disk.iterdir():
+        if other.is_dir() and other != store:
+            shutil.rmtree(other)
     make_ext4(directory / "store.ext4", disk, room=900, journal=True)
     with Namespace(directory) as namespace:
         root = server_root()
@@ -85,8 +85,8 @@ def guest() -> Iterator[ServerGuest]:
             for share, path in (("lab", LAB), ("desk", OLD_DESK)):
                 made.check(mount_command(options, path, f"/run/{name}/{share}"))
             made.check(f"printf 000000000000 > /run/{name}/desk/count-{name}")
-            files = f"/run/{name}/lab/{name_of_file(store)} /run/{name}/desk/count-{name}"
-            made.check(f"(setsid python3 /run/client.py {files} > /run/{name}.log 2>&1 &)")
+            held = f"/run/{name}/lab/{name_of_file(store)} /run/{name}/desk/count-{name}"
+            made.check(f"(setsid python3 /run/client.py {held} > /run/{name}.log 2>&1 &)")
         yield made
         made.cut_power()
 
