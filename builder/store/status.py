@@ -14,7 +14,7 @@ from builder.store.activation import are_menus_current, site_of
 from builder.store.generations import active_generation, history
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store
-from builder.store.usage import versions_in_use
+from builder.store.usage import old_clients, versions_in_use
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class StoreStatus:
     """A whole store; `active` is None before the first deploy.
 
     menus_current: whether the menus are what site.yml and the versions say now
+    exports_fault: what is wrong with how it is exported, None where nothing is
+    old_clients: addresses that seem to use the exports of 0.1, where those are served
     """
 
     root: Path
@@ -48,6 +50,8 @@ class StoreStatus:
     images: dict[str, tuple[VersionStatus, ...]]
     history: tuple[Generation, ...]
     menus_current: bool
+    exports_fault: str | None = None
+    old_clients: tuple[str, ...] = ()
 
 
 def read_status(store: Store, site: Site | None) -> StoreStatus:
@@ -64,7 +68,15 @@ def read_status(store: Store, site: Site | None) -> StoreStatus:
             )
             for version in reversed(inventory.versions(image))
         )
-    return StoreStatus(store.root, active, images, tuple(history(store)), _are_menus_current(inventory, site, active))
+    return StoreStatus(
+        store.root,
+        active,
+        images,
+        tuple(history(store)),
+        _are_menus_current(inventory, site, active),
+        store.record.fault(str(store.root)),
+        tuple(sorted(old_clients(inventory))) if store.record.old_exports else (),
+    )
 
 
 def _are_menus_current(inventory: Inventory, site: Site | None, active: Generation | None) -> bool:

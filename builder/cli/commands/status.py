@@ -39,6 +39,9 @@ def _lines(read: StoreStatus) -> list[str]:
     if not read.menus_current:
         command = as_typed(f"diskless refresh --to {read.root}")
         lines.append(f"the menus are not what site.yml and the versions say now: {command}")
+    if read.exports_fault is not None:
+        used = f"used by {', '.join(read.old_clients)}" if read.old_clients else "no client is known to use them"
+        lines += [f"fault: {read.exports_fault}", f"the exports of 0.1: {used}"]
     for image, versions in read.images.items():
         lines += ["", f"{image}{' (for unknown clients)' if image == read.active.default else ''}"]
         lines += [_version(version) for version in versions]

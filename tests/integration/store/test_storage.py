@@ -342,6 +342,9 @@ def test_a_store_of_0_1_goes_on_and_says_that_it_is_unsafe(old: Path, capsys: py
     assert [finding.where for finding in faults(old)] == [EXPORTS]
     assert "--ro SIZE" in run_command(capsys, "server-config", "--to", str(old))[2]
     assert run_command(capsys, "verify", "--to", str(old))[0] == 5
+    printed = run_command(capsys, "status", "--to", str(old))[1]
+    assert "fault: clients reach every file" in printed
+    assert "no client is known to use them" in printed
 
 
 def test_a_store_of_0_1_is_brought_over_while_clients_run(old: Path) -> None:
