@@ -24,7 +24,7 @@ def test_a_unit_is_called_as_systemd_calls_it(path: str) -> None:
 def test_systemd_accepts_the_mount(tmp_path: Path) -> None:
     unit = tmp_path / mount_unit_name("/disklessroot/ro")
     unit.write_text(mount_unit("/disklessroot/filesystems/ro.img", "/disklessroot/ro", "ext4", "loop,nosuid"), "utf-8")
-    verify = ["systemd-analyze", "verify", "--man=no", unit]
+    verify = ["systemd-analyze", "verify", "--man=no", str(unit)]
     done = subprocess.run(verify, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     unit.write_text(unit.read_text("utf-8").replace("Where=/disklessroot/ro", "Where=/elsewhere"), "utf-8")
@@ -41,6 +41,6 @@ def test_a_file_system_is_mounted_before_nfs_servers_start() -> None:
 def test_a_line_of_fstab_is_one(tmp_path: Path) -> None:
     line = fstab_line("/disklessroot/filesystems/ro.img", "/disklessroot/ro", "ext4", "loop,nosuid,nodev")
     (tmp_path / "fstab").write_text(f"{line}\n", "utf-8")
-    command = ["findmnt", "--tab-file", tmp_path / "fstab", "-no", "SOURCE,TARGET,FSTYPE,OPTIONS"]
+    command = ["findmnt", "--tab-file", str(tmp_path / "fstab"), "-no", "SOURCE,TARGET,FSTYPE,OPTIONS"]
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert found == line.split()[:4]
