@@ -137,7 +137,7 @@ def test_clients_live_through_the_migration(guest: ServerGuest) -> None:
     await_more(guest)
     for name, options in VERSIONS.items():
         guest.check(mount_command(options, NEW_LAB, f"/run/{name}/new"))
-        guest.check(f"cd /run/{name} && diff -r lab new && ! touch new/x")
+        guest.check(f"cd /run/{name} && diff -r --no-dereference lab new && ! touch new/x")
     assert guest.run(f"diskless verify --to {STORE}").status == 5
 
     refused = guest.run(f"diskless storage --to {STORE} --end-old-exports")
@@ -149,7 +149,7 @@ def test_clients_live_through_the_migration(guest: ServerGuest) -> None:
     guest.check("exec 9< /run/v4/new/etc/passwd || exec 9< $(find /run/v4/new -type f | head -n 1)")
     guest.check(f"diskless storage --to {STORE} --ro 256M -q")
     assert int(guest.check(f"df --output=size -B1M {STORE}/ro | tail -n 1")) > 220
-    guest.check("cd /run/v4 && echo 3 > /proc/sys/vm/drop_caches && diff -r lab new")
+    guest.check("cd /run/v4 && echo 3 > /proc/sys/vm/drop_caches && diff -r --no-dereference lab new")
 
     # the clients are switched off
     last = {name: guest.check(f"cat /run/{name}/desk/count-{name}") for name in VERSIONS}
