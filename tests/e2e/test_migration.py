@@ -146,14 +146,14 @@ def test_clients_live_through_the_migration(guest: ServerGuest) -> None:
     await_more(guest)
 
     # a file system grows under its clients
-    guest.check("exec 9< /run/v4/new/etc/passwd || exec 9< $(find /run/v4/new -type f | head -n 1)")
+    guest.check("(setsid sleep 1000 < $(find /run/v4/new -type f | head -n 1) > /dev/null 2>&1 &)")
     guest.check(f"diskless storage --to {STORE} --ro 256M -q")
     assert int(guest.check(f"df --output=size -B1M {STORE}/ro | tail -n 1")) > 220
     guest.check("cd /run/v4 && echo 3 > /proc/sys/vm/drop_caches && diff -r --no-dereference lab new")
 
     # the clients are switched off
     last = {name: guest.check(f"cat /run/{name}/desk/count-{name}") for name in VERSIONS}
-    guest.check("pkill -f client.py; sleep 1; for i in v3 v4; do umount /run/$i/lab /run/$i/desk; done")
+    guest.check("pkill -f client.py; pkill sleep; sleep 1; for i in v3 v4; do umount /run/$i/lab /run/$i/desk; done")
     last = {name: max(count, guest.check(f"cat {STORE}/{OLD_DESK}/count-{name}")) for name, count in last.items()}
     guest.check("for i in $(seq 100); do grep -q open /proc/fs/nfsd/clients/*/states || exit 0; sleep 1; done; true")
     guest.check(
