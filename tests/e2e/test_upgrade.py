@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from builder.bootlab.guest import Guest, Machine
-from builder.bootlab.lab import Lab
+from builder.bootlab.lab import Lab, lab_site
+from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import Patience
 from builder.model.artifacts.manifest import Manifest
 from builder.model.version import Version
@@ -81,17 +82,16 @@ def serving(first: Path) -> Iterator[Server]:
     logs = scratch() / "upgrade-lab"
     root.mkdir()
     logs.mkdir()
-    with Lab(logs, patience=Patience(login=600, check=400, power_off=400)) as lab:
-        site = lab.site
-        words = ", ".join(f'"{word}"' for word in site.cmdline)
-        (root / "site.yml").write_text(
-            f"server: {site.server}\nsubnet: {site.subnet}\npath: {site.path}\ncmdline: [{words}]\n", encoding="ascii"
-        )
-        result = run_diskless("deploy", first, "--to", root)
-        assert result.returncode == 0, result.stderr
-        server = Server(lab, find_store(root))
-        lab.serve(server.store.root)
-        yield server
+    site = lab_site(choose_nfs_server())
+    words = ", ".join(f'"{word}"' for word in site.cmdline)
+    (root / "site.yml").write_text(
+        f"server: {site.server}\nsubnet: {site.subnet}\npath: {site.path}\ncmdline: [{words}]\n", encoding="ascii"
+    )
+    result = run_diskless("deploy", first, "--to", root)
+    assert result.returncode == 0, result.stderr
+    with Lab(logs, root, patience=Patience(login=600, check=400, power_off=400)) as lab:
+        lab.serve()
+        yield Server(lab, find_store(root))
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from builder.bootlab.namespace import Service
 from builder.bootlab.settings import DNSMASQ_OPTIONS
 from builder.reading import load_site
 from builder.render.server.files import Format, server_files
-from tests.images import DISKLESS, run_diskless, scratch
+from tests.images import DISKLESS, ROOT, run_diskless, scratch
 from tests.require import needs_root, needs_tool
 from tests.versions import make_version
 
@@ -48,7 +48,9 @@ class Clinic:
         assert result.returncode == 0, result.stderr
         self.version = version.name
         (directory / "lab").mkdir()
-        self.lab = Lab(directory / "lab", load_site(self.store / "site.yml"))
+        site = load_site(self.store / "site.yml")
+        # diskless runs in it too, and finds its configuration of dnsmasq there
+        self.lab = Lab(directory / "lab", self.store, site=site, shared=(ROOT, directory))
 
     @property
     def services(self) -> dict[str, Service]:
@@ -66,7 +68,7 @@ class Clinic:
         text = server_files(Format.DNSMASQ, self.lab.site, str(self.store))[0].text
         assert change in text
         lines = [by if change and line.startswith(change) else line for line in text.splitlines()]
-        config = self.lab.namespace.directory / "changed.conf"
+        config = self.store.parent / "changed.conf"
         config.write_text("\n".join([*lines, ""]), encoding="utf-8")
         self._start("dnsmasq", ["dnsmasq", *DNSMASQ_OPTIONS, f"--conf-file={config}"], "started, version")
 
@@ -95,7 +97,7 @@ class Clinic:
 def clinic() -> Iterator[Clinic]:
     made = Clinic(scratch() / "doctor")
     with made.lab:
-        made.lab.serve(made.store)
+        made.lab.serve()
         yield made
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from builder.bootlab.nfs import Ganesha, KernelNfsd
 from builder.checks.site import site_contradictions
 from builder.model.site import Site, SiteClient
 from builder.render.server.files import Format, possible_formats, server_files
@@ -114,35 +113,9 @@ def test_exportfs_exports_the_store_to_the_subnet(network: ServerNetwork, site: 
 
 
 @pytest.mark.parametrize("site", ["smallest"], indirect=True)
-def test_a_lab_exports_nothing_of_the_host(network: ServerNetwork, site: Site) -> None:
-    network.make_etc_private()
-    network.write("host.exports", "/var/tmp 10.0.0.0/8(ro,fsid=7)\n")
-    for place in ("/etc/exports", "/etc/exports.d/host.exports"):
-        network.namespace.check(["install", "-D", str(network.directory / "host.exports"), place])
-    host = network.write("nfs.conf", "[mountd]\nport=999\n")
-    network.namespace.check(["install", "-D", str(host), "/etc/nfs.conf.d/host.conf"])
-    KernelNfsd().install(network.namespace, site, str(network.store))
-    assert network.run("exportfs", "-ra") == (0, "")
-    listed = network.run("exportfs", "-v")[1]
-    assert set(re.findall(r"^/\S+", listed, re.M)) == {f"{network.store}/versions", f"{network.store}/writable"}
-    for file in server_files(Format.EXPORTS, site, str(network.store)):
-        assert network.run("cat", str(file.path)) == (0, file.text)
-    network.start_until("rpcbind", lambda: network.run("rpcinfo")[0] == 0, "rpcbind", "-f")
-    network.start_until("mountd", lambda: network.listens(20048, udp=False), "rpc.mountd", "--foreground")
-
-
-@pytest.mark.parametrize("site", ["smallest"], indirect=True)
 def test_mountd_reads_its_port(network: ServerNetwork, site: Site) -> None:
     path = network.render(Format.EXPORTS, site, 1)
     assert network.run("nfsconf", "--file", path, "--get", "mountd", "port") == (0, "20048\n")
-
-
-@pytest.mark.parametrize("site", ["known-only"], indirect=True)
-def test_ganesha_exports_the_store_with_mountd_at_its_port(network: ServerNetwork, site: Site) -> None:
-    Ganesha().start(network.namespace, site, str(network.store))
-    ports = network.run("rpcinfo", "-p", "127.0.0.1")[1]
-    assert {line.split()[3] for line in ports.splitlines() if line.endswith("mountd")} == {"20048"}
-    assert {line.split()[3] for line in ports.splitlines() if line.endswith(" nfs")} == {"2049"}
 
 
 @pytest.mark.parametrize("site", ["smallest"], indirect=True)
