@@ -15,25 +15,31 @@ from builder.bootlab.lab import Lab, lab_tools
 from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import Patience
 from builder.bootlab.units import Units, await_units, examine_units, runs_systemd
+from builder.bootlab.walls.volumes import Medium, Volume, available_memory, check_memory, choose_medium, mounted
 from builder.errors import BootError, CommandError, HostError, InputError
-from builder.model.artifacts.manifest import Manifest
+from builder.model.artifacts.manifest import BUNDLE, INDEX, Manifest
 from builder.model.generation import BootName
 from builder.model.menu import KERNEL
-from builder.model.share import OLD_SHARES, ServedStore
+from builder.model.share import TOPS
 from builder.model.site import Site
 from builder.model.version import Version
 from builder.output.offer import offer_directory
 from builder.progress.progress import Progress
 from builder.store.activation import activate
 from builder.store.admission import add_version
+from builder.store.filesystem import check_space
 from builder.store.inventory import read_inventory
 from builder.store.layout import Store, open_store, store_name
-from builder.system.files import nearest_directory
+from builder.system.files import free_bytes, nearest_directory
 from builder.system.permissions import LAB, require_permissions
+from builder.system.private_mounts import private_mounts
 from builder.system.run import describe_status, require_tools
 from builder.system.workspace import open_workspace
 
-_LONGEST_WORK = 107 - len("/build-xxxxxxxx/lab/tap00.shell")
+_BLOCK = 4096
+_SPARE = 256 << 20  # of each file system, for what it and the store keep beside the files
+# bytes that a guest may write to its root: on a disk as much as half of what is free, in memory a quarter
+_MOST_ROOM = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class BootOptions:
     strict: whether a unit that failed is an error
     site: the server that the lab is; None: the lab's own
     console_log: where the console is written to; None: beside the version, as VERSION.console.log
-    work: where the image is unpacked, on a file system that NFS can export
+    work: where the image is unpacked, into file systems of the lab's own
     """
 
     checks: tuple[str, ...] = ()
@@ -145,10 +151,11 @@ def default_console_log(version: Path) -> Path:
     return real.with_name(f"{real.name}.console.log")
 
 
-def preflight(options: BootOptions) -> None:
-    """Raises HostError at once for whatever this machine lacks or forbids: privilege, tools, namespaces, a network.
+def preflight(options: BootOptions) -> Medium:
+    """What the image can be unpacked into here.
 
-    InputError for a work directory whose path the servers' configurations could not quote.
+    Raises HostError at once for whatever this machine lacks or forbids: privilege, tools, namespaces, a network, file
+    systems; InputError for a work directory whose path the servers' configurations could not quote.
     """
     if os.geteuid() != 0:
         raise HostError("a boot needs root", "sudo diskless boot ...: it makes namespaces and a network of its own")
@@ -156,13 +163,11 @@ def preflight(options: BootOptions) -> None:
     nfs = choose_nfs_server()
     require_tools(lab_tools(nfs))
     require_permissions((*LAB, *nfs.permissions), "a boot", options.work)
-    nfs.check_directory(nearest_directory(options.work))
+    return choose_medium(nfs.name, exports_tmpfs=nfs.exports_tmpfs())
 
 
 def check_work_path(work: Path) -> None:
-    """InputError where what lies in `work` would have no name that a lab's servers, or a socket, could have."""
-    if len(os.fsencode(work.absolute())) > _LONGEST_WORK:
-        raise InputError(f"{work.absolute()} is too long for a boot's sockets, unix(7)", "choose another --cache")
+    """InputError where what lies in `work` would have no name that a lab's servers could have."""
     try:
         store_name(work)
     except InputError as error:
@@ -177,22 +182,45 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
     """A lab that serves `version` as a deploy would, from a private store; nothing of it is left at the end."""
     offer = offer_directory(version)
     manifest = offer.manifest
-    preflight(options)
+    medium = preflight(options)
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(open_workspace(options.work.absolute())).path
-        logs = work / "lab"
-        logs.mkdir()
+        logs, images = work / "lab", work / "images"
+        for directory in (logs, images):
+            directory.mkdir()
+        stack.enter_context(private_mounts())
+        stack.enter_context(mounted(store_volumes(work / "store", manifest, options, medium), medium, images))
         store = stack.enter_context(open_store(work / "store", progress.note, create=True))
-        lab = stack.enter_context(Lab(logs, options.site, options.patience))
+        lab = stack.enter_context(Lab(logs, store.served(rw=True), site=options.site, patience=options.patience))
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
             inventory, _ = add_version(read_inventory(store), offer, on_file)
         with progress.step("serve"):
             bench = Bench(lab, manifest, store)
             site = dataclasses.replace(lab.site, nfs_options=_usable_version(lab, manifest, progress))
             activate(inventory, site, {manifest.image: BootName(manifest.version)}, "boot")
-            served = store.served(rw=True)
-            lab.serve(served if served.shares else ServedStore(served.path, OLD_SHARES))
+            lab.serve()
         yield bench
+
+
+def store_volumes(store: Path, manifest: Manifest, options: BootOptions, medium: Medium) -> list[Volume]:
+    """The file systems of a lab's store: one for all that no guest may reach, and one for the roots.
+
+    HostError where disk or memory have no room for them.
+    """
+    artifacts = manifest.artifacts
+    # bundle and index, as they come and as they are kept
+    common = 4 * artifacts[BUNDLE].size + 2 * artifacts[INDEX].size + _SPARE
+    root = manifest.size + manifest.entries * _BLOCK
+    place = options.work if medium is Medium.LOOP else None
+    if place is None:
+        check_memory(common + root, options.machine.memory << 20)
+        room = (available_memory() - common - root - (options.machine.memory << 20)) // 4
+    else:
+        check_space(nearest_directory(place), common + root, 0)
+        room = (free_bytes(place) - common - root) // 2
+    size = common + root + min(room, _MOST_ROOM)
+    files = manifest.entries + (size - common - root) // (2 * _BLOCK)
+    return [Volume(store, common, 0), Volume(store / TOPS[manifest.root.mode], size, files)]
 
 
 def _usable_version(lab: Lab, manifest: Manifest, progress: Progress) -> tuple[str, ...]:

@@ -1,10 +1,12 @@
 """Runs a command as the root of a container, without a container engine.
 
-    python -I -S confined.py [--drop CAPABILITY,...] [--keep CAPABILITY,...] [--ids N] [--refuse-calls] -- COMMAND...
+    python -I -S confined.py [--drop CAPABILITY,...] [--keep CAPABILITY,...] [--ids N] [--refuse-calls] [--hide FILE]
+        -- COMMAND...
 
 --drop, --keep: the capabilities that are missing, or all that there are, as capabilities(7) names them in lower case
 --ids: in a user namespace with so many ids; they are the host's own, so that its files belong to somebody in there
 --refuse-calls: with a filter that answers mount(2), unshare(2) and their like with EPERM, as docker's does
+--hide: with nothing in place of a device
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ DOCKER = (
     ",setfcap"
 )
 PODMAN = "chown,dac_override,fowner,fsetid,kill,net_bind_service,setfcap,setgid,setpcap,setuid,sys_chroot"
-_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWUSER, _CLONE_NEWNS = 0x10000000, 0x20000
+_MS_BIND, _MS_REC_PRIVATE = 0x1000, 0x44000
 # of x86-64: mount, umount2, pivot_root, setns, unshare, open_tree to fspick, mount_setattr
 _REFUSED = (165, 166, 155, 308, 272, 428, 429, 430, 431, 432, 433, 442)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -66,14 +69,25 @@ def enter_user_namespace(ids: int) -> None:
     os.setgroups([])
 
 
+def hide(path: str) -> None:
+    """Puts /dev/null over a file, for this process and what it starts."""
+    if _libc.unshare(_CLONE_NEWNS) or _libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC_PRIVATE), None):
+        sys.exit("no mount namespaces here")
+    if _libc.mount(b"/dev/null", path.encode(), None, ctypes.c_ulong(_MS_BIND), None):
+        sys.exit(f"{path} cannot be hidden")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--drop")
     parser.add_argument("--keep")
     parser.add_argument("--ids", type=int)
     parser.add_argument("--refuse-calls", action="store_true")
+    parser.add_argument("--hide")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
+    if options.hide:
+        hide(options.hide)
     if options.ids:
         enter_user_namespace(options.ids)
     if options.refuse_calls:

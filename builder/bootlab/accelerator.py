@@ -1,10 +1,13 @@
-"""Which accelerator QEMU can really use here."""
+"""What QEMU can really use here: an accelerator, and a filter of its own system calls."""
 
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
+from builder.bootlab.namespace import Namespace
+from builder.bootlab.settings import QEMU_FILTER, QEMU_USER
 from builder.system.run import CLEAN_ENVIRONMENT, Tool
 from builder.system.sandbox import TOOLS as NAMESPACE_TOOLS
 from builder.system.sandbox import namespace_prefix
@@ -15,32 +18,46 @@ TOOLS = (QEMU, *NAMESPACE_TOOLS)
 EMULATION = ("-accel", "tcg,thread=multi", "-cpu", "max")
 VIRTUALIZATION = ("-accel", "kvm", "-cpu", "host")
 _PROBE_SECONDS = 10
+_FIRST_WORDS = "Linux version"
+
+
+def hardware_arguments(namespace: Namespace, kernel: Path) -> tuple[str, ...]:
+    """QEMU's arguments for what it can do in a lab; the image's `kernel` tries KVM as a guest would use it."""
+    own = QEMU_FILTER if "-sandbox on" in namespace.run([QEMU.name, "-help"], identity=QEMU_USER).output else ()
+    if not Path("/dev/kvm").exists() or not kernel.is_file():
+        return (*own, *EMULATION)
+    with kernel.open("rb") as file:
+        command = [*_probe("/proc/self/fd/3"), *own]
+        said = namespace.run(command, identity=QEMU_USER, files=[file.fileno()]).output
+    return (*own, *(VIRTUALIZATION if _FIRST_WORDS in said else EMULATION))
 
 
 def accelerator_arguments(kernel: Path) -> tuple[str, ...]:
-    """QEMU's arguments for the fastest accelerator that works; where KVM seems to be there, `kernel` tries it."""
+    """The same arguments for a QEMU outside of any lab, where it may do all that root may; `kernel` tries KVM."""
     return VIRTUALIZATION if Path("/dev/kvm").exists() and starts_under_kvm(kernel) else EMULATION
 
 
 def starts_under_kvm(kernel: Path) -> bool:
-    """Whether a kernel gets to its first words in time.
+    """Whether one of this host's own kernels gets to its first words in time.
 
     That /dev/kvm opens, and that even the firmware runs, proves nothing: nested KVM may hang in 64-bit code.
     """
-    command = [
-        *namespace_prefix(network=False),
-        *("timeout", "--signal=KILL", str(_PROBE_SECONDS)),
-        *(QEMU.name, *VIRTUALIZATION, "-M", "q35", "-m", "512", "-nodefaults", "-no-user-config"),
-        *("-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"),
-        # without a root it panics, and leaves
-        *("-kernel", str(kernel), "-append", "earlyprintk=serial console=ttyS0 panic=-1"),
-    ]
     done = subprocess.run(
-        command,
+        [*namespace_prefix(network=False), *_probe(str(kernel))],
         env=CLEAN_ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
         start_new_session=True,
     )
-    return b"Linux version" in done.stdout
+    return _FIRST_WORDS.encode() in done.stdout
+
+
+def _probe(kernel: str) -> Sequence[str]:
+    return (
+        *("timeout", "--signal=KILL", str(_PROBE_SECONDS)),
+        *(QEMU.name, *VIRTUALIZATION, "-M", "q35", "-m", "512", "-nodefaults", "-no-user-config"),
+        *("-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"),
+        # without a root it panics, and leaves
+        *("-kernel", kernel, "-append", "earlyprintk=serial console=ttyS0 panic=-1"),
+    )

@@ -11,8 +11,9 @@ from builder.bootlab.accelerator import QEMU
 from builder.bootlab.console import Log
 from builder.bootlab.diagnosis import Diagnosis, Failure, diagnose, find_fault
 from builder.bootlab.namespace import Completed, Namespace, Service
+from builder.bootlab.serial import SERIAL_PORTS, SerialPorts
 from builder.bootlab.settings import Patience
-from builder.bootlab.shell import DebugShell, ShellError
+from builder.bootlab.shell import ShellError
 from builder.bootlab.timeline import Logs, Milestone, Timeline, leased_address
 from builder.errors import BootError, HostError
 from builder.inits.table import running_init
@@ -43,11 +44,11 @@ class GuestError(BootError):
         self.diagnosis = diagnosis
 
 
-def qemu_command(machine: Machine, accelerator: Sequence[str], tap: str, console: Path, shell: Path) -> list[str]:
-    """A machine with a network card, two serial ports and nothing else."""
+def qemu_command(machine: Machine, hardware: Sequence[str], tap: str) -> list[str]:
+    """A machine with a network card, two serial ports and nothing else; the ports lead to descriptors 3 and 4."""
     return [
         QEMU.name,
-        *accelerator,
+        *hardware,
         # without graphics the firmware and the loaders speak on the first serial port
         *("-machine", "q35,graphics=off", "-display", "none", "-nodefaults", "-no-user-config"),
         *("-monitor", "none", "-no-reboot"),
@@ -55,20 +56,14 @@ def qemu_command(machine: Machine, accelerator: Sequence[str], tap: str, console
         *("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"),
         *("-device", f"{machine.nic},netdev=net,mac={machine.mac},bootindex=0"),
         *("-device", "virtio-rng-pci"),
-        *("-chardev", f"file,id=console,path={_escaped(console)}", "-serial", "chardev:console"),
-        *("-chardev", f"socket,id=shell,path={_escaped(shell)},server=on,wait=off", "-serial", "chardev:shell"),
+        *SERIAL_PORTS,
     ]
-
-
-def _escaped(path: Path) -> str:
-    """A path as a value of an option of QEMU, where two commas stand for one."""
-    return str(path).replace(",", ",,")
 
 
 class Guest:
     """A guest that was just powered on.
 
-    start: starts its QEMU
+    start: starts its QEMU, with descriptors for its serial ports
     on_milestone: hears every milestone once, in order; on_wait: is called several times a second while waiting
     on_restart: hears why it is powered on once more, with an empty console
     server_logs: what the lab's servers logged so far; check_servers: raises CommandError when one of them has ended
@@ -77,22 +72,21 @@ class Guest:
     def __init__(
         self,
         namespace: Namespace,
-        start: Callable[[], Service],
+        start: Callable[[Sequence[int]], Service],
         console: Path,
-        shell: Path,
         patience: Patience,
         server_logs: Callable[[], Logs],
         check_servers: Callable[[], None],
     ) -> None:
         self._namespace = namespace
         self._start = start
-        self._service = start()
+        self._ports = SerialPorts(console)
+        self._service = self._ports.connect(start)
         self._restarts = 0
         self._patience = patience
         self._server_logs = server_logs
         self._check_servers = check_servers
         self._started = time.monotonic()
-        self._shell = DebugShell(shell)
         self.console = Log(console)
         self.timeline = Timeline()
         self.on_milestone: Callable[[Milestone], None] = lambda milestone: None
@@ -141,8 +135,9 @@ class Guest:
         self._restarts += 1
         self.on_restart(reason)
         self._namespace.end(self._service)
-        self.console.path.write_bytes(b"")
-        self._service = self._start()
+        self._ports.close()
+        self._ports = SerialPorts(self.console.path)
+        self._service = self._ports.connect(self._start)
         self._started = time.monotonic()
         self.timeline = Timeline()
 
@@ -150,7 +145,7 @@ class Guest:
         """Runs a shell command as root inside; GuestError when the guest does not answer in time."""
         patience = self._patience.check if seconds is None else seconds
         try:
-            return Completed(*self._shell.run(command, seconds=patience, while_waiting=self._observe))
+            return Completed(*self._ports.shell.run(command, seconds=patience, while_waiting=self._observe))
         except (ShellError, OSError) as error:
             self._observe()
             raise GuestError(diagnose(self.logs, self.timeline.last, running=self.is_running), self.console) from error
@@ -158,7 +153,7 @@ class Guest:
     def power_off(self) -> None:
         """Orders a clean shutdown and waits for the machine to switch itself off; GuestError when it hangs."""
         try:
-            self._shell.send(f"\n{running_init(self.console.text).power_off}\n")
+            self._ports.shell.send(f"\n{running_init(self.console.text).power_off}\n")
         except OSError as error:
             self._observe()
             raise GuestError(diagnose(self.logs, self.timeline.last, running=self.is_running), self.console) from error
@@ -171,8 +166,8 @@ class Guest:
         self.timeline.seconds[Milestone.OFF] = self.seconds
 
     def close(self) -> None:
-        """Lets go of its serial port; the machine itself ends with the lab."""
-        self._shell.close()
+        """Lets go of its serial ports; the machine itself ends with the lab."""
+        self._ports.close()
 
     def is_on(self, service: Service) -> bool:
         """Whether `service` is the machine that it runs on."""
@@ -187,6 +182,8 @@ class Guest:
     def _observe(self) -> None:
         """Takes note of what happened; HostError when QEMU failed, CommandError when a server ended."""
         self._namespace.poll(_POLL_SECONDS)
+        if not self.is_running:
+            self._ports.finish()
         self._check_machine()
         self._check_servers()
         for milestone in self.timeline.note(self.logs, self.seconds):

@@ -2,16 +2,18 @@
 
 Nothing in them reaches the host's network, and the host does not reach them; their mounts are private. unshare(1)
 with `--kill-child` under `setpriv --pdeathsig KILL` ends all of it even when this process gets SIGKILL.
+
+Whatever a program writes to outside of its namespaces it gets as an open file: it needs to find nothing of the host.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,11 +23,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from builder.bootlab.walls.identity import Identity
+from builder.bootlab.walls.view import View
 from builder.errors import CommandError, HostError
 from builder.system.run import CLEAN_ENVIRONMENT, LAST_LINES, describe_status
 from builder.system.sandbox import namespace_prefix
 
-_INIT = str(Path(__file__).with_name("init.py"))
+# The interpreter of process 1 has no installed library, and so has to be told where this program is. It cleans nothing
+# up: the kernel ends the namespaces with it.
+_INIT = (
+    "import os, sys; sys.path.append(sys.argv.pop()); from builder.bootlab.inside import init; init.main(); os._exit(0)"
+)
+_HERE = str(Path(__file__).parents[2])
 
 
 @dataclass(frozen=True)
@@ -59,25 +68,29 @@ class Namespace:
     """Fresh namespaces with our process 1, from `with` to the end of the block.
 
     Enter it in a thread that lives as long as the lab: the death signal is bound to it, prctl(2). `directory` holds
-    the output of what is started, and what it reads.
+    the output of what is started. Programs see what `view` says; without it all that is mounted here.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, view: View | None = None) -> None:
         self.directory = directory
+        self._view = view
         self._numbers = itertools.count(1)
         self._services: dict[str, Service] = {}
         self._pending = b""
 
     def __enter__(self) -> Namespace:
-        command = [*namespace_prefix(network=False), sys.executable, "-I", "-S", _INIT]
-        self._process = subprocess.Popen(
-            command,
-            env=CLEAN_ENVIRONMENT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        plan = json.dumps(self._view and self._view.plan())
+        command = [*namespace_prefix(network=False), sys.executable, "-I", "-S", "-c", _INIT, plan, _HERE]
+        self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                command,
+                env=CLEAN_ENVIRONMENT,
+                stdin=theirs.fileno(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
         assert self._process.stdout is not None
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
@@ -96,20 +109,16 @@ class Namespace:
         self._process.kill()
         self._process.wait()
         self._selector.close()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+        self._orders.close()
+        for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None
-            with contextlib.suppress(BrokenPipeError):
-                stream.close()
+            stream.close()
 
-    def write(self, name: str, text: str) -> Path:
-        """A file in `directory`, for a program inside to read."""
-        path = self.directory / name
-        path.write_text(text, "utf-8")
-        return path
-
-    def run(self, argv: Sequence[str], *, timeout: float = 60) -> Completed:
-        """Runs `argv` inside and waits for its end; CommandError when it cannot start or takes too long."""
-        service = self.start(f"{Path(argv[0]).name}-{next(self._numbers)}", argv)
+    def run(
+        self, argv: Sequence[str], *, timeout: float = 60, identity: Identity | None = None, files: Sequence[int] = ()
+    ) -> Completed:
+        """Runs `argv` inside as `start` does, and waits for its end; CommandError where it takes too long."""
+        service = self.start(f"{Path(argv[0]).name}-{next(self._numbers)}", argv, identity=identity, files=files)
         try:
             return self._finish(service, argv[0], timeout)
         finally:
@@ -134,10 +143,17 @@ class Namespace:
             raise CommandError(message, hint, tuple(done.output.splitlines()[-LAST_LINES:]), status=done.status)
         return done.output
 
-    def start(self, name: str, argv: Sequence[str]) -> Service:
-        """Starts `argv` inside, its output in DIRECTORY/NAME.log; CommandError when it cannot start."""
+    def start(
+        self, name: str, argv: Sequence[str], *, identity: Identity | None = None, files: Sequence[int] = ()
+    ) -> Service:
+        """Starts `argv` inside, its output in DIRECTORY/NAME.log; CommandError when it cannot start.
+
+        Without an identity it is root with all that root may do. `files` are its descriptors 3 and up.
+        """
         log = self.directory / f"{name}.log"
-        self._send(start=name, argv=list(argv), output=str(log))
+        command = [*(identity.prefix if identity else ()), *argv]
+        with log.open("ab") as output:
+            self._send({"start": name, "argv": command, "filtered": identity is not None}, [output.fileno(), *files])
         deadline = time.monotonic() + 20
         while name not in self._services:
             event = self._next_event(deadline)
@@ -154,7 +170,7 @@ class Namespace:
 
     def stop(self, service: Service, number: signal.Signals = signal.SIGTERM) -> None:
         """Sends a signal to a started program."""
-        self._send(kill=service.pid, signal=int(number))
+        self._send({"kill": service.pid, "signal": int(number)}, [])
 
     def end(self, service: Service) -> None:
         """Kills a started program, waits for its end, and forgets it: its name is free again."""
@@ -175,12 +191,10 @@ class Namespace:
         elif "ended" in event:
             self._services[event["ended"]].status = event["status"]
 
-    def _send(self, **request: Any) -> None:  # noqa: ANN401 - any value that JSON can hold
-        assert self._process.stdin is not None
+    def _send(self, request: dict[str, Any], files: list[int]) -> None:
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError as error:
+            socket.send_fds(self._orders, [json.dumps(request).encode()], files)
+        except (BrokenPipeError, ConnectionResetError) as error:
             raise CommandError("the lab ended unexpectedly", None, (self._death(),)) from error
 
     def _next_event(self, deadline: float) -> dict[str, Any] | None:

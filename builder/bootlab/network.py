@@ -26,9 +26,9 @@ def set_up_network(namespace: Namespace, site: Site) -> None:
         namespace.check(command, hint=_HINT)
 
 
-def add_tap(namespace: Namespace, site: Site, name: str) -> None:
-    """Makes a tap for one guest and plugs it into the bridge."""
-    namespace.check(["ip", "tuntap", "add", "dev", name, "mode", "tap"], hint=_HINT)
+def add_tap(namespace: Namespace, site: Site, name: str, owner: int = 0) -> None:
+    """Makes a tap for one guest, whose QEMU a user of the lab runs, and plugs it into the bridge."""
+    namespace.check(["ip", "tuntap", "add", "dev", name, "mode", "tap", "user", str(owner)], hint=_HINT)
     namespace.check(["ip", "link", "set", name, "master", bridge_of(site), "up"], hint=_HINT)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import abc
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from builder.bootlab.namespace import Namespace, Service
@@ -14,9 +15,11 @@ from builder.bootlab.ready import await_ready
 from builder.bootlab.settings import (
     GANESHA_CORE,
     GANESHA_OPTIONS,
+    GANESHA_USER,
+    MOUNTD_USER,
     NFSD_GRACE_SECONDS,
     NFSD_THREADS,
-    PRIVATE_DIRECTORIES,
+    RPCBIND_STARTER,
 )
 from builder.errors import CommandError, HostError
 from builder.model.ganesha import answers_with_nothing, asks_with_read_plus, exports_tmpfs
@@ -25,9 +28,8 @@ from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.render.server.files import Format, ServerFile, server_files, store_exports
 from builder.render.server.services import GANESHA_FILE, Export, ganesha_config
-from builder.system.files import filesystem_of
 from builder.system.handles import has_file_handles
-from builder.system.host import host_family, require_mount_table
+from builder.system.host import host_family
 from builder.system.permissions import Permission
 from builder.system.run import CLEAN_ENVIRONMENT, Tool, run_filter
 
@@ -37,12 +39,16 @@ _RPCBIND = Tool("rpcbind", "rpcbind", "rpcbind")
 class NfsServer(abc.ABC):
     """Serves a site's store over NFSv3 and v4 inside a lab.
 
+    name: what people call it
     path: what clients call the store; None: its own path
+    private: what is in the lab beside its configuration, by path
     """
 
+    name: ClassVar[str]
     tools: ClassVar[tuple[Tool, ...]]
     path: ClassVar[str | None] = None
     permissions: ClassVar[tuple[Permission, ...]] = ()
+    private: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @staticmethod
     @abc.abstractmethod
@@ -54,12 +60,17 @@ class NfsServer(abc.ABC):
     def files(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
         """Its configuration: the texts of `server-config`, with what settings.py adds."""
 
-    def check_directory(self, directory: Path) -> None:  # noqa: B027 - most have nothing against any
-        """HostError where the file system of a directory is one that this server does not export."""
+    def exports_tmpfs(self) -> bool:
+        """Whether it can serve what lies in memory."""
+        return True
+
+    def lab_files(self, site: Site, store: ServedStore) -> dict[str, str]:
+        """The texts that it finds in the lab, by their path there."""
+        return {**self.private, **{str(file.path): file.text for file in self.files(site, store)}}
 
     @abc.abstractmethod
     def start(self, namespace: Namespace, site: Site, store: ServedStore) -> Service:
-        """Serves the store; CommandError with the log's last lines when a directory of it cannot be exported."""
+        """Serves the store, where a view has its files; CommandError where a directory of it cannot be exported."""
 
     def usable_version(self, namespace: Namespace, wanted: str, kernel: str) -> str:
         """The NFS version for a client of this Linux release that wants `wanted`."""
@@ -69,6 +80,7 @@ class NfsServer(abc.ABC):
 class Ganesha(NfsServer):
     """nfs-ganesha, ganesha(8): no kernel support needed, nothing outlives the lab."""
 
+    name = "nfs-ganesha"
     tools = (Tool("ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs", None), _RPCBIND)
     permissions = (Permission.HANDLES,)
     path = "/disklessroot"
@@ -85,28 +97,19 @@ class Ganesha(NfsServer):
 
     def start(self, namespace: Namespace, site: Site, store: ServedStore) -> Service:
         """Starts it and reads in its log whether every export came up: it listens even when none did."""
-        require_mount_table("nfs-ganesha")
-        (file,) = self.files(site, store)
-        config = namespace.write("ganesha.conf", file.text)
         _start_rpcbind(namespace)
-        namespace.check(["mkdir", "-p", "/run/ganesha", "/var/lib/nfs/ganesha"])
-        service = namespace.start("nfs", ["ganesha.nfsd", "-f", str(config), *GANESHA_OPTIONS])
+        command = ["ganesha.nfsd", "-f", GANESHA_FILE, *GANESHA_OPTIONS]
+        service = namespace.start("nfs", command, identity=GANESHA_USER)
         await_ready(namespace, service, lambda: "NFS SERVER INITIALIZED" in _read(service.log))
         faults = ganesha_export_faults(_read(service.log), store_exports(site, store))
         if faults:
             raise CommandError("nfs-ganesha cannot export the image", "its own lines are above", faults)
         return service
 
-    def check_directory(self, directory: Path) -> None:
-        """A tmpfs, with the releases that pass over it."""
-        if filesystem_of(directory) != "tmpfs":
-            return
+    def exports_tmpfs(self) -> bool:
+        """Some releases pass over it."""
         status, said, _ = run_filter([self.tools[0].name, "-v"], b"", CLEAN_ENVIRONMENT)
-        if status == 0 and not exports_tmpfs(said.decode(errors="replace")):
-            raise HostError(
-                f"{directory} is on a tmpfs, which nfs-ganesha does not export since 5.3",
-                "choose another --cache, on a disk: a boot unpacks and serves the image there",
-            )
+        return status == 0 and exports_tmpfs(said.decode(errors="replace"))
 
     def usable_version(self, namespace: Namespace, wanted: str, kernel: str) -> str:
         """4.1 for 4.2 where this release would serve every file as an empty one."""
@@ -122,6 +125,11 @@ class KernelNfsd(NfsServer):
     (Linux 5.12).
     """
 
+    name = "the kernel's NFS server"
+    # no host's exports, no host's settings; exportfs wants a file of its own beside the directory
+    private = MappingProxyType(
+        {"/etc/exports": "", "/etc/nfs.conf": "", "/var/lib/nfs/etab": "", "/var/lib/nfs/rmtab": ""}
+    )
     tools = (
         _RPCBIND,
         Tool("rpc.nfsd", "nfs-kernel-server", "nfs-utils"),
@@ -145,39 +153,19 @@ class KernelNfsd(NfsServer):
         """Exports the store and nothing that the host's own files name."""
         _start_rpcbind(namespace)
         namespace.check(["mount", "-t", "nfsd", "nfsd", "/proc/fs/nfsd"], hint=_NO_NFSD)
-        self.install(namespace, site, store)
+        namespace.check(["mkdir", "-p", "/var/lib/nfs/v4recovery"])
         namespace.check(["exportfs", "-ra"], hint="exportfs says why above")
         # rpc.nfsd's own option would change the host's lockd too
         namespace.check(["sh", "-c", f"echo {NFSD_GRACE_SECONDS} > /proc/fs/nfsd/nfsv4gracetime"])
         namespace.check(["rpc.nfsd", str(NFSD_THREADS)])
-        service = namespace.start("nfs", ["rpc.mountd", "--foreground"])
+        service = namespace.start("nfs", ["rpc.mountd", "--foreground"], identity=MOUNTD_USER)
         await_ready(namespace, service, lambda: "mountd" in namespace.run(["rpcinfo"]).output)
         return service
-
-    def install(self, namespace: Namespace, site: Site, store: ServedStore) -> None:
-        """Puts its files in their places, in an /etc of the lab's own that has nothing of the host's NFS server."""
-        for command in _PRIVATE_ETC:
-            namespace.check(
-                command.split(), hint="the lab's NFS server reads a copy of /etc without the host's exports"
-            )
-        for file in self.files(site, store):
-            assert file.path is not None
-            written = namespace.write(file.path.rpartition("/")[2], file.text)
-            namespace.check(["install", "-D", "-m", "0644", str(written), file.path])
-        namespace.check(["mkdir", "-p", "/var/lib/nfs/v4recovery"])
-        namespace.check(["touch", "/var/lib/nfs/etab", "/var/lib/nfs/rmtab"])
 
 
 _NO_NFSD = (
     "modprobe nfsd says why; after an upgrade of the kernel reboot first. "
     "Where the kernel has no NFS server install nfs-ganesha"
-)
-# /run is the lab's own already; exportfs wants a file of its own beside the directory
-_PRIVATE_ETC = (
-    "cp -a /etc /run/lab-etc",
-    "rm -rf /run/lab-etc/exports /run/lab-etc/exports.d /run/lab-etc/nfs.conf /run/lab-etc/nfs.conf.d",
-    "touch /run/lab-etc/exports /run/lab-etc/nfs.conf",
-    "mount --bind /run/lab-etc /etc",
 )
 # 26/11/2026 20:23:59 : epoch 6b08955f : lab : nfs-ganesha-12[main] function :COMPONENT :LEVEL :text
 _SEVERE = re.compile(r" :(?:CRIT|MAJ|FATAL) :(.*)$")
@@ -207,16 +195,8 @@ def ganesha_export_faults(log: str, exported: Sequence[Export]) -> tuple[str, ..
     return tuple(line for line, text in severe if any(name in text for name in names))
 
 
-def hide_host_state(namespace: Namespace) -> None:
-    """Puts empty private directories where the NFS servers keep their state."""
-    for directory in PRIVATE_DIRECTORIES:
-        if Path(directory).is_dir():
-            namespace.check(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", directory])
-
-
 def _start_rpcbind(namespace: Namespace) -> None:
-    hide_host_state(namespace)
-    service = namespace.start("rpcbind", ["rpcbind", "-f"])
+    service = namespace.start("rpcbind", ["rpcbind", "-f"], identity=RPCBIND_STARTER)
     await_ready(namespace, service, lambda: namespace.run(["test", "-S", "/run/rpcbind.sock"]).status == 0)
 
 

@@ -8,18 +8,54 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from builder.bootlab.walls.identity import Identity
 from builder.inits.table import INITS
 from builder.model.site import Site, SiteDhcp
 
-# RecoveryRoot's default lies there: a private tmpfs hides the host's
-PRIVATE_DIRECTORIES = ("/run", "/var/lib/nfs")
+# Users of the lab: numbers that no distribution gives to an account, and systemd to no service (systemd's UIDS-GIDS.md,
+# Debian's policy 9.2.2), so that nothing else on the host belongs to one of them. Each server has its own.
+DNSMASQ_USER = Identity(65521, ("NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"))
+QEMU_USER = Identity(65523)
+# the web server and rpcbind begin as root, and become these users once they listen
+WEB_UID, RPCBIND_UID = 65522, 65524
+WEB_STARTER = Identity(0, ("DAC_READ_SEARCH", "NET_BIND_SERVICE", "SETGID", "SETUID"))
+RPCBIND_STARTER = Identity(0, ("NET_BIND_SERVICE", "SETGID", "SETUID"))
+# NFS servers are root, since root of a client owns files of any user: what it does to them takes these
+GANESHA_USER = Identity(
+    0, ("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "MKNOD", "SETGID", "SETUID")
+)
+MOUNTD_USER = Identity(0, ("DAC_READ_SEARCH",))
+ACCOUNTS = {
+    "root": 0,
+    "dnsmasq": DNSMASQ_USER.uid,
+    "_rpc": RPCBIND_UID,  # as Debian's rpcbind calls it
+    "rpc": RPCBIND_UID,  # and Arch Linux'
+    "nobody": 65534,
+}
 
-# beside dnsmasq's rendered configuration: stay in the foreground, say everything, and offer an address without first
-# asking for three seconds whether somebody has it
-DNSMASQ_OPTIONS = ("--keep-in-foreground", "--user=root", "--log-facility=-", "--log-dhcp", "--no-ping")
+# what is in the lab's /etc besides accounts, tables of the host and the servers' own files
+TEXTS = {
+    "/etc/hosts": "127.0.0.1 localhost lab\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nrpc: files\n",
+}
+# mode and owner; RecoveryRoot's default lies in /var/lib/nfs
+DIRECTORIES = {"/run/ganesha": (0o700, 0), "/run/rpcbind": (0o755, RPCBIND_UID), "/var/lib/nfs/ganesha": (0o700, 0)}
 
-# and write nothing outside the lab's directory
-DNSMASQ_FILES = ("--dhcp-leasefile={directory}/dnsmasq.leases", "--pid-file={directory}/dnsmasq.pid")
+# QEMU's own filter of system calls; where it was built without there is only the lab's
+QEMU_FILTER = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+# as much as a console log may have of what a guest says
+CONSOLE_BYTES = 64 << 20
+
+# beside dnsmasq's rendered configuration: stay in the foreground, say everything, offer an address without first asking
+# for three seconds whether somebody has it, and write nothing
+DNSMASQ_OPTIONS = (
+    "--keep-in-foreground",
+    "--log-facility=-",
+    "--log-dhcp",
+    "--no-ping",
+    "--leasefile-ro",
+    "--pid-file",
+)
 
 # beside nfs-ganesha's rendered configuration: release 6 otherwise ends where CAP_SYS_RESOURCE is missing, as in most
 # containers. What it then goes without, PR_SET_IO_FLUSHER, matters to a server that is short of memory. Release 4

@@ -13,7 +13,6 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 # a terminal in canonical mode takes lines of up to 4095 bytes
 _CHUNK = 1024
@@ -24,16 +23,19 @@ class ShellError(Exception):
 
 
 class DebugShell:
-    """The guest's root shell; one command at a time."""
+    """The guest's root shell, at the other end of a connected socket; one command at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._socket: socket.socket | None = None
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._line.settimeout(0.1)
         self._numbers = itertools.count(1)
         self._session = secrets.token_hex(4)
 
     def run(self, command: str, *, seconds: float, while_waiting: Callable[[], None]) -> tuple[int, str]:
-        """Exit status and output of a shell command; ShellError after `seconds`. Calls `while_waiting` meanwhile."""
+        """Exit status and output of a shell command; ShellError after `seconds`, OSError where the machine is gone.
+
+        Calls `while_waiting` meanwhile.
+        """
         mark = f"{self._session}{next(self._numbers)}"
         self.send(_typed(command, mark))
         answer = re.compile(rf"<{mark}<\r?\n(?P<output>.*?)\r?\n>{mark}>(?P<status>\d+);".encode(), re.S)
@@ -48,26 +50,20 @@ class DebugShell:
 
     def send(self, text: str) -> None:
         """Types `text`; nothing is read."""
-        self._connect().sendall(text.encode())
+        self._line.sendall(text.encode())
 
     def close(self) -> None:
         """Unplugs the terminal."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def _connect(self) -> socket.socket:
-        if self._socket is None:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._socket.settimeout(0.1)
-            self._socket.connect(str(self._path))
-        return self._socket
+        self._line.close()
 
     def _receive(self) -> bytes:
         try:
-            return self._connect().recv(65536)
+            heard = self._line.recv(65536)
         except TimeoutError:
             return b""
+        if not heard:
+            raise ConnectionResetError("the machine is gone")
+        return heard
 
 
 def _typed(command: str, mark: str) -> str:

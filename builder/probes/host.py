@@ -61,7 +61,7 @@ def examine_mount_table() -> Diagnostic:
     """Whether /etc/mtab is there, by which some programs find file systems."""
     if Path("/etc/mtab").exists():
         return ok("host", "/etc/mtab", "there")
-    return fail("host", "/etc/mtab", "missing: pacman and nfs-ganesha read it", "ln -s ../proc/self/mounts /etc/mtab")
+    return fail("host", "/etc/mtab", "missing: pacman reads it", "ln -s ../proc/self/mounts /etc/mtab")
 
 
 def examine_space(name: str, directory: Path) -> Diagnostic:

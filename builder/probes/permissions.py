@@ -17,6 +17,7 @@ _PURPOSES = {
     Permission.NETWORK: "`diskless boot` needs it",
     Permission.TAP: "`diskless boot` needs it",
     Permission.HANDLES: "`diskless boot` with nfs-ganesha needs it",
+    Permission.LOOP: "`diskless boot` needs it; without, an NFS server that exports a tmpfs",
     Permission.FLUSHER: "nfs-ganesha would use it in `diskless boot`, and does without",
 }
 

@@ -29,6 +29,7 @@ class Permission(enum.StrEnum):
     NETWORK = "a network of its own"
     TAP = "network cards of guests"
     HANDLES = "opening files by handle"
+    LOOP = "file systems of its own"
     FLUSHER = "the state of an I/O flusher"
 
 
@@ -63,6 +64,8 @@ def require_permissions(permissions: Iterable[Permission], purpose: str, directo
 def describe_refusal(permission: Permission, refusal: Refusal, confinement: Confinement) -> tuple[str, str]:
     """Cause and remedy of a refusal, each in one line."""
     cause, remedy = explain_refusal(refusal, confinement)
+    if refusal.tried.startswith("opening /dev/") and not confinement.in_user_namespace:
+        cause, remedy = "", None  # a container has the devices that it was given, whatever else confines it
     return f"{refusal.text}{f' ({cause})' if cause else ''}", remedy or _LACKS[permission]
 
 
@@ -74,8 +77,9 @@ _LACKS = {
     Permission.NETWORK: "the kernel needs bridges and packet sockets: modprobe bridge af_packet",
     Permission.TAP: "the kernel needs /dev/net/tun: modprobe tun; in a container: docker run or podman run"
     " --device /dev/net/tun",
-    Permission.HANDLES: "the work directory (--cache) must be on a file system with file handles: ext4, XFS, btrfs, not"
-    " an overlay",
+    Permission.HANDLES: "the kernel needs file handles, CONFIG_FHANDLE",
+    Permission.LOOP: "the kernel needs loop devices and ext4: modprobe -a loop ext4; in a container: docker run or"
+    " podman run --privileged, or --device /dev/loop-control and --device /dev/loopN of each",
     Permission.FLUSHER: "Linux 5.6 or newer has it",
 }
 

@@ -21,7 +21,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 MNT_DETACH = 2
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
-MOUNT_ATTR_RDONLY = 1
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
 SYS_MOUNT_SETATTR = 442  # the same number on every architecture, since Linux 5.12
 SYS_PIVOT_ROOT = {"x86_64": 155, "i686": 217, "aarch64": 41, "riscv64": 41, "armv7l": 218, "ppc64le": 203}
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -45,12 +45,26 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
 
 
 def set_read_only(path: str) -> None:
-    """Makes the mount at `path` and all mounts below it read-only (mount_setattr(2), Linux >= 5.12)."""
-    attributes = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY, 0, 0, 0)
+    """Makes the mount at `path` and all mounts below it read-only."""
+    set_attributes(path, MOUNT_ATTR_RDONLY)
+
+
+def set_attributes(path: str, attributes: int) -> None:
+    """Adds attributes to the mount at `path` and to all mounts below it (mount_setattr(2), Linux >= 5.12)."""
+    change = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)
     result = _libc.syscall(
-        SYS_MOUNT_SETATTR, AT_FDCWD, path.encode(), AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes)
+        SYS_MOUNT_SETATTR, AT_FDCWD, path.encode(), AT_RECURSIVE, ctypes.byref(change), ctypes.sizeof(change)
     )
     _check(result, f"mount_setattr {path}")
+
+
+def pivot(root: str) -> None:
+    """Makes the mount at `root` the root directory of this mount namespace; the old one is gone."""
+    os.chdir(root)
+    # pivot_root(".", "."): the old root is stacked on the new one and then detached, pivot_root(2)
+    _check(_libc.syscall(SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
+    _check(_libc.umount2(b".", MNT_DETACH), "detach the old root")
+    os.chdir("/")
 
 
 def make_dev(path: str) -> None:
@@ -97,11 +111,7 @@ def make_root(plan: dict[str, Any]) -> None:
         os.makedirs(os.path.dirname(root + path), exist_ok=True)
         with open(root + path, "wb") as file:
             file.write(text)
-    os.chdir(root)
-    # pivot_root(".", "."): the old root is stacked on the new one and then detached, pivot_root(2)
-    _check(_libc.syscall(SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
-    _check(_libc.umount2(b".", MNT_DETACH), "detach the old root")
-    os.chdir("/")
+    pivot(root)
 
 
 def show(source: str, target: str) -> None:
@@ -181,11 +191,15 @@ def _take_terminal() -> None:
     signal.signal(signal.SIGTTOU, before)
 
 
-# a throw-away tree is never worth waiting for a disk: what is published is synced by the build itself
-_SYNC_CALLS = {0xC000003E: (74, 75, 162, 277, 306), 0x40000003: (118, 148, 36, 314, 344)}  # x86_64, i386; audit.h
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
-_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06  # BPF_LD+W+ABS, BPF_JMP+JEQ+K, BPF_RET+K, bpf_common.h
-_ALLOW, _ERRNO = 0x7FFF0000, 0x00050000  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with 0: done, without doing it
+LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # BPF_LD+W+ABS, BPF_JMP+JEQ+K, BPF_RET+K, bpf_common.h
+ALLOW, ERRNO = 0x7FFF0000, 0x00050000  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with 0: done, without doing it
+AUDIT_ARCH_X86_64 = 0xC000003E
+# a throw-away tree is never worth waiting for a disk: what is published is synced by the build itself
+_SYNC_CALLS = {
+    AUDIT_ARCH_X86_64: (74, 75, 162, 277, 306),
+    0x40000003: (118, 148, 36, 314, 344),
+}  # x86_64, i386; audit.h
 
 
 def ignore_sync() -> None:
@@ -195,16 +209,20 @@ def ignore_sync() -> None:
     """
     program = []
     for machine, numbers in _SYNC_CALLS.items():
-        program.append((_LOAD, 0, 0, 4))  # seccomp_data.arch
-        program.append((_EQUAL, 0, len(numbers) + 3, machine))
-        program.append((_LOAD, 0, 0, 0))  # seccomp_data.nr
-        program += [(_EQUAL, len(numbers) - position, 0, number) for position, number in enumerate(numbers)]
-        program += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERRNO)]
-    program.append((_RETURN, 0, 0, _ALLOW))
+        program.append((LOAD, 0, 0, 4))  # seccomp_data.arch
+        program.append((EQUAL, 0, len(numbers) + 3, machine))
+        program.append((LOAD, 0, 0, 0))  # seccomp_data.nr
+        program += [(EQUAL, len(numbers) - position, 0, number) for position, number in enumerate(numbers)]
+        program += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, ERRNO)]
+    program.append((RETURN, 0, 0, ALLOW))
+    filter_calls(program)  # refused on a kernel without it: then the build is only slower
+
+
+def filter_calls(program: list[tuple[int, int, int, int]]) -> bool:
+    """Lets a program of BPF answer this process's system calls from now on, seccomp(2); False where that is refused."""
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
     head = ctypes.create_string_buffer(struct.pack("@HP", len(program), ctypes.addressof(code)))
-    # refused on a kernel without it: then the build is only slower
-    _libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, head, 0, 0)
+    return bool(_libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, head, 0, 0) == 0)
 
 
 def run_and_reap(argv: list[str]) -> int:

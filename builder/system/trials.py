@@ -4,14 +4,15 @@ Started by path (`python -I -S trials.py DIRECTORY NAME...`), so it imports only
 object: NAME: null where it works, otherwise [what was tried, errno, the capability that it takes or ""]. Nothing is
 left.
 
-Sources: capabilities(7), unshare(2), netdevice(7), open_by_handle_at(2), PR_SET_IO_FLUSHER(2const), and the kernel's
-if_tun.h and sockios.h.
+Sources: capabilities(7), unshare(2), netdevice(7), open_by_handle_at(2), loop(4), PR_SET_IO_FLUSHER(2const), and the
+kernel's if_tun.h, loop.h and sockios.h.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -24,7 +25,10 @@ NAMESPACES = {"mount": 0x20000, "uts": 0x4000000, "ipc": 0x8000000, "pid": 0x200
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCBRADDBR = 0x8913, 0x8914, 0x89A0
 _TUNSETIFF, _IFF_UP, _IFF_TAP_NO_PI = 0x400454CA, 0x1, 0x1002
 _PR_SET_IO_FLUSHER = 57
-_AT_FDCWD, _HANDLE_BYTES = -100, 128
+_AT_EMPTY_PATH, _HANDLE_BYTES = 0x1000, 128
+_LOOP_SET_FD, _LOOP_SET_STATUS64, _LOOP_CTL_GET_FREE, _LO_FLAGS_AUTOCLEAR = 0x4C00, 0x4C04, 0x4C82, 4
+_MS_SILENT = 0x8000
+_TRIES = 10
 _ETH_P_ALL_BIG_ENDIAN = 0x0300
 _OTHER_IDS = (1, 999, 65534)  # daemon's, one of systemd-sysusers', nobody's
 _CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw+ep, capability.h
@@ -110,14 +114,51 @@ def try_tap(directory: str) -> None:
 
 
 def try_handles(directory: str) -> None:
-    """Opening a file by its handle, as an NFS server in user space does."""
+    """Opening a file by its handle, as an NFS server in user space does; of any file system that has handles."""
     buffer = (ctypes.c_uint32 * (2 + _HANDLE_BYTES // 4))(_HANDLE_BYTES)
     mount = ctypes.c_int()
-    path = os.fsencode(directory)
+    with step("memfd_create(2)", ""):
+        file = os.memfd_create("trial")
     with step("name_to_handle_at(2)", "DAC_READ_SEARCH"):
-        _check(_libc.name_to_handle_at(_AT_FDCWD, path, ctypes.byref(buffer), ctypes.byref(mount), 0))
+        _check(_libc.name_to_handle_at(file, b"", ctypes.byref(buffer), ctypes.byref(mount), _AT_EMPTY_PATH))
     with step("open_by_handle_at(2)", "DAC_READ_SEARCH"):
-        _check(_libc.open_by_handle_at(os.open(path, os.O_RDONLY), ctypes.byref(buffer), os.O_RDONLY))
+        _check(_libc.open_by_handle_at(file, ctypes.byref(buffer), os.O_RDONLY))
+
+
+def try_loop(directory: str) -> None:
+    """A file system in a file: a loop device, and ext4 in it."""
+    _unshare("mount")
+    with step("memfd_create(2)", ""):
+        image = os.memfd_create("trial")
+        os.truncate(image, 1 << 20)
+    with step("opening /dev/loop-control", ""):
+        control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+    device = _attached(control, image)
+    # what it is told of an empty device shows whether the kernel has it
+    if _libc.mount(device.encode(), b"/", b"ext4", ctypes.c_ulong(_MS_SILENT), None) < 0:
+        number = ctypes.get_errno()
+        if number != errno.EINVAL:
+            raise RefusedTrialError("mounting ext4 from a loop device", number, "SYS_ADMIN")
+
+
+def _attached(control: int, image: int) -> str:
+    """The path of a loop device that shows a file, and goes with its last user."""
+    for _ in range(_TRIES):
+        with step("getting a loop device", ""):
+            path = f"/dev/loop{fcntl.ioctl(control, _LOOP_CTL_GET_FREE)}"
+        with step(f"opening {path}", ""):
+            device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        with step("LOOP_SET_FD of loop(4)", ""):
+            try:
+                fcntl.ioctl(device, _LOOP_SET_FD, image)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                os.close(device)  # another process was faster
+                continue
+            fcntl.ioctl(device, _LOOP_SET_STATUS64, struct.pack("52xI176x", _LO_FLAGS_AUTOCLEAR))
+            return path
+    raise RefusedTrialError("getting a loop device", errno.EBUSY, "")
 
 
 def try_flusher(directory: str) -> None:
@@ -133,6 +174,7 @@ TRIALS: dict[str, Callable[[str], None]] = {
     "tap": try_tap,
     "handles": try_handles,
     "flusher": try_flusher,
+    "loop": try_loop,
 }
 
 

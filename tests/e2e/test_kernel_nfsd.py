@@ -64,7 +64,8 @@ def bed() -> Iterator[Bed]:
     make_ext4(directory / "store.ext4", store, room=512, journal=True)
     make_ext4(directory / "versions.ext4", new)
     drives = [Drive(directory / "store.ext4"), Drive(directory / "versions.ext4", read_only=True)]
-    with Lab(logs, patience=PATIENCE) as lab:
+    # the server is a guest too, with disks
+    with Lab(logs, patience=PATIENCE, shared=(scratch().parent,)) as lab:
         root = server_root()
         network.add_tap(lab.namespace, lab.site, "server")
         accelerator = accelerator_arguments(root.kernel)

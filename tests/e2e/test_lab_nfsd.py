@@ -18,16 +18,26 @@ pytestmark = [*needs_server_guest, pytest.mark.full]
 
 # a lab without guests; its clients are mounts of the same kernel, each command is given a minute
 LAB = """
-import json, subprocess, sys
+import json, subprocess, sys, time
 from pathlib import Path
+from builder.bootlab.lab import lab_view
 from builder.bootlab.namespace import Namespace
 from builder.bootlab.nfs import choose_nfs_server
 from builder.model.site import Site
 
 def running():
-    return subprocess.run(["pgrep", "-c", "-x", "nfsd|rpc.mountd"], stdout=subprocess.PIPE, text=True).stdout.strip()
+    found = subprocess.run(["pgrep", "-l", "-x", "nfsd|rpc.mountd"], stdout=subprocess.PIPE, text=True).stdout
+    return found.splitlines()
 
-places = {name: Path("/srv") / name for name in ("versions", "writable")}
+def left():
+    "The kernel is still ending them when the lab is over."
+    for _ in range(100):
+        if running() == []:
+            return []
+        time.sleep(0.1)
+    return running()
+
+places = {name: Path("/srv") / name for name in ("boot", "versions", "writable")}
 for place in places.values():
     place.mkdir(exist_ok=True)
 (places["versions"] / "release").write_text("one")
@@ -36,11 +46,11 @@ seen = {}
 for version in ("vers=3,nolock", "vers=4.2"):
     directory = Path("/var/tmp") / version
     directory.mkdir()
-    with Namespace(directory) as lab:
+    server = choose_nfs_server()
+    with Namespace(directory, lab_view(server, site, Path("/srv"))) as lab:
         lab.check(["ip", "link", "set", "lo", "up"])
-        server = choose_nfs_server()
-        server.start(lab, site, "/srv")
-        for name, place in places.items():
+        mountd = server.start(lab, site, "/srv")
+        for name, place in list(places.items())[1:]:
             lab.check(["mkdir", f"/run/{name}"])
             lab.check(["mount", "-t", "nfs", "-o", version, f"127.0.0.1:{place}", f"/run/{name}"])
         ports = lab.check(["rpcinfo", "-p"]).splitlines()
@@ -50,10 +60,13 @@ for version in ("vers=3,nolock", "vers=4.2"):
             "read": lab.check(["cat", "/run/versions/release"]),
             "write": lab.run(["sh", "-c", "echo two > /run/versions/release"]).status != 0,
             "append": lab.run(["sh", "-c", f"echo {version} > /run/writable/{version}"]).status,
-            "threads": running() != "0",
+            "given": lab.run(["chown", "7:8", f"/run/writable/{version}"]).status,
+            "capabilities": lab.check(["grep", "CapEff", f"/proc/{mountd.pid}/status"]).split()[1],
+            "threads": running() != [],
         }
-    seen[version]["left"] = running()
+    seen[version]["left"] = left()
     seen[version]["written"] = (places["writable"] / version).read_text()
+    seen[version]["owner"] = (places["writable"] / version).stat().st_uid
 print(json.dumps(seen))
 """
 
@@ -82,7 +95,10 @@ def test_the_kernels_server_in_a_lab(guest: ServerGuest) -> None:
             "read": "one",
             "write": True,
             "append": 0,
+            "given": 0,
+            "capabilities": "0000000000000004",  # DAC_READ_SEARCH
+            "owner": 7,
             "threads": True,
-            "left": "0",
+            "left": [],
             "written": f"{version}\n",
         }

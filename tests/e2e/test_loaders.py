@@ -13,6 +13,7 @@ import pytest
 from builder.archive.members import read_members
 from builder.bootlab.accelerator import accelerator_arguments
 from builder.bootlab.guest import Machine, qemu_command
+from builder.bootlab.serial import SerialPorts
 from builder.model.artifacts.manifest import BUNDLE
 from builder.model.menu import KERNEL
 from builder.model.site import Site
@@ -52,13 +53,13 @@ def network(site: Site) -> Iterator[ServerNetwork]:
 
 def greeting(network: ServerNetwork, mac: str) -> str:
     """What a machine that boots from the network is greeted with; the end of its console where that never comes."""
-    console, shell = network.directory / "console", network.directory / "shell"
-    console.write_bytes(b"")
+    console = network.directory / "console"
     network.namespace.check(["ip", "tuntap", "add", "dev", "tap0", "mode", "tap"])
     network.namespace.check(["ip", "link", "set", "tap0", "master", "eth1", "up"])
     machine = Machine(memory=256, processors=1, mac=mac)
     accelerator = accelerator_arguments(network.store / "boot" / KERNEL)
-    network.namespace.start("qemu", qemu_command(machine, accelerator, "tap0", console, shell))
+    command = qemu_command(machine, accelerator, "tap0")
+    SerialPorts(console).connect(lambda files: network.namespace.start("qemu", command, files=files))
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         found = re.search("|".join(GREETINGS.values()), console.read_text("utf-8", "replace"))

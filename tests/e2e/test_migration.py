@@ -153,7 +153,7 @@ def test_clients_live_through_the_migration(guest: ServerGuest) -> None:
 
     # the clients are switched off
     last = {name: guest.check(f"cat /run/{name}/desk/count-{name}") for name in VERSIONS}
-    guest.check("pkill -f client.py; pkill sleep; sleep 1; for i in v3 v4; do umount /run/$i/lab /run/$i/desk; done")
+    guest.check("pkill -x python3; pkill -x sleep; sleep 1; for i in v3 v4; do umount /run/$i/lab /run/$i/desk; done")
     last = {name: max(count, guest.check(f"cat {STORE}/{OLD_DESK}/count-{name}")) for name, count in last.items()}
     guest.check("for i in $(seq 100); do grep -q open /proc/fs/nfsd/clients/*/states || exit 0; sleep 1; done; true")
     guest.check(
@@ -175,7 +175,8 @@ def test_what_is_not_mounted_is_not_exported(guest: ServerGuest) -> None:
     guest.check(f"rpc.nfsd 0; exportfs -ua; umount {STORE}/ro && rpc.nfsd 8; exportfs -ra; true")
     guest.check(f"mkdir -p {STORE}/{NEW_LAB}; echo hidden > {STORE}/{NEW_LAB}/hidden")
     for name, options in VERSIONS.items():
-        assert guest.run(mount_command(options, NEW_LAB, f"/run/{name}/hidden"), seconds=120).status != 0
+        command = mount_command(options, NEW_LAB, f"/run/{name}/hidden").replace("&& mount", "&& timeout 60 mount")
+        assert guest.run(command, seconds=120).status != 0
     assert guest.run(f"diskless rollback --to {STORE} lab").status == 3
     guest.check(f"rm -r {STORE}/ro/lab && diskless storage --to {STORE} -q && exportfs -ra")
     guest.check(mount_command(VERSIONS["v3"], NEW_LAB, "/run/v3/back"))

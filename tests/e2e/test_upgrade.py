@@ -13,12 +13,14 @@ import pytest
 import yaml
 
 from builder.bootlab.guest import Guest, Machine
-from builder.bootlab.lab import Lab
+from builder.bootlab.lab import Lab, lab_site
+from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import Patience
 from builder.model.artifacts.manifest import Manifest
 from builder.model.version import Version
 from builder.output.versions import read_manifest
 from builder.store.layout import Store, find_store
+from builder.system.private_mounts import private_mounts
 from tests.images import ROOT, authorized_key, build_image, run_diskless, scratch
 from tests.require import needs_boot
 
@@ -81,17 +83,19 @@ def serving(first: Path) -> Iterator[Server]:
     logs = scratch() / "upgrade-lab"
     root.mkdir()
     logs.mkdir()
-    with Lab(logs, patience=Patience(login=600, check=400, power_off=400)) as lab:
-        site = lab.site
-        words = ", ".join(f'"{word}"' for word in site.cmdline)
-        (root / "site.yml").write_text(
-            f"server: {site.server}\nsubnet: {site.subnet}\npath: {site.path}\ncmdline: [{words}]\n", encoding="ascii"
-        )
-        result = run_diskless("deploy", first, "--to", root)
-        assert result.returncode == 0, result.stderr
-        server = Server(lab, find_store(root))
-        lab.serve(server.store.served(rw=True))
-        yield server
+    site = lab_site(choose_nfs_server())
+    words = ", ".join(f'"{word}"' for word in site.cmdline)
+    (root / "site.yml").write_text(
+        f"server: {site.server}\nsubnet: {site.subnet}\npath: {site.path}\ncmdline: [{words}]\n", encoding="ascii"
+    )
+    with private_mounts():
+        for command in (("storage", "--ro", "4G"), ("deploy", first)):
+            result = run_diskless(*command, "--to", root)
+            assert result.returncode == 0, result.stderr
+        store = find_store(root)
+        with Lab(logs, store.served(rw=False), patience=Patience(login=600, check=400, power_off=400)) as lab:
+            lab.serve()
+            yield Server(lab, store)
 
 
 @contextlib.contextmanager

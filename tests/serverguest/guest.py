@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from builder.bootlab.accelerator import QEMU
 from builder.bootlab.console import Log
 from builder.bootlab.namespace import Completed, Namespace
-from builder.bootlab.shell import DebugShell, ShellError
+from builder.bootlab.serial import SERIAL_PORTS, SerialPorts
+from builder.bootlab.shell import ShellError
 from tests.serverguest.disks import Drive
 from tests.serverguest.root import ServerRoot
 
@@ -42,11 +42,9 @@ class ServerGuest:
     ) -> None:
         self._namespace = namespace
         self.console = Log(namespace.directory / f"{name}.console")
-        self.console.path.write_bytes(b"")
-        shell = namespace.directory / f"{name}.shell"
-        command = _qemu_command(root, drives, accelerator, tap, self.console.path, shell)
-        self._service = namespace.start(name, command)
-        self._shell = DebugShell(shell)
+        command = _qemu_command(root, drives, accelerator, tap)
+        self._ports = SerialPorts(self.console.path)
+        self._service = self._ports.connect(lambda files: namespace.start(name, command, files=files))
         self._await_up()
 
     def run(
@@ -63,7 +61,7 @@ class ServerGuest:
             assert self._service.status is None, self._last_words("the server guest ended")
 
         try:
-            return Completed(*self._shell.run(command, seconds=seconds, while_waiting=wait))
+            return Completed(*self._ports.shell.run(command, seconds=seconds, while_waiting=wait))
         except (ShellError, OSError) as error:
             raise AssertionError(self._last_words(f"no answer to {command}: {error}")) from error
 
@@ -78,7 +76,7 @@ class ServerGuest:
         self._namespace.stop(self._service, signal.SIGKILL)
         while self._service.status is None:
             self._namespace.poll(0.1)
-        self._shell.close()
+        self._ports.close()
 
     def _await_up(self) -> None:
         deadline = time.monotonic() + _BOOT_SECONDS
@@ -91,9 +89,7 @@ class ServerGuest:
         return "\n".join([message, *self.console.last_lines(30), *self._service.last_lines()])
 
 
-def _qemu_command(
-    root: ServerRoot, drives: Sequence[Drive], accelerator: Sequence[str], tap: str | None, console: Path, shell: Path
-) -> list[str]:
+def _qemu_command(root: ServerRoot, drives: Sequence[Drive], accelerator: Sequence[str], tap: str | None) -> list[str]:
     network = ["-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"]
     network += ["-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="]
     return [
@@ -104,6 +100,5 @@ def _qemu_command(
         *("-kernel", str(root.kernel), "-initrd", str(root.initramfs), "-append", _CMDLINE),
         *(argument for drive in (Drive(root.disk, volatile=True), *drives) for argument in drive.arguments()),
         *(network if tap else ()),
-        *("-chardev", f"file,id=console,path={console}", "-serial", "chardev:console"),
-        *("-chardev", f"socket,id=shell,path={shell},server=on,wait=off", "-serial", "chardev:shell"),
+        *SERIAL_PORTS,
     ]

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from builder.bootlab.nfs import Ganesha
+from builder.system.permissions import Permission
+from builder.system.private_mounts import private_mounts
 from tests.confined import DOCKER, PODMAN, confined
 from tests.images import DISKLESS, ROOT, scratch
 from tests.require import needs_open_checkout, needs_root, needs_tool
@@ -27,7 +30,13 @@ SETS = {
     "docker, more": ("--keep", f"{DOCKER},sys_admin,net_admin", "--refuse-calls"),
     "podman": ("--ids", "65536", "--keep", PODMAN, "--refuse-calls"),
     "one id": ("--ids", "1"),
+    "no loop devices": ("--hide", "/dev/loop-control"),
 }
+# a release that does not export what lies in memory
+GANESHA_6_5 = """#!/bin/sh
+[ "$1" != -v ] || exec echo 'NFS-Ganesha Release = V6.5'
+exec /usr/bin/ganesha.nfsd "$@"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +102,29 @@ def test_a_recipe_is_not_built_for_a_boot_that_is_refused() -> None:
     assert not place.exists()
 
 
+def test_without_loop_devices_the_lab_is_in_memory(version: Path) -> None:
+    done = run("no loop devices", "boot", version, "--cache", scratch() / "permissions/memory", "--timeout", "1")
+    if Ganesha.runs_here() and not Ganesha().exports_tmpfs():
+        assert done.returncode == 3, done.stderr
+    else:
+        assert done.returncode == 6, done.stderr
+        assert "unpack" in done.stderr
+
+
+def test_a_lab_needs_a_file_system_of_its_own(version: Path) -> None:
+    programs, cache = scratch() / "permissions/programs", scratch() / "permissions/cache"
+    programs.mkdir(parents=True)
+    (programs / "ganesha.nfsd").write_text(GANESHA_6_5, "ascii")
+    (programs / "ganesha.nfsd").chmod(0o755)
+    with private_mounts():
+        subprocess.run(["mount", "--bind", programs, "/usr/local/sbin"], check=True)
+        said = refused("no loop devices", "boot", version, "--cache", cache)
+        assert "file system of its own" in said
+        assert "nfs-ganesha exports no tmpfs" in said
+        assert "--device /dev/loop-control" in said
+    assert not list(cache.glob("boot/build-*"))
+
+
 @needs_open_checkout
 def test_a_store_needs_owners(version: Path) -> None:
     store = scratch() / "permissions/store"
@@ -107,9 +139,15 @@ def test_a_store_needs_owners(version: Path) -> None:
     [
         ("net_admin", {"a network of its own": "warn", "network cards of guests": "warn"}),
         ("dac_read_search", {"opening files by handle": "warn"}),
+        ("no loop devices", {"file systems of its own": "warn"}),
         pytest.param(
             "one id",
-            {"files of other owners": "fail", "mounts in them": "fail", "opening files by handle": "warn"},
+            {
+                "files of other owners": "fail",
+                "mounts in them": "fail",
+                "opening files by handle": "warn",
+                "file systems of its own": "warn",
+            },
             marks=needs_open_checkout,
         ),
         ("docker", {"namespaces of its own": "fail", "mounts in them": "fail", "opening files by handle": "warn"}),
@@ -119,7 +157,7 @@ def test_doctor_has_a_line_for_each(kind: str, bad: dict[str, str]) -> None:
     done = run(kind, "doctor", "--json", "--cache", scratch() / "permissions/cache")
     assert done.returncode == (3 if "fail" in bad.values() else 0), done.stdout
     found = {item["name"]: item for item in json.loads(done.stdout) if item["area"] == "permissions"}
-    assert len(found) == 7
+    assert len(found) == len(Permission)
     for name, level in bad.items():
         assert found[name]["level"] == level, found[name]
         assert found[name]["remedy"]

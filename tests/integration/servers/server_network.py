@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from builder.bootlab.namespace import Namespace, Service
-from builder.bootlab.nfs import hide_host_state
 from builder.bootlab.ready import await_ready
 from builder.model.site import Site
 from builder.render.server.files import Format, server_files
+from builder.store.record import Record, write_record
 from tests.shares import served
 
 CLIENT, ROUTER = "client", "router"
@@ -101,13 +101,16 @@ class ServerNetwork:
 def open_network(directory: Path, site: Site) -> Iterator[ServerNetwork]:
     """The network of a site, with a small store; nothing of it is left at the end but the directory."""
     store = directory / "store"
-    for name in ("boot/pxelinux.cfg", "versions", "writable"):
+    for name in ("boot/pxelinux.cfg", "versions", "writable", "ro", "rw"):
         (store / name).mkdir(parents=True)
+    write_record(store, Record({"ro": 3}, old_exports=True))
     (store / "boot/pxelinux.0").write_text("loader", "utf-8")
     (store / "boot/pxelinux.cfg/default").write_text("x" * 3000, "utf-8")
     directory.chmod(0o755)  # for servers that give root up
     with Namespace(directory) as namespace:
-        hide_host_state(namespace)
+        for place in ("/run", "/var/lib/nfs"):  # where servers keep their state
+            if Path(place).is_dir():
+                namespace.check(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", place])
         for command in _set_up(site.server, site.network):
             namespace.check(command)
         yield ServerNetwork(namespace, directory, store)

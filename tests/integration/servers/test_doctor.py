@@ -16,9 +16,10 @@ from builder.bootlab.namespace import Service
 from builder.bootlab.settings import DNSMASQ_OPTIONS
 from builder.reading import load_site
 from builder.render.server.files import Format, server_files
-from tests.images import DISKLESS, run_diskless, scratch
+from builder.store.layout import find_store
+from tests.images import DISKLESS, ROOT, run_diskless, scratch
 from tests.require import needs_root, needs_tool
-from tests.shares import served
+from tests.shares import make_shares, mounted, served
 from tests.versions import make_version
 
 pytestmark = [
@@ -42,14 +43,15 @@ class Clinic:
 
     def __init__(self, directory: Path) -> None:
         self.store = directory / "store"
-        self.store.mkdir(parents=True)
         (self.store / "site.yml").write_text(SITE, encoding="utf-8")
         version = make_version(directory / "output", mode="rw")
         result = run_diskless("deploy", version, "--to", self.store)
         assert result.returncode == 0, result.stderr
         self.version = version.name
         (directory / "lab").mkdir()
-        self.lab = Lab(directory / "lab", load_site(self.store / "site.yml"))
+        site = load_site(self.store / "site.yml")
+        # diskless runs in it too, and finds its configuration of dnsmasq there
+        self.lab = Lab(directory / "lab", find_store(self.store).served(rw=True), site=site, shared=(ROOT, directory))
 
     @property
     def services(self) -> dict[str, Service]:
@@ -67,7 +69,7 @@ class Clinic:
         text = server_files(Format.DNSMASQ, self.lab.site, served(self.store))[0].text
         assert change in text
         lines = [by if change and line.startswith(change) else line for line in text.splitlines()]
-        config = self.lab.namespace.directory / "changed.conf"
+        config = self.store.parent / "changed.conf"
         config.write_text("\n".join([*lines, ""]), encoding="utf-8")
         self._start("dnsmasq", ["dnsmasq", *DNSMASQ_OPTIONS, f"--conf-file={config}"], "started, version")
 
@@ -94,10 +96,14 @@ class Clinic:
 
 @pytest.fixture(scope="module")
 def clinic() -> Iterator[Clinic]:
-    made = Clinic(scratch() / "doctor")
-    with made.lab:
-        made.lab.serve(served(made.store))
-        yield made
+    directory = scratch() / "doctor"
+    directory.mkdir()
+    make_shares(directory / "store")
+    with mounted(directory / "store"):
+        made = Clinic(directory)
+        with made.lab:
+            made.lab.serve()
+            yield made
 
 
 def test_healthy_servers(clinic: Clinic) -> None:
@@ -109,7 +115,7 @@ def test_healthy_servers(clinic: Clinic) -> None:
         assert name in findings
     assert findings[f"dhcp {SERVER}"]["text"].startswith("offers 10.77.0.")
     assert "boot file lpxelinux.0" in findings[f"dhcp {SERVER}"]["text"]
-    assert f"nfs {clinic.store}/writable/lab/{clinic.version}/root" in findings
+    assert f"nfs {clinic.store}/rw/lab/{clinic.version}/root" in findings
 
 
 def test_nobody_gives_addresses_or_loaders(clinic: Clinic) -> None:
@@ -233,7 +239,7 @@ def test_a_site_that_is_not_this_host(clinic: Clinic, line: str, by: str, name: 
 def test_a_root_that_is_not_exported(clinic: Clinic) -> None:
     default = clinic.store / "boot/pxelinux.cfg/default"
     text = default.read_text(encoding="utf-8")
-    default.write_text(text.replace("/writable/", "/elsewhere/"), encoding="utf-8")
+    default.write_text(text.replace("/rw/", "/elsewhere/"), encoding="utf-8")
     try:
         complaints = clinic.complaints()
     finally:

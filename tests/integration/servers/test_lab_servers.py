@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from builder.bootlab.dhcp import dnsmasq_options
 from builder.bootlab.guest import Guest, GuestError
-from builder.bootlab.lab import Lab
-from builder.bootlab.namespace import Service
-from builder.bootlab.nfs import Ganesha, check_exportable
+from builder.bootlab.lab import Lab, lab_site
+from builder.bootlab.namespace import Namespace, Service
+from builder.bootlab.nfs import Ganesha, KernelNfsd, check_exportable
 from builder.bootlab.ready import await_ready
-from builder.bootlab.settings import GANESHA_OPTIONS, Patience
+from builder.bootlab.settings import GANESHA_OPTIONS, MOUNTD_USER, RPCBIND_STARTER, Patience
+from builder.bootlab.walls.view import View
 from builder.errors import CommandError, HostError
 from builder.model.ganesha import exports_tmpfs
+from builder.model.share import ServedStore
 from builder.render.server.files import Format, server_files
 from builder.render.server.services import Export
-from builder.system.files import filesystem_of
+from builder.system.private_mounts import private_mounts
 from tests.images import UNUSUAL, scratch
 from tests.require import needs_root, needs_tool
 from tests.shares import served
@@ -37,16 +40,26 @@ LAST_WORDS = {"dnsmasq": "DHCP, sockets bound", "nfs": "NFS SERVER INITIALIZED",
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     directory: Path = scratch() / "lab-servers" / str(request.node.name)
-    for name in ("lab", *PARTS):
-        (directory / name).mkdir(parents=True)
-    with Lab(directory / "lab") as made:
-        made.serve(served(directory))
+    with Lab(*lab_places(directory)) as made:
+        made.serve()
         yield made
+
+
+def lab_places(directory: Path) -> tuple[Path, ServedStore]:
+    """Where a lab logs, and a small store."""
+    for name in ("lab", *(f"store/{part}" for part in PARTS)):
+        (directory / name).mkdir(parents=True)
+    return directory / "lab", served(directory / "store")
+
+
+def stored(lab: Lab) -> ServedStore:
+    assert lab.store is not None
+    return lab.store
 
 
 def power_on(lab: Lab) -> Guest:
     """A guest that finds no loader, and tries for minutes."""
-    directory = lab.namespace.directory / UNUSUAL
+    directory = lab.namespace.directory.parent / UNUSUAL
     directory.mkdir()
     return lab.power_on(directory / "console, log", directory / "no-kernel")
 
@@ -72,21 +85,20 @@ def arguments(lab: Lab, name: str) -> list[str]:
 
 
 def test_dnsmasq_reads_what_server_config_writes(lab: Lab) -> None:
-    directory = lab.namespace.directory
     config, *options = arguments(lab, "dnsmasq")
-    (file,) = server_files(Format.DNSMASQ, lab.site, served(directory.parent))
-    assert Path(config.removeprefix("--conf-file=")).read_text("utf-8") == file.text
-    assert options == dnsmasq_options(lab.site, directory)
+    (file,) = server_files(Format.DNSMASQ, lab.site, stored(lab))
+    assert lab.run(["cat", config.removeprefix("--conf-file=")]).output == file.text
+    assert options == dnsmasq_options(lab.site)
     assert not any(option.startswith(("--conf-", "--servers-file", "--dhcp-hostsfile")) for option in options)
 
 
 def test_nfs_and_http_serve_the_store_of_the_site(lab: Lab) -> None:
-    store = served(lab.namespace.directory.parent)
+    store = stored(lab)
     if isinstance(lab.nfs, Ganesha):
         switch, config, *options = arguments(lab, "nfs")
         (file,) = lab.nfs.files(lab.site, store)
-        assert (switch, Path(config).read_text("utf-8"), options) == ("-f", file.text, list(GANESHA_OPTIONS))
-    assert arguments(lab, "http")[-5:] == ["--bind", lab.site.server, "--directory", f"{store.path}/boot", "80"]
+        assert (switch, lab.run(["cat", config]).output, options) == ("-f", file.text, list(GANESHA_OPTIONS))
+    assert arguments(lab, "http")[-3:] == [lab.site.server, "80", f"{store.path}/boot"]
 
 
 def test_any_console_log(lab: Lab) -> None:
@@ -107,7 +119,7 @@ def test_qemu_that_dies_later(lab: Lab, doing: str) -> None:
 
 
 ONCE = """
-if [ -e {mark} ]; then echo "diskless login: " > {console}; else echo "{said}" > {console}; touch {mark}; fi
+if [ -e /run/mark ]; then echo "diskless login: " >&3; else echo "{said}" >&3; touch /run/mark; fi
 exec sleep 600
 """
 INT3 = "[    5.011498] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI"
@@ -115,18 +127,16 @@ INT3 = "[    5.011498] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI"
 
 @pytest.mark.parametrize("said", [INT3, "[    5.1] Kernel panic - not syncing: Fatal exception"], ids=["int3", "panic"])
 def test_only_what_is_the_emulations_fault_is_tried_once_more(lab: Lab, said: str) -> None:
-    directory = lab.namespace.directory
-    console = directory / "console.log"
-    script = ONCE.format(mark=directory / "mark", console=console, said=said)
+    console = lab.namespace.directory / "console.log"
     pids: list[int] = []
     reasons: list[str] = []
 
-    def start() -> Service:
-        service = lab.namespace.start("guest", ["sh", "-c", script])
+    def start(files: Sequence[int]) -> Service:
+        service = lab.namespace.start("guest", ["sh", "-c", ONCE.format(said=said)], files=files)
         pids.append(service.pid)
         return service
 
-    guest = Guest(lab.namespace, start, console, directory / "shell", Patience(login=20), lab.logs, lab.check_servers)
+    guest = Guest(lab.namespace, start, console, Patience(login=20), lab.logs, lab.check_servers)
     guest.on_restart = reasons.append
     lab._guests.append(guest)
     if said != INT3:
@@ -160,22 +170,49 @@ def test_a_file_system_that_no_server_can_export() -> None:
 
 
 def test_what_ganesha_has_against_an_export_is_said_in_its_own_words() -> None:
-    place = scratch() / "what-ganesha-says"  # on a disk: it passes over every tmpfs since 5.3
-    for name in ("lab", "ro"):
-        (place / name).mkdir(parents=True)
-    with Lab(place / "lab", nfs=Ganesha()) as made, pytest.raises(CommandError, match="cannot export") as raised:
-        made.nfs.start(made.namespace, made.site, served(place))
-    assert any(f"{place}/rw" in line for line in raised.value.details)
-    assert not any(f"{place}/ro" in line for line in raised.value.details)
+    logs, store = lab_places(scratch() / "what-ganesha-says")  # on a disk: it passes over every tmpfs since 5.3
+    nfs = Ganesha()
+    view = View({Path(store.path, "ro"): False}, nfs.lab_files(lab_site(nfs), store))
+    with Namespace(logs, view) as namespace, pytest.raises(CommandError, match="cannot export") as raised:
+        nfs.start(namespace, lab_site(nfs), store)
+    assert any(f"{store.path}/rw" in line for line in raised.value.details)
+    assert not any(f"{store.path}/ro" in line for line in raised.value.details)
 
 
-def test_a_tmpfs_that_this_ganesha_passes_over_is_refused_before_a_boot() -> None:
+def test_mountd_has_its_port() -> None:
+    with Lab(*lab_places(scratch() / "ganesha-port"), nfs=Ganesha()) as lab:
+        lab.nfs.start(lab.namespace, lab.site, stored(lab))
+        ports = lab.run(["rpcinfo", "-p", "127.0.0.1"]).output
+    assert {line.split()[3] for line in ports.splitlines() if line.endswith("mountd")} == {"20048"}
+    assert {line.split()[3] for line in ports.splitlines() if line.endswith(" nfs")} == {"2049"}
+
+
+@needs_tool("exportfs", "rpc.mountd")
+def test_a_lab_exports_nothing_of_the_host() -> None:
+    directory = scratch() / "host-exports"
+    logs, store = lab_places(directory)
+    with private_mounts():
+        etc = directory / "etc"
+        subprocess.run(["cp", "-a", "/etc", etc], check=True)
+        for name, text in {
+            "exports": "/var/tmp 10.0.0.0/8(ro,fsid=7)\n",
+            "exports.d/host.exports": "/var 10.0.0.0/8(ro,fsid=8)\n",
+            "nfs.conf.d/host.conf": "[mountd]\nport=999\n",
+        }.items():
+            (etc / name).parent.mkdir(exist_ok=True)
+            (etc / name).write_text(text, "ascii")
+        subprocess.run(["mount", "--bind", etc, "/etc"], check=True)
+        with Lab(logs, store, nfs=KernelNfsd()) as lab:
+            assert lab.run(["exportfs", "-ra"]).status == 0
+            listed = lab.run(["exportfs", "-v"]).output
+            assert set(re.findall(r"^/\S+", listed, re.M)) == {f"{store.path}/ro", f"{store.path}/rw"}
+            for file in lab.nfs.files(lab.site, store):
+                assert lab.run(["cat", str(file.path)]).output == file.text
+            lab.namespace.start("rpcbind", ["rpcbind", "-f"], identity=RPCBIND_STARTER)
+            mountd = lab.namespace.start("mountd", ["rpc.mountd", "--foreground"], identity=MOUNTD_USER)
+            await_ready(lab.namespace, mountd, lambda: "20048" in lab.run(["ss", "-Hlnt"]).output)
+
+
+def test_a_tmpfs_that_this_ganesha_passes_over_is_known() -> None:
     said = subprocess.run(["ganesha.nfsd", "-v"], check=True, capture_output=True, text=True).stdout
-    tmpfs = Path("/dev/shm")
-    assert filesystem_of(tmpfs) == "tmpfs"
-    Ganesha().check_directory(scratch())
-    if exports_tmpfs(said):
-        Ganesha().check_directory(tmpfs)
-    else:
-        with pytest.raises(HostError, match="on a tmpfs, which nfs-ganesha does not export"):
-            Ganesha().check_directory(tmpfs)
+    assert Ganesha().exports_tmpfs() is exports_tmpfs(said)

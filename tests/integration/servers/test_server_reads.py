@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.store.record import Record, write_record
 from tests.images import run_diskless
 from tests.require import needs_root, needs_tool
 from tests.server_trees import ARCH, DEBIAN, make_server
@@ -87,8 +88,9 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     made = Server(tmp_path / "root", tmp_path / "store")
-    for directory in ("versions", "writable", "boot"):
+    for directory in ("versions", "ro", "boot"):
         (made.store / directory).mkdir(parents=True)
+    write_record(made.store, Record({"ro": 3}))
     (made.store / "site.yml").write_text(SITE, "utf-8")
     yield made
 

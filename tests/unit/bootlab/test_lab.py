@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -12,14 +11,21 @@ from builder.bootlab.dhcp import dnsmasq_options
 from builder.bootlab.lab import lab_site
 from builder.bootlab.nfs import SERVERS, Ganesha, NfsServer
 from builder.bootlab.settings import (
-    DNSMASQ_FILES,
     DNSMASQ_OPTIONS,
+    DNSMASQ_USER,
     FIRMWARE_OPTIONS,
     GANESHA_CORE,
     GANESHA_OPTIONS,
+    GANESHA_USER,
     LAB_SITE,
+    MOUNTD_USER,
     NFSD_GRACE_SECONDS,
     NFSD_THREADS,
+    QEMU_USER,
+    RPCBIND_STARTER,
+    RPCBIND_UID,
+    WEB_STARTER,
+    WEB_UID,
 )
 from builder.checks.site import site_contradictions
 from builder.render.server.files import Format, possible_formats, server_files, store_exports
@@ -57,16 +63,47 @@ def test_clients_find_the_store_where_the_menus_name_it(server: NfsServer) -> No
 
 
 def test_every_option_names_its_place() -> None:
-    options = dnsmasq_options(LAB_SITE, Path("/lab"))
+    options = dnsmasq_options(LAB_SITE)
     assert not [option for option in options if "{" in option]
-    assert {"--pid-file=/lab/dnsmasq.pid", "--ra-param=lab0,10,0"} <= set(options)
+    assert {"--leasefile-ro", "--ra-param=lab0,10,0"} <= set(options)
+
+
+def test_the_page_lists_who_a_labs_processes_are() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = page[page.index("| process | user | capabilities |") :].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]]
+    begins = "none; it begins as root with"
+    expected = [
+        (str(DNSMASQ_USER.uid), ", ".join(DNSMASQ_USER.capabilities)),
+        (str(WEB_UID), f"{begins} {', '.join(WEB_STARTER.capabilities)}"),
+        (str(QEMU_USER.uid), "none"),
+        (str(RPCBIND_UID), f"{begins} {', '.join(RPCBIND_STARTER.capabilities)}"),
+        ("root", ", ".join(GANESHA_USER.capabilities)),
+        ("root", ", ".join(MOUNTD_USER.capabilities)),
+    ]
+    assert QEMU_USER.capabilities == ()
+    assert [tuple(row[1:]) for row in rows] == expected
+
+
+def test_no_two_processes_share_a_user() -> None:
+    users = [DNSMASQ_USER.uid, WEB_UID, QEMU_USER.uid, RPCBIND_UID]
+    assert len(set(users)) == len(users)
+    # neither a distribution's, nor what systemd gives to services
+    assert all(65519 < user < 65534 for user in users)
+    assert DNSMASQ_USER.prefix == (
+        *("setpriv", "--reuid=65521", "--regid=65521", "--clear-groups"),
+        "--bounding-set=-all,+net_admin,+net_bind_service,+net_raw",
+        "--inh-caps=-all,+net_admin,+net_bind_service,+net_raw",
+        "--ambient-caps=-all,+net_admin,+net_bind_service,+net_raw",
+        *("--no-new-privs", "--"),
+    )
+    assert {"--bounding-set=-all,+dac_read_search", "--ambient-caps=-all"} <= set(MOUNTD_USER.prefix)
 
 
 def test_the_page_lists_what_a_lab_adds() -> None:
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (?:dnsmasq|nfs-ganesha)? ?\| (.*?) \|", page, re.M)
     switches = re.findall(r"-\w(?: [^- ]\S*)?", " ".join(GANESHA_OPTIONS))
-    files = [option.partition("=")[0] for option in DNSMASQ_FILES]
-    added = [*DNSMASQ_OPTIONS, *files, *FIRMWARE_OPTIONS, *switches, *GANESHA_CORE]
+    added = [*DNSMASQ_OPTIONS, *FIRMWARE_OPTIONS, *switches, *GANESHA_CORE]
     assert sorted(name for row in rows for name in re.findall(r"`(.*?)`", row)) == sorted(added)
     assert f"{NFSD_THREADS} threads, {NFSD_GRACE_SECONDS} s of grace" in page
