@@ -179,6 +179,23 @@ def wait_until_gone(processes: set[Process]) -> set[Process]:
     return left
 
 
+def loop_devices(directory: Path) -> list[str]:
+    """Those that show a file below a directory; one that is about to go is waited for."""
+    for _ in range(50):
+        left = []
+        for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+            try:
+                name = path.read_text("utf-8", "surrogateescape")
+            except OSError:
+                continue
+            if name.startswith(f"{directory}/"):
+                left.append(name.strip())
+        if not left:
+            break
+        time.sleep(0.1)
+    return left
+
+
 def _process(path: Path) -> tuple[Process | None, int]:
     """The process and its parent; None where it is gone."""
     try:

@@ -24,7 +24,7 @@ from builder.render.server.services import Export
 from builder.system.private_mounts import detach, private_mounts
 from builder.system.run import Tool, require_tools
 
-_LOG_BYTES = 256 << 20  # of memory at most, for what a guest can make the servers say
+_LOG_BYTES = 64 << 20  # of memory at most, for what a guest can make the servers say
 
 
 def lab_tools(nfs: NfsServer) -> tuple[Tool, ...]:

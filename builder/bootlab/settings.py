@@ -44,7 +44,7 @@ DIRECTORIES = {"/run/ganesha": (0o700, 0), "/run/rpcbind": (0o755, RPCBIND_UID),
 # QEMU's own filter of system calls; where it was built without there is only the lab's
 QEMU_FILTER = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 # as much as a console log may have of what a guest says
-CONSOLE_BYTES = 64 << 20
+CONSOLE_BYTES = 16 << 20
 
 # beside dnsmasq's rendered configuration: stay in the foreground, say everything, offer an address without first asking
 # for three seconds whether somebody has it, and write nothing

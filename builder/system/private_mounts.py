@@ -47,7 +47,12 @@ def private_mounts() -> Iterator[None]:
 def _go_back(mounts: int, root: int, here: int) -> None:
     # threads that were started meanwhile have their directories in common with this one, which setns(2) refuses
     _check(_libc.unshare(_CLONE_FS), "unshare(2) of the root directory")
-    _check(_libc.setns(mounts, _CLONE_NEWNS), "setns(2)")
+    try:
+        _check(_libc.setns(mounts, _CLONE_NEWNS), "setns(2)")
+    except PermissionError:
+        # Root of a user namespace left the mounts of another one for good, and now has a copy of them: all is as it was
+        # but for what was mounted meanwhile, which is detached by whoever mounted it.
+        return
     # it leads to the top of all mounts, which is outside of a chroot
     os.fchdir(root)
     os.chroot(".")

@@ -6,6 +6,7 @@ The image is of another release than the host: of what only one of them has noth
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,36 @@ def test_root_is_the_export_and_writable(machine: Booted) -> None:
 def test_what_a_guest_writes_is_on_the_server(machine: Booted) -> None:
     machine.inside("echo proof > /srv/proof; sync")
     assert (machine.bench.root / "srv/proof").read_text(encoding="ascii") == "proof\n"
+
+
+# what a package manager, and whatever it runs, does to files of its root: each line must end well
+AS_ROOT = """
+set -e; mkdir /srv/work; chmod 0777 /srv/work; cd /srv/work; echo one > file
+chown 7:8 file; chgrp 9 file; chmod 0400 file; grep -q one file; echo two >> file; touch -d 2020-01-01 file
+chmod 4755 file; test "$(stat -c '%u:%g %a' file)" = '7:9 4755'
+mknod null c 1 3; mknod loop b 7 0; mkfifo pipe; ln file link; ln -s file symlink; chown -h 7:8 symlink; mv link other
+mkdir -m 0700 theirs; chown 7 theirs; echo in > theirs/in; rm theirs/in
+mkdir group; chgrp 44 group; chmod 2775 group; touch group/new; test "$(stat -c %g group/new)" = 44
+truncate -s 100000 file; flock file true; dd if=/dev/zero of=synced bs=64k count=16 conv=fsync 2>/dev/null
+setpriv --reuid=1000 --regid=1000 --groups=1000,44 sh -c 'set -e; echo > own; chgrp 44 own; chmod 2750 own'
+test "$(stat -c '%u:%g %a' own)" = '1000:44 2750'
+! setpriv --reuid=1000 --regid=1000 --clear-groups sh -c 'echo three >> file' 2>/dev/null
+! setpriv --reuid=1000 --regid=1000 --clear-groups rm -f other 2>/dev/null
+mkdir -p package/DEBIAN package/opt/given; echo given > package/opt/given/file
+chown 5:6 package/opt/given/file; chmod 4711 package/opt/given/file
+printf 'Package: given\nVersion: 1\nArchitecture: all\nMaintainer: A <a@example.org>\nDescription: x\n' \
+    > package/DEBIAN/control
+dpkg-deb -b package given.deb > /dev/null; dpkg -i given.deb > /dev/null
+test "$(stat -c '%u:%g %a' /opt/given/file)" = '5:6 4711'; dpkg -P given > /dev/null
+"""
+
+
+def test_root_of_a_client_owns_files_of_every_user(machine: Booted) -> None:
+    machine.inside(AS_ROOT)
+    files = {path.name: path.lstat() for path in (machine.bench.root / "srv/work").iterdir()}
+    assert (files["null"].st_mode, files["null"].st_rdev) == (0o20644, os.makedev(1, 3))
+    assert (files["file"].st_uid, files["file"].st_gid, files["file"].st_nlink) == (7, 9, 2)
+    assert (files["symlink"].st_uid, files["own"].st_uid) == (7, 1000)
 
 
 def test_no_unit_failed(machine: Booted) -> None:

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.images import debian_image, descendants, run_diskless, running_diskless, scratch, wait_until_gone
+from tests.images import (
+    debian_image,
+    descendants,
+    loop_devices,
+    run_diskless,
+    running_diskless,
+    scratch,
+    wait_until_gone,
+)
 from tests.require import needs_boot
 
 pytestmark = [*needs_boot, pytest.mark.full]
@@ -37,6 +45,7 @@ def test_kill_leaves_nothing(moment: str, least: int) -> None:
         process.wait()
     assert wait_until_gone(running) == set()
     assert host_state() == before
+    assert loop_devices(cache) == []
     left = set((cache / "boot").glob("build-*"))
     assert len(left) == 1
     nothing = run_diskless("boot", debian_image(), "--cache", cache, "--timeout", "1")

@@ -38,7 +38,7 @@ from builder.system.sandbox_init import (
 
 # where it is put together: a directory of every host, in a mount namespace of our own
 _ROOT = "/tmp"
-_PROGRAMS = ("bin", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "usr")
+_PROGRAMS = ("bin", "lib", "lib32", "lib64", "libx32", "sbin", "usr")
 _TABLES = (
     *("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "netconfig"),
     *("protocols", "rpc", "services"),
@@ -139,24 +139,24 @@ def _make_dev(kvm: int) -> None:
     dev = f"{_ROOT}/dev"
     os.mkdir(dev)
     mount("tmpfs", dev, "tmpfs", MS_NOSUID | MS_NOEXEC, f"mode=0755,{_ROOM}")
-    for name in (*_DEVICES, _TAP, _KVM):
+    os.mkdir(f"{dev}/net")
+    for name, owner in {**dict.fromkeys((*_DEVICES, _TAP), 0), _KVM: kvm}.items():
         with contextlib.suppress(FileNotFoundError):
-            _make_device(f"{dev}/{name}", os.stat(f"/dev/{name}").st_rdev)
-            if name == _KVM:
-                os.chown(f"{dev}/{name}", kvm, kvm)
+            _make_device(f"{dev}/{name}", os.stat(f"/dev/{name}").st_rdev, owner)
     for name, target in {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}.items():
         os.symlink(target, f"{dev}/{name}")
     set_read_only(dev)
 
 
-def _make_device(path: str, number: int) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+def _make_device(path: str, number: int, owner: int) -> None:
     try:
         os.mknod(path, stat.S_IFCHR, number)
-        os.chmod(path, 0o600 if path.endswith(_KVM) else 0o666)
-    except PermissionError:  # in a user namespace, where a handle opens nothing either
+    except PermissionError:  # in a user namespace, where a handle opens nothing either: the host's own, as it is
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         mount(path.removeprefix(_ROOT), path, flags=MS_BIND)
+    else:
+        os.chown(path, owner, owner)
+        os.chmod(path, 0o600 if owner else 0o666)
 
 
 def _write(directories: dict[str, list[int]], files: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from builder.system.private_mounts import detach, private_mounts
 from builder.system.sandbox_init import mount
+from tests.confined import confined
 from tests.images import ROOT
 from tests.require import needs_root, needs_tool
 
@@ -141,6 +142,34 @@ after = os.stat("/"), os.stat(".")
 assert before == after, (before, after)
 print(os.readlink("/proc/self/root"), os.readlink("/proc/self/cwd"))
 """
+
+
+IN_A_USER_NAMESPACE = """
+import os, sys
+from pathlib import Path
+from builder.system.private_mounts import detach, private_mounts
+from builder.system.sandbox_init import mount
+place = Path(sys.argv[1])
+os.chdir(place)
+with private_mounts():
+    with private_mounts():
+        mount("tmpfs", str(place), "tmpfs")
+        (place / "mark").touch()
+    assert not (place / "mark").exists()
+    mount("tmpfs", str(place), "tmpfs")
+    (place / "mark").touch()
+    detach(place)
+assert not (place / "mark").exists()
+print(os.getcwd())
+"""
+
+
+def test_a_user_namespace_with_the_mounts_of_another_one(tmp_path: Path) -> None:
+    """Nobody in it may go back to them."""
+    command = [*confined("--ids", "65536"), sys.executable, "-c", IN_A_USER_NAMESPACE, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(tmp_path)]
 
 
 def test_a_changed_root_directory_is_as_before(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from builder.model.share import RW
 from builder.progress.progress import Progress
 from builder.store.filesystem import check_filesystem
 from builder.system.private_mounts import private_mounts
-from tests.images import descendants, running_diskless, scratch, wait_until_gone
+from tests.images import descendants, loop_devices, running_diskless, scratch, wait_until_gone
 from tests.require import needs_root, needs_tool
 from tests.versions import make_version
 
@@ -47,23 +46,6 @@ def volume(request: pytest.FixtureRequest, place: Path) -> Iterator[Path]:
         yield directory
     assert not any(directory.iterdir())
     assert loop_devices(place) == []
-
-
-def loop_devices(directory: Path) -> list[str]:
-    """Those that show a file below a directory; one that is about to go is waited for."""
-    for _ in range(50):
-        left = []
-        for path in Path("/sys/block").glob("loop*/loop/backing_file"):
-            try:
-                name = path.read_text("utf-8", "surrogateescape")
-            except OSError:
-                continue
-            if name.startswith(f"{directory}/"):
-                left.append(name.strip())
-        if not left:
-            break
-        time.sleep(0.1)
-    return left
 
 
 def test_it_is_empty_and_can_hold_a_root(volume: Path) -> None:

@@ -6,6 +6,8 @@ import ctypes
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from builder.boot import Bench, BootOptions, open_bench
-from builder.bootlab.namespace import Completed, Service
+from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.nfs import Ganesha
 from builder.bootlab.settings import (
     DNSMASQ_USER,
@@ -26,8 +28,11 @@ from builder.bootlab.settings import (
     WEB_UID,
 )
 from builder.bootlab.walls.identity import Identity
+from builder.bootlab.walls.view import View
 from builder.model.share import RW, TOPS
 from builder.progress.progress import Progress
+from builder.system.private_mounts import private_mounts
+from tests.confined import confined
 from tests.images import ROOT, scratch
 from tests.require import needs_root, needs_tool
 from tests.versions import make_version
@@ -255,3 +260,48 @@ def test_the_attacker_would_have_been_seen(running: Running) -> None:
     assert seen["readable"] == [str(running.bench.store.boot)]
     assert seen["opened"] == [str(share)]
     assert "unshare(CLONE_NEWUSER)" in seen["called"]
+
+
+def device_nodes() -> dict[str, tuple[int, int, int]]:
+    found = {path: path.stat() for path in map(Path, ("/dev/kvm", "/dev/net/tun", "/dev/null")) if path.exists()}
+    return {str(path): (info.st_mode, info.st_uid, info.st_gid) for path, info in found.items()}
+
+
+IN_A_USER_NAMESPACE = """
+import sys
+from pathlib import Path
+from builder.bootlab.namespace import Namespace
+from builder.bootlab.walls.view import View
+with Namespace(Path(sys.argv[1]), View()) as namespace:
+    print(namespace.check(["stat", "-c", "%t:%T", "/dev/null"]))
+    print(namespace.run(["sh", "-c", "echo x > /dev/null && ! echo x > /usr/x"]).status)
+"""
+
+
+def test_root_of_a_user_namespace_sees_the_same_and_leaves_the_hosts_devices_alone(tmp_path: Path) -> None:
+    before = device_nodes()
+    command = [*confined("--ids", "65536"), sys.executable, "-c", IN_A_USER_NAMESPACE, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1:3", "0"]
+    assert device_nodes() == before
+
+
+def test_programs_are_shown_where_there_can_be_no_overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel stacks two, and no more."""
+    layers = [tmp_path / name for name in ("bottom", "empty", "one", "two", "lab")]
+    for path in layers:
+        path.mkdir()
+    bottom, empty, one, two, logs = layers
+    (bottom / "program").write_text("#!/bin/sh\necho ran\n", "ascii")
+    (bottom / "program").chmod(0o755)
+    monkeypatch.setattr("builder.bootlab.walls.view._interpreter", lambda: [str(two)])
+    with private_mounts():
+        for below, above in ((bottom, one), (one, two)):
+            subprocess.run(["mount", "-t", "overlay", "o", "-o", f"ro,lowerdir={below}:{empty}", above], check=True)
+        with Namespace(logs, View()) as namespace:
+            assert namespace.check([str(two / "program")]) == "ran\n"
+            shown = [line.split() for line in namespace.check(["cat", "/proc/self/mountinfo"]).splitlines()]
+            (options,) = (set(fields[5].split(",")) for fields in shown if fields[4] == str(two))
+            assert {"ro", "nosuid", "nodev"} <= options
+            assert f"lowerdir={one}:{empty}" in next(fields[-1] for fields in shown if fields[4] == str(two))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from builder.bootlab.dhcp import dnsmasq_options
-from builder.bootlab.lab import lab_site
+from builder.bootlab.lab import lab_site, lab_view
 from builder.bootlab.nfs import SERVERS, Ganesha, NfsServer
 from builder.bootlab.settings import (
+    ACCOUNTS,
     DNSMASQ_OPTIONS,
     DNSMASQ_USER,
     FIRMWARE_OPTIONS,
@@ -27,6 +30,7 @@ from builder.bootlab.settings import (
     WEB_STARTER,
     WEB_UID,
 )
+from builder.bootlab.walls.view import View
 from builder.checks.site import site_contradictions
 from builder.render.server.files import Format, possible_formats, server_files, store_exports
 from tests.images import ROOT
@@ -107,3 +111,21 @@ def test_the_page_lists_what_a_lab_adds() -> None:
     added = [*DNSMASQ_OPTIONS, *FIRMWARE_OPTIONS, *switches, *GANESHA_CORE]
     assert sorted(name for row in rows for name in re.findall(r"`(.*?)`", row)) == sorted(added)
     assert f"{NFSD_THREADS} threads, {NFSD_GRACE_SECONDS} s of grace" in page
+
+
+def test_a_python_of_its_own_is_shown_for_the_web_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "base_prefix", "/root/python")
+    monkeypatch.setattr(sys, "base_exec_prefix", "/usr")
+    assert View().plan()["programs"] == ["/root/python"]
+
+
+@every_server
+def test_a_lab_shows_what_it_serves_and_the_files_of_its_servers(server: NfsServer) -> None:
+    plan = lab_view(server, lab_site(server), Path(STORE), (Path("/srv/mine"),)).plan()
+    exports = [(f"{STORE}/versions", False), (f"{STORE}/writable", True)]
+    assert [tuple(one) for one in plan["served"]] == [(f"{STORE}/boot", False), *exports]
+    assert plan["shared"] == ["/srv/mine"]
+    for file in (*server.files(lab_site(server), STORE), *server_files(Format.DNSMASQ, lab_site(server), STORE)):
+        assert plan["files"][str(file.path)] == file.text
+    accounts = [line.split(":")[0] for line in plan["files"]["/etc/passwd"].splitlines()]
+    assert accounts == list(ACCOUNTS)
