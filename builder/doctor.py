@@ -13,6 +13,7 @@ from builder.distributions.table import DISTRIBUTIONS, how_to_install
 from builder.installers.registry import INSTALLERS
 from builder.loaders.table import loader_of
 from builder.model.diagnostic import Diagnostic, Level, fail, ok, warn
+from builder.model.quantity import format_bytes
 from builder.model.site import Site
 from builder.probes.firewall import examine_firewall
 from builder.probes.host import (
@@ -39,6 +40,8 @@ from builder.reading import load_site
 from builder.store.activation import site_of
 from builder.store.generations import served_menus
 from builder.store.layout import Store, find_store
+from builder.store.reserve import Reserve
+from builder.system.files import free_bytes
 from builder.system.host import host_family
 from builder.system.sandbox import TOOLS as SANDBOX_TOOLS
 
@@ -72,6 +75,7 @@ def examine_server(root: Path, seconds: float) -> list[Diagnostic]:
     boots = read_boots(entry for path, text in menus for entry in loader_of(path).parse(text))
     return [
         *_store(store, [path for path, _ in menus]),
+        _room(store),
         examine_address(site),
         *_asked_dhcp(site, seconds),
         *examine_tftp(site, store.boot, boots, [path for path, _ in menus]),
@@ -128,6 +132,14 @@ def _store(store: Store, menus: list[str]) -> Iterable[Diagnostic]:
         return [fail("store", "loaders", f"{store.boot} lacks {', '.join(missing)}", remedy)]
     number = "one boot menu" if len(menus) == 1 else f"{len(menus)} boot menus"
     return [ok("store", "active", f"{store.root}: {number}")]
+
+
+def _room(store: Store) -> Diagnostic:
+    text = f"{format_bytes(free_bytes(store.boot))} free in {store.boot}"
+    if Reserve(store).lacks_room:
+        remedy = f"free some space there; diskless prune --to {store.root} removes versions that nobody needs"
+        return warn("store", "room", f"{text}: little is held for a rollback", remedy)
+    return ok("store", "room", text)
 
 
 def _asked_dhcp(site: Site, seconds: float) -> list[Diagnostic]:

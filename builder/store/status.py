@@ -14,6 +14,7 @@ from builder.store.activation import are_menus_current, site_of
 from builder.store.generations import active_generation, history
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store
+from builder.store.reserve import Reserve
 from builder.store.usage import versions_in_use
 
 
@@ -41,6 +42,7 @@ class StoreStatus:
     """A whole store; `active` is None before the first deploy.
 
     menus_current: whether the menus are what site.yml and the versions say now
+    lacks_room: whether so little is free that what is held for rollback and prune is not whole
     """
 
     root: Path
@@ -48,6 +50,7 @@ class StoreStatus:
     images: dict[str, tuple[VersionStatus, ...]]
     history: tuple[Generation, ...]
     menus_current: bool
+    lacks_room: bool
 
 
 def read_status(store: Store, site: Site | None) -> StoreStatus:
@@ -64,7 +67,8 @@ def read_status(store: Store, site: Site | None) -> StoreStatus:
             )
             for version in reversed(inventory.versions(image))
         )
-    return StoreStatus(store.root, active, images, tuple(history(store)), _are_menus_current(inventory, site, active))
+    current = _are_menus_current(inventory, site, active)
+    return StoreStatus(store.root, active, images, tuple(history(store)), current, Reserve(store).lacks_room)
 
 
 def _are_menus_current(inventory: Inventory, site: Site | None, active: Generation | None) -> bool:
