@@ -6,9 +6,10 @@ import contextlib
 import itertools
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from builder.archive.unpack import Unpacked, read_index
 from builder.errors import AuditError, InputError
@@ -29,10 +30,13 @@ from builder.store.client_kernel import choose_kernel, take_kernel
 from builder.store.differences import Differences, compare_tree
 from builder.store.generations import active_generation, history, previous_boot_name, require_active
 from builder.store.inventory import Inventory, read_inventory
-from builder.store.layout import Store, open_store
+from builder.store.layout import Store, find_store, open_store
 from builder.store.pruning import Decision, PruneOptions, decide, remove_versions
 from builder.store.recovery import recover
+from builder.store.reserve import Reserve, with_room
 from builder.store.usage import versions_in_use
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Deployed:
 def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress) -> Deployed:
     """Brings a version into the store at `root` and lets clients boot it next; running clients are not disturbed."""
     manifest = offer.manifest
-    with _opened(root, progress, create=True) as inventory:
+    with _opened_for_more(root, progress) as inventory:
         store = inventory.store
         _warn_of_exports(inventory, manifest, progress)
         site = _site_for(store, options.server, progress)
@@ -97,7 +101,12 @@ def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress)
                 set_up_loaders(store, manifest, replace=True)
             before = _before(inventory, manifest) if options.activate else None
             replaced = _replaced(store, before, progress)
-            generation = _activate(inventory, site, manifest, options)
+            if unpacked is None:  # as a rollback
+                generation = with_room(
+                    store, lambda _: _activate(recover(inventory)[0], site, manifest, options), progress.note
+                )
+            else:
+                generation = _activate(inventory, site, manifest, options)
             _warn_of_pins(inventory, site, generation, progress)
         pruned = _prune_after(inventory, site, manifest, options)
         offer.source.close()
@@ -106,16 +115,23 @@ def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress)
 
 def rollback(root: Path, image: str | None, version: str | None, progress: Progress) -> Generation:
     """Lets clients boot a version that is in the store: the one that was active before, or the one named."""
-    with _opened(root, progress) as inventory:
+    chosen: list[tuple[str, BootName]] = []
+
+    def roll_back(inventory: Inventory, _: bool) -> Generation:
         site = load_site_of(inventory.store, None)
-        image = image or _only_or_last_changed(inventory.store)
-        name = _named(inventory, image, version) if version else _previous(inventory, image)
-        return activate(inventory, site, {image: name}, f"rollback {image} {name}")
+        if not chosen:  # begun anew it must not go back from where it went
+            known = image or _only_or_last_changed(inventory.store)
+            chosen.append((known, _named(inventory, known, version) if version else _previous(inventory, known)))
+        changed, name = chosen[0]
+        return activate(inventory, site, {changed: name}, f"rollback {changed} {name}")
+
+    return _with_room(root, progress, roll_back)
 
 
 def adopt_kernel(root: Path, image: str, kernel: str | None, progress: Progress) -> tuple[Generation, BootName] | None:
     """Serves the kernel that a client installed into the active read-write root; None where it is served already."""
-    with _opened(root, progress) as inventory:
+
+    def adopt(inventory: Inventory, _: bool) -> tuple[Generation, BootName] | None:
         store = inventory.store
         site = load_site_of(store, None)
         active = require_active(store).boot_name(_known(inventory, image))
@@ -131,25 +147,35 @@ def adopt_kernel(root: Path, image: str, kernel: str | None, progress: Progress)
             return None
         return activate(inventory, site, {image: name}, f"adopt the kernel {image} {name}"), name
 
+    return _with_room(root, progress, adopt)
+
 
 def refresh_menus(root: Path, progress: Progress) -> Generation | None:
     """Writes the menus again, for what site.yml says now; None where they say it already."""
-    with _opened(root, progress) as inventory:
+
+    def refresh(inventory: Inventory, _: bool) -> Generation | None:
         site = load_site_of(inventory.store, None)
         before = require_active(inventory.store)
         generation = activate(inventory, site, {}, "refresh the menus")
         _warn_of_pins(inventory, site, generation, progress)
         return generation if generation.number != before.number else None
 
+    return _with_room(root, progress, refresh)
+
 
 def prune(root: Path, options: PruneOptions, progress: Progress, *, dry_run: bool = False) -> list[Decision]:
-    """Removes versions that nobody needs; what was decided for each."""
-    with _opened(root, progress) as inventory:
+    """Removes versions that nobody needs; what was decided for each. A dry run writes nothing at all."""
+
+    def look(inventory: Inventory) -> list[Decision]:
         site = load_site_of(inventory.store, None)
-        decisions = decide(inventory, site, options, versions_in_use(inventory), int(time.time()))
-        if not dry_run:
-            remove_versions(inventory, site, decisions)
+        return decide(inventory, site, options, versions_in_use(inventory), int(time.time()))
+
+    def remove(inventory: Inventory, last: bool) -> list[Decision]:
+        decisions = look(inventory)
+        remove_versions(inventory, load_site_of(inventory.store, None), decisions, menus_first=not last)
         return decisions
+
+    return look(read_inventory(find_store(root))) if dry_run else _with_room(root, progress, remove)
 
 
 def load_site_of(store: Store, server: str | None) -> Site:
@@ -171,13 +197,29 @@ def _site_for(store: Store, server: str | None, progress: Progress) -> Site:
 
 
 @contextlib.contextmanager
-def _opened(root: Path, progress: Progress, *, create: bool = False) -> Iterator[Inventory]:
-    """What the store holds, after recovery, read once; nobody else works on it until the end."""
-    with open_store(root, progress.note, create=create) as store:
-        inventory, removed = recover(read_inventory(store))
-        for path in removed:
-            progress.note(f"removed what an interrupted run left: {escaped(path)}")
+def _opened_for_more(root: Path, progress: Progress) -> Iterator[Inventory]:
+    """What the store holds, made if there is none, after recovery; nobody else works on it until the end."""
+    with open_store(root, progress.note, create=True) as store:
+        inventory = _recovered(store, progress)
+        reserve = Reserve(store)
+        reserve.keep()  # what it takes is not there for the version
         yield inventory
+        reserve.keep()
+
+
+def _with_room(root: Path, progress: Progress, work: Callable[[Inventory, bool], T]) -> T:
+    """What `work` gives for what the store holds after recovery; it begins anew where the disk is full: with_room."""
+    with open_store(root, progress.note) as store:
+        done = with_room(store, lambda last: work(_recovered(store, progress), last), progress.note)
+        Reserve(store).keep()
+        return done
+
+
+def _recovered(store: Store, progress: Progress) -> Inventory:
+    inventory, removed = recover(read_inventory(store))
+    for path in removed:
+        progress.note(f"removed what an interrupted run left: {escaped(path)}")
+    return inventory
 
 
 def _activate(inventory: Inventory, site: Site, manifest: Manifest, options: DeployOptions) -> Generation:

@@ -42,6 +42,8 @@ from builder.shares.state import read_shares
 from builder.store.activation import site_of
 from builder.store.generations import served_menus
 from builder.store.layout import Store, find_store
+from builder.store.reserve import Reserve
+from builder.system.files import free_bytes
 from builder.system.host import host_family
 from builder.system.sandbox import TOOLS as SANDBOX_TOOLS
 
@@ -76,6 +78,7 @@ def examine_server(root: Path, seconds: float) -> list[Diagnostic]:
     return [
         *_store(store, [path for path, _ in menus]),
         *_shares(store),
+        _room(store),
         examine_address(site),
         *_asked_dhcp(site, seconds),
         *examine_tftp(site, store.boot, boots, [path for path, _ in menus]),
@@ -154,6 +157,14 @@ def _shares(store: Store) -> Iterable[Diagnostic]:
             yield warn(
                 "store", share.path, share.fault, f"{command} --{share.path.partition('/')[0]} SIZE: it can grow"
             )
+
+
+def _room(store: Store) -> Diagnostic:
+    text = f"{format_bytes(free_bytes(store.boot))} free in {store.boot}"
+    if Reserve(store).lacks_room:
+        remedy = f"free some space there; diskless prune --to {store.root} removes versions that nobody needs"
+        return warn("store", "room", f"{text}: little is held for a rollback", remedy)
+    return ok("store", "room", text)
 
 
 def _asked_dhcp(site: Site, seconds: float) -> list[Diagnostic]:

@@ -42,7 +42,7 @@ _READS = re.compile(r"^open(?:at)?\((?!.*O_(?:CREAT|TRUNC|WRONLY|RDWR))")
 _HARMLESS = ("TCGETS", "/.lock", "O_TMPFILE", "0777) = -1 EEXIST")
 _SHARE_SIZE = 128 << 20
 _SYNCS = ("fsync", "fdatasync", "syncfs")
-KILL, ENOSPC, EIO = "signal=KILL", "error=ENOSPC", "error=EIO"
+KILL, ENOSPC, EDQUOT, EIO = "signal=KILL", "error=ENOSPC", "error=EDQUOT", "error=EIO"
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,13 @@ def record_calls(scenario: Scenario) -> list[Call]:
     with tempfile.TemporaryDirectory(dir=scenario.start.parent) as place:
         store = _copy(scenario, Path(place))
         log = Path(place, "trace")
-        with _ready(scenario, store):
-            status, message = _run(scenario, store, ["-y", "-s", "0", "-e", f"trace={_CALLS}", "-o", str(log)])
+        with ready(scenario, store):
+            status, message = run_traced(scenario, store, tracing(log))
         assert status == 0, message
-        return _parse(log.read_text("utf-8", "replace"), store)
+        return parse_calls(log.read_text("utf-8", "replace"), store)
 
 
-def _parse(text: str, store: Path) -> list[Call]:
+def parse_calls(text: str, store: Path) -> list[Call]:
     counts: dict[str, int] = {}
     calls = []
     for line in text.splitlines():
@@ -114,7 +114,7 @@ def _parse(text: str, store: Path) -> list[Call]:
         name = found[1]
         counts[name] = counts.get(name, 0) + 1
         if str(store) in line and not _READS.match(line) and not any(word in line for word in _HARMLESS):
-            what = re.sub(r"(\.tmp-)[^/\">]*|\d+<|, 0x[0-9a-f]+| = .*", r"\1", line.replace(str(store), ""))
+            what = re.sub(r"(\.tmp-|inode-)[^/\">]*|\d+<|, 0x[0-9a-f]+| = .*", r"\1", line.replace(str(store), ""))
             calls.append(Call(name, counts[name], what))
     return calls
 
@@ -131,17 +131,27 @@ def sites(calls: Sequence[Call]) -> list[Call]:
     return [call for call in calls if call in chosen]
 
 
+def namings(calls: Sequence[Call]) -> list[Call]:
+    """The calls that show something under a name, or take it away."""
+    return [call for call in sites(calls) if call.name in ("rename", "symlink", "syncfs", "rmdir")]
+
+
+def tracing(log: Path) -> list[str]:
+    """The options with which strace writes to `log` what parse_calls reads."""
+    return ["-y", "-s", "0", "-e", f"trace={_CALLS}", "-o", str(log)]
+
+
 def disturb(scenario: Scenario, call: Call, injection: str) -> str | None:
     """Runs the scenario with one call disturbed, then everything that must hold; what does not, or None."""
     with tempfile.TemporaryDirectory(dir=scenario.start.parent) as place:
         store = _copy(scenario, Path(place))
         trace = [f"--inject={call.name}:{injection}:when={call.number}", "-o", "/dev/null"]
-        with _ready(scenario, store):
+        with ready(scenario, store):
             before = _active(store)
-            status, message = _run(scenario, store, [*trace, "-e", f"trace={call.name}"])
+            status, message = run_traced(scenario, store, [*trace, "-e", f"trace={call.name}"])
             try:
-                _check_outcome(injection, call, status, message)
-                _check_served(store, before, scenario)
+                _check_outcome(scenario, injection, call, status, message)
+                _check_served(store, before, scenario, done=status == 0)
                 _check_goes_on(store, scenario)
             except (AssertionError, OSError, DisklessError) as error:
                 where = traceback.extract_tb(error.__traceback__)[-1]
@@ -149,7 +159,7 @@ def disturb(scenario: Scenario, call: Call, injection: str) -> str | None:
     return None
 
 
-def _ready(scenario: Scenario, store: Path) -> contextlib.AbstractContextManager[None]:
+def ready(scenario: Scenario, store: Path) -> contextlib.AbstractContextManager[None]:
     """With the file systems of a store that has some mounted, in mounts of this thread's own."""
     return mounted(store) if scenario.mounts else contextlib.nullcontext()
 
@@ -165,19 +175,34 @@ def _active(store: Path) -> str | None:
     return active(store) if (store / "boot/current").is_symlink() else None
 
 
-def _check_outcome(injection: str, call: Call, status: int, message: str) -> None:
+def _check_outcome(scenario: Scenario, injection: str, call: Call, status: int, message: str) -> None:
     if injection == KILL:
         assert status == -9, f"was not killed: {status} {message}"
         return
-    # where sendfile(2) fails, shutil.copyfile goes on with read(2) and write(2)
-    accepted = (0, 3) if call.name == "sendfile" else (3,)
+    if injection in (ENOSPC, EDQUOT):
+        accepted = _when_full(scenario, call)
+    else:
+        # where sendfile(2) fails, shutil.copyfile goes on with read(2) and write(2)
+        accepted = (0, 3) if call.name == "sendfile" else (3,)
     assert status in accepted, f"failing {call.name} ended with {status}: {message}"
 
 
-def _check_served(store: Path, before: str | None, scenario: Scenario) -> None:
-    """What the menus name is whole, and the active version the old one or the new one."""
+def _when_full(scenario: Scenario, call: Call) -> tuple[int, ...]:
+    """What a command may end with: all but a deploy begin anew, with what is held in reserve."""
+    if scenario.action == "storage":
+        return (0, 3)
+    if not scenario.action.startswith("deploy"):
+        return (0,)
+    # what a deploy does without, and one that brings nothing in, which is a rollback
+    spared = call.name == "sendfile" or any(word in call.what for word in (".reserve", '"/current/', "</current>"))
+    return (0, 3) if spared or scenario.name.endswith("again") else (3,)
+
+
+def _check_served(store: Path, before: str | None, scenario: Scenario, *, done: bool) -> None:
+    """What the menus name is whole, and the active version the old one or the new one; the new one once it is done."""
     mount_shares(store)  # as the next start of the server does
     now = _active(store)
+    assert not done or now == _active_at_the_end(scenario), f"said that it was done, and boots {now}"
     if now is None:
         assert before is None
         return
@@ -192,7 +217,7 @@ def _check_served(store: Path, before: str | None, scenario: Scenario) -> None:
 def _active_at_the_end(scenario: Scenario) -> str | None:
     with tempfile.TemporaryDirectory(dir=scenario.start.parent) as place:
         store = _copy(scenario, Path(place))
-        with _ready(scenario, store):
+        with ready(scenario, store):
             run_action(scenario.action, scenario.argument, store)
         return _active(store)
 
@@ -214,7 +239,7 @@ def _check_goes_on(store: Path, scenario: Scenario) -> None:
         assert faults(store) == []
 
 
-def _run(scenario: Scenario, store: Path, trace: Sequence[str]) -> tuple[int, str]:
+def run_traced(scenario: Scenario, store: Path, trace: Sequence[str]) -> tuple[int, str]:
     """The command in a child with strace attached: its exit status as subprocess has it, and its last words."""
     go_read, go_write = os.pipe()
     say_read, say_write = os.pipe()

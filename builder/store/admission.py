@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-from collections.abc import Iterator
 
 from builder.archive.content import OnFile
 from builder.archive.members import AGAIN
@@ -15,9 +13,11 @@ from builder.model.artifacts.manifest import Manifest
 from builder.model.share import TOPS
 from builder.output.offer import Offer
 from builder.store.boot_files import link_boot_files, set_up_loaders
+from builder.store.filesystem import no_room
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
 from builder.store.staging import Staging
+from builder.system.files import FULL
 
 # names of the TFTP root and of the store that an image must not take
 RESERVED_IMAGES = {"current", "generations", "grub", "ipxe", *MENU_DIRECTORIES, *LOADER_FILES}
@@ -68,23 +68,23 @@ def add_version(inventory: Inventory, offer: Offer, on_file: OnFile) -> tuple[In
 def _stage(inventory: Inventory, offer: Offer, on_file: OnFile) -> Unpacked:
     staging = Staging(inventory, offer)
     try:
-        with _as_host_error(inventory.store):
+        try:
             staging.create()
             unpacked = staging.fill(on_file)
             staging.verify()
+        except OSError as error:
+            staging.discard()
+            raise _as_host_error(error, inventory.store, offer.manifest) from error
         staging.commit()
         return unpacked
     finally:
         staging.discard()
 
 
-@contextlib.contextmanager
-def _as_host_error(store: Store) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        message = f"{error.filename or store.root}: {error.strerror}"
-        raise HostError(message, "the store is as it was before") from error
+def _as_host_error(error: OSError, store: Store, manifest: Manifest) -> HostError:
+    if error.errno in FULL:
+        return no_room(error, store.root_of(manifest).parents[2], manifest.size, manifest.entries)
+    return HostError(f"{error.filename or store.root}: {error.strerror}", "the store is as it was before")
 
 
 def _is_there(inventory: Inventory, offer: Offer) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,8 +11,11 @@ from builder.loaders.table import LOADER_FILES
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName
 from builder.model.menu import INITRAMFS, KERNEL
+from builder.store.filesystem import check_room
 from builder.store.layout import TEMPORARY, Store, make_directory
-from builder.system.files import sha256_of, sync_directory
+from builder.system.files import remove_tree, sha256_of, sync_directory, sync_file
+
+_MENUS, _INODES = 4 << 20, 32  # beside the files themselves: more than a generation takes
 
 
 def link_boot_files(store: Store, manifest: Manifest) -> None:
@@ -26,15 +28,27 @@ def link_boot_files(store: Store, manifest: Manifest) -> None:
     show_boot_files({name: source / name for name in (KERNEL, INITRAMFS)}, target)
 
 
-def show_boot_files(files: dict[str, Path], target: Path, *, copy: bool = False) -> None:
-    """Links files into a new directory of the TFTP root; copies them from another file system, or if asked."""
+def check_boot_room(store: Store, source: Path) -> None:
+    """HostError where the TFTP root is a file system of its own without room for the boot files in `source`."""
+    if source.stat().st_dev == store.boot.stat().st_dev:
+        return  # they will be links
+    files = [path for path in source.iterdir() if path.name in (KERNEL, INITRAMFS, *LOADER_FILES)]
+    check_room(store.boot, sum(path.stat().st_size for path in files) + _MENUS, "this version", _INODES)
+
+
+def show_boot_files(files: dict[str, Path], target: Path) -> None:
+    """Links files that are on disk into a new directory of the TFTP root; copies them from another file system."""
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=target.parent))
-    for name, path in files.items():
-        if copy or not hard_link(path, temporary / name):
-            copy_synced(path, temporary / name)
-    temporary.chmod(0o755)
-    sync_directory(temporary)
-    temporary.rename(target)
+    try:
+        for name, path in files.items():
+            if not hard_link(path, temporary / name):
+                copy_synced(path, temporary / name)
+        temporary.chmod(0o755)
+        sync_directory(temporary)
+        temporary.rename(target)
+    except OSError:
+        remove_tree(temporary)
+        raise
     sync_directory(target.parent)
     sync_directory(target.parent.parent)
 
@@ -54,11 +68,7 @@ def copy_synced(source: Path, target: Path) -> None:
     """A copy that anybody may read, on disk."""
     shutil.copyfile(source, target)
     target.chmod(0o644)
-    handle = os.open(target, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_file(target)
 
 
 def set_up_loaders(store: Store, manifest: Manifest, *, replace: bool) -> list[str]:

@@ -7,6 +7,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from builder.errors import AuditError, InputError
 from builder.model.artifacts.manifest import Manifest
@@ -14,9 +15,10 @@ from builder.model.generation import BootName
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.store.agreement import module_releases
 from builder.store.boot_files import show_boot_files
+from builder.store.filesystem import check_room
 from builder.store.layout import TEMPORARY, Store
 from builder.system.cpio import initramfs_names
-from builder.system.files import remove_tree, sha256_of
+from builder.system.files import remove_tree, sha256_of, sync_file
 from builder.system.kernel import kernel_release
 from builder.system.modules import built_in_modules
 from builder.system.tree import Tree
@@ -82,6 +84,8 @@ def take_kernel(store: Store, manifest: Manifest, kernel: ClientKernel) -> BootN
     """
     names = [name for name in store.boot_names(manifest.image) if name.version == manifest.version]
     tree = Tree(store.root_of(manifest))
+    size = sum(_size(tree, path) for path in (kernel.image, kernel.initramfs))
+    check_room(store.boot, size, f"Linux {kernel.release}")
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=store.boot))
     try:
         files = {KERNEL: temporary / KERNEL, INITRAMFS: temporary / INITRAMFS}
@@ -94,20 +98,34 @@ def take_kernel(store: Store, manifest: Manifest, kernel: ClientKernel) -> BootN
             if all((served / name).is_file() and sha256_of(served / name) == digests[name] for name in files):
                 return boot
         boot = BootName(manifest.version, names[-1].refresh + 1)
-        show_boot_files(files, store.boot_files(manifest.image, boot), copy=True)
+        for path in files.values():
+            sync_file(path)
+        show_boot_files(files, store.boot_files(manifest.image, boot))
         return boot
     finally:
         remove_tree(temporary)
 
 
-def _copy(tree: Tree, path: str, target: Path) -> None:
+def _open(tree: Tree, path: str) -> BinaryIO:
+    """A file of a client that is no larger than any kernel or initramfs."""
     file = tree.open(path)
     if file is None:
         raise InputError(f"{tree.root}{path} is not a file any more", "let the client's package manager finish")
-    with file:
-        if os.fstat(file.fileno()).st_size > _LARGEST:
-            raise InputError(f"{tree.root}{path} is larger than {_LARGEST >> 30} GiB", "make it again in the client")
+    if os.fstat(file.fileno()).st_size > _LARGEST:
+        file.close()
+        raise InputError(f"{tree.root}{path} is larger than {_LARGEST >> 30} GiB", "make it again in the client")
+    return file
+
+
+def _size(tree: Tree, path: str) -> int:
+    with _open(tree, path) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def _copy(tree: Tree, path: str, target: Path) -> None:
+    with _open(tree, path) as file:
         target.write_bytes(file.read(_LARGEST))
+    target.chmod(0o644)
 
 
 def _check_initramfs(path: Path, kernel: ClientKernel, built_in: frozenset[str]) -> None:

@@ -6,11 +6,20 @@ import ctypes
 import errno
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from builder.errors import HostError
-from builder.system.files import filesystem_of, remove_tree
+from builder.system.files import (
+    FULL,
+    as_room_allows,
+    filesystem_of,
+    free_bytes,
+    nearest_directory,
+    remove_tree,
+    sync_filesystem,
+)
 
 _PROBE = ".tmp-probe-"  # recovery removes it
 _GOOD = "put the store on ext4, XFS or btrfs"
@@ -19,6 +28,8 @@ _AT_FDCWD = -100
 _HANDLE_BYTES = 128  # MAX_HANDLE_SZ, name_to_handle_at(2)
 _CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw+ep, capability.h
 _BLOCK = 4096
+_READINGS, _STEADY, _BETWEEN = 50, 5, 0.02  # at most a second, at least a tenth of one
+_PRUNE = "free some space there, see `df -h` and `df -i`; `diskless prune --to DIR` removes old versions of a store"
 _SPARE = 64 << 20  # for what a file system keeps beside the files
 
 
@@ -30,7 +41,7 @@ def check_filesystem(directory: Path) -> None:
             try:
                 attempt(probe)
             except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+                if error.errno in (*FULL, errno.EIO, errno.EROFS):
                     raise
                 raise HostError(f"{directory} is on {filesystem_of(directory)}, which has no {what}", _GOOD) from error
     finally:
@@ -39,19 +50,48 @@ def check_filesystem(directory: Path) -> None:
 
 def check_space(directory: Path, needed_bytes: int, files: int) -> None:
     """HostError when `files` files of `needed_bytes` in all do not fit beside a margin."""
-    info = os.statvfs(directory)
-    wanted = needed_bytes + files * _BLOCK + _SPARE
-    free = info.f_bavail * info.f_frsize
+    check_room(directory, needed_bytes + files * _BLOCK + _SPARE, "this version", files)
+
+
+def check_room(directory: Path, wanted: int, what: str, inodes: int = 0) -> None:
+    """HostError when so many bytes or inodes, which `what` needs, are not free."""
+    free = free_bytes(directory)
     if free < wanted:
-        raise HostError(
-            f"{directory} has {free / 1e6:.0f} MB free, this version needs {wanted / 1e6:.0f} MB",
-            "free some space there; `diskless prune --to DIR` removes old versions of a store",
-        )
-    if info.f_files and info.f_favail < files:  # btrfs counts none
-        raise HostError(
-            f"{directory} has {info.f_favail} free inodes, this version needs {files}",
-            "see `df -i`; `diskless prune --to DIR` removes old versions of a store",
-        )
+        message = f"{directory} has {free // 10**6} MB free, {what} needs {-(-wanted // 10**6)} MB"
+        raise HostError(message, _PRUNE)
+    info = os.statvfs(directory)
+    if info.f_files and info.f_favail < inodes:  # btrfs counts none
+        raise HostError(f"{directory} has {info.f_favail} free inodes, {what} needs {inodes}", _PRUNE)
+
+
+def no_room(error: OSError, directory: Path, needed_bytes: int, files: int) -> HostError:
+    """For a version that met a full disk: what there is, and what the whole of it takes at most.
+
+    directory: where its files come to; where the error names a path, that path's file system is looked at
+    """
+    if isinstance(error.filename, str) and error.filename.startswith("/"):
+        directory = nearest_directory(Path(error.filename))
+    info, wanted = os.statvfs(directory), needed_bytes + files * _BLOCK + _SPARE
+    inodes = f" and {info.f_favail} inodes" if info.f_files else ""
+    return HostError(
+        f"{error.filename or directory}: {error.strerror}: {free_bytes(directory) // 10**6} MB{inodes} are free, "
+        f"this version needs up to {-(-wanted // 10**6)} MB and {files} inodes",
+        _PRUNE,
+    )
+
+
+def settle(directory: Path) -> None:
+    """Waits until what was removed is free: XFS does that in the background, others when their journal is written."""
+    with as_room_allows():
+        sync_filesystem(directory)
+    before, same = None, 0
+    for _ in range(_READINGS):
+        info = os.statvfs(directory)
+        same = same + 1 if before == (info.f_bfree, info.f_ffree) else 0
+        if same == _STEADY:
+            return
+        before = (info.f_bfree, info.f_ffree)
+        time.sleep(_BETWEEN)
 
 
 def _hard_link(probe: Path) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from builder.errors import AuditError, InputError
-from builder.loaders.table import MENU_DIRECTORIES
+from builder.loaders.table import MENU_DIRECTORIES, loader_of
 from builder.model.generation import Generation
 from builder.store.layout import GENERATIONS, TEMPORARY, Store, make_directory
 from builder.system.files import sha256_of, swap_symlink, sync_directory
 
-_FILE = "generation.json"
+GENERATION = "generation.json"
 
 
 def generation_numbers(store: Store) -> list[int]:
@@ -38,7 +38,7 @@ def current_number(store: Store) -> int:
 
 def read_generation(store: Store, number: int) -> Generation:
     """A generation; AuditError where it cannot be read."""
-    path = store.generations / f"{number:06}" / _FILE
+    path = store.generations / f"{number:06}" / GENERATION
     try:
         return Generation.from_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -65,6 +65,21 @@ def history(store: Store) -> list[Generation]:
     return found
 
 
+def superseded_numbers(store: Store) -> list[int]:
+    """Generations of which all that was active was active in a newer one: nothing is lost without them.
+
+    Never the active one, nor the one before it, which says what was changed last.
+    """
+    found: list[int] = []
+    seen: set[tuple[str, str]] = set()
+    for position, generation in enumerate(history(store)):
+        active = set(generation.active.items())
+        if position > 1 and active <= seen:
+            found.append(generation.number)
+        seen |= active
+    return found
+
+
 def previous_boot_name(store: Store, image: str) -> str | None:
     """What was active of an image before what is active now."""
     names = [generation.active[image] for generation in history(store) if image in generation.active]
@@ -84,7 +99,7 @@ def commit(store: Store, generation: Generation, menus: Mapping[str, str]) -> No
         make_directory(directory, 0o755)
     for path, text in menus.items():
         _write(temporary / path, text)
-    _write(temporary / _FILE, generation.to_json())
+    _write(temporary / GENERATION, generation.to_json())
     for directory in (*sorted(directories), temporary):
         sync_directory(directory)
     name = f"{generation.number:06}"
@@ -113,6 +128,16 @@ def served_menus(store: Store) -> list[tuple[str, str]]:
     """What lies in the directories that the loaders read their menus from: path below the TFTP root, and text."""
     paths = [path for name in MENU_DIRECTORIES for path in sorted((store.boot / name).glob("*")) if path.is_file()]
     return [(str(path.relative_to(store.boot)), path.read_text("utf-8", "replace")) for path in paths]
+
+
+def missing_boot_files(store: Store) -> list[tuple[str, str]]:
+    """What the menus name and is not there: the path of a menu and of the file, both below the TFTP root."""
+    return [
+        (path, name)
+        for path, text in served_menus(store)
+        for name in sorted({name for entry in loader_of(path).parse(text) for name in (entry.kernel, entry.initramfs)})
+        if not (store.boot / name).is_file()
+    ]
 
 
 def next_number(store: Store) -> int:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from builder.errors import HostError
+from builder.model.artifacts.manifest import MANIFEST
 from builder.model.generation import BootName, Generation
 from builder.model.site import Site
 from builder.model.version import ImageVersion, Version
 from builder.store.activation import activate
-from builder.store.generations import active_generation, history
+from builder.store.filesystem import settle
+from builder.store.generations import active_generation, history, missing_boot_files
 from builder.store.inventory import Inventory
-from builder.store.recovery import discard, recover
+from builder.store.layout import Store
+from builder.store.recovery import discard, discard_version, recover
 from builder.store.usage import InUse
+from builder.system.files import FULL
 
 DEFAULT_AGE = 7 * 86400
 
@@ -57,24 +63,51 @@ def decide(inventory: Inventory, site: Site, options: PruneOptions, in_use: InUs
     return decisions
 
 
-def remove_versions(inventory: Inventory, site: Site, decisions: Sequence[Decision]) -> list[str]:
+def remove_versions(
+    inventory: Inventory, site: Site, decisions: Sequence[Decision], *, menus_first: bool = True
+) -> list[str]:
     """Removes what was decided; what it removed, as paths below the store.
 
-    The menus forget the versions first; each version then goes by one rename, its writable root before it.
+    The menus forget the versions first; each version then goes by one rename, its root before it. Where there
+    is no room for menus the versions go first; nothing that is active or pinned is one of them.
     """
     doomed = {(decision.image, decision.version) for decision in decisions if decision.reason is None}
-    if not doomed:
+    if not doomed and not missing_boot_files(inventory.store):
         return []
     names = ", ".join(f"{image} {version}" for image, version in sorted(doomed))
-    store, kept = inventory.store, inventory.minus(doomed)
-    activate(kept, site, {}, f"prune {names}")
-    removed = []
-    for image, version in sorted(doomed):
-        # roots first: a version without one is removed by recovery, a root without a version would stay
-        for place in (*(top for top in store.root_tops if top != store.versions), store.versions):
-            if (place / image / version).is_dir():
-                removed.append(discard(place / image / version, store))
-    return removed + recover(kept)[1]
+    kept, reason = inventory.minus(doomed), f"prune {names}".rstrip()
+    if menus_first:
+        activate(kept, site, {}, reason)
+    removed = [path for key in sorted(doomed) for path in _discard(inventory.store, *key)]
+    removed += recover(kept)[1]
+    if not menus_first:
+        settle(inventory.store.boot)
+        _activate_at_last(kept, site, reason)
+    return removed
+
+
+def _activate_at_last(kept: Inventory, site: Site, reason: str) -> None:
+    """HostError where there is no room for menus even now."""
+    try:
+        activate(kept, site, {}, reason)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        root = shlex.quote(str(kept.store.root))
+        raise HostError(
+            f"{error.filename}: {error.strerror}: the versions are gone, but the menus name them still; "
+            "what clients boot by themselves is whole",
+            f"free some space there, then diskless prune --to {root}",
+        ) from error
+
+
+def _discard(store: Store, image: str, version: Version) -> Iterator[str]:
+    # roots first: a version without one is removed by recovery, a root without a version would stay
+    for top in store.root_tops:
+        if top != store.versions and (top / image / version).is_dir():
+            yield discard(top / image / version, store, store.version(image, version) / MANIFEST)
+    if store.version(image, version).is_dir():
+        yield discard_version(store, image, version)
 
 
 def _decide(key: ImageVersion, position: int, active: Generation | None, site: Site, options: PruneOptions) -> Decision:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from builder.errors import AuditError
+from builder.model.artifacts.manifest import MANIFEST
 from builder.model.generation import BootName
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.syntax import IMAGE_NAME
+from builder.model.version import Version
 from builder.store.boot_files import link_boot_files
-from builder.store.generations import current_number, generation_numbers, read_generation
+from builder.store.generations import (
+    GENERATION,
+    current_number,
+    generation_numbers,
+    read_generation,
+    superseded_numbers,
+)
 from builder.store.inventory import Inventory
 from builder.store.layout import TEMPORARY, Store
-from builder.system.files import remove_tree, swap_symlink, sync_directory
+from builder.system.files import FULL, as_room_allows, remove_tree, swap_symlink, sync_directory
 
 
 def recover(inventory: Inventory) -> tuple[Inventory, list[str]]:
@@ -28,10 +36,10 @@ def recover(inventory: Inventory) -> tuple[Inventory, list[str]]:
     current = current_number(store)
     for number in generation_numbers(store):
         if number > current:
-            removed.append(discard(store.generations / f"{number:06}", store))
+            removed.append(_discard_generation(store, number))
     # a deploy names the version before its root, a prune takes the root away before the version
     rootless = [manifest for manifest in inventory.manifests if not store.root_of(manifest).is_dir()]
-    removed += [discard(store.version(manifest.image, manifest.version), store) for manifest in rootless]
+    removed += [discard_version(store, manifest.image, manifest.version) for manifest in rootless]
     inventory = inventory.minus({(manifest.image, manifest.version) for manifest in rootless})
     removed += _remove_boot_files(store)
     removed += _remove_generations_without_versions(store, current)
@@ -39,22 +47,52 @@ def recover(inventory: Inventory) -> tuple[Inventory, list[str]]:
     for manifest in inventory.manifests:
         boot = store.version(manifest.image, manifest.version) / "boot"
         if all((boot / name).is_file() for name in (KERNEL, INITRAMFS)):
-            link_boot_files(store, manifest)
+            with as_room_allows():  # a full disk must not keep a prune from making room
+                link_boot_files(store, manifest)
     repair_shortcuts(inventory)
     return inventory, removed
 
 
-def discard(path: Path, store: Store, within: Path | None = None) -> str:
+def discard(path: Path, store: Store, mark: Path | None = None, *, within: Path | None = None) -> str:
     """Takes a directory out of sight by one rename, then removes it; its path below the store.
 
-    within: where it lies until it is removed, a place that recovery looks at; left out: the directory above it
+    within: where it lies until it is removed, a place that recovery looks at; left out: where it is
+
+    It gets another name where it is: a directory to move it to would need an inode. Where even for the name there is
+    no room it is removed under its own, `mark` first: the file without which nothing takes the rest for whole.
     """
-    trash = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}trash-", dir=within or path.parent))
-    path.rename(trash / path.name)
+    trash = (within or path.parent) / f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}"
+    try:
+        path.rename(trash)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        if mark is not None:
+            mark.unlink(missing_ok=True)
+            sync_directory(mark.parent)
+        trash = path
     sync_directory(path.parent)
-    sync_directory(trash)
     remove_tree(trash)
     return str(path.relative_to(store.root))
+
+
+def discard_version(store: Store, image: str, version: Version) -> str:
+    """Removes a version, but for a root that lies elsewhere; its path below the store."""
+    path = store.version(image, version)
+    return discard(path, store, path / MANIFEST)
+
+
+def drop_superseded(store: Store) -> bool:
+    """Removes the generations that say nothing which a newer one does not say; whether there were any."""
+    numbers = superseded_numbers(store)
+    for number in numbers:
+        _discard_generation(store, number)
+    return bool(numbers)
+
+
+def _discard_generation(store: Store, number: int) -> str:
+    path = store.generations / f"{number:06}"
+    return discard(path, store, path / GENERATION)
 
 
 def repair_shortcuts(inventory: Inventory) -> None:
@@ -73,7 +111,8 @@ def repair_shortcuts(inventory: Inventory) -> None:
         target = f"../{store.root_of(manifest).relative_to(store.root)}"
         link = store.shortcuts / image
         if not (link.is_symlink() and str(link.readlink()) == target):
-            swap_symlink(link, target)
+            with as_room_allows():  # nothing depends on it: the next command makes it
+                swap_symlink(link, target)
 
 
 def _refuse_links(store: Store) -> None:
@@ -112,13 +151,16 @@ def _remove_generations_without_versions(store: Store, current: int) -> Iterator
     for number in generation_numbers(store):
         if number == current:
             continue
+        if not (store.generations / f"{number:06}" / GENERATION).exists():  # its removal was stopped
+            yield _discard_generation(store, number)
+            continue
         try:
             active = read_generation(store, number).active
         except AuditError:
             continue  # verify names it
         # while one of its versions is there it says since when that was not booted any more
         if not any(store.boot_files(image, BootName.parse(name)).is_dir() for image, name in active.items()):
-            yield discard(store.generations / f"{number:06}", store)
+            yield _discard_generation(store, number)
 
 
 def _remove_empty_images(store: Store) -> None:

@@ -18,7 +18,7 @@ from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import RootMode
 from builder.output.offer import Offer
 from builder.store.agreement import check_releases
-from builder.store.boot_files import bundle_digests, hard_link
+from builder.store.boot_files import bundle_digests, check_boot_room, hard_link
 from builder.store.filesystem import check_filesystem, check_space
 from builder.store.inventory import Inventory
 from builder.store.layout import TEMPORARY, make_directory
@@ -90,9 +90,13 @@ class Staging:
         return unpacked
 
     def verify(self) -> None:
-        """AuditError unless the parts that are on disk now fit each other: the root has the kernel's modules."""
+        """AuditError unless the parts that are on disk now fit each other: the root has the kernel's modules.
+
+        HostError where there is no room to serve it.
+        """
         name = f"{self._manifest.image} {self._manifest.version}"
         check_releases(name, self._directory / "boot" / KERNEL, self._root, "build the image again")
+        check_boot_room(self._store, self._directory / "boot")
 
     def commit(self) -> None:
         """Syncs what was staged, and gives the version its name; its root last, see recovery."""

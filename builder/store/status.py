@@ -14,6 +14,7 @@ from builder.store.activation import are_menus_current, site_of
 from builder.store.generations import active_generation, history
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store
+from builder.store.reserve import Reserve
 from builder.store.usage import old_clients, versions_in_use
 
 
@@ -43,6 +44,7 @@ class StoreStatus:
     menus_current: whether the menus are what site.yml and the versions say now
     exports_fault: what is wrong with how it is exported, None where nothing is
     old_clients: addresses that seem to use the exports of 0.1, where those are served
+    lacks_room: whether so little is free that what is held for rollback and prune is not whole
     """
 
     root: Path
@@ -52,6 +54,7 @@ class StoreStatus:
     menus_current: bool
     exports_fault: str | None = None
     old_clients: tuple[str, ...] = ()
+    lacks_room: bool = False
 
 
 def read_status(store: Store, site: Site | None) -> StoreStatus:
@@ -76,6 +79,7 @@ def read_status(store: Store, site: Site | None) -> StoreStatus:
         _are_menus_current(inventory, site, active),
         store.record.fault(str(store.root)),
         tuple(sorted(old_clients(inventory))) if store.record.old_exports else (),
+        Reserve(store).lacks_room,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError, HostError
-from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES, loader_of
+from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES
 from builder.model.artifacts.index import Index, root_digest
 from builder.model.artifacts.manifest import INDEX, Manifest
 from builder.model.generation import BootName, Generation
@@ -18,7 +18,13 @@ from builder.model.version import VERSION, Version
 from builder.store.activation import check_agreement
 from builder.store.boot_files import bundle_digests
 from builder.store.differences import compare_tree, shown
-from builder.store.generations import damaged_menus, generation_numbers, history, require_active, served_menus
+from builder.store.generations import (
+    damaged_menus,
+    generation_numbers,
+    history,
+    missing_boot_files,
+    require_active,
+)
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import CURRENT, GENERATIONS, Store, require_mounted
 from builder.system.files import sha256_of
@@ -175,11 +181,8 @@ def _menus(store: Store, current: Generation) -> Iterator[Discrepancy]:
     """The active menus are as they were written, and what they name is there."""
     for name in damaged_menus(store, current):
         yield Discrepancy(Severity.FAULT, f"{GENERATIONS}: {name}", "is missing, or is not as it was written")
-    for path, text in served_menus(store):
-        entries = loader_of(path).parse(text)
-        for name in sorted({name for entry in entries for name in (entry.kernel, entry.initramfs)}):
-            if not (store.boot / name).is_file():
-                yield Discrepancy(Severity.FAULT, f"{GENERATIONS}: {path}", f"names {name}, which is not there")
+    for path, name in missing_boot_files(store):
+        yield Discrepancy(Severity.FAULT, f"{GENERATIONS}: {path}", f"names {name}, which is not there")
 
 
 def _leading_out(store: Store) -> Iterator[Discrepancy]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import hashlib
@@ -11,15 +12,27 @@ import shlex
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from builder.errors import HostError
 from builder.system.mounts import is_below, mounts
 
 _PIECE = 1 << 20
+FULL = (errno.ENOSPC, errno.EDQUOT)  # no byte or no inode is left, or none of a quota
 _DEEPEST = 100  # levels that are entered to remove what is in them
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def as_room_allows() -> Iterator[None]:
+    """Passes over that the disk is full: for what can be left out, or comes later."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
 
 
 def sha256_of(path: Path) -> str:
@@ -75,6 +88,15 @@ def swap_symlink(link: Path, target: str) -> None:
     sync_directory(link.parent)
     temporary.replace(link)
     sync_directory(link.parent)
+
+
+def sync_file(path: Path) -> None:
+    """fsync(2) of a file that is not open any more."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sync_directory(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -16,9 +15,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from builder.errors import HostError
+from builder.system.files import FULL
 
 _OLD = 7 * 86400  # seconds
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Kept:
@@ -116,7 +115,7 @@ def disk_full(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise HostError(
                 f"{path}: {error.strerror}", "free some space, see `df -h`; what was fetched so far is kept"
             ) from error

@@ -24,6 +24,7 @@ from builder.reading import load_site
 from builder.render.boot.cmdline import bundle_menu
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
+from builder.store.reserve import RESERVE
 from builder.store.status import read_status
 from builder.store.verification import EXPORTS, Severity, verify
 from builder.transports.base import Options
@@ -43,7 +44,9 @@ def release() -> Path:
 
 
 def files(place: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(place)): path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
+    """Of everything but what is held in reserve, which any command that changes a store takes."""
+    found = (path for path in sorted(place.rglob("*")) if path.is_file() and path.parent.name != RESERVE)
+    return {str(path.relative_to(place)): path.read_bytes() for path in found}
 
 
 def offer_of(release: Path) -> Offer:

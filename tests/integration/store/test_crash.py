@@ -8,11 +8,11 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import multiprocessing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import pytest
 
-from tests.crash import EIO, ENOSPC, KILL, Call, Scenario, disturb, make_scenarios, record_calls, sites
+from tests.crash import EDQUOT, EIO, ENOSPC, KILL, Call, Scenario, disturb, make_scenarios, namings, record_calls, sites
 from tests.require import needs_root, needs_tool
 from tests.stores import new_place, version
 
@@ -50,11 +50,6 @@ def disturbed(name: str, cases: Iterable[tuple[Call, str]]) -> list[str]:
         return [wrong for future in pending if (wrong := future.result()) is not None]
 
 
-def namings(calls: Sequence[Call]) -> list[Call]:
-    """The calls that show something under a name, or take it away."""
-    return [call for call in sites(calls) if call.name in ("rename", "symlink", "syncfs", "rmdir")]
-
-
 def test_every_scenario_is_tested() -> None:
     assert set(scenarios()) == set(NAMES)
 
@@ -83,6 +78,16 @@ def test_a_sync_that_fails_is_never_swallowed() -> None:
     assert disturbed("overlay deploy", [(call, EIO) for call in failing]) == []
 
 
+def test_a_full_quota_stops_no_rollback() -> None:
+    """Begun anew it goes back once, not twice."""
+    commits = [call for call in calls_of("overlay rollback") if call.name in ("mkdir", "symlink", "rename", "fsync")]
+    assert disturbed("overlay rollback", [(call, EDQUOT) for call in commits]) == []
+
+
+def test_a_full_disk_stops_no_prune() -> None:
+    assert disturbed("rw prune", [(call, ENOSPC) for call in namings(calls_of("rw prune"))]) == []
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("name", NAMES)
 def test_stopped_at_any_call(name: str) -> None:
@@ -90,7 +95,7 @@ def test_stopped_at_any_call(name: str) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("injection", [ENOSPC, EIO])
+@pytest.mark.parametrize("injection", [ENOSPC, EDQUOT, EIO])
 @pytest.mark.parametrize("name", NAMES)
 def test_any_kind_of_call_fails(name: str, injection: str) -> None:
     assert disturbed(name, [(call, injection) for call in sites(calls_of(name))]) == []

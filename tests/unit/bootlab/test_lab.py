@@ -121,9 +121,9 @@ def test_a_python_of_its_own_is_shown_for_the_web_server(monkeypatch: pytest.Mon
 
 @every_server
 def test_a_lab_shows_what_it_serves_and_the_files_of_its_servers(server: NfsServer) -> None:
-    plan = lab_view(server, lab_site(server), Path(STORE), (Path("/srv/mine"),)).plan()
-    exports = [(f"{STORE}/versions", False), (f"{STORE}/writable", True)]
-    assert [tuple(one) for one in plan["served"]] == [(f"{STORE}/boot", False), *exports]
+    plan = lab_view(server, lab_site(server), STORE, (Path("/srv/mine"),)).plan()
+    exports = [(f"{STORE.path}/ro", False), (f"{STORE.path}/rw", True)]
+    assert [tuple(one) for one in plan["served"]] == [(f"{STORE.path}/boot", False), *exports]
     assert plan["shared"] == ["/srv/mine"]
     for file in (*server.files(lab_site(server), STORE), *server_files(Format.DNSMASQ, lab_site(server), STORE)):
         assert plan["files"][str(file.path)] == file.text
