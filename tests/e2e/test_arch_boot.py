@@ -11,7 +11,6 @@ from builder.bootlab.timeline import Milestone
 from tests.arch_images import arch_everything, arch_image
 from tests.e2e.test_boot import Booted, address, booted
 from tests.e2e.test_overlay_boot import check_mounts, served, sharing
-from tests.images import ssh_key
 from tests.require import needs_boot, needs_tool
 
 pytestmark = [*needs_boot, needs_tool("pacman", "repo-add", "gpg", "bsdtar", "apt-get", "dpkg-deb")]
@@ -47,9 +46,7 @@ def test_no_unit_failed(machine: Booted) -> None:
 
 
 def test_ssh_gets_a_terminal(machine: Booted) -> None:
-    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "LogLevel=ERROR"]
-    command = ["ssh", "-tt", "-i", str(ssh_key()), *(f"-o{option}" for option in options)]
-    done = machine.bench.lab.run([*command, f"root@{machine.guest.address}", 'tty; stat -c "%g %a" "$(tty)"'])
+    done = machine.log_in("root", 'tty; stat -c "%g %a" "$(tty)"', "-tt")
     assert done.status == 0, done.output
     assert done.output.split() == ["/dev/pts/0", "5", "620"]
 
@@ -130,8 +127,6 @@ def test_arch_today_has_a_shared_root_and_systemd_networkd() -> None:
 
 @pytest.mark.full
 def test_users_a_script_masked_units_and_the_name_servers_of_the_boot() -> None:
-    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "LogLevel=ERROR"]
-    ssh = ["ssh", "-i", str(ssh_key()), *(f"-o{option}" for option in options)]
     with booted(arch_everything()) as machine:
         assert machine.inside("systemctl --failed --no-legend --plain") == ""
         assert machine.inside("cat /etc/alice") == "1234"
@@ -147,6 +142,6 @@ def test_users_a_script_masked_units_and_the_name_servers_of_the_boot() -> None:
         # started is not yet listening
         machine.inside("for second in $(seq 20); do ss -ltn | grep -q :22 && exit 0; sleep 1; done; exit 1")
         for user, number in (("root", "0"), ("alice", "1234")):
-            done = machine.bench.lab.run([*ssh, f"{user}@{machine.guest.address}", "id -u"])
+            done = machine.log_in(user, "id -u")
             assert (done.status, done.output.strip()) == (0, number), done.output
         machine.guest.power_off()

@@ -15,7 +15,7 @@ from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.timeline import Milestone
 from builder.progress.progress import Progress
 from tests.e2e.test_boot import Booted, address, await_started, check_nothing_is_updated
-from tests.images import authorized_key, build_image, other_suite, overlay_image, scratch, ssh_key
+from tests.images import authorized_key, build_image, other_suite, overlay_image, scratch
 from tests.require import needs_boot
 
 pytestmark = [*needs_boot]
@@ -120,9 +120,7 @@ def test_programs_with_setuid_keep_root(machine: Shared) -> None:
 
 
 def test_ssh_gets_a_terminal(machine: Shared) -> None:
-    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "LogLevel=ERROR"]
-    command = ["ssh", "-tt", "-i", str(ssh_key()), *(f"-o{option}" for option in options)]
-    done = machine.bench.lab.run([*command, f"root@{machine.guest.address}", 'tty; stat -c "%g %a" "$(tty)"'])
+    done = machine.log_in("root", 'tty; stat -c "%g %a" "$(tty)"', "-tt")
     assert done.status == 0, done.output
     assert done.output.split() == ["/dev/pts/0", "5", "620"]
 
