@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shlex
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from builder.progress.progress import Progress
 from builder.reading import load_site
 from builder.store.activation import activate, check_cmdline, missing_pins, site_of
 from builder.store.admission import add_version, check_storable
+from builder.store.ages import clock_fault
 from builder.store.boot_files import set_up_loaders
 from builder.store.client_kernel import choose_kernel, take_kernel
 from builder.store.differences import Differences, compare_tree
@@ -35,6 +35,7 @@ from builder.store.pruning import Decision, PruneOptions, decide, remove_version
 from builder.store.recovery import recover
 from builder.store.reserve import Reserve, with_room
 from builder.store.usage import versions_in_use
+from builder.system.clock import read_moment
 
 T = TypeVar("T")
 
@@ -108,6 +109,7 @@ def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress)
             else:
                 generation = _activate(inventory, site, manifest, options)
             _warn_of_pins(inventory, site, generation, progress)
+            _warn_of_clock(store, generation, progress)
         pruned = _prune_after(inventory, site, manifest, options)
         offer.source.close()
         return Deployed(manifest, before, store.root_of(manifest), generation, unpacked, replaced, pruned)
@@ -168,7 +170,7 @@ def prune(root: Path, options: PruneOptions, progress: Progress, *, dry_run: boo
 
     def look(inventory: Inventory) -> list[Decision]:
         site = load_site_of(inventory.store, None)
-        return decide(inventory, site, options, versions_in_use(inventory), int(time.time()))
+        return decide(inventory, site, options, versions_in_use(inventory), read_moment())
 
     def remove(inventory: Inventory, last: bool) -> list[Decision]:
         decisions = look(inventory)
@@ -258,7 +260,7 @@ def _prune_after(inventory: Inventory, site: Site, manifest: Manifest, options: 
     if options.keep is None:
         return ()
     prune_options = PruneOptions(keep=options.keep)
-    decisions = decide(inventory, site, prune_options, versions_in_use(inventory), int(time.time()))
+    decisions = decide(inventory, site, prune_options, versions_in_use(inventory), read_moment())
     mine = [decision for decision in decisions if decision.image == manifest.image]
     remove_versions(inventory, site, mine)
     return tuple(mine)
@@ -285,6 +287,12 @@ def _warn_of_pins(inventory: Inventory, site: Site, generation: Generation, prog
         progress.warn(
             f"{inventory.store.site_file} pins {mac} to a version that is not in the store: it boots as others do"
         )
+
+
+def _warn_of_clock(store: Store, generation: Generation, progress: Progress) -> None:
+    fault = clock_fault(generation, [one for one in history(store) if one.number < generation.number])
+    if fault is not None:
+        progress.warn(f"{fault}: this server's clock is wrong, or was; a prune keeps what it cannot tell the age of")
 
 
 def _known(inventory: Inventory, image: str) -> str:

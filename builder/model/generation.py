@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from builder.model.moment import Clock
 from builder.model.syntax import IMAGE_NAME
 from builder.model.typed import schema_of, typed
 from builder.model.version import VERSION, Version
@@ -46,6 +47,7 @@ class Generation:
     active: image -> name of its boot files, BootName as text
     made: seconds since 1970; reason: what was asked for, for people
     menus: path of a loader's menu, below the TFTP root -> its SHA-256
+    clock: what is known of the clock that said `made`; None: nothing, as of those that 0.1 made
     """
 
     number: int
@@ -55,6 +57,7 @@ class Generation:
     made: int
     reason: str
     menus: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    clock: Clock | None = None
     schema: int = GENERATION_SCHEMA
 
     def boot_name(self, image: str) -> BootName | None:

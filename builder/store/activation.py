@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from builder.loaders.table import LOADERS, menu_files
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName, Generation
 from builder.model.menu import KERNEL, Menu
+from builder.model.moment import Moment
 from builder.model.recipe import RootMode
 from builder.model.site import IPV4, Site
 from builder.render.boot.menu import Bootable, menus, pinned_label
@@ -21,10 +21,13 @@ from builder.store.generations import active_generation, commit, is_served, next
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
 from builder.store.recovery import repair_shortcuts
+from builder.system.clock import read_moment
 from builder.system.files import text_sha256
 
 
-def activate(inventory: Inventory, site: Site, changes: Mapping[str, BootName], reason: str) -> Generation:
+def activate(
+    inventory: Inventory, site: Site, changes: Mapping[str, BootName], reason: str, now: Moment | None = None
+) -> Generation:
     """Makes the changes (image -> boot files) to what is active, and commits; the others stay as they are.
 
     Where clients get the same menus already nothing is written, and the active generation is returned.
@@ -36,6 +39,8 @@ def activate(inventory: Inventory, site: Site, changes: Mapping[str, BootName], 
     generation, texts = _prepared(inventory, site, before, changes, reason)
     if before is not None and is_served(store, generation, before):
         return before
+    now = now or read_moment()
+    generation = dataclasses.replace(generation, made=now.time, clock=now.clock)
     commit(store, generation, texts)
     repair_shortcuts(inventory)
     return generation
@@ -49,7 +54,7 @@ def are_menus_current(inventory: Inventory, site: Site, active: Generation) -> b
 def _prepared(
     inventory: Inventory, site: Site, before: Generation | None, changes: Mapping[str, BootName], reason: str
 ) -> tuple[Generation, dict[str, str]]:
-    """A generation that nothing is written of yet, and its menus."""
+    """A generation that nothing is written of yet, of no time, and its menus."""
     store, kept = inventory.store, bootables(inventory, site)
     by_name = {(bootable.manifest.image, str(bootable.boot)): bootable for bootable in kept}
     for image, name in changes.items():
@@ -59,9 +64,7 @@ def _prepared(
     active = {image: name for image, name in wanted.items() if (image, name) in by_name}
     if not active:
         raise InputError(f"{store.root} holds no version that could be booted", f"diskless deploy --to {store.root}")
-    generation = Generation(
-        next_number(store), site.server, _default(site, before, active), active, int(time.time()), reason
-    )
+    generation = Generation(next_number(store), site.server, _default(site, before, active), active, 0, reason)
     loaders = _loaders_of(bootable.manifest for bootable in kept)
     wanted_menus = menus(generation, kept, site)
     check_lengths(wanted_menus, loaders)

@@ -11,6 +11,7 @@ from pathlib import Path
 from builder.errors import AuditError, InputError
 from builder.loaders.table import MENU_DIRECTORIES, loader_of
 from builder.model.generation import Generation
+from builder.model.version import Version
 from builder.store.layout import GENERATIONS, TEMPORARY, Store, make_directory
 from builder.system.files import sha256_of, swap_symlink, sync_directory
 
@@ -78,6 +79,17 @@ def superseded_numbers(store: Store) -> list[int]:
             found.append(generation.number)
         seen |= active
     return found
+
+
+def naming_generation(store: Store, image: str, version: Version) -> int:
+    """The number of the first generation whose menus name a version; one more than the newest where none does."""
+    word = f" {image}/{version}"
+    for number in generation_numbers(store):
+        directory = store.generations / f"{number:06}"
+        menus = (path for name in MENU_DIRECTORIES for path in sorted((directory / name).glob("*")) if path.is_file())
+        if any(word in path.read_text("utf-8", "replace") for path in menus):
+            return number
+    return next_number(store)
 
 
 def previous_boot_name(store: Store, image: str) -> str | None:

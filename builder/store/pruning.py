@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from dataclasses import dataclass
 from builder.errors import HostError
 from builder.model.artifacts.manifest import MANIFEST
 from builder.model.generation import BootName, Generation
+from builder.model.moment import Moment
 from builder.model.site import Site
 from builder.model.version import ImageVersion, Version
 from builder.store.activation import activate
+from builder.store.ages import Age, ages
+from builder.store.clients import describe_clients
 from builder.store.filesystem import settle
-from builder.store.generations import active_generation, history, missing_boot_files
+from builder.store.generations import active_generation, history, missing_boot_files, naming_generation
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
 from builder.store.recovery import discard, discard_version, recover
@@ -30,35 +34,81 @@ class PruneOptions:
 
     keep: versions of each image to keep, the active one included, those active last first
     minimum_age: seconds since a version was last what clients booted; younger ones may be running somewhere
-    force: take versions that may be in use for unused; what is known to be in use stays all the same
+    force: take versions that may be in use for unused; what clients have open stays all the same
+    evict: take what clients have open, too
     """
 
     keep: int = 3
     minimum_age: int = DEFAULT_AGE
     force: bool = False
+    evict: bool = False
+
+
+class Ground(enum.StrEnum):
+    """Why a version stays: it is needed, or it should go and must not."""
+
+    ACTIVE = "active"
+    PINNED = "pinned"
+    KEPT = "kept"
+    YOUNG = "young"
+    UNKNOWN_AGE = "unknown age"
+    PERHAPS_USED = "perhaps used"
+    USED = "used"
+
+
+_REFUSALS = (Ground.YOUNG, Ground.UNKNOWN_AGE, Ground.PERHAPS_USED, Ground.USED)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One version and why it stays; `reason` is None for one that goes. `refused`: it should go, and must not."""
+    """One version and why it stays: `ground`, None for one that goes, and `reason`, for people.
+
+    disregarded: what speaks against it and was not listened to, as it was asked for
+    """
 
     image: str
     version: Version
+    ground: Ground | None
     reason: str | None
-    refused: bool = False
+    disregarded: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is more than there should be, and must not go."""
+        return self.ground in _REFUSALS
+
+    @property
+    def unmet(self) -> bool:
+        """Whether it should go by what was asked for, its age too, and stays."""
+        return self.refused and self.ground is not Ground.YOUNG
+
+    def to_json(self) -> dict[str, object]:
+        """As --json prints it."""
+        return {**vars(self), "disregarded": list(self.disregarded), "refused": self.refused}
 
 
-def decide(inventory: Inventory, site: Site, options: PruneOptions, in_use: InUse, now: int) -> list[Decision]:
+@dataclass(frozen=True)
+class _Last:
+    """When clients could boot a version last.
+
+    order: sorts those that were active last before others, and never by a clock; age: how long ago that ended
+    """
+
+    order: tuple[int, int]
+    age: Age
+
+
+def decide(inventory: Inventory, site: Site, options: PruneOptions, in_use: InUse, now: Moment) -> list[Decision]:
     """What would happen to every version, by image, those active last first."""
     decisions = []
-    last = _last_active(inventory, now)
+    last = _last_booted(inventory, now)
     active = active_generation(inventory.store)
     for image in inventory.images:
-        versions = sorted(inventory.versions(image), key=lambda version: last[image, version], reverse=True)
+        versions = sorted(inventory.versions(image), key=lambda version: last[image, version].order, reverse=True)
         for position, version in enumerate(versions):
             decision = _decide((image, version), position, active, site, options)
-            if decision.reason is None:
-                decision = _refuse(decision, options, in_use, now - last[image, version][0])
+            if decision.ground is None:
+                decision = _refuse(decision, options, in_use, last[image, version].age)
             decisions.append(decision)
     return decisions
 
@@ -71,7 +121,7 @@ def remove_versions(
     The menus forget the versions first; each version then goes by one rename, its root before it. Where there
     is no room for menus the versions go first; nothing that is active or pinned is one of them.
     """
-    doomed = {(decision.image, decision.version) for decision in decisions if decision.reason is None}
+    doomed = {(decision.image, decision.version) for decision in decisions if decision.ground is None}
     if not doomed and not missing_boot_files(inventory.store):
         return []
     names = ", ".join(f"{image} {version}" for image, version in sorted(doomed))
@@ -114,39 +164,56 @@ def _decide(key: ImageVersion, position: int, active: Generation | None, site: S
     image, version = key
     name = active.boot_name(image) if active else None
     if name is not None and name.version == version:
-        return Decision(image, version, "active")
+        return Decision(image, version, Ground.ACTIVE, "active")
     pinned = [client.name or client.mac for client in site.clients if (client.image, client.version) == key]
     if pinned:
-        return Decision(image, version, f"pinned by {', '.join(pinned)}")
+        return Decision(image, version, Ground.PINNED, f"pinned by {', '.join(pinned)}")
     if position < options.keep:
-        return Decision(image, version, f"one of the last {options.keep}")
-    return Decision(image, version, None)
+        return Decision(image, version, Ground.KEPT, f"one of the last {options.keep}")
+    return Decision(image, version, None, None)
 
 
-def _refuse(decision: Decision, options: PruneOptions, in_use: InUse, age: int) -> Decision:
-    clients = in_use.get((decision.image, decision.version))
-    if clients:
-        reason = f"in use by {', '.join(sorted(clients))}"
-        return dataclasses.replace(decision, reason=reason, refused=True)
-    if age < options.minimum_age and not options.force:
-        reason = f"clients booted it until {describe_age(age)} ago and may still run it"
-        return dataclasses.replace(decision, reason=reason, refused=True)
-    return decision
+def _refuse(decision: Decision, options: PruneOptions, in_use: InUse, age: Age) -> Decision:
+    """The decision for what should go, with the first thing that speaks against it and is listened to."""
+    disregarded = []
+    for ground, reason in _objections((decision.image, decision.version), options, in_use, age):
+        if not (options.evict or (options.force and ground is not Ground.USED)):
+            return dataclasses.replace(decision, ground=ground, reason=reason)
+        disregarded.append(reason)
+    return dataclasses.replace(decision, disregarded=tuple(disregarded))
 
 
-def _last_active(inventory: Inventory, now: int) -> Mapping[ImageVersion, tuple[int, int]]:
-    """When each version was last what clients booted: seconds since 1970, and the number of the generation.
+def _objections(key: ImageVersion, options: PruneOptions, in_use: InUse, age: Age) -> Iterator[tuple[Ground, str]]:
+    """Why a version should not go, what is known for certain first."""
+    if key in in_use.opened:
+        yield Ground.USED, f"in use by {describe_clients(in_use.opened[key])}"
+    if key in in_use.hinted:
+        yield Ground.PERHAPS_USED, f"{describe_clients(in_use.hinted[key])} mounted it once and may still run it"
+    if in_use.doubt is not None:
+        yield Ground.PERHAPS_USED, f"who uses it is not known: {in_use.doubt}"
+    if age.at_least < options.minimum_age:
+        passed = describe_age(age.at_least)
+        if age.doubt is None:
+            yield Ground.YOUNG, f"clients booted it until {passed} ago and may still run it"
+        else:
+            yield Ground.UNKNOWN_AGE, f"clients may have booted it until {passed} ago, or longer: {age.doubt}"
 
-    For one that never was: when it came, and 0.
+
+def _last_booted(inventory: Inventory, now: Moment) -> Mapping[ImageVersion, _Last]:
+    """Of every version: each generation lasted until the one after it was made. One that was never active came in with
+    the first generation that names it, and one that none names came in now.
     """
-    last: dict[ImageVersion, tuple[int, int]] = {}
-    until = now
-    for generation in history(inventory.store):  # newest first: each lasted until the one after it was made
+    last: dict[ImageVersion, _Last] = {}
+    generations = history(inventory.store)
+    made, until = ages(generations, now), Age(0)
+    for generation in generations:  # newest first
         for image, name in generation.active.items():
-            last.setdefault((image, BootName.parse(name).version), (until, generation.number))
-        until = generation.made
+            last.setdefault((image, BootName.parse(name).version), _Last((generation.number, 1), until))
+        until = made[generation.number]
     for image, version in inventory.found:
-        last.setdefault((image, version), (int(inventory.store.version(image, version).stat().st_ctime), 0))
+        if (image, version) not in last:
+            number = naming_generation(inventory.store, image, version)
+            last[image, version] = _Last((number, 0), made.get(number, Age(0)))
     return last
 
 

@@ -15,14 +15,16 @@ from builder.store.generations import active_generation, history
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store
 from builder.store.reserve import Reserve
-from builder.store.usage import old_clients, versions_in_use
+
+f
 
 
 @dataclass(frozen=True)
 class VersionStatus:
     """One version of an image.
 
-    boot_names: its sets of boot files; clients: addresses that are known to use it; pinned_by: names of the site
+    boot_names: its sets of boot files; pinned_by: names of the site
+    clients: addresses that are known to use it; hinted: addresses that mounted it once, and may use it
     size: bytes of its files, shared with other versions or not
     """
 
@@ -34,6 +36,7 @@ class VersionStatus:
     root: Path
     boot_names: tuple[str, ...]
     clients: tuple[str, ...]
+    hinted: tuple[str, ...]
     pinned_by: tuple[str, ...]
 
 
@@ -66,9 +69,7 @@ def read_status(store: Store, site: Site | None) -> StoreStatus:
     for image in inventory.images:
         boot = active.boot_name(image) if active else None
         images[image] = tuple(
-            _version(
-                inventory, image, version, boot.version if boot else None, in_use.get((image, version), set()), site
-            )
+            _version(inventory, image, version, boot.version if boot else None, in_use, site)
             for version in reversed(inventory.versions(image))
         )
     return StoreStatus(
@@ -91,7 +92,7 @@ def _are_menus_current(inventory: Inventory, site: Site | None, active: Generati
 
 
 def _version(
-    inventory: Inventory, image: str, version: Version, active: Version | None, clients: set[str], site: Site | None
+    inventory: Inventory, image: str, version: Version, active: Version | None, in_use: InUse, site: Site | None
 ) -> VersionStatus:
     store, manifest = inventory.store, inventory.require(image, version)
     pins = site.clients if site else ()
@@ -103,6 +104,7 @@ def _version(
         manifest.size,
         store.root_of(manifest),
         tuple(str(name) for name in store.boot_names(image) if name.version == version),
-        tuple(sorted(clients)),
+        tuple(sorted(in_use.opened.get((image, version), ()))),
+        tuple(sorted(in_use.hinted.get((image, version), ()))),
         tuple(pin.name or pin.mac for pin in pins if (pin.image, pin.version) == (image, version)),
     )

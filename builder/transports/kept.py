@@ -83,11 +83,18 @@ class Kept:
                 path.unlink()
 
     def forget_old(self) -> None:
-        """Removes what lies beside this directory and nobody came back for in a week."""
+        """Removes what lies beside this directory and nobody came back for in a week.
+
+        A week by the clock, since a clock that is wrong costs no more than to fetch it again; what is of a time to come
+        begins its week now, or would stay for years.
+        """
         with contextlib.suppress(OSError):
             for path in self.directory.parent.iterdir():
-                if path != self.directory and time.time() - path.stat().st_mtime > _OLD:
+                age = time.time() - path.stat().st_mtime
+                if path != self.directory and age > _OLD:
                     shutil.rmtree(path, ignore_errors=True)
+                elif age < 0:
+                    os.utime(path)
 
     def _make(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)

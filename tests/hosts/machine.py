@@ -63,7 +63,8 @@ def make_base(places: Places, release: str, packages: Sequence[str], outside: Ou
     base = places.base(release)
     base.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{base}.lock"):
-        if base.is_dir() and time.time() - base.stat().st_mtime < _BASE_SECONDS:
+        # of a time to come: a clock that was wrong has made it, nobody knows when
+        if base.is_dir() and 0 <= time.time() - base.stat().st_mtime < _BASE_SECONDS:
             return base
         new = base.with_suffix(".new")
         for path in (new, base):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import fcntl
 import functools
 import hashlib
 import os
@@ -57,7 +58,7 @@ def pacman_distribution() -> Distribution:
         directory = CACHE / f"pacman-{_fingerprint()}"
         if not directory.exists():
             for old in CACHE.glob("pacman-*"):
-                if time.time() - old.stat().st_mtime > _KEPT_SECONDS:  # another test run may be using it
+                if time.time() - old.stat().st_mtime > _KEPT_SECONDS and not _is_used(old):
                     shutil.rmtree(old)
             work = Path(tempfile.mkdtemp(prefix=".new-", dir=CACHE))
             work.chmod(0o755)
@@ -66,11 +67,29 @@ def pacman_distribution() -> Distribution:
                 work.rename(directory)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
+        _use(directory)
         # a key's home is moved with the directory
         home = directory / "key"
         return Distribution(
             directory / NAME, directory / "keyring/test.gpg", Key(home, (home / "id").read_text("ascii"))
         )
+
+
+def _use(directory: Path) -> None:
+    """Until this process ends, however that comes."""
+    fcntl.flock(os.open(directory, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_SH)
+
+
+def _is_used(directory: Path) -> bool:
+    """Whether another test run has it, however old a clock says that it is."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _fingerprint() -> str:

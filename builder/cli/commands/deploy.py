@@ -94,7 +94,7 @@ def describe_json(deployed: Deployed) -> dict[str, object]:
         "unpacked": deployed.unpacked and vars(deployed.unpacked),
         "replaced": replaced
         and {"version": replaced.version, "root": str(replaced.root), "changed": replaced.differences.lines()},
-        "pruned": [vars(decision) for decision in deployed.pruned],
+        "pruned": [decision.to_json() for decision in deployed.pruned],
     }
 
 
@@ -119,6 +119,6 @@ def describe_text(deployed: Deployed, store: Path) -> str:
         if changed:
             lines.append(f"clients changed {len(changed)} paths in it:")
             lines += [f"  {line}" for line in shown(changed)]
-    lines += [f"pruned {decision.version}" for decision in deployed.pruned if decision.reason is None]
+    lines += [f"pruned {decision.version}" for decision in deployed.pruned if decision.ground is None]
     lines += [f"kept {decision.version}: {decision.reason}" for decision in deployed.pruned if decision.refused]
     return "\n".join(lines)

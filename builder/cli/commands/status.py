@@ -12,6 +12,7 @@ import click
 from builder.cli.options import json_option, store_option
 from builder.cli.typed import as_typed
 from builder.reading import load_site
+from builder.store.clients import describe_clients
 from builder.store.layout import find_store
 from builder.store.status import StoreStatus, VersionStatus, read_status
 
@@ -59,7 +60,8 @@ def _version(version: VersionStatus) -> str:
     notes = [f"Linux {version.kernel}", f"{version.size / 1e6:.0f} MB", version.mode]
     notes += [f"kernels {', '.join(version.boot_names)}"] if len(version.boot_names) > 1 else []
     notes += [f"pinned by {', '.join(version.pinned_by)}"] if version.pinned_by else []
-    notes += [f"in use by {', '.join(version.clients)}"] if version.clients else []
+    notes += [f"in use by {describe_clients(set(version.clients))}"] if version.clients else []
+    notes += [f"mounted once by {describe_clients(set(version.hinted))}"] if version.hinted else []
     return f"  {'*' if version.active else ' '} {version.version}  {', '.join(notes)}"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +18,10 @@ from builder.model.version import ImageVersion, Version
 from builder.store.inventory import read_inventory
 from builder.store.layout import find_store
 from builder.store.pruning import Decision, PruneOptions, decide
-from builder.store.usage import versions_in_use
+from builder.store.usage import InUse, versions_in_use
 from builder.store.verification import Severity, verify
 from tests.command import run_command
+from tests.moments import later
 from tests.require import needs_root
 from tests.stores import (
     SERVER,
@@ -57,7 +57,7 @@ def key(number: str) -> ImageVersion:
 def decisions(place: Path, options: PruneOptions, site: Site | None = None, days: float = 30) -> dict[str, Decision]:
     """By the number of the version."""
     inventory = read_inventory(find_store(place))
-    found = decide(inventory, site or Site(server=SERVER), options, {}, int(time.time() + days * DAY))
+    found = decide(inventory, site or Site(server=SERVER), options, InUse(), later(days))
     return {number: decision for number in "123" for decision in found if decision.version == version(number).name}
 
 
@@ -145,16 +145,15 @@ def test_mounts_that_rmtab_names(place: Path) -> None:
         f"192.168.1.22:{two}:0x00000000",
         f"192.168.1.23:{place}2/versions/lab/{version(TWO).name}/root:0x00000001",
         "nonsense",
+        f"fe80::7:{one}:0x00000001",
         f"fe80::1:{place}/writable/lab/20200101-00000000/root:0x00000001",
     )
     inventory = read_inventory(store)
     found = versions_in_use(inventory, table, place / "none")
-    assert found[key(ONE)] == {"192.168.1.20", "192.168.1.21"}
-    assert key(TWO) not in found
-    for options in (PruneOptions(1, 0), PruneOptions(1, 0, force=True)):
-        decided = decide(inventory, Site(server=SERVER), options, found, int(time.time()) + 30 * DAY)
-        refused = {decision.version: decision.reason for decision in decided if decision.refused}
-        assert refused == {version(ONE).name: "in use by 192.168.1.20, 192.168.1.21"}
+    assert found == InUse({}, {key(ONE): {"192.168.1.20", "192.168.1.21", "fe80::7"}})
+    decided = decide(inventory, Site(server=SERVER), PruneOptions(1, 0), found, later(30))
+    refused = {decision.version: decision.reason for decision in decided if decision.refused}
+    assert refused == {version(ONE).name: "192.168.1.20, 192.168.1.21, fe80::7 mounted it once and may still run it"}
 
 
 def test_files_that_clients_of_nfsd_hold_open(place: Path) -> None:
@@ -170,7 +169,7 @@ def test_files_that_clients_of_nfsd_hold_open(place: Path) -> None:
         f'- 0x1: {{ type: open, access: r-, superblock: "{device}:{info.st_ino}", filename: "file" }}\n',
         encoding="ascii",
     )
-    assert versions_in_use(read_inventory(store), place / "none", client.parent) == {key(TWO): {"192.168.1.30"}}
+    assert versions_in_use(read_inventory(store), place / "none", client.parent).opened == {key(TWO): {"192.168.1.30"}}
 
 
 # -- refresh

@@ -54,8 +54,9 @@ def opened(directory: Path, number: int, address: str, *files: Path) -> None:
 def used(store: Store, clients: Path, rmtab: str = "") -> dict[str, set[str]]:
     (clients.parent / "rmtab").write_text(rmtab, encoding="ascii")
     found = versions_in_use(read_inventory(store), clients.parent / "rmtab", clients)
-    assert {image for image, _ in found} <= {"lab"}
-    return {version: addresses for (_, version), addresses in found.items()}
+    assert {image for image, _ in (*found.opened, *found.hinted)} <= {"lab"}
+    assert found.doubt is None
+    return {version: addresses for (_, version), addresses in (found.hinted if rmtab else found.opened).items()}
 
 
 def test_a_client_uses_the_version_whose_init_it_runs(store: Store, tmp_path: Path) -> None:

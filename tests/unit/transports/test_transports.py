@@ -253,3 +253,10 @@ def test_what_nobody_came_back_for_is_forgotten(tmp_path: Path) -> None:
     os.utime(tmp_path / "versions/old", (1, 1))
     Kept(tmp_path / "versions/mine").forget_old()
     assert sorted(path.name for path in (tmp_path / "versions").iterdir()) == ["mine", "new"]
+
+
+def test_what_a_clock_that_was_ahead_has_left_is_not_kept_until_then(tmp_path: Path) -> None:
+    Kept(tmp_path / "versions/ahead").write("0", b"data")
+    os.utime(tmp_path / "versions/ahead", (1 << 40, 1 << 40))
+    Kept(tmp_path / "versions/mine").forget_old()
+    assert (tmp_path / "versions/ahead").stat().st_mtime < (1 << 40)
