@@ -15,6 +15,7 @@ from builder.bootlab.lab import Lab, lab_tools
 from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import Patience
 from builder.bootlab.units import Units, await_units, examine_units, runs_systemd
+from builder.cache import hold_cache
 from builder.errors import BootError, CommandError, HostError, InputError
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName
@@ -28,6 +29,7 @@ from builder.store.admission import add_version
 from builder.store.inventory import read_inventory
 from builder.store.layout import Store, open_store, store_name
 from builder.system.files import nearest_directory
+from builder.system.guarded.private import own_directory
 from builder.system.permissions import LAB, require_permissions
 from builder.system.run import describe_status, require_tools
 from builder.system.workspace import open_workspace
@@ -160,8 +162,9 @@ def preflight(options: BootOptions) -> None:
 
 def check_work_path(work: Path) -> None:
     """InputError where what lies in `work` would have no name that a lab's servers, or a socket, could have."""
-    if len(os.fsencode(work.absolute())) > _LONGEST_WORK:
-        raise InputError(f"{work.absolute()} is too long for a boot's sockets, unix(7)", "choose another --cache")
+    real = os.path.realpath(work)
+    if len(os.fsencode(real)) > _LONGEST_WORK:
+        raise InputError(f"{real} is too long for a boot's sockets, unix(7)", "choose another --cache")
     try:
         store_name(work)
     except InputError as error:
@@ -178,7 +181,9 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
     manifest = offer.manifest
     preflight(options)
     with contextlib.ExitStack() as stack:
-        work = stack.enter_context(open_workspace(options.work.absolute())).path
+        cache = stack.enter_context(hold_cache(options.work.parent, progress.note))
+        place = stack.enter_context(own_directory(cache, options.work.name, progress.note, 0o700))
+        work = stack.enter_context(open_workspace(place, progress.note)).path
         logs = work / "lab"
         logs.mkdir()
         store = stack.enter_context(open_store(work / "store", progress.note, create=True))

@@ -30,6 +30,7 @@ from builder.store.generations import active_generation, history, previous_boot_
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store, open_store
 from builder.store.pruning import Decision, PruneOptions, decide, remove_versions
+from builder.store.reaching import hold_root
 from builder.store.recovery import recover
 from builder.store.usage import versions_in_use
 
@@ -172,10 +173,12 @@ def _site_for(store: Store, server: str | None, progress: Progress) -> Site:
 def _opened(root: Path, progress: Progress, *, create: bool = False) -> Iterator[Inventory]:
     """What the store holds, after recovery, read once; nobody else works on it until the end."""
     with open_store(root, progress.note, create=create) as store:
-        inventory, removed = recover(read_inventory(store))
-        for path in removed:
+        recovered = recover(read_inventory(store))
+        for path in recovered.removed:
             progress.note(f"removed what an interrupted run left: {escaped(path)}")
-        yield inventory
+        for text in recovered.amiss:
+            progress.warn(escaped(text))
+        yield recovered.inventory
 
 
 def _activate(inventory: Inventory, site: Site, manifest: Manifest, options: DeployOptions) -> Generation:
@@ -204,7 +207,8 @@ def _replaced(store: Store, old: Manifest | None, progress: Progress) -> Replace
     found = Differences()
     try:
         index = read_index(store.version(old.image, old.version) / INDEX)
-        found = compare_tree(store.root_of(old), index, times_of_directories=False)
+        with hold_root(store, old) as held:
+            found = compare_tree(held, index, times_of_directories=False)
     except (AuditError, OSError) as error:
         progress.warn(f"what clients changed in {store.root_of(old)} is not known: {error}")
     return Replaced(old.version, store.root_of(old), found)

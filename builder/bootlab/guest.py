@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.bootlab.accelerator import QEMU
-from builder.bootlab.console import Log
+from builder.bootlab.console import Log, begin_log
 from builder.bootlab.diagnosis import Diagnosis, Failure, diagnose, find_fault
 from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.settings import Patience
@@ -141,7 +141,7 @@ class Guest:
         self._restarts += 1
         self.on_restart(reason)
         self._namespace.end(self._service)
-        self.console.path.write_bytes(b"")
+        begin_log(self.console.path)
         self._service = self._start()
         self._started = time.monotonic()
         self.timeline = Timeline()

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from builder.bootlab import accelerator, dhcp, network
-from builder.bootlab.console import Log
+from builder.bootlab.console import Log, begin_log
 from builder.bootlab.guest import Guest, Machine, qemu_command
 from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.nfs import NfsServer, check_exportable, choose_nfs_server
@@ -93,7 +93,7 @@ class Lab:
         name = f"tap{len(self._guests)}"
         network.add_tap(self.namespace, self.site, name)
         shell = self._directory / f"{name}.shell"
-        console.write_bytes(b"")
+        begin_log(console)
         command = qemu_command(machine or Machine(), self._accelerator, name, console, shell)
 
         def start() -> Service:

@@ -12,8 +12,8 @@ from builder.loaders.table import LOADER_FILES
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName
 from builder.model.menu import INITRAMFS, KERNEL
-from builder.store.layout import TEMPORARY, Store, make_directory
-from builder.system.files import sha256_of, sync_directory
+from builder.store.layout import TEMPORARY, Store
+from builder.system.files import make_directory, sha256_of, sync_directory
 
 
 def link_boot_files(store: Store, manifest: Manifest) -> None:

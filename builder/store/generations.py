@@ -11,8 +11,8 @@ from pathlib import Path
 from builder.errors import AuditError, InputError
 from builder.loaders.table import MENU_DIRECTORIES
 from builder.model.generation import Generation
-from builder.store.layout import GENERATIONS, TEMPORARY, Store, make_directory
-from builder.system.files import sha256_of, swap_symlink, sync_directory
+from builder.store.layout import GENERATIONS, TEMPORARY, Store
+from builder.system.files import make_directory, sha256_of, swap_symlink, sync_directory
 
 _FILE = "generation.json"
 

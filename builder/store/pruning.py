@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from builder.errors import AuditError
 from builder.model.generation import BootName, Generation
 from builder.model.site import Site
 from builder.model.version import ImageVersion, Version
 from builder.store.activation import activate
 from builder.store.generations import active_generation, history
 from builder.store.inventory import Inventory
+from builder.store.layout import Store
+from builder.store.reaching import is_missing, obstacle, refusal_of
 from builder.store.recovery import discard, recover
 from builder.store.usage import InUse
 
@@ -53,6 +57,8 @@ def decide(inventory: Inventory, site: Site, options: PruneOptions, in_use: InUs
             decision = _decide((image, version), position, active, site, options)
             if decision.reason is None:
                 decision = _refuse(decision, options, in_use, now - last[image, version][0])
+            if decision.reason is None:
+                decision = _refuse_unreachable(decision, inventory)
             decisions.append(decision)
     return decisions
 
@@ -68,12 +74,22 @@ def remove_versions(inventory: Inventory, site: Site, decisions: Sequence[Decisi
     names = ", ".join(f"{image} {version}" for image, version in sorted(doomed))
     store, kept = inventory.store, inventory.minus(doomed)
     activate(kept, site, {}, f"prune {names}")
-    removed = []
+    removed: list[str] = []
+    kept_all_the_same = []
     for image, version in sorted(doomed):
-        for place in (store.writable, store.versions):
-            if (place / image / version).is_dir():
-                removed.append(discard(place / image / version, store))
-    return removed + recover(kept)[1]
+        # what a client does meanwhile keeps no other version
+        reason = refusal_of(functools.partial(_remove_version, store, image, version, removed))
+        kept_all_the_same += [] if reason is None else [f"{image} {version}: {reason}"]
+    removed += recover(kept).removed
+    if kept_all_the_same:
+        raise AuditError(f"not removed: {'; '.join(kept_all_the_same)}", "diskless verify --to DIR says what is there")
+    return removed
+
+
+def _remove_version(store: Store, image: str, version: Version, removed: list[str]) -> None:
+    for place in (store.writable, store.versions):
+        if not is_missing(store, place / image / version):
+            removed.append(discard(place / image / version, store))
 
 
 def _decide(key: ImageVersion, position: int, active: Generation | None, site: Site, options: PruneOptions) -> Decision:
@@ -98,6 +114,15 @@ def _refuse(decision: Decision, options: PruneOptions, in_use: InUse, age: int) 
         reason = f"clients booted it until {describe_age(age)} ago and may still run it"
         return dataclasses.replace(decision, reason=reason, refused=True)
     return decision
+
+
+def _refuse_unreachable(decision: Decision, inventory: Inventory) -> Decision:
+    """A version whose root a client put something in the way of."""
+    manifest = inventory.get(decision.image, decision.version)
+    found = manifest and obstacle(inventory.store, inventory.store.root_of(manifest))
+    if not found:
+        return decision
+    return dataclasses.replace(decision, reason=f"{found[0]} {found[1]}", refused=True)
 
 
 def _last_active(inventory: Inventory, now: int) -> Mapping[ImageVersion, tuple[int, int]]:

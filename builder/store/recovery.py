@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
+import functools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import AuditError
@@ -14,23 +15,37 @@ from builder.store.boot_files import link_boot_files
 from builder.store.generations import current_number, generation_numbers, read_generation
 from builder.store.inventory import Inventory
 from builder.store.layout import TEMPORARY, Store
-from builder.system.files import remove_tree, swap_symlink, sync_directory
+from builder.store.reaching import is_missing, obstacle, reached, refusal_of
+from builder.system.files import swap_symlink
+from builder.system.guarded.held import HeldDirectory
 
 
-def recover(inventory: Inventory) -> tuple[Inventory, list[str]]:
-    """Brings a store into order: what it holds then, and what was removed, as paths below it.
+@dataclass(frozen=True)
+class Recovered:
+    """A store in order.
 
-    A version that came in whole, but not its boot files yet, gets them: nothing of it has to be unpacked again.
+    removed: paths below it; amiss: what stays as it is, because a client made it so, a sentence each
+    """
+
+    inventory: Inventory
+    removed: tuple[str, ...]
+    amiss: tuple[str, ...]
+
+
+def recover(inventory: Inventory) -> Recovered:
+    """Brings a store into order: what it holds then, and what was removed.
+
+    A version that came in whole, but not its boot files yet, gets them: nothing of it has to be unpacked again. What a
+    client made of its image is left to the commands about that image.
     """
     store = inventory.store
-    _refuse_links(store)
-    removed = list(_remove_temporaries(store))
+    removed, amiss = _remove_temporaries(store)
     current = current_number(store)
     for number in generation_numbers(store):
         if number > current:
             removed.append(discard(store.generations / f"{number:06}", store))
     # a deploy names the version before its root, a prune takes the root away before the version
-    rootless = [manifest for manifest in inventory.manifests if not store.root_of(manifest).is_dir()]
+    rootless = [manifest for manifest in inventory.manifests if is_missing(store, store.root_of(manifest))]
     removed += [discard(store.version(manifest.image, manifest.version), store) for manifest in rootless]
     inventory = inventory.minus({(manifest.image, manifest.version) for manifest in rootless})
     removed += _remove_boot_files(store)
@@ -41,16 +56,21 @@ def recover(inventory: Inventory) -> tuple[Inventory, list[str]]:
         if all((boot / name).is_file() for name in (KERNEL, INITRAMFS)):
             link_boot_files(store, manifest)
     repair_shortcuts(inventory)
-    return inventory, removed
+    return Recovered(inventory, tuple(removed), (*amiss, *_unreachable(inventory)))
 
 
 def discard(path: Path, store: Store) -> str:
-    """Takes a directory out of sight by one rename, then removes it; its path below the store."""
-    trash = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}trash-", dir=_top(path, store)))
-    path.rename(trash / path.name)
-    sync_directory(path.parent)
-    sync_directory(trash)
-    remove_tree(trash)
+    """Takes a directory out of sight by one rename, then removes it; its path below the store.
+
+    AuditError where a client did something on the way to it, OSError where it cannot be removed.
+    """
+    with reached(store, path.parent):
+        parent, top = store.hold(path.parent), store.hold(_top(path, store))
+    with parent, top, top.make_temporary(f"{TEMPORARY}trash-") as trash:
+        parent.rename(path.name, trash, path.name)
+        parent.sync()
+        trash.sync()
+        top.remove(trash.path.name)
     return str(path.relative_to(store.root))
 
 
@@ -78,26 +98,34 @@ def _top(path: Path, store: Store) -> Path:
     return store.root / path.relative_to(store.root).parts[0]
 
 
-def _refuse_links(store: Store) -> None:
-    """AuditError where a directory above a read-write root is a link: clients could lead us anywhere by it."""
-    for image in store.writable.iterdir():
-        versions = list(image.iterdir()) if image.is_dir() and not image.is_symlink() else []
-        for path in (image, *versions, *(version / "root" for version in versions)):
-            if path.is_symlink():
-                raise AuditError(f"{path} is a link", "no deploy makes it, a client may have: see where it leads")
+def _unreachable(inventory: Inventory) -> Iterator[str]:
+    """The roots that no command finds, and why."""
+    for manifest in inventory.manifests:
+        found = obstacle(inventory.store, inventory.store.root_of(manifest))
+        if found is not None:
+            yield f"{found[0]} {found[1]}: {manifest.image} {manifest.version} cannot be deployed, pruned or compared"
 
 
-def _remove_temporaries(store: Store) -> Iterator[str]:
+def _remove_temporaries(store: Store) -> tuple[list[str], list[str]]:
+    """What was removed, and why other things were not."""
     places = [store.root, store.versions, store.writable, store.boot, store.generations, store.shortcuts]
     for parent in (store.versions, store.writable, store.boot):
-        places += [path for path in sorted(parent.iterdir()) if path.is_dir() and not path.is_symlink()]
+        with store.hold(parent) as held:
+            places += [parent / name for name in held.directories()]
+    removed: list[str] = []
+    amiss: list[str] = []
     for place in dict.fromkeys(places):
-        for path in sorted(place.glob(f"{TEMPORARY}*")):
-            if path.is_dir() and not path.is_symlink():
-                remove_tree(path)
-            else:
-                path.unlink()
-            yield str(path.relative_to(store.root))
+        reason = refusal_of(functools.partial(_remove_temporaries_in, store, place, removed, amiss))
+        amiss += [] if reason is None else [reason]
+    return removed, amiss
+
+
+def _remove_temporaries_in(store: Store, place: Path, removed: list[str], amiss: list[str]) -> None:
+    with store.hold(place) as held:
+        for name in held.names():
+            if name.startswith(TEMPORARY):
+                reason = refusal_of(functools.partial(held.remove, name))
+                (removed if reason is None else amiss).append(reason or str((place / name).relative_to(store.root)))
 
 
 def _remove_boot_files(store: Store) -> Iterator[str]:
@@ -124,7 +152,15 @@ def _remove_generations_without_versions(store: Store, current: int) -> Iterator
 
 def _remove_empty_images(store: Store) -> None:
     for parent in (store.versions, store.writable, store.boot):
-        for path in parent.iterdir():
-            is_image = IMAGE_NAME.accepts(path.name) and path != store.generations
-            if is_image and path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
-                path.rmdir()
+        with store.hold(parent) as held:
+            for name in held.directories():
+                if IMAGE_NAME.accepts(name) and parent / name != store.generations:
+                    refusal_of(functools.partial(remove_if_empty, held, name))
+
+
+def remove_if_empty(held: HeldDirectory, name: str) -> None:
+    """Removes a directory that has nothing in it."""
+    with held.enter(name) as directory:
+        is_empty = not directory.names()
+    if is_empty:
+        held.remove_empty(name)

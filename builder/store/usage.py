@@ -15,8 +15,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from builder.errors import AuditError
 from builder.model.version import VERSION, ImageVersion, Version
 from builder.store.inventory import Inventory
+from builder.store.reaching import hold_root
 from builder.system.walk import walk
 
 _RMTAB = Path("/var/lib/nfs/rmtab")
@@ -83,10 +85,11 @@ def _versions_with(inventory: Inventory, wanted: set[int]) -> dict[ImageVersion,
     """The versions that hold some of these inodes, and which."""
     found: dict[ImageVersion, set[int]] = {}
     for manifest in inventory.manifests:
-        # clients write while this walks: what is gone meanwhile is passed over
-        for _, handle, name in walk(inventory.store.root_of(manifest)):
-            with contextlib.suppress(FileNotFoundError):
-                number = os.stat(name, dir_fd=handle, follow_symlinks=False).st_ino
-                if number in wanted:
-                    found.setdefault((manifest.image, manifest.version), set()).add(number)
+        with contextlib.suppress(AuditError), hold_root(inventory.store, manifest) as root:
+            # clients write while this walks: what is gone meanwhile is passed over
+            for _, handle, name in walk(root):
+                with contextlib.suppress(FileNotFoundError):
+                    number = os.stat(name, dir_fd=handle, follow_symlinks=False).st_ino
+                    if number in wanted:
+                        found.setdefault((manifest.image, manifest.version), set()).add(number)
     return found

@@ -17,6 +17,7 @@ from tests.require import needs_root, needs_tool
 from tests.stores import new_place, version
 
 pytestmark = [needs_root, needs_tool("strace"), pytest.mark.root]
+_NAMINGS = ("rename", "renameat", "symlink", "symlinkat", "syncfs", "rmdir")
 NAMES = (
     "first",
     *(f"{mode} {what}" for mode in ("overlay", "rw") for what in ("deploy", "deploy again", "rollback", "prune")),
@@ -46,7 +47,7 @@ def disturbed(name: str, cases: Iterable[tuple[Call, str]]) -> list[str]:
 
 def namings(calls: Sequence[Call]) -> list[Call]:
     """The calls that show something under a name, or take it away."""
-    return [call for call in sites(calls) if call.name in ("rename", "symlink", "syncfs", "rmdir")]
+    return [call for call in sites(calls) if call.name in _NAMINGS or "AT_REMOVEDIR" in call.what]
 
 
 def test_every_scenario_is_tested() -> None:
@@ -56,7 +57,8 @@ def test_every_scenario_is_tested() -> None:
 def test_a_deploy_makes_the_calls_that_are_disturbed() -> None:
     """What strace sees is what a deploy does: one syncfs before the version's name, one rename of `current`."""
     lines = [f"{call.name} {call.what}" for call in calls_of("overlay deploy")]
-    names = [place for place, line in enumerate(lines) if line.startswith("rename") and '"/versions/lab/' in line]
+    name = f'/versions/lab>, "{version("2").name}")'
+    names = [place for place, line in enumerate(lines) if line.startswith("renameat") and line.endswith(name)]
     syncs = [place for place, line in enumerate(lines) if line.startswith("syncfs")]
     commits = [place for place, line in enumerate(lines) if line.startswith("rename") and '"/boot/current")' in line]
     assert (len(names), len(syncs), len(commits)) == (1, 1, 1)
