@@ -7,11 +7,12 @@ import fcntl
 import os
 import random
 import secrets
-import shutil
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from builder.system.guarded.removal import remove_tree
 
 _GETFLAGS, _SETFLAGS, _IMMUTABLE, _APPEND = 0x80086601, 0x40086602, 0x10, 0x20  # linux/fs.h
 # of kernel and modules, which commands read; of what a deploy wrote; of what commands give to their own
@@ -35,6 +36,16 @@ def chosen_seed() -> int:
 def chosen_seconds(usual: float) -> float:
     """How long to try: DISKLESS_TEST_SECONDS, or a few."""
     return float(os.environ.get("DISKLESS_TEST_SECONDS") or usual)
+
+
+@contextlib.contextmanager
+def telling_seed(seed: int) -> Iterator[None]:
+    """Whatever goes wrong says by which seed it comes again."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"DISKLESS_TEST_SEED={seed}")
+        raise
 
 
 class Client:
@@ -84,7 +95,7 @@ class Client:
     def _clear(self, place: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
+            remove_tree(place)
         else:
             place.unlink(missing_ok=True)
 
@@ -161,9 +172,10 @@ class Client:
             os.setxattr(place, f"user.{number}\x1b[2J", b"x" * 100, follow_symlinks=False)
 
     def _hard_links(self, place: Path) -> None:
-        found = next(path for path in self._image.rglob("*") if path.is_file() and not path.is_symlink())
-        self._clear(place)
-        place.hardlink_to(found)
+        found = [path for path in self._image.glob("*/root/etc/*") if path.is_file() and not path.is_symlink()]
+        if found:
+            self._clear(place)
+            place.hardlink_to(self._chance.choice(found))
 
     def _nothing(self, place: Path) -> None:
         self._clear(place)

@@ -18,7 +18,7 @@ from builder.errors import DisklessError
 from builder.store.layout import find_store
 from builder.store.verification import verify
 from builder.system.guarded.removal import remove_tree
-from tests.hostile import Client, chosen_seconds, chosen_seed
+from tests.hostile import Client, chosen_seconds, chosen_seed, telling_seed
 from tests.races import COMMANDS, DESK, LAB, OTHER, Watched, goes_on, make_arena, without_waiting
 from tests.require import needs_root
 from tests.stores import active, version
@@ -64,7 +64,8 @@ def survive_many(seconds: float) -> None:
     seed = chosen_seed()
     began, count = time.monotonic(), 0
     while not count or time.monotonic() - began < seconds:
-        assert survive(seed + count) == [], f"DISKLESS_TEST_SEED={seed + count}"
+        with telling_seed(seed + count):
+            assert survive(seed + count) == []
         count += 1
 
 

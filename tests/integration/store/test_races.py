@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from builder.errors import DisklessError
-from tests.hostile import chosen_seconds, chosen_seed
+from tests.hostile import chosen_seconds, chosen_seed, telling_seed
 from tests.races import (
     COMMANDS,
     LEVELS,
@@ -47,7 +47,8 @@ def test_a_link_that_comes_and_goes_between_two_calls() -> None:
     for count, (command, level, number, stays) in enumerate(chosen_cases(seed)):
         if count and time.monotonic() - began > seconds:
             break
-        assert disturbed_at(command, level, number, stays=stays) == [], f"DISKLESS_TEST_SEED={seed}"
+        with telling_seed(seed):
+            assert disturbed_at(command, level, number, stays=stays) == []
 
 
 @pytest.mark.full
@@ -56,12 +57,13 @@ def test_a_link_that_comes_and_goes_before_any_call(command: str) -> None:
     """Each call once, the level and whether the link stays by a seed."""
     seed = chosen_seed()
     chance = random.Random(seed)
-    with concurrent.futures.ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with telling_seed(seed), concurrent.futures.ProcessPoolExecutor(2, mp_context=spawn) as pool:
         pending = [
             pool.submit(disturbed_at, command, chance.choice(list(LEVELS)), number, stays=chance.random() < 0.5)
             for number in record_sites(command, "root")
         ]
-        assert [wrong for future in pending for wrong in future.result()] == [], f"DISKLESS_TEST_SEED={seed}"
+        assert [wrong for future in pending for wrong in future.result()] == []
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -70,15 +72,16 @@ def test_a_process_that_exchanges_all_the_time(level: str) -> None:
     arena = make_arena(level)
     watched = Watched(arena.outside)
     began, count = time.monotonic(), 0
-    with racing(arena, seed):
+    with telling_seed(seed), racing(arena, seed):
         while count < len(COMMANDS) or time.monotonic() - began < seconds:
             is_of_another, run = COMMANDS[list(COMMANDS)[count % len(COMMANDS)]]
             count += 1
             try:
                 run(arena.place)
             except DisklessError:
-                assert not is_of_another, f"DISKLESS_TEST_SEED={seed}"
-    assert watched.touched() == [], f"DISKLESS_TEST_SEED={seed}"
+                assert not is_of_another
+    with telling_seed(seed):
+        assert watched.touched() == []
     arena.restore()
     assert goes_on(arena.place) == []
     assert os.path.lexists(arena.outside / ".tmp-precious/file")
