@@ -16,6 +16,7 @@ from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import Patience
 from builder.bootlab.units import Units, await_units, examine_units, runs_systemd
 from builder.bootlab.walls.volumes import Medium, Volume, available_memory, check_memory, choose_medium, mounted
+from builder.cache import hold_cache
 from builder.errors import BootError, CommandError, HostError, InputError
 from builder.model.artifacts.manifest import BUNDLE, INDEX, Manifest
 from builder.model.generation import BootName
@@ -27,10 +28,11 @@ from builder.output.offer import offer_directory
 from builder.progress.progress import Progress
 from builder.store.activation import activate
 from builder.store.admission import add_version
-from builder.store.filesystem import check_space
+from builder.store.filesystem import check_room
 from builder.store.inventory import read_inventory
 from builder.store.layout import Store, open_store, store_name
 from builder.system.files import free_bytes, nearest_directory
+from builder.system.guarded.private import own_directory
 from builder.system.permissions import LAB, require_permissions
 from builder.system.private_mounts import private_mounts
 from builder.system.run import describe_status, require_tools
@@ -184,7 +186,9 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
     manifest = offer.manifest
     medium = preflight(options)
     with contextlib.ExitStack() as stack:
-        work = stack.enter_context(open_workspace(options.work.absolute())).path
+        cache = stack.enter_context(hold_cache(options.work.parent, progress.note))
+        place = stack.enter_context(own_directory(cache, options.work.name, progress.note, 0o700))
+        work = stack.enter_context(open_workspace(place, progress.note)).path
         logs, images = work / "lab", work / "images"
         for directory in (logs, images):
             directory.mkdir()
@@ -216,7 +220,7 @@ def store_volumes(store: Path, manifest: Manifest, options: BootOptions, medium:
         check_memory(common + root, options.machine.memory << 20)
         room = (available_memory() - common - root - (options.machine.memory << 20)) // 4
     else:
-        check_space(nearest_directory(place), common + root, 0)
+        check_room(nearest_directory(place), common + root, "this boot")
         room = (free_bytes(place) - common - root) // 2
     size = common + root + min(room, _MOST_ROOM)
     files = manifest.entries + (size - common - root) // (2 * _BLOCK)

@@ -9,25 +9,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.cache import TreeCache
+from builder.cache import PACKAGES, TreeCache, hold_cache
 from builder.distributions.table import distro_of
 from builder.errors import AuditError, DisklessError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.registry import INSTALLERS
 from builder.model.artifacts.difference import Difference, compare_manifests
 from builder.model.artifacts.manifest import LOG, Manifest
-from builder.output.versions import LATEST, publish_version, read_manifest
+from builder.output.places import FAILED_LOG, hold_image, hold_work, keep_failed_log, publish_version
+from builder.output.versions import LATEST, read_manifest
 from builder.progress.progress import Progress
 from builder.reading import RecipeFile
 from builder.stages import audit, configure, fetch, initramfs, install, pack, report, resolve, scripts, scrub, updates
 from builder.stages.context import Context
-from builder.system.files import free_bytes, remove_tree
+from builder.system.files import free_bytes
+from builder.system.guarded.held import HeldDirectory
+from builder.system.guarded.private import keep_private, own_directory
+from builder.system.guarded.removal import remove_tree
 from builder.system.permissions import IMAGE, require_permissions
 from builder.system.run import Runner, require_tools
 from builder.system.sandbox import TOOLS, Sandbox
-from builder.system.workspace import WORK, Workspace, open_workspace
+from builder.system.workspace import Workspace, open_workspace
 
-FAILED_LOG = "failed-build.log"
 _NEEDED_BYTES = 3 << 30
 
 
@@ -62,11 +65,12 @@ def build(
     preflight(recipe_file, output)
     image = output / recipe_file.recipe.image
     with (
-        _workspace(output, keep_failed) as workspace,
-        _keep_failed_log(workspace, image),
+        _packages(cache, progress) as packages,
+        open_workspace(hold_work(output, progress.note), progress.note, keep_failed=keep_failed) as workspace,
+        _keep_failed_log(workspace, image, progress),
         Runner(workspace.path / LOG, progress.output) as runner,
     ):
-        context = _context(recipe_file, workspace, cache, runner, progress)
+        context = _context(recipe_file, workspace, packages, runner, progress)
         lock = resolve.run(context)
         epoch = fetch.run(context, lock)
         install.run(context, lock, epoch, fresh=fresh)
@@ -79,10 +83,10 @@ def build(
         manifest, index = pack.run(context, lock, kernel, epoch)
         difference = _difference(image, manifest)
         report.run(context, manifest, index, difference)
-        published = _publish(workspace, image, manifest)
+        unchanged = _publish(workspace, image, manifest, progress)
         with progress.step("clean"):
             remove_tree(workspace.tree)
-        return Built(*published, difference)
+        return Built(image / manifest.version, manifest, unchanged, difference)
 
 
 def preflight(recipe_file: RecipeFile, output: Path) -> None:
@@ -100,16 +104,22 @@ def preflight(recipe_file: RecipeFile, output: Path) -> None:
 
 
 @contextlib.contextmanager
-def _workspace(output: Path, keep_failed: bool) -> Iterator[Workspace]:
-    with open_workspace(output.absolute() / WORK, keep_failed=keep_failed) as workspace:
-        yield workspace
+def _packages(cache: Path, progress: Progress) -> Iterator[HeldDirectory]:
+    """The package cache; package managers leave what they fetch open to others, whatever the umask."""
+    with hold_cache(cache, progress.note) as kept, own_directory(kept, PACKAGES, progress.note) as packages:
+        keep_private(packages, progress.note)
+        try:
+            yield packages
+        finally:
+            keep_private(packages, lambda text: None)
 
 
-def _context(recipe_file: RecipeFile, workspace: Workspace, cache: Path, runner: Runner, progress: Progress) -> Context:
+def _context(
+    recipe_file: RecipeFile, workspace: Workspace, cache: HeldDirectory, runner: Runner, progress: Progress
+) -> Context:
     recipe = recipe_file.recipe
     installer = INSTALLERS[distro_of(recipe).manager]
-    packages = cache.absolute() / "packages"
-    packages.mkdir(parents=True, exist_ok=True)
+    packages = cache.path
     sandbox = Sandbox(
         runner,
         directory=workspace.view,
@@ -119,30 +129,31 @@ def _context(recipe_file: RecipeFile, workspace: Workspace, cache: Path, runner:
         places={"/run/diskless/work": workspace.path, "/run/diskless/packages": packages},
     )
     job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages, progress)
-    return Context(recipe_file, workspace, sandbox, installer(job), progress, TreeCache(cache.absolute() / "trees"))
+    trees = TreeCache(packages.parent, progress.note)
+    return Context(recipe_file, workspace, sandbox, installer(job), progress, trees)
 
 
 @contextlib.contextmanager
-def _keep_failed_log(workspace: Workspace, image: Path) -> Iterator[None]:
+def _keep_failed_log(workspace: Workspace, image: Path, progress: Progress) -> Iterator[None]:
     """Saves the log of a failed build, which would go with the workspace, and tells the error where."""
     try:
         yield
     except Exception as error:
         log = workspace.path / LOG
         if log.exists():
-            image.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(log, image / FAILED_LOG)
+            keep_failed_log(hold_image(image.parent, image.name, progress.note), log)
             if isinstance(error, DisklessError):
                 error.details = (*error.details, f"the whole log: {image / FAILED_LOG}")
         raise
 
 
-def _publish(workspace: Workspace, image: Path, manifest: Manifest) -> tuple[Path, Manifest, bool]:
-    """Gives the artifacts their name; a version that is already there stays as it is."""
+def _publish(workspace: Workspace, image: Path, manifest: Manifest, progress: Progress) -> bool:
+    """Gives the artifacts their name; whether the version was there already, in which case it stays as it is."""
     shutil.copyfile(workspace.path / LOG, workspace.artifacts / LOG)
-    directory, unchanged = publish_version(workspace.artifacts, image, manifest)
-    (image / FAILED_LOG).unlink(missing_ok=True)
-    return directory, manifest, unchanged
+    with hold_image(image.parent, image.name, progress.note) as held:
+        unchanged = publish_version(workspace.artifacts, held, manifest)[1]
+        held.unlink(FAILED_LOG)
+    return unchanged
 
 
 def _difference(image: Path, manifest: Manifest) -> Difference | None:

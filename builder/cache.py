@@ -19,20 +19,31 @@ from builder.archive.unpack import unpack
 from builder.archive.writer import scan_tree, write_archive, write_index
 from builder.errors import AuditError
 from builder.model.artifacts.manifest import INDEX, ROOTFS
-from builder.system.files import remove_tree
+from builder.system.files import make_directory
+from builder.system.guarded.held import HeldDirectory
+from builder.system.guarded.private import Tell, outer_directory, own_directory
+from builder.system.guarded.removal import remove_tree
 from builder.system.workspace import open_workspace
 
+PACKAGES, TREES, TRANSFERS = "packages", "trees", "transfers"
+_PARTS = {PACKAGES, TREES, TRANSFERS, "boot"}
 LIMIT = 3 << 30  # bytes of all entries: some dozen trees of usual size
 
 
+def hold_cache(cache: Path, tell: Tell) -> HeldDirectory:
+    """The directory of all that is kept, --cache."""
+    return outer_directory(cache, tell, lambda held: set(held.names()) <= _PARTS)
+
+
 class TreeCache:
-    """The trees below a directory, for root alone: nothing was scrubbed from them, keys are in them.
+    """The trees below a cache, for root alone: nothing was scrubbed from them, keys are in them.
 
     limit: bytes that all entries may take together; the newest stays in any case
     """
 
-    def __init__(self, directory: Path, limit: int = LIMIT) -> None:
-        self._directory = directory
+    def __init__(self, cache: Path, tell: Tell, limit: int = LIMIT) -> None:
+        self._tell = tell
+        self._directory = cache / TREES
         self._limit = limit
 
     def take(self, key: str, tree: Path, on_file: Callable[[str], None]) -> bool:
@@ -41,10 +52,10 @@ class TreeCache:
         An entry that is damaged, or that others than root could have written, is none.
         """
         entry = self._directory / key
-        with _held(entry, fcntl.LOCK_SH) as held:
+        with _held(entry, fcntl.LOCK_SH | fcntl.LOCK_NB) as held:  # what another build removes is not here
             if not held or not self._is_ours() or not _is_ours(entry):
                 return False
-            tree.mkdir(mode=0o755)
+            make_directory(tree, 0o755)
             with contextlib.suppress(AuditError, FileNotFoundError):
                 unpack(entry / ROOTFS, entry / INDEX, tree, on_file)
                 os.utime(entry)
@@ -60,12 +71,14 @@ class TreeCache:
 
         Raises AuditError for a tree that no image can be made of, OSError or HostError where there is no room.
         """
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with HeldDirectory.at(self._directory.parent.resolve()) as cache:
+            trees = own_directory(cache, TREES, self._tell, 0o700)
         if not self._is_ours():
             return
-        with open_workspace(self._directory) as workspace:
+        with open_workspace(trees, self._tell) as workspace:
             index = write_archive(scan_tree(tree, epoch), workspace.artifacts / ROOTFS, on_file)
             write_index(index, workspace.artifacts / INDEX)
+            workspace.artifacts.chmod(0o700)
             entry = self._directory / key
             self._remove(entry)
             if not entry.exists():  # what another build reads just now is as good

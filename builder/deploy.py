@@ -32,6 +32,7 @@ from builder.store.generations import active_generation, history, previous_boot_
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store, find_store, open_store
 from builder.store.pruning import Decision, PruneOptions, decide, remove_versions
+from builder.store.reaching import hold_root
 from builder.store.recovery import recover
 from builder.store.reserve import Reserve, with_room
 from builder.store.usage import versions_in_use
@@ -104,7 +105,7 @@ def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress)
             replaced = _replaced(store, before, progress)
             if unpacked is None:  # as a rollback
                 generation = with_room(
-                    store, lambda _: _activate(recover(inventory)[0], site, manifest, options), progress.note
+                    store, lambda _: _activate(recover(inventory).inventory, site, manifest, options), progress.note
                 )
             else:
                 generation = _activate(inventory, site, manifest, options)
@@ -218,10 +219,12 @@ def _with_room(root: Path, progress: Progress, work: Callable[[Inventory, bool],
 
 
 def _recovered(store: Store, progress: Progress) -> Inventory:
-    inventory, removed = recover(read_inventory(store))
-    for path in removed:
+    recovered = recover(read_inventory(store))
+    for path in recovered.removed:
         progress.note(f"removed what an interrupted run left: {escaped(path)}")
-    return inventory
+    for text in recovered.amiss:
+        progress.warn(escaped(text))
+    return recovered.inventory
 
 
 def _activate(inventory: Inventory, site: Site, manifest: Manifest, options: DeployOptions) -> Generation:
@@ -250,7 +253,8 @@ def _replaced(store: Store, old: Manifest | None, progress: Progress) -> Replace
     found = Differences()
     try:
         index = read_index(store.version(old.image, old.version) / INDEX)
-        found = compare_tree(store.root_of(old), index, times_of_directories=False)
+        with hold_root(store, old) as held:
+            found = compare_tree(held, index, times_of_directories=False)
     except (AuditError, OSError) as error:
         progress.warn(f"what clients changed in {store.root_of(old)} is not known: {error}")
     return Replaced(old.version, store.root_of(old), found)

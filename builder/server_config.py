@@ -171,7 +171,7 @@ def _install(file: ServerFile, prefix: Path) -> Installed:
         return Installed(str(target), changed=False, note=note)
     _make_directories(target.parent)
     backup = None if before is None else _keep(target, before)
-    write_atomic(target, content)
+    write_atomic(target, content, 0o644)
     return Installed(str(target), changed=True, backup=backup, restart=_restart(file, prefix), note=note)
 
 

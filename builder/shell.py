@@ -6,16 +6,19 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from builder.archive.unpack import unpack
+from builder.archive.unpack import unpack_version
 from builder.errors import HostError
-from builder.model.artifacts.manifest import INDEX, LOG, ROOTFS
-from builder.output.versions import find_version, read_manifest
+from builder.model.artifacts.manifest import LOG
+from builder.output.given import hold_version
+from builder.output.places import hold_work
+from builder.output.versions import find_version, manifest_in
 from builder.progress.progress import Progress
+from builder.system.files import make_directory
 from builder.system.permissions import IMAGE, require_permissions
 from builder.system.run import Runner, require_tools
 from builder.system.sandbox import TOOLS, Sandbox
 from builder.system.tree import Tree
-from builder.system.workspace import WORK, Workspace, kept_tree, open_workspace
+from builder.system.workspace import Workspace, kept_tree, open_workspace
 
 
 def open_shell(target: str | None, command: Sequence[str], output: Path, progress: Progress, *, network: bool) -> int:
@@ -30,7 +33,8 @@ def open_shell(target: str | None, command: Sequence[str], output: Path, progres
     require_permissions(IMAGE, "a shell in an image", output)
     kept = None if target is None else kept_tree(Path(target))
     version = None if kept else find_version(target, output)
-    with open_workspace(output.absolute() / WORK) as workspace, Runner(workspace.path / LOG) as runner:
+    work = hold_work(output, progress.note)
+    with open_workspace(work, progress.note) as workspace, Runner(workspace.path / LOG) as runner:
         tree = kept if kept else _unpacked(version, workspace, progress)
         writable = (workspace.path, tree) if kept else (workspace.path,)
         sandbox = Sandbox(runner, directory=workspace.view, writable=writable, temporary=workspace.temporary)
@@ -41,10 +45,11 @@ def open_shell(target: str | None, command: Sequence[str], output: Path, progres
 
 def _unpacked(version: Path | None, workspace: Workspace, progress: Progress) -> Path:
     assert version is not None
-    manifest = read_manifest(version)
-    with progress.step(f"unpack {manifest.image} {manifest.version}"):
-        workspace.tree.mkdir(mode=0o755)
-        unpack(version / ROOTFS, version / INDEX, workspace.tree, progress.tick)
+    with hold_version(version) as held:
+        manifest = manifest_in(held)
+        with progress.step(f"unpack {manifest.image} {manifest.version}"):
+            make_directory(workspace.tree, 0o755)
+            unpack_version(held, workspace.tree, progress.tick)
     return workspace.tree
 
 

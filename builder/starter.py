@@ -89,9 +89,9 @@ def write_start(directory: Path, answers: Answers, *, force: bool) -> tuple[Path
     directory.mkdir(parents=True, exist_ok=True)
     schema = directory / "recipe.schema.json"
     if not os.path.lexists(schema):
-        write_atomic(schema, json_schema("recipe").encode())
+        write_atomic(schema, json_schema("recipe").encode(), 0o644)
     for path, text in texts.items():
-        write_atomic(path, text.encode())
+        write_atomic(path, text.encode(), 0o644)
     recipe, site = texts
     return recipe, site
 

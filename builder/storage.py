@@ -21,10 +21,11 @@ from builder.shares.state import StorageState, read_storage
 from builder.store.activation import activate, site_of
 from builder.store.generations import active_generation
 from builder.store.inventory import Inventory, read_inventory
-from builder.store.layout import Store, make_directory, open_store, require_mounted
+from builder.store.layout import Store, open_store, require_mounted
 from builder.store.record import write_record
 from builder.store.recovery import discard, recover
 from builder.store.usage import old_clients
+from builder.system.files import make_directory
 from builder.system.mounts import is_own_filesystem
 
 
@@ -60,7 +61,7 @@ def set_up_storage(root: Path, options: StorageOptions, progress: Progress) -> S
             mount_share(store, share)
         by_hand = [text for share in sorted(store.record.shares) if (text := install_mount(store, share))]
         require_mounted(store)
-        inventory, _ = recover(read_inventory(store))
+        inventory = recover(read_inventory(store)).inventory
         if options.end_old and store.record.old_exports:
             _require_unused(inventory, force=options.force)
         _bring_over(inventory, progress, old_ends=options.end_old)
@@ -68,7 +69,7 @@ def set_up_storage(root: Path, options: StorageOptions, progress: Progress) -> S
             store = _end_old_exports(inventory)
         inventory = Inventory(store, inventory.found)
         _remove_old_roots(inventory)
-        inventory, _ = recover(inventory)
+        inventory = recover(inventory).inventory
         return dataclasses.replace(read_storage(inventory), by_hand=tuple(by_hand))
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from builder.errors import DisklessError, InputError
 from builder.model.artifacts.manifest import Manifest
 from builder.model.version import VERSION
+from builder.output.given import hold_version
 from builder.output.signature import sign_version
-from builder.output.versions import read_manifest
+from builder.output.versions import manifest_in
 from builder.transports.base import Options, Pushed
 from builder.transports.oci.transport import DEFAULT_TAG, is_tag
 from builder.transports.table import open_transport
@@ -35,7 +36,8 @@ def upload(version: Path, target: str, tags: Sequence[str], options: Options, si
 
     Without tags the version becomes the target's `latest`. Half an upload is never found under a name.
     """
-    manifest = read_manifest(version)
+    held = hold_version(version)
+    manifest = manifest_in(held)
     transport, own_tags = open_transport(target, options)
     names = tuple(dict.fromkeys((*own_tags, *tags))) or (DEFAULT_TAG,)
     for name in names:
@@ -43,10 +45,10 @@ def upload(version: Path, target: str, tags: Sequence[str], options: Options, si
             raise InputError(f"{name!r} cannot be a tag", "letters, digits, `.`, `_`, `-`, and no version's name")
     if sign is not None:
         with options.progress.step("sign"):
-            sign_version(version, sign)
+            sign_version(held, sign)
     with options.progress.step("upload"):
         before = _meaning(target, names[0], manifest.image, options)
-        pushed = transport.push(version, manifest, names)
+        pushed = transport.push(held, manifest, names)
     return Uploaded(manifest, names, pushed, before)
 
 

@@ -41,6 +41,7 @@ _READS = re.compile(r"^open(?:at)?\((?!.*O_(?:CREAT|TRUNC|WRONLY|RDWR))")
 # asking a terminal, taking the lock, a directory that is there already
 _HARMLESS = ("TCGETS", "/.lock", "O_TMPFILE", "0777) = -1 EEXIST")
 _SHARE_SIZE = 128 << 20
+_NAMINGS = ("rename", "renameat", "symlink", "symlinkat", "syncfs", "rmdir")
 _SYNCS = ("fsync", "fdatasync", "syncfs")
 KILL, ENOSPC, EDQUOT, EIO = "signal=KILL", "error=ENOSPC", "error=EDQUOT", "error=EIO"
 
@@ -133,7 +134,7 @@ def sites(calls: Sequence[Call]) -> list[Call]:
 
 def namings(calls: Sequence[Call]) -> list[Call]:
     """The calls that show something under a name, or take it away."""
-    return [call for call in sites(calls) if call.name in ("rename", "symlink", "syncfs", "rmdir")]
+    return [call for call in sites(calls) if call.name in _NAMINGS or "AT_REMOVEDIR" in call.what]
 
 
 def tracing(log: Path) -> list[str]:

@@ -9,11 +9,12 @@ import tempfile
 from pathlib import Path
 
 from builder.model.artifacts.manifest import INDEX, MANIFEST
-from builder.output.source import SIGNATURE
+from builder.output.given import SIGNATURE
 from tests.images import DISKLESS
 
 _DOCUMENTS = (INDEX, MANIFEST, SIGNATURE)
-_OPENED = re.compile(rf'open(?:at)?\((?:[^"]*, )?"([^"]*/(?:{"|".join(map(re.escape, _DOCUMENTS))}))", ([A-Z_|]+)')
+# by whatever name: openat(AT_FDCWD</cwd>, "/proc/self/fd/5", O_RDONLY|O_CLOEXEC) = 6</path/manifest.json>
+_OPENED = re.compile(rf"openat2?\(.*?\b(O_[A-Z_|]+).* = \d+<([^>]*/(?:{'|'.join(map(re.escape, _DOCUMENTS))}))>")
 
 
 def count_reads(*command: str | Path, status: int = 0, **places: Path) -> dict[str, int]:
@@ -25,12 +26,13 @@ def count_reads(*command: str | Path, status: int = 0, **places: Path) -> dict[s
     which becomes `*`.
     """
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as log:
-        trace = ["strace", "-f", "-qq", "-z", "-e", "trace=open,openat", "-o", log.name]
+        trace = ["strace", "-f", "-qq", "-y", "-z", "-e", "trace=openat,openat2", "-o", log.name]
         argv = [*trace, "unshare", "--net", DISKLESS, *command]
         done = subprocess.run(argv, capture_output=True, encoding="utf-8", check=False)
         assert done.returncode == status, done.stderr
         opened = [found.groups() for line in log if (found := _OPENED.search(line))]
-    reads = collections.Counter(_shown(path, places) for path, flags in opened if "O_CREAT" not in flags)
+    paths = [path for flags, path in opened if "O_CREAT" not in flags and "O_PATH" not in flags]
+    reads = collections.Counter(_shown(path, places) for path in paths)
     return dict(sorted(reads.items()))
 
 

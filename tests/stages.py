@@ -14,6 +14,7 @@ from builder.installers.base import Installer
 from builder.progress.progress import Progress
 from builder.reading import load_recipe
 from builder.stages.context import Context
+from builder.system.guarded.private import made_directory
 from builder.system.run import Runner
 from builder.system.sandbox import Sandbox
 from builder.system.workspace import open_workspace
@@ -26,11 +27,14 @@ def staged(place: Path, base: str = "debian-nfs", **changes: Any) -> Iterator[Co
     """The recipe lies in PLACE/recipe, where files of it may be already."""
     (place / "recipe").mkdir(parents=True, exist_ok=True)
     recipe = load_recipe(write_recipe(place / "recipe", base, **changes))
-    with open_workspace(place / "work") as workspace, Runner(workspace.path / "build.log") as runner:
+    with (
+        open_workspace(made_directory(place / "work", 0o700), print) as workspace,
+        Runner(workspace.path / "build.log") as runner,
+    ):
         shutil.copytree(small_tree(), workspace.tree, symlinks=True)
         sandbox = Sandbox(runner, directory=workspace.view, writable=(workspace.path,), temporary=workspace.temporary)
         nobody = cast("Installer", None)  # installing is over
-        yield Context(recipe, workspace, sandbox, nobody, Progress(io.StringIO()), TreeCache(place / "trees"))
+        yield Context(recipe, workspace, sandbox, nobody, Progress(io.StringIO()), TreeCache(place, print))
 
 
 def log(context: Context) -> list[str]:

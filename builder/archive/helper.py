@@ -24,6 +24,7 @@ from builder.archive.directories import Directories
 from builder.errors import AuditError, DisklessError, HostError
 from builder.model.artifacts.index import FileRecord, Frame, Index
 from builder.output.source import DirectorySource
+from builder.system.guarded.held import HeldDirectory
 from builder.system.run import describe_status
 
 _WORTH = 64 << 20  # bytes: to start it takes as long as to write some of them
@@ -120,7 +121,7 @@ def _raise(result: Mapping[str, Any]) -> None:
 def helping(
     source: DirectorySource,
     index: Index,
-    destination: Path,
+    root: HeldDirectory,
     runs: Sequence[FrameRun],
     wanted: set[int],
     on_file: OnFile,
@@ -128,8 +129,8 @@ def helping(
     """A helper that writes the files at the positions `wanted` which lie in `runs`; call its `finish`."""
     part = {
         "parent": os.getpid(),
-        "archive": str(source.archive),
-        "destination": str(destination),
+        "version": [source.held.handle, str(source.held.path), source.rootfs],
+        "root": root.handle,
         "runs": [_described(index, run, wanted) for run in runs],
     }
     # what this process has imported, it imports, whatever lies where it is started
@@ -139,7 +140,12 @@ def helping(
         stdin.seek(0)
         # in a session of its own: Ctrl-C reaches only us
         process = subprocess.Popen(
-            [sys.executable, "-IB", "-c", program], stdin=stdin, stdout=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-IB", "-c", program],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            # by their paths it might find others
+            pass_fds=(source.held.handle, root.handle),
         )
     with process:
         try:
@@ -184,8 +190,7 @@ def _write(part: dict[str, Any]) -> None:
         files += [FileRecord(*row) for row in described["files"]]
         runs.append(FrameRun(slice(before[0], len(frames)), slice(before[1], len(files))))
         wanted.update(before[1] + number for number, is_wanted in enumerate(described["wanted"]) if is_wanted)
-    archive = Path(part["archive"])
-    root = os.open(part["destination"], os.O_RDONLY | os.O_DIRECTORY)
+    handle, path, rootfs = part["version"]
     count = 0
 
     def on_file(_: str) -> None:
@@ -195,8 +200,8 @@ def _write(part: dict[str, Any]) -> None:
             _say(count)
             count = 0
 
-    source = DirectorySource(archive.parent, rootfs=archive.name)
-    write_content(Directories(root), source, Index(frames, files), runs, wanted, on_file)
+    source = DirectorySource(HeldDirectory(handle, Path(path)), rootfs)
+    write_content(Directories(part["root"]), source, Index(frames, files), runs, wanted, on_file)
     _say(count)
 
 

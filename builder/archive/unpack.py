@@ -7,12 +7,11 @@ Every directory is opened without following links, so nothing is ever written ou
 from __future__ import annotations
 
 import abc
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import zstandard
 
@@ -22,7 +21,11 @@ from builder.archive.helper import divide, helping
 from builder.archive.members import AGAIN, decompress
 from builder.errors import AuditError, InputError
 from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index, file_rows
+from builder.model.artifacts.manifest import INDEX
+from builder.output.given import open_given
 from builder.output.source import DirectorySource, Source
+from builder.system.files import sha256_of_first
+from builder.system.guarded.held import HeldDirectory
 
 _LARGEST_INDEX = 256 << 20
 _T = TypeVar("_T")
@@ -46,27 +49,34 @@ class Unpacked:
     read_bytes: int
 
 
+def index_in(version: HeldDirectory) -> Index:
+    """The index of a version directory; AuditError when it is damaged, or no plain file."""
+    with open_given(version, INDEX) as file:
+        return _parsed(file, str(version.path / INDEX), Index.from_json, None)
+
+
 def read_index(path: Path, check: Callable[[str], None] | None = None) -> Index:
     """Reads index.json.zst; AuditError when it is damaged.
 
     check: gets the file's SHA-256 before anything of it is read, and raises where that is another than it should be;
         the file is opened once, so what was checked is what is read
     """
-    return _parsed(path, Index.from_json, check)
+    with path.open("rb") as file:
+        return _parsed(file, str(path), Index.from_json, check)
 
 
 def read_file_rows(path: Path) -> dict[str, list[Any]]:
     """Of an index that was checked when its version came in, what `file_rows` gives; AuditError when it is damaged."""
-    return _parsed(path, file_rows, None)
+    with path.open("rb") as file:
+        return _parsed(file, str(path), file_rows, None)
 
 
-def _parsed(path: Path, parse: Callable[[bytes], _T], check: Callable[[str], None] | None) -> _T:
+def _parsed(file: BinaryIO, path: str, parse: Callable[[bytes], _T], check: Callable[[str], None] | None) -> _T:
     try:
-        with path.open("rb") as file:
-            if check is not None:
-                check(hashlib.file_digest(file, "sha256").hexdigest())
-                file.seek(0)
-            data = decompress(file, _LARGEST_INDEX)
+        if check is not None:
+            check(sha256_of_first(file, os.fstat(file.fileno()).st_size))
+            file.seek(0)
+        data = decompress(file, _LARGEST_INDEX)
     except zstandard.ZstdError as error:
         raise AuditError(f"{path}: damaged: {error}", AGAIN) from error
     if len(data) > _LARGEST_INDEX:
@@ -84,32 +94,37 @@ def unpack(archive: Path, index: Path, destination: Path, on_file: OnFile = lamb
 
     Raises AuditError when the archive is not exactly what the index says, InputError for a directory that is not empty.
     """
-    unpack_source(DirectorySource(archive.parent, rootfs=archive.name), read_index(index), destination, on_file=on_file)
+    with HeldDirectory.at(archive.parent.resolve()) as held, HeldDirectory.at(destination.resolve()) as root:
+        unpack_source(DirectorySource(held, archive.name), read_index(index), root, on_file=on_file)
+
+
+def unpack_version(version: HeldDirectory, destination: Path, on_file: OnFile = lambda name: None) -> None:
+    """The same from a version directory, whoever made it."""
+    with HeldDirectory.at(destination.resolve()) as root:
+        unpack_source(DirectorySource(version), index_in(version), root, on_file=on_file)
 
 
 def unpack_source(
-    source: Source, index: Index, destination: Path, reuse: Reuse | None = None, on_file: OnFile = lambda name: None
+    source: Source, index: Index, root: HeldDirectory, reuse: Reuse | None = None, on_file: OnFile = lambda name: None
 ) -> Unpacked:
     """As `unpack`, from any source, and without reading the files that `reuse` has.
 
     With `reuse` only the frames that hold other files are read, and checked.
     """
-    if any(destination.iterdir()):
-        raise InputError(f"{destination} is not empty", "nothing is ever unpacked over something else")
-    root = os.open(destination, os.O_RDONLY | os.O_DIRECTORY)
-    directories = Directories(root)
+    if root.names():
+        raise InputError(f"{root.path} is not empty", "nothing is ever unpacked over something else")
+    directories = Directories(root.handle)
     try:
         wanted = _make_without_content(directories, index.files, reuse, on_file)
         runs = runs_of(index, None if reuse is None else wanted)
-        _write_content(directories, source, index, destination, runs, set(wanted), on_file)
-        _make_hard_links(root, directories, index.files, on_file)
+        _write_content(directories, source, index, root, runs, set(wanted), on_file)
+        _make_hard_links(root.handle, directories, index.files, on_file)
         # from the bottom up: writing into a directory changes its time, and its mode may forbid it
         for record in reversed(index.files):
             if record.type == DIRECTORY:
-                _finish(root, directories, record)
+                _finish(root.handle, directories, record)
     finally:
         directories.close()
-        os.close(root)
     files = sum(record.type == FILE for record in index.files)
     return Unpacked(
         files - len(wanted),
@@ -123,7 +138,7 @@ def _write_content(
     directories: Directories,
     source: Source,
     index: Index,
-    destination: Path,
+    root: HeldDirectory,
     runs: Sequence[FrameRun],
     wanted: set[int],
     on_file: OnFile,
@@ -133,7 +148,7 @@ def _write_content(
     if not others or not isinstance(source, DirectorySource):
         write_content(directories, source, index, runs, wanted, on_file)
         return
-    with helping(source, index, destination, others, wanted, on_file) as helper:
+    with helping(source, index, root, others, wanted, on_file) as helper:
 
         def on_mine(path: str) -> None:
             helper.poll()

@@ -110,7 +110,8 @@ def write_archive(members: Iterator[Member], output: Path, on_file: Callable[[st
     """
     set_names_to_utf8()
     records: list[FileRecord] = []
-    with output.open("wb") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(output, flags, 0o640), "wb") as file:
         frames = FrameWriter(file)
         sink = _Sink(frames)
         try:

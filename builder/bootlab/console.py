@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
+
+from builder.errors import InputError
+from builder.system.guarded.private import FILE_MODE, give_to_readers
 
 _ESCAPES = re.compile(r"\x1b(?:\][^\x07]*\x07|\[[0-9;?=]*[A-Za-z]|[()][A-Z0-9]|[@-Z\\-_=>])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -16,6 +21,25 @@ def clean(raw: str) -> str:
     text = raw.replace("\r\n", "\n").replace("\r", "\n")
     text = _CONTROLS.sub("", _ESCAPES.sub("", _MOVES.sub("\n", text)).replace("\x1bc", ""))
     return re.sub(r"\n\s*\n+", "\n", text)
+
+
+def begin_log(path: Path) -> None:
+    """Makes an empty file to write to, kept from others; InputError where a link or anything but a file is there."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    hint = "see what it is, and remove it; or name another file with --console-log"
+    try:
+        handle = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}", hint) from error
+    try:
+        info = os.fstat(handle)
+        if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
+            raise InputError(f"{path} is not a file, or has other names: nothing is written to it", hint)
+        os.ftruncate(handle, 0)
+        os.fchmod(handle, FILE_MODE)
+        give_to_readers(handle)
+    finally:
+        os.close(handle)
 
 
 class Log:

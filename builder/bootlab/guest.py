@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.bootlab.accelerator import QEMU
-from builder.bootlab.console import Log
+from builder.bootlab.console import Log, begin_log
 from builder.bootlab.diagnosis import Diagnosis, Failure, diagnose, find_fault
 from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.serial import SERIAL_PORTS, SerialPorts
@@ -136,6 +136,7 @@ class Guest:
         self.on_restart(reason)
         self._namespace.end(self._service)
         self._ports.close()
+        begin_log(self.console.path)
         self._ports = SerialPorts(self.console.path)
         self._service = self._ports.connect(self._start)
         self._started = time.monotonic()

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from builder.bootlab import accelerator, dhcp, network
-from builder.bootlab.console import Log
+from builder.bootlab.console import Log, begin_log
 from builder.bootlab.guest import Guest, Machine, qemu_command
 from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.nfs import NfsServer, check_exportable, choose_nfs_server
@@ -119,6 +119,7 @@ class Lab:
             self._hardware = accelerator.hardware_arguments(self.namespace, kernel)
         name = f"tap{len(self._guests)}"
         network.add_tap(self.namespace, self.site, name, QEMU_USER.uid)
+        begin_log(console)
         command = qemu_command(machine or Machine(), self._hardware, name)
 
         def start(files: Sequence[int]) -> Service:

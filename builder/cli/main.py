@@ -61,7 +61,7 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """Entry point of the console script; every failure ends with a message and an exit status of its kind."""
-    os.umask(0o022)
+    os.umask(0o027)  # what others are to read gets its mode where it is made
     # libarchive takes paths through the C library's locale, which LC_ALL=C makes one of ASCII; Python's is UTF-8 there
     with contextlib.suppress(locale.Error):
         locale.setlocale(locale.LC_CTYPE, "C.UTF-8")

@@ -1,12 +1,10 @@
-"""What installers share: the lock of the package cache, and how much of a download has arrived."""
+"""What installers share: how much of a download has arrived, and the loaders' packages."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from builder.errors import AuditError
 from builder.loaders.table import chosen, packages
@@ -14,20 +12,7 @@ from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import Recipe
 from builder.progress.progress import Progress
 
-
-@contextlib.contextmanager
-def locked(path: Path, notify: Callable[[str], None]) -> Iterator[None]:
-    """One build at a time changes what `path` stands for; says so where it has to wait."""
-    lock = FileLock(str(path))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        notify("waiting for another build to finish downloading")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+BUSY = "another build fetches packages into the same cache"  # what its lock is waited for
 
 
 @contextlib.contextmanager

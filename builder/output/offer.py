@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.errors import AuditError
 from builder.model.artifacts.manifest import MANIFEST, Manifest
+from builder.output.given import SIGNATURE, hold_version, read_given
 from builder.output.signature import verify_signature
-from builder.output.source import SIGNATURE, DirectorySource, Source
+from builder.output.source import DirectorySource, Source
 from builder.output.versions import manifest_bytes, parse_manifest
 
 
@@ -42,16 +42,8 @@ def offer_directory(version: Path) -> Offer:
 
     InputError where there is none, AuditError where its manifest or signature cannot be read.
     """
-    data = manifest_bytes(version)
-    manifest = parse_manifest(data, str(version / MANIFEST))
-    return Offer(DirectorySource(version), data, manifest, _signature_in(version))
-
-
-def _signature_in(version: Path) -> bytes | None:
-    path = version / SIGNATURE
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise AuditError(f"{path}: {error.strerror}", "copy the version again, whole, or build it again") from error
+    held = hold_version(version)
+    data = manifest_bytes(held)
+    manifest = parse_manifest(data, str(held.path / MANIFEST))
+    signature = read_given(held, SIGNATURE) if held.kind(SIGNATURE) else None
+    return Offer(DirectorySource(held), data, manifest, signature)

@@ -11,29 +11,30 @@ from pathlib import Path
 
 from builder.errors import AuditError, CommandError, InputError
 from builder.model.artifacts.manifest import MANIFEST
-from builder.output.source import SIGNATURE
-from builder.system.files import write_atomic
+from builder.output.given import SIGNATURE, read_given
+from builder.output.places import write_output
+from builder.system.guarded.held import HeldDirectory
 from builder.system.run import Tool, require_tools, run_filter
 
 NAMESPACE = "diskless"
 SSH_KEYGEN = Tool("ssh-keygen", "openssh-client", "openssh")
 
 
-def sign_version(version: Path, key: Path) -> None:
+def sign_version(version: HeldDirectory, key: Path) -> None:
     """Writes manifest.json.sig beside the manifest; `key` is a private key, or a public one whose other half an
     agent has. CommandError when ssh-keygen cannot sign with it.
     """
     require_tools([SSH_KEYGEN])
     if not key.is_file():
         raise InputError(f"--sign: {key} is not a file", "ssh-keygen -t ed25519 -f KEY makes a key")
-    manifest = (version / MANIFEST).read_bytes()
+    manifest = read_given(version, MANIFEST)
     argv = ["ssh-keygen", "-Y", "sign", "-q", "-f", str(key), "-n", NAMESPACE]
     # without a terminal it does not wait for a passphrase
     status, signature, messages = run_filter(argv, manifest, {**os.environ, "SSH_ASKPASS_REQUIRE": "never"})
     if status != 0 or not signature:
         hint = "the key must be readable; load one with a passphrase into ssh-agent and give its public half"
         raise CommandError(f"ssh-keygen does not sign with {key}", hint, _lines(messages), status=status)
-    write_atomic(version / SIGNATURE, signature)
+    write_output(version, SIGNATURE, signature)
 
 
 def verify_signature(manifest: bytes, signature: bytes | None, allowed: Path) -> str:

@@ -6,15 +6,16 @@ A source promises nothing about what it gives: whoever reads checks every byte a
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from builder.errors import AuditError
 from builder.model.artifacts.index import Frame
-from builder.model.artifacts.manifest import MANIFEST, ROOTFS, Artifact
+from builder.model.artifacts.manifest import ROOTFS, Artifact
+from builder.output.given import copy_given, open_given
 from builder.output.versions import verify_artifacts, verify_sizes
-
-SIGNATURE = f"{MANIFEST}.sig"
+from builder.system.guarded.held import HeldDirectory
 
 
 class Source(abc.ABC):
@@ -54,43 +55,37 @@ class Source(abc.ABC):
 
 
 class DirectorySource(Source):
-    """A version directory, OUTPUT/IMAGE/VERSION."""
+    """A version directory, OUTPUT/IMAGE/VERSION; `rootfs` is its archive's name."""
 
-    def __init__(self, directory: Path, rootfs: str = ROOTFS) -> None:
-        self.directory = directory
-        self.archive = directory / rootfs
+    def __init__(self, held: HeldDirectory, rootfs: str = ROOTFS) -> None:
+        self.held = held
+        self.rootfs = rootfs
 
     @property
     def name(self) -> str:
         """The path of its archive."""
-        return str(self.archive)
+        return str(self.held.path / self.rootfs)
 
     def fetch(self, artifact: str, target: Path) -> None:
         """A copy."""
-        path = self.directory / artifact
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise AuditError(f"{path}: {error.strerror}", _AGAIN) from error
-        target.write_bytes(content)
+        copy_given(self.held, artifact, target)
 
     def frames(self, frames: Sequence[Frame]) -> Iterator[bytes]:
         """Read at their offsets."""
-        try:
-            with self.archive.open("rb", buffering=0) as file:
+        with open_given(self.held, self.rootfs) as file:
+            try:
                 for frame in frames:
-                    file.seek(frame.offset)
-                    yield file.read(frame.size)
-        except OSError as error:
-            raise AuditError(f"{self.archive}: {error.strerror}", _AGAIN) from error
+                    yield os.pread(file.fileno(), frame.size, frame.offset)
+            except OSError as error:
+                raise AuditError(f"{self.name}: {error.strerror}", _AGAIN) from error
 
     def verify(self, artifacts: Mapping[str, Artifact]) -> None:
         """Byte for byte."""
-        verify_artifacts(self.directory, artifacts)
+        verify_artifacts(self.held, artifacts)
 
     def verify_sizes(self, artifacts: Mapping[str, Artifact]) -> None:
         """All of them."""
-        verify_sizes(self.directory, artifacts)
+        verify_sizes(self.held, artifacts)
 
 
 _AGAIN = "copy the version again, whole, or build it again"

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from builder.errors import AuditError, InputError
 from builder.model.artifacts.manifest import MANIFEST, Artifact, Manifest
 from builder.model.version import VERSION
-from builder.system.files import swap_symlink, sync_directory
+from builder.output.given import (
+    VERSION_HINT,
+    hold_version,
+    may_not_read,
+    open_given,
+    read_given,
+    resolve_version,
+    size_of_given,
+)
+from builder.system.files import sha256_of_first
+from builder.system.guarded.held import HeldDirectory
 
 LATEST = "latest"
 _COPY_AGAIN = "it was changed or not copied whole: copy it again, or build it again"
 _NOT_READ = "it was damaged, or is of a newer diskless: bring the version here again, or use that one"
-_HINT = "give OUTPUT/IMAGE/VERSION or OUTPUT/IMAGE/latest"
 
 
 def read_manifest(version: Path) -> Manifest:
     """The manifest of a version directory; InputError where there is none, else as `parse_manifest`."""
-    return parse_manifest(manifest_bytes(version), str(version / MANIFEST))
+    with hold_version(version) as held:
+        return manifest_in(held)
 
 
-def manifest_bytes(version: Path) -> bytes:
+def manifest_in(version: HeldDirectory) -> Manifest:
+    """The same of a version directory that is open."""
+    return parse_manifest(manifest_bytes(version), str(version.path / MANIFEST))
+
+
+def manifest_bytes(version: HeldDirectory) -> bytes:
     """What stands in the manifest of a version directory; InputError where there is none."""
-    try:
-        return (version / MANIFEST).read_bytes()
-    except OSError as error:
-        raise InputError(f"{version} is not a version of an image: {MANIFEST}: {error.strerror}", _HINT) from error
+    if not version.kind(MANIFEST):
+        raise InputError(f"{version.path} is not a version of an image: it has no {MANIFEST}", VERSION_HINT)
+    return read_given(version, MANIFEST)
 
 
 def parse_manifest(data: bytes, name: str) -> Manifest:
@@ -40,80 +53,81 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
 
 def find_latest(output: Path) -> Path:
     """The newest version of the only image below `output`; InputError when there is none, or more than one image."""
-    found = sorted(link for link in output.glob(f"*/{LATEST}") if link.is_dir())
+    found = [output / image / LATEST for image in _images(output)]
     if not found:
         raise InputError(f"{output} holds no version of an image", "diskless build RECIPE makes one; or name another")
     if len(found) > 1:
         raise InputError(f"{output} holds several images", f"name one of: {', '.join(map(str, found))}")
-    return found[0]
+    return resolve_version(found[0])
 
 
 def find_version(target: str | None, output: Path) -> Path:
-    """A version's directory: `target` is its path, its name, or that of an image below `output`; None: find_latest."""
+    """A version's directory: `target` is its path, its name, or that of an image below `output`; None: find_latest.
+
+    InputError where there is none, or a link of another user's leads to it; HostError where it may not be read.
+    """
     if target is None:
         return find_latest(output)
-    named = list(output.glob(f"*/{target}")) if VERSION.accepts(target) else []
-    for path in (Path(target), Path(target) / LATEST, output / target / LATEST, *named[:1]):
-        if (path / MANIFEST).is_file():
-            return path.resolve()
-    built = ", ".join(sorted(link.parent.name for link in output.glob(f"*/{LATEST}"))) or "none"
+    names = _images(output)
+    named = [output / image / target for image in names] if VERSION.accepts(target) else []
+    for path in (Path(target), Path(target) / LATEST, output / target / LATEST, *named):
+        real = _real_version(path)
+        if real is not None:
+            return real
     raise InputError(
-        f"{target} is not a version of an image, nor an image below {output}", f"images there: {built}; {_HINT}"
+        f"{target} is not a version of an image, nor an image below {output}",
+        f"images there: {', '.join(names) or 'none'}; {VERSION_HINT}",
     )
 
 
-def verify_artifacts(version: Path, artifacts: Mapping[str, Artifact]) -> None:
-    """AuditError when one of these artifacts of a manifest is not, byte for byte, what that says."""
-    for name, artifact in artifacts.items():
-        path = version / name
+def _images(output: Path) -> list[str]:
+    """The names of the images that have a newest version, sorted; HostError where this user may not look."""
+    try:
+        entries = sorted(output.iterdir())
+    except PermissionError as error:
+        raise may_not_read(output) from error
+    except OSError:
+        return []
+    found, closed = [], None
+    for path in entries:
         try:
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError as error:
-            raise AuditError(f"{path}: {error.strerror}", _COPY_AGAIN) from error
+            (path / LATEST).lstat()
+            found.append(path.name)
+        except PermissionError:
+            closed = path
+        except OSError:
+            continue
+    if closed is not None and not found:
+        raise may_not_read(closed)
+    return found
+
+
+def _real_version(path: Path) -> Path | None:
+    try:
+        real = resolve_version(path)
+        (real / MANIFEST).lstat()
+    except PermissionError as error:
+        raise may_not_read(path) from error
+    except (OSError, ValueError):
+        return None
+    return real
+
+
+def verify_artifacts(version: HeldDirectory, artifacts: Mapping[str, Artifact]) -> None:
+    """AuditError when one of these artifacts of a manifest is not, byte for byte, what that says."""
+    verify_sizes(version, artifacts)
+    for name, artifact in artifacts.items():
+        with open_given(version, name) as stream:
+            digest = sha256_of_first(stream, artifact.size)
         if digest != artifact.sha256:
-            message = f"{path} is not what {MANIFEST} says: SHA-256 {digest}, not {artifact.sha256}"
+            message = f"{version.path / name} is not what {MANIFEST} says: SHA-256 {digest}, not {artifact.sha256}"
             raise AuditError(message, _COPY_AGAIN)
 
 
-def verify_sizes(version: Path, artifacts: Mapping[str, Artifact]) -> None:
+def verify_sizes(version: HeldDirectory, artifacts: Mapping[str, Artifact]) -> None:
     """AuditError when one of these artifacts of a manifest is not as long as that says."""
     for name, artifact in artifacts.items():
-        path = version / name
-        try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise AuditError(f"{path}: {error.strerror}", _COPY_AGAIN) from error
+        size = size_of_given(version, name)
         if size != artifact.size:
-            raise AuditError(f"{path} has {size} bytes, {MANIFEST} says {artifact.size}", _COPY_AGAIN)
-
-
-def publish_version(artifacts: Path, image: Path, manifest: Manifest) -> tuple[Path, bool]:
-    """Gives a finished directory its name, IMAGE/VERSION, and lets latest point there: the directory, and whether it
-    was there already, in which case it stays as it is. AuditError where it is another version with this name.
-    """
-    target = image / manifest.version
-    image.mkdir(parents=True, exist_ok=True)
-    unchanged = target.exists()
-    if unchanged:
-        _check_same(target, manifest)
-    else:
-        for path in (artifacts, *artifacts.iterdir()):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        sync_directory(artifacts)
-        artifacts.rename(target)
-        sync_directory(image)
-    swap_symlink(image / LATEST, manifest.version)
-    return target, unchanged
-
-
-def _check_same(target: Path, manifest: Manifest) -> None:
-    try:
-        there = read_manifest(target)
-    except (InputError, AuditError) as error:
-        raise AuditError(error.message, f"move {target} away and try again") from error
-    if there.root_digest != manifest.root_digest:
-        raise AuditError(
-            f"{target} is another version whose digest begins alike: {there.root_digest}, not {manifest.root_digest}",
-            f"move {target} away and try again",
-        )
+            message = f"{version.path / name} has {size} bytes, {MANIFEST} says {artifact.size}"
+            raise AuditError(message, _COPY_AGAIN)

@@ -9,8 +9,8 @@ from pathlib import Path
 from builder.errors import HostError
 from builder.render.server.mounts import UNIT_DIRECTORY, fstab_line, mount_unit, mount_unit_name
 from builder.shares.image_file import KIND, MOUNT_OPTIONS, mount_filesystem, run
-from builder.store.layout import Store, make_directory
-from builder.system.files import write_atomic
+from builder.store.layout import Store
+from builder.system.files import make_directory, write_atomic
 from builder.system.mounts import is_own_filesystem, mount_at
 
 IMAGES = "filesystems"
@@ -59,7 +59,7 @@ def install_mount(store: Store, share: str) -> str | None:
     name = mount_unit_name(str(place.directory))
     unit, text = Path(UNIT_DIRECTORY) / name, mount_unit(*texts).encode()
     if not unit.exists() or unit.read_bytes() != text:
-        write_atomic(unit, text)
+        write_atomic(unit, text, 0o644)
         run(["systemctl", "daemon-reload"])
     run(["systemctl", "enable", name])
     return None

@@ -18,9 +18,10 @@ from builder.model.recipe import RootMode
 from builder.output.source import Source
 from builder.store.filesystem import check_space
 from builder.store.inventory import Inventory
-from builder.store.layout import TEMPORARY, Store, make_directory
+from builder.store.layout import TEMPORARY, Store
+from builder.store.reaching import reached
 from builder.store.reuse import open_relocation
-from builder.system.files import remove_tree, sync_directory, sync_filesystem
+from builder.system.guarded.held import HeldDirectory
 from builder.system.run import CLEAN_ENVIRONMENT, LAST_LINES, Tool
 from builder.system.walk import walk
 
@@ -43,38 +44,39 @@ def relocate(inventory: Inventory, manifest: Manifest, on_file: OnFile) -> None:
     it was deployed.
     """
     store = inventory.store
-    place, old = store.new_place(manifest), store.old_root(manifest)
-    make_directory(place.parent, 0o755)
-    with _staged(place) as root:
+    with _staged(store, store.new_place(manifest)) as root:
         if manifest.root.mode is RootMode.RW:
-            _copy_tree(old, root)
+            with reached(store, store.old_root(manifest)), store.hold(store.old_root(manifest)) as old:
+                _copy_tree(old, root)
         else:
             _copy_indexed(inventory, manifest, root, on_file)
 
 
 @contextlib.contextmanager
-def _staged(place: Path) -> Iterator[Path]:
+def _staged(store: Store, place: Path) -> Iterator[HeldDirectory]:
     """A directory `root` beside its place, which gets the place's name at the end, or is removed."""
-    temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{place.name}-", dir=place.parent))
-    try:
-        (temporary / "root").mkdir(mode=0o755)
-        yield temporary / "root"
-        temporary.chmod(0o755)
-        sync_filesystem(temporary)
-        temporary.rename(place)
-    except BaseException:
-        remove_tree(temporary)
-        raise
-    sync_directory(place.parent)
+    with reached(store, place.parent), store.hold(place.parent.parent) as top:
+        parent = top.ensure(place.parent.name, 0o755)
+    with parent, parent.make_temporary(f"{TEMPORARY}{place.name}-") as staged:
+        try:
+            with staged.make("root", 0o755) as root:
+                yield root
+            os.fchmod(staged.handle, 0o755)
+            staged.sync_filesystem()
+            parent.rename(staged.path.name, parent, place.name)
+        except BaseException:
+            parent.remove(staged.path.name)
+            raise
+        parent.sync()
 
 
-def _copy_indexed(inventory: Inventory, manifest: Manifest, root: Path, on_file: OnFile) -> None:
+def _copy_indexed(inventory: Inventory, manifest: Manifest, root: HeldDirectory, on_file: OnFile) -> None:
     index = _index(inventory.store, manifest)
     with open_relocation(inventory, manifest) as reuse:
-        device = root.stat().st_dev
+        device = os.fstat(root.handle).st_dev
         new = [record for record in index.files if record.type == FILE and not reuse.links(record, device)]
         inodes = len(new) + sum(record.type != FILE for record in index.files)
-        check_space(root.parent.parent, sum(record.size for record in new), inodes)
+        check_space(root, sum(record.size for record in new), inodes)
         unpack_source(_Nothing(inventory.store.old_root(manifest)), index, root, reuse, on_file)
 
 
@@ -113,22 +115,34 @@ class _Nothing(Source):
         return iter(())
 
 
-def _copy_tree(source: Path, target: Path) -> None:
+def _copy_tree(source: HeldDirectory, target: HeldDirectory) -> None:
     """Everything of a tree that clients wrote; tar follows no link of it."""
     check_space(target, _used(source), 0)
+    here, there = (f"/proc/self/fd/{directory.handle}" for directory in (source, target))
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(
-            [*_TAR, "-C", str(source), "-cf", "-", "."], stdout=subprocess.PIPE, stderr=said, env=CLEAN_ENVIRONMENT
+            [*_TAR, "-C", here, "-cf", "-", "."],
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=CLEAN_ENVIRONMENT,
+            pass_fds=[source.handle],
         ) as reader:
-            command = [*_TAR, "--same-permissions", "--same-owner", "-C", str(target), "-xf", "-"]
-            written = subprocess.run(command, stdin=reader.stdout, stderr=said, env=CLEAN_ENVIRONMENT, check=False)
+            command = [*_TAR, "--same-permissions", "--same-owner", "-C", there, "-xf", "-"]
+            written = subprocess.run(
+                command,
+                stdin=reader.stdout,
+                stderr=said,
+                env=CLEAN_ENVIRONMENT,
+                check=False,
+                pass_fds=[target.handle],
+            )
         if reader.returncode or written.returncode:
             said.seek(0)
             lines = said.read().decode("utf-8", "replace").splitlines()[-LAST_LINES:]
-            raise CommandError(f"tar could not copy {source}", "the root is where it was", tuple(lines))
+            raise CommandError(f"tar could not copy {source.path}", "the root is where it was", tuple(lines))
 
 
-def _used(tree: Path) -> int:
+def _used(tree: HeldDirectory) -> int:
     """Bytes on disk, st_blocks of stat(2)."""
     total = 0
     for _, directory, name in walk(tree):

@@ -20,6 +20,7 @@ from builder.store.agreement import check_releases
 from builder.store.generations import active_generation, commit, is_served, next_number
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
+from builder.store.reaching import hold_root
 from builder.store.recovery import repair_shortcuts
 from builder.system.clock import read_moment
 from builder.system.files import text_sha256
@@ -89,7 +90,8 @@ def check_agreement(store: Store, manifest: Manifest, name: BootName) -> None:
     if manifest.root.mode is RootMode.RW:
         hint = f"diskless adopt-kernel --to {store.root} {manifest.image} takes the kernel that a client installed"
     kernel = store.boot_files(manifest.image, name) / KERNEL
-    check_releases(f"{manifest.image} {name}", kernel, store.root_of(manifest), hint)
+    with hold_root(store, manifest) as root:
+        check_releases(f"{manifest.image} {name}", kernel, root, hint)
 
 
 def missing_pins(inventory: Inventory, site: Site, generation: Generation) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.errors import AuditError
+from builder.system.guarded.held import HeldDirectory
 from builder.system.kernel import kernel_release
 from builder.system.tree import Tree
 
 
-def check_releases(name: str, kernel: Path, root: Path, hint: str) -> None:
+def check_releases(name: str, kernel: Path, root: HeldDirectory, hint: str) -> None:
     """AuditError, about the image `name`, unless the root has the modules of the kernel booted with it."""
     release = kernel_release(kernel.read_bytes(), str(kernel))
     found = module_releases(root)
@@ -18,7 +19,7 @@ def check_releases(name: str, kernel: Path, root: Path, hint: str) -> None:
         raise AuditError(message, hint)
 
 
-def module_releases(root: Path) -> list[str]:
+def module_releases(root: HeldDirectory) -> list[str]:
     """The kernels that a root has modules for."""
-    tree = Tree(root)
+    tree = Tree(root.path, root)
     return tree.names("/usr/lib/modules") or tree.names("/lib/modules")

@@ -12,8 +12,9 @@ from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.store.filesystem import check_room
-from builder.store.layout import TEMPORARY, Store, make_directory
-from builder.system.files import remove_tree, sha256_of, sync_directory, sync_file
+from builder.store.layout import TEMPORARY, Store
+from builder.system.files import make_directory, sha256_of, sync_directory, sync_file
+from builder.system.guarded.removal import remove_tree
 
 _MENUS, _INODES = 4 << 20, 32  # beside the files themselves: more than a generation takes
 

@@ -17,8 +17,11 @@ from builder.store.agreement import module_releases
 from builder.store.boot_files import show_boot_files
 from builder.store.filesystem import check_room
 from builder.store.layout import TEMPORARY, Store
+from builder.store.reaching import hold_root
 from builder.system.cpio import initramfs_names
-from builder.system.files import remove_tree, sha256_of, sync_file
+from builder.system.files import sha256_of, sync_file
+from builder.system.guarded.held import HeldDirectory
+from builder.system.guarded.removal import remove_tree
 from builder.system.kernel import kernel_release
 from builder.system.modules import built_in_modules
 from builder.system.tree import Tree
@@ -37,12 +40,12 @@ class ClientKernel:
     initramfs: str
 
 
-def find_kernels(root: Path) -> list[ClientKernel]:
+def find_kernels(root: HeldDirectory) -> list[ClientKernel]:
     """The kernels in /boot that have an initramfs and modules, oldest release first.
 
     Debian's are vmlinuz-RELEASE and initrd.img-RELEASE, Arch's vmlinuz-NAME and initramfs-NAME.img.
     """
-    tree = Tree(root)
+    tree = Tree(root.path, root)
     found = []
     for name in tree.names("/boot", "vmlinuz-*"):
         kind = name.removeprefix("vmlinuz-")
@@ -61,14 +64,14 @@ def find_kernels(root: Path) -> list[ClientKernel]:
 def choose_kernel(store: Store, manifest: Manifest, release: str | None) -> ClientKernel:
     """The newest kernel of a root, or the one that is asked for; AuditError when it has no modules there."""
     root = store.root_of(manifest)
-    kernels = find_kernels(root)
+    with hold_root(store, manifest) as held:
+        kernels, modules = find_kernels(held), module_releases(held)
     if release is not None:
         kernels = [kernel for kernel in kernels if kernel.release == release]
     if not kernels:
         wanted = f"Linux {release}" if release else "a kernel"
         raise InputError(f"{root}/boot has no {wanted} with an initramfs beside it", "install it in the client first")
     chosen = kernels[-1]
-    modules = module_releases(root)
     if chosen.release not in modules:
         raise AuditError(
             f"{root}{chosen.image} is Linux {chosen.release}, the root has modules for {', '.join(modules) or 'none'}",
@@ -83,7 +86,8 @@ def take_kernel(store: Store, manifest: Manifest, kernel: ClientKernel) -> BootN
     One that is the same already is taken instead. AuditError when the initramfs is for another kernel.
     """
     names = [name for name in store.boot_names(manifest.image) if name.version == manifest.version]
-    tree = Tree(store.root_of(manifest))
+    held = hold_root(store, manifest)
+    tree = Tree(held.path, held)
     size = sum(_size(tree, path) for path in (kernel.image, kernel.initramfs))
     check_room(store.boot, size, f"Linux {kernel.release}")
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=store.boot))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from builder.errors import HostError
 from builder.system.files import (
@@ -16,15 +16,16 @@ from builder.system.files import (
     as_room_allows,
     filesystem_of,
     free_bytes,
+    names_in,
     nearest_directory,
-    remove_tree,
     sync_filesystem,
 )
+from builder.system.guarded.held import HeldDirectory
 
 _PROBE = ".tmp-probe-"  # recovery removes it
 _GOOD = "put the store on ext4, XFS or btrfs"
 _libc = ctypes.CDLL(None, use_errno=True)
-_AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
 _HANDLE_BYTES = 128  # MAX_HANDLE_SZ, name_to_handle_at(2)
 _CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw+ep, capability.h
 _BLOCK = 4096
@@ -33,33 +34,38 @@ _PRUNE = "free some space there, see `df -h` and `df -i`; `diskless prune --to D
 _SPARE = 64 << 20  # for what a file system keeps beside the files
 
 
-def check_filesystem(directory: Path) -> None:
+def check_filesystem(directory: HeldDirectory) -> None:
     """HostError, by the file system's name, when something that a root directory needs does not work there."""
-    probe = Path(tempfile.mkdtemp(prefix=_PROBE, dir=directory))
+    probe = directory.make_temporary(_PROBE)
     try:
         for what, attempt in _PROBES.items():
             try:
-                attempt(probe)
+                attempt(probe.handle)
             except OSError as error:
                 if error.errno in (*FULL, errno.EIO, errno.EROFS):
                     raise
-                raise HostError(f"{directory} is on {filesystem_of(directory)}, which has no {what}", _GOOD) from error
+                kind = filesystem_of(Path(f"/proc/self/fd/{directory.handle}"))
+                raise HostError(f"{directory.path} is on {kind}, which has no {what}", _GOOD) from error
     finally:
-        remove_tree(probe)
+        directory.remove(probe.path.name)
 
 
-def check_space(directory: Path, needed_bytes: int, files: int) -> None:
+def check_space(directory: HeldDirectory, needed_bytes: int, files: int) -> None:
     """HostError when `files` files of `needed_bytes` in all do not fit beside a margin."""
-    check_room(directory, needed_bytes + files * _BLOCK + _SPARE, "this version", files)
+    wanted = needed_bytes + files * _BLOCK + _SPARE
+    _check_room(os.statvfs(directory.handle), directory.path, wanted, "this version", files)
 
 
 def check_room(directory: Path, wanted: int, what: str, inodes: int = 0) -> None:
     """HostError when so many bytes or inodes, which `what` needs, are not free."""
-    free = free_bytes(directory)
+    _check_room(os.statvfs(directory), directory, wanted, what, inodes)
+
+
+def _check_room(info: os.statvfs_result, directory: Path, wanted: int, what: str, inodes: int) -> None:
+    free = info.f_bavail * info.f_frsize
     if free < wanted:
         message = f"{directory} has {free // 10**6} MB free, {what} needs {-(-wanted // 10**6)} MB"
         raise HostError(message, _PRUNE)
-    info = os.statvfs(directory)
     if info.f_files and info.f_favail < inodes:  # btrfs counts none
         raise HostError(f"{directory} has {info.f_favail} free inodes, {what} needs {inodes}", _PRUNE)
 
@@ -94,53 +100,52 @@ def settle(directory: Path) -> None:
         time.sleep(_BETWEEN)
 
 
-def _hard_link(probe: Path) -> None:
-    _file(probe, "one")
-    (probe / "two").hardlink_to(probe / "one")
+def _hard_link(probe: int) -> None:
+    with _file(probe, "one"):
+        os.link("one", "two", src_dir_fd=probe, dst_dir_fd=probe, follow_symlinks=False)
 
 
-def _symlink(probe: Path) -> None:
-    (probe / "link").symlink_to("one")
+def _symlink(probe: int) -> None:
+    os.symlink("one", "link", dir_fd=probe)
 
 
-def _owner(probe: Path) -> None:
-    path = _file(probe, "owned")
-    os.chown(path, 1, 2)
-    path.chmod(0o4751)
-    info = path.stat()
+def _owner(probe: int) -> None:
+    with _file(probe, "owned") as file:
+        os.fchown(file.fileno(), 1, 2)
+        os.fchmod(file.fileno(), 0o4751)
+        info = os.fstat(file.fileno())
     _require((info.st_uid, info.st_gid, info.st_mode & 0o7777) == (1, 2, 0o4751))
 
 
-def _time(probe: Path) -> None:
-    path = _file(probe, "dated")
-    os.utime(path, (1_000_000_001, 1_000_000_001))
-    _require(path.stat().st_mtime_ns == 1_000_000_001 * 10**9)
+def _time(probe: int) -> None:
+    with _file(probe, "dated") as file:
+        os.utime(file.fileno(), (1_000_000_001, 1_000_000_001))
+        _require(os.fstat(file.fileno()).st_mtime_ns == 1_000_000_001 * 10**9)
 
 
-def _attributes(probe: Path) -> None:
-    path = _file(probe, "capable")
-    os.setxattr(path, "security.capability", _CAPABILITY)
-    os.setxattr(path, "user.diskless", b"x")
+def _attributes(probe: int) -> None:
+    with _file(probe, "capable") as file:
+        os.setxattr(file.fileno(), "security.capability", _CAPABILITY)
+        os.setxattr(file.fileno(), "user.diskless", b"x")
 
 
-def _names(probe: Path) -> None:
-    _file(probe, "case")
-    _file(probe, "CASE")
-    _file(probe, "n" * 255)
-    _file(probe, "back\\slash: *?\n\N{SNOWMAN}")
-    _require({"case", "CASE"} <= {path.name for path in probe.iterdir()})
+def _names(probe: int) -> None:
+    for name in ("case", "CASE", "n" * 255, "back\\slash: *?\n\N{SNOWMAN}"):
+        with _file(probe, name):
+            pass
+    _require({"case", "CASE"} <= set(names_in(probe)))
 
 
-def _handles(probe: Path) -> None:
+def _handles(probe: int) -> None:
     """name_to_handle_at(2): what an NFS server names a file by."""
     buffer = (ctypes.c_uint32 * (2 + _HANDLE_BYTES // 4))(_HANDLE_BYTES)
     mount = ctypes.c_int()
-    if _libc.name_to_handle_at(_AT_FDCWD, os.fsencode(probe), ctypes.byref(buffer), ctypes.byref(mount), 0) != 0:
+    if _libc.name_to_handle_at(probe, b"", ctypes.byref(buffer), ctypes.byref(mount), _AT_EMPTY_PATH) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 
 
-_PROBES: dict[str, Callable[[Path], None]] = {
+_PROBES: dict[str, Callable[[int], None]] = {
     "hard links": _hard_link,
     "symbolic links": _symlink,
     "owners and modes": _owner,
@@ -151,11 +156,10 @@ _PROBES: dict[str, Callable[[Path], None]] = {
 }
 
 
-def _file(directory: Path, name: str) -> Path:
-    path = directory / name
-    with path.open("xb"):
-        pass
-    return path
+def _file(directory: int, name: str) -> BinaryIO:
+    """A new file, open, so that nothing is done to it by its name: who exchanges that would have it done elsewhere."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return open(os.open(name, flags, 0o600, dir_fd=directory), "wb")
 
 
 def _require(holds: bool) -> None:

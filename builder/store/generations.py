@@ -12,8 +12,8 @@ from builder.errors import AuditError, InputError
 from builder.loaders.table import MENU_DIRECTORIES, loader_of
 from builder.model.generation import Generation
 from builder.model.version import Version
-from builder.store.layout import GENERATIONS, TEMPORARY, Store, make_directory
-from builder.system.files import sha256_of, swap_symlink, sync_directory
+from builder.store.layout import GENERATIONS, TEMPORARY, Store
+from builder.system.files import make_directory, sha256_of, swap_symlink, sync_directory
 
 GENERATION = "generation.json"
 

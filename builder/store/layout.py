@@ -21,8 +21,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import filelock
-
 from builder.errors import HostError, InputError
 from builder.loaders.table import MENU_DIRECTORIES
 from builder.model.artifacts.manifest import Manifest
@@ -33,7 +31,10 @@ from builder.model.syntax import STORE_PATH
 from builder.model.version import VERSION, Version
 from builder.store.filesystem import check_filesystem
 from builder.store.record import MARKER, Record, read_record, write_record
-from builder.system.files import sync_directory
+from builder.system.files import make_directory, sync_directory
+from builder.system.guarded.held import HeldDirectory
+from builder.system.guarded.locks import locked
+from builder.system.guarded.private import keep_names
 from builder.system.mounts import is_own_filesystem
 from builder.system.permissions import Permission, require_permissions
 
@@ -44,8 +45,8 @@ BOOT, CURRENT, GENERATIONS = "boot", "current", "generations"
 _HARMLESS = {"lost+found", SITE, LOCK}
 _PARTS = ("versions", OLD_RW, RO, RW, BOOT)
 _INTERRUPTED = (f"{TEMPORARY}probe-", f"{TEMPORARY}{MARKER}-")  # all that a try can leave before it is a store
+_LONGEST_WAIT = 3600  # seconds
 _ROOT_DIRECTORIES = {"bin", "etc", "sbin", "usr", "var"}
-_LONGEST_WAIT = 3600
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,14 @@ class Store:
         """What TFTP serves of a version."""
         return self.boot / image / str(name)
 
+    def hold(self, path: Path) -> HeldDirectory:
+        """A directory at or below the store, reached without a link; OSError where there is none.
+
+        What lies below an export is clients': they may exchange any name there at any time.
+        """
+        with HeldDirectory.at(self.root) as top:
+            return top.enter(str(path.relative_to(self.root)))
+
     def images(self) -> list[str]:
         """The names of all images that have a version, sorted."""
         return [path.name for path in _directories(self.versions) if self.version_names(path.name)]
@@ -172,7 +181,8 @@ def open_store(
         _make_root(root)
     else:
         find_store(root)
-    with _locked(root, note):
+    keep_names(root, note)
+    with locked(root / LOCK, f"another diskless works on {root}", note, _LONGEST_WAIT):
         if create:
             refuse_other_things(root)
             _lay_out(root)
@@ -223,13 +233,13 @@ def refuse_other_things(root: Path) -> None:
 def _make_root(root: Path) -> None:
     """A directory for a new store, on a file system that can hold one."""
     made = not root.is_dir()
-    root.parent.mkdir(parents=True, exist_ok=True)
-    make_directory(root, 0o755)
+    for path in (*reversed(root.absolute().parents), root):
+        make_directory(path, 0o755)
     if (root / MARKER).exists():
         return
     try:
         for directory in (root, *(path for name in _PARTS if (path := root / name).is_dir())):
-            check_filesystem(directory)
+            check_filesystem(HeldDirectory.at(directory.resolve()))
         for name in _PARTS:
             if (root / name).is_dir():
                 (root / name).chmod(0o755 if name == BOOT else 0o700)
@@ -248,25 +258,6 @@ def _is_harmless(path: Path) -> bool:
 
 def _names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir() if not path.name.startswith(_INTERRUPTED)}
-
-
-@contextlib.contextmanager
-def _locked(root: Path, note: Callable[[str], None]) -> Iterator[None]:
-    lock = filelock.FileLock(str(root / LOCK))
-    try:
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            note(f"waiting: another diskless works on {root}")
-            lock.acquire(timeout=_LONGEST_WAIT)
-    except filelock.Timeout:
-        raise HostError(
-            f"another diskless has worked on {root} for an hour", f"see `fuser {shlex.quote(str(root / LOCK))}`"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _lay_out(root: Path) -> None:
@@ -297,13 +288,6 @@ def _mounted_shares(root: Path) -> dict[str, int]:
         if is_own_filesystem(root / path):
             shares[path] = next_fsid(shares)
     return shares
-
-
-def make_directory(path: Path, mode: int) -> None:
-    """A directory with this mode whatever the umask; one that is there keeps its own."""
-    if not path.is_dir():
-        path.mkdir(mode)
-        path.chmod(mode)
 
 
 def _directories(path: Path) -> list[Path]:

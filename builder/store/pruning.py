@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from builder.errors import HostError
+from builder.errors import AuditError, HostError
 from builder.model.artifacts.manifest import MANIFEST
 from builder.model.generation import BootName, Generation
 from builder.model.moment import Moment
@@ -21,6 +22,7 @@ from builder.store.filesystem import settle
 from builder.store.generations import active_generation, history, missing_boot_files, naming_generation
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
+from builder.store.reaching import is_missing, obstacle, refusal_of
 from builder.store.recovery import discard, discard_version, recover
 from builder.store.usage import InUse
 from builder.system.files import FULL
@@ -54,9 +56,10 @@ class Ground(enum.StrEnum):
     UNKNOWN_AGE = "unknown age"
     PERHAPS_USED = "perhaps used"
     USED = "used"
+    UNREACHABLE = "unreachable"
 
 
-_REFUSALS = (Ground.YOUNG, Ground.UNKNOWN_AGE, Ground.PERHAPS_USED, Ground.USED)
+_REFUSALS = (Ground.YOUNG, Ground.UNKNOWN_AGE, Ground.PERHAPS_USED, Ground.USED, Ground.UNREACHABLE)
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,8 @@ def decide(inventory: Inventory, site: Site, options: PruneOptions, in_use: InUs
             decision = _decide((image, version), position, active, site, options)
             if decision.ground is None:
                 decision = _refuse(decision, options, in_use, last[image, version].age)
+            if decision.ground is None:
+                decision = _refuse_unreachable(decision, inventory)
             decisions.append(decision)
     return decisions
 
@@ -128,11 +133,18 @@ def remove_versions(
     kept, reason = inventory.minus(doomed), f"prune {names}".rstrip()
     if menus_first:
         activate(kept, site, {}, reason)
-    removed = [path for key in sorted(doomed) for path in _discard(inventory.store, *key)]
-    removed += recover(kept)[1]
+    removed: list[str] = []
+    kept_all_the_same = []
+    for image, version in sorted(doomed):
+        # what a client does meanwhile keeps no other version
+        refusal = refusal_of(functools.partial(_remove_version, inventory.store, image, version, removed))
+        kept_all_the_same += [] if refusal is None else [f"{image} {version}: {refusal}"]
+    removed += recover(kept).removed
     if not menus_first:
         settle(inventory.store.boot)
         _activate_at_last(kept, site, reason)
+    if kept_all_the_same:
+        raise AuditError(f"not removed: {'; '.join(kept_all_the_same)}", "diskless verify --to DIR says what is there")
     return removed
 
 
@@ -151,13 +163,13 @@ def _activate_at_last(kept: Inventory, site: Site, reason: str) -> None:
         ) from error
 
 
-def _discard(store: Store, image: str, version: Version) -> Iterator[str]:
+def _remove_version(store: Store, image: str, version: Version, removed: list[str]) -> None:
     # roots first: a version without one is removed by recovery, a root without a version would stay
     for top in store.root_tops:
-        if top != store.versions and (top / image / version).is_dir():
-            yield discard(top / image / version, store, store.version(image, version) / MANIFEST)
+        if top != store.versions and not is_missing(store, top / image / version):
+            removed.append(discard(top / image / version, store, store.version(image, version) / MANIFEST))
     if store.version(image, version).is_dir():
-        yield discard_version(store, image, version)
+        removed.append(discard_version(store, image, version))
 
 
 def _decide(key: ImageVersion, position: int, active: Generation | None, site: Site, options: PruneOptions) -> Decision:
@@ -181,6 +193,15 @@ def _refuse(decision: Decision, options: PruneOptions, in_use: InUse, age: Age) 
             return dataclasses.replace(decision, ground=ground, reason=reason)
         disregarded.append(reason)
     return dataclasses.replace(decision, disregarded=tuple(disregarded))
+
+
+def _refuse_unreachable(decision: Decision, inventory: Inventory) -> Decision:
+    """A version whose root a client put something in the way of."""
+    manifest = inventory.get(decision.image, decision.version)
+    found = manifest and obstacle(inventory.store, inventory.store.root_of(manifest))
+    if not found:
+        return decision
+    return dataclasses.replace(decision, ground=Ground.UNREACHABLE, reason=f"{found[0]} {found[1]}")
 
 
 def _objections(key: ImageVersion, options: PruneOptions, in_use: InUse, age: Age) -> Iterator[tuple[Ground, str]]:

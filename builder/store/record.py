@@ -76,7 +76,7 @@ def read_record(root: Path) -> Record:
 def write_record(root: Path, record: Record) -> None:
     """Writes store.json, whole or not at all."""
     data = {"schema": _SCHEMA, "shares": dict(record.shares), "old_exports": record.old_exports}
-    write_atomic(root / MARKER, json.dumps(data).encode() + b"\n")
+    write_atomic(root / MARKER, json.dumps(data).encode() + b"\n", 0o644)
 
 
 def _parsed(data: Mapping[str, Any]) -> Record:

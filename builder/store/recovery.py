@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import AuditError
@@ -22,23 +24,37 @@ from builder.store.generations import (
 )
 from builder.store.inventory import Inventory
 from builder.store.layout import TEMPORARY, Store
-from builder.system.files import FULL, as_room_allows, remove_tree, swap_symlink, sync_directory
+from builder.store.reaching import is_missing, obstacle, reached, refusal_of
+from builder.system.files import FULL, as_room_allows, swap_symlink, sync_directory
+from builder.system.guarded.held import HeldDirectory
 
 
-def recover(inventory: Inventory) -> tuple[Inventory, list[str]]:
-    """Brings a store into order: what it holds then, and what was removed, as paths below it.
+@dataclass(frozen=True)
+class Recovered:
+    """A store in order.
 
-    A version that came in whole, but not its boot files yet, gets them: nothing of it has to be unpacked again.
+    removed: paths below it; amiss: what stays as it is, because a client made it so, a sentence each
+    """
+
+    inventory: Inventory
+    removed: tuple[str, ...]
+    amiss: tuple[str, ...]
+
+
+def recover(inventory: Inventory) -> Recovered:
+    """Brings a store into order: what it holds then, and what was removed.
+
+    A version that came in whole, but not its boot files yet, gets them: nothing of it has to be unpacked again. What a
+    client made of its image is left to the commands about that image.
     """
     store = inventory.store
-    _refuse_links(store)
-    removed = list(_remove_temporaries(store))
+    removed, amiss = _remove_temporaries(store)
     current = current_number(store)
     for number in generation_numbers(store):
         if number > current:
             removed.append(_discard_generation(store, number))
     # a deploy names the version before its root, a prune takes the root away before the version
-    rootless = [manifest for manifest in inventory.manifests if not store.root_of(manifest).is_dir()]
+    rootless = [manifest for manifest in inventory.manifests if is_missing(store, store.root_of(manifest))]
     removed += [discard_version(store, manifest.image, manifest.version) for manifest in rootless]
     inventory = inventory.minus({(manifest.image, manifest.version) for manifest in rootless})
     removed += _remove_boot_files(store)
@@ -50,7 +66,7 @@ def recover(inventory: Inventory) -> tuple[Inventory, list[str]]:
             with as_room_allows():  # a full disk must not keep a prune from making room
                 link_boot_files(store, manifest)
     repair_shortcuts(inventory)
-    return inventory, removed
+    return Recovered(inventory, tuple(removed), (*amiss, *_unreachable(inventory)))
 
 
 def discard(path: Path, store: Store, mark: Path | None = None, *, within: Path | None = None) -> str:
@@ -60,19 +76,23 @@ def discard(path: Path, store: Store, mark: Path | None = None, *, within: Path 
 
     It gets another name where it is: a directory to move it to would need an inode. Where even for the name there is
     no room it is removed under its own, `mark` first: the file without which nothing takes the rest for whole.
+    AuditError where a client did something on the way to it, OSError where it cannot be removed.
     """
-    trash = (within or path.parent) / f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}"
-    try:
-        path.rename(trash)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        if mark is not None:
-            mark.unlink(missing_ok=True)
-            sync_directory(mark.parent)
-        trash = path
-    sync_directory(path.parent)
-    remove_tree(trash)
+    with reached(store, path.parent):
+        parent, place = store.hold(path.parent), store.hold(within or path.parent)
+    trash = f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}"
+    with parent, place:
+        try:
+            parent.rename(path.name, place, trash)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            if mark is not None:
+                mark.unlink(missing_ok=True)
+                sync_directory(mark.parent)
+            place, trash = parent, path.name
+        parent.sync()
+        place.remove(trash)
     return str(path.relative_to(store.root))
 
 
@@ -115,27 +135,35 @@ def repair_shortcuts(inventory: Inventory) -> None:
                 swap_symlink(link, target)
 
 
-def _refuse_links(store: Store) -> None:
-    """AuditError where a directory above a read-write root is a link: clients could lead us anywhere by it."""
-    for image in (path for top in store.client_tops for path in top.iterdir()):
-        versions = list(image.iterdir()) if image.is_dir() and not image.is_symlink() else []
-        for path in (image, *versions, *(version / "root" for version in versions)):
-            if path.is_symlink():
-                raise AuditError(f"{path} is a link", "no deploy makes it, a client may have: see where it leads")
+def _unreachable(inventory: Inventory) -> Iterator[str]:
+    """The roots that no command finds, and why."""
+    for manifest in inventory.manifests:
+        found = obstacle(inventory.store, inventory.store.root_of(manifest))
+        if found is not None:
+            yield f"{found[0]} {found[1]}: {manifest.image} {manifest.version} cannot be deployed, pruned or compared"
 
 
-def _remove_temporaries(store: Store) -> Iterator[str]:
+def _remove_temporaries(store: Store) -> tuple[list[str], list[str]]:
+    """What was removed, and why other things were not."""
     tops = _image_parents(store)
     places = [store.root, *tops, store.generations, store.shortcuts]
     for parent in tops:
-        places += [path for path in sorted(parent.iterdir()) if path.is_dir() and not path.is_symlink()]
+        with store.hold(parent) as held:
+            places += [parent / name for name in held.directories()]
+    removed: list[str] = []
+    amiss: list[str] = []
     for place in dict.fromkeys(places):
-        for path in sorted(place.glob(f"{TEMPORARY}*")):
-            if path.is_dir() and not path.is_symlink():
-                remove_tree(path)
-            else:
-                path.unlink()
-            yield str(path.relative_to(store.root))
+        reason = refusal_of(functools.partial(_remove_temporaries_in, store, place, removed, amiss))
+        amiss += [] if reason is None else [reason]
+    return removed, amiss
+
+
+def _remove_temporaries_in(store: Store, place: Path, removed: list[str], amiss: list[str]) -> None:
+    with store.hold(place) as held:
+        for name in held.names():
+            if name.startswith(TEMPORARY):
+                reason = refusal_of(functools.partial(held.remove, name))
+                (removed if reason is None else amiss).append(reason or str((place / name).relative_to(store.root)))
 
 
 def _remove_boot_files(store: Store) -> Iterator[str]:
@@ -166,12 +194,20 @@ def _remove_generations_without_versions(store: Store, current: int) -> Iterator
 def _remove_empty_images(store: Store) -> None:
     shares = [store.root / path for path in store.record.shares]
     for parent in _image_parents(store):
-        for path in parent.iterdir():
-            is_image = IMAGE_NAME.accepts(path.name) and path not in (store.generations, *shares)
-            if is_image and path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
-                path.rmdir()
+        with store.hold(parent) as held:
+            for name in held.directories():
+                if IMAGE_NAME.accepts(name) and parent / name not in (store.generations, *shares):
+                    refusal_of(functools.partial(remove_if_empty, held, name))
 
 
 def _image_parents(store: Store) -> list[Path]:
     """The directories that have one for each image."""
     return list(dict.fromkeys((store.versions, *store.root_tops, store.boot)))
+
+
+def remove_if_empty(held: HeldDirectory, name: str) -> None:
+    """Removes a directory that has nothing in it."""
+    with held.enter(name) as directory:
+        is_empty = not directory.names()
+    if is_empty:
+        held.remove_empty(name)

@@ -20,9 +20,10 @@ from typing import TypeVar
 from builder.errors import AuditError
 from builder.store.filesystem import settle
 from builder.store.generations import current_number
-from builder.store.layout import Store, make_directory
+from builder.store.layout import Store
 from builder.store.recovery import drop_superseded
-from builder.system.files import FULL, as_room_allows, filesystem_of, remove_tree
+from builder.system.files import FULL, as_room_allows, filesystem_of, make_directory
+from builder.system.guarded.removal import remove_tree
 
 RESERVE = ".reserve"  # below boot/
 T = TypeVar("T")

@@ -13,7 +13,6 @@ import fcntl
 import hashlib
 import operator
 import os
-import shutil
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,8 +32,11 @@ from builder.store.generations import active_generation
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
 from builder.system.files import open_file
+from builder.system.guarded.held import HeldDirectory
 
 _MOST_BASES = 2
+_PIECE = 1 << 20
+Fill = Callable[[BinaryIO, BinaryIO, int], None]
 # what two files must have in common to be one; of a record, and of a row in an index
 _IDENTITY = ("mode", "uid", "gid", "mtime", "size", "sha256", "xattrs")
 _of_record = operator.attrgetter(*_IDENTITY)
@@ -79,7 +81,7 @@ def _bases(inventory: Inventory, manifest: Manifest) -> list[Base]:
 
 def _base(store: Store, manifest: Manifest, root: Path) -> Base:
     rows = read_file_rows(store.version(manifest.image, manifest.version) / INDEX)
-    return Base(root, {path: _of_row(row) for path, row in rows.items()})
+    return Base(store.hold(root), {path: _of_row(row) for path, row in rows.items()})
 
 
 def _candidates(inventory: Inventory, manifest: Manifest) -> list[Version]:
@@ -98,17 +100,17 @@ class _NoClonesError(Exception):
 class Base:
     """A version to take files from: its root, and what its index says of its files, by path."""
 
-    def __init__(self, root: Path, files: Mapping[str, tuple[Any, ...]]) -> None:
-        self.path = root
+    def __init__(self, root: HeldDirectory, files: Mapping[str, tuple[Any, ...]]) -> None:
+        self.path = root.path
         self.files = files
-        self.root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.device = os.fstat(self.root).st_dev
-        self.directories = Directories(self.root)
+        self.device = os.fstat(root.handle).st_dev
+        self._root = root
+        self.directories = Directories(root.handle)
 
     def close(self) -> None:
         """Closes its directories."""
         self.directories.close()
-        os.close(self.root)
+        self._root.close()
 
 
 class VersionsReuse(Reuse):
@@ -118,7 +120,7 @@ class VersionsReuse(Reuse):
         self._opened = tuple(bases)
         self._bases = self._opened
         self._clone = clone
-        self._fill = _clone
+        self._fill: Fill = _clone
         self._copies = copies
         self._taken: set[int] = set()
 
@@ -215,17 +217,20 @@ def attributes(directory: int, name: str) -> dict[str, str]:
     }
 
 
-def _clone(original: BinaryIO, copy: BinaryIO) -> None:
+def _clone(original: BinaryIO, copy: BinaryIO, size: int) -> None:
     """Shares the blocks, ioctl_ficlonerange(2); OSError where the file system cannot."""
     fcntl.ioctl(copy.fileno(), _FICLONE, original.fileno())
 
 
-def _write(original: BinaryIO, copy: BinaryIO) -> None:
-    shutil.copyfileobj(original, copy)
+def _write(original: BinaryIO, copy: BinaryIO, size: int) -> None:
+    """So many bytes and no more: a client may make the file as large as it likes meanwhile."""
+    while size > 0 and (data := original.read(min(_PIECE, size))):
+        copy.write(data)
+        size -= len(data)
     copy.seek(0)
 
 
-def _copy(source: int, parent: int, name: str, record: FileRecord, fill: Callable[[BinaryIO, BinaryIO], None]) -> bool:
+def _copy(source: int, parent: int, name: str, record: FileRecord, fill: Fill) -> bool:
     """A file of its own, kept only if its content is the record's: somebody may have written to the original."""
     try:
         original = open_file(name, source)
@@ -237,8 +242,10 @@ def _copy(source: int, parent: int, name: str, record: FileRecord, fill: Callabl
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with open(os.open(name, flags, 0o600, dir_fd=parent), "r+b", buffering=0) as copy:
-                fill(old, copy)
-                if hashlib.file_digest(copy, "sha256").hexdigest() == record.sha256:
+                fill(old, copy, record.size)
+                # a clone is of whatever size the original had by then
+                is_same = os.fstat(copy.fileno()).st_size == record.size
+                if is_same and hashlib.file_digest(copy, "sha256").hexdigest() == record.sha256:
                     apply_metadata(copy.fileno(), record)
                     return True
         except OSError as error:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import concurrent.futures
 import errno
+import functools
+import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from builder.archive.content import OnFile
 from builder.archive.members import AGAIN, read_members
 from builder.archive.unpack import Unpacked, read_index, unpack_source
-from builder.errors import AuditError, InputError
+from builder.errors import AuditError
 from builder.model.artifacts.index import DIRECTORY, FILE, Index, root_digest
 from builder.model.artifacts.manifest import BUNDLE, INDEX, ROOTFS
 from builder.model.menu import INITRAMFS, KERNEL
@@ -21,10 +22,13 @@ from builder.store.agreement import check_releases
 from builder.store.boot_files import bundle_digests, check_boot_room, hard_link
 from builder.store.filesystem import check_filesystem, check_space
 from builder.store.inventory import Inventory
-from builder.store.layout import TEMPORARY, make_directory
-from builder.store.recovery import discard
+from builder.store.layout import TEMPORARY
+from builder.store.reaching import reached, refusal_of
+from builder.store.recovery import discard, remove_if_empty
 from builder.store.reuse import open_reuse
-from builder.system.files import remove_tree, sha256_of, sync_directory, sync_filesystem
+from builder.system.files import sha256_of
+from builder.system.guarded.held import HeldDirectory
+from builder.system.guarded.removal import remove_tree
 
 # of a name that is also a directory, or that no file can have
 _BAD_NAMES = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
@@ -41,40 +45,38 @@ class Staging:
         self._offer = offer
         self._manifest = manifest = offer.manifest
         self._store = store = inventory.store
-        parents = (store.versions / manifest.image, store.new_place(manifest).parent)
-        self._parents = list(dict.fromkeys(parents))
-        self._parts: list[Path] = []
+        self._places = list(dict.fromkeys((store.versions / manifest.image, store.new_place(manifest).parent)))
+        # held: of what lies below an export, a client may exchange any name meanwhile
+        self._parents: list[HeldDirectory] = []
+        self._parts: list[HeldDirectory] = []
 
     @property
     def _directory(self) -> Path:
         """What becomes the version's."""
-        return self._parts[0]
-
-    @property
-    def _root(self) -> Path:
-        return self._parts[-1] / "root"
+        return self._parts[0].path
 
     def create(self) -> None:
-        """Makes empty directories beside the final places; HostError where the file system lacks something."""
-        for parent in self._parents:
-            make_directory(parent, 0o755)
-            check_filesystem(parent)
-        self._make_way()
-        for parent in self._parents:
-            prefix = f"{TEMPORARY}{self._manifest.version}-"
-            self._parts.append(Path(tempfile.mkdtemp(prefix=prefix, dir=parent)))
+        """Makes empty directories beside the final places.
 
-    def _make_way(self) -> None:
+        HostError where the file system lacks something, AuditError where a client put something else in the place.
+        """
+        for place in self._places:
+            with reached(self._store, place), self._store.hold(place.parent) as top:
+                self._parents.append(top.ensure(place.name, 0o755))
+                check_filesystem(self._parents[-1])
+                if self._parents[-1].kind(self._manifest.version):
+                    self._make_way(place / self._manifest.version)
+        for parent in self._parents:
+            self._parts.append(parent.make_temporary(f"{TEMPORARY}{self._manifest.version}-"))
+
+    def _make_way(self, left: Path) -> None:
         """Removes a read-only root without a version: of a store that was restored, or whose disks lost one of the two.
 
-        InputError for a read-write one, which has what clients wrote.
+        AuditError for anything else, a read-write root above all, which has what clients wrote.
         """
-        left = self._parents[-1] / self._manifest.version
-        if len(self._parents) < 2 or not left.is_dir():
-            return
-        if self._manifest.root.mode is RootMode.RW:
-            message = f"{left} has a root that clients wrote to, and the store does not know its version"
-            raise InputError(message, "move it away, or remove it, if nobody needs what is in it")
+        if self._manifest.root.mode is RootMode.RW or left.is_relative_to(self._store.versions):
+            message = f"{left} is there, and the store does not know its version: clients may have written to it"
+            raise AuditError(message, "move it away, or remove it, if nobody needs what is in it")
         discard(left, self._store)
 
     def fill(self, on_file: OnFile) -> Unpacked:
@@ -99,20 +101,39 @@ class Staging:
         check_boot_room(self._store, self._directory / "boot")
 
     def commit(self) -> None:
-        """Syncs what was staged, and gives the version its name; its root last, see recovery."""
-        for part in {part.stat().st_dev: part for part in self._parts}.values():
-            sync_filesystem(part)
-        for part, parent in zip(self._parts, self._parents, strict=True):
-            part.rename(parent / self._manifest.version)
-            sync_directory(parent)
+        """Syncs what was staged, and gives the version its name; its root last, see recovery.
+
+        AuditError, and no version left, where a client exchanged what was staged.
+        """
+        for part in {os.fstat(part.handle).st_dev: part for part in self._parts}.values():
+            part.sync_filesystem()
+        version, parts = self._manifest.version, list(zip(self._parents, self._parts, strict=True))
+        try:
+            for parent, part in parts:
+                with reached(self._store, parent.path):
+                    parent.rename(part.path.name, parent, version)
+                    parent.sync()
+                if not parent.is_named(version, part):
+                    message = f"{parent.path / version} is not what was unpacked: a client exchanged it"
+                    raise AuditError(message, "deploy again")
+        except BaseException:
+            for parent, part in reversed(parts):
+                if parent.is_named(version, part):
+                    parent.rename(version, parent, part.path.name)
+            raise
 
     def discard(self) -> None:
         """Removes what was staged and has got no name, and the directory of an image that has no version."""
-        for parent in filter(Path.is_dir, self._parents):
-            for part in parent.glob(f"{TEMPORARY}*"):
-                remove_tree(part)
-            if not any(parent.iterdir()):
-                parent.rmdir()
+        for parent in self._parents:
+            for name in parent.names():
+                if name.startswith(TEMPORARY):
+                    refusal_of(functools.partial(parent.remove, name))
+        for place in self._places:
+            refusal_of(functools.partial(self._remove_if_empty, place))
+
+    def _remove_if_empty(self, place: Path) -> None:
+        with self._store.hold(place.parent) as top:
+            remove_if_empty(top, place.name)
 
     def _fill_index(self) -> Index:
         path = self._directory / INDEX
@@ -186,8 +207,8 @@ class Staging:
 
     def _fill_root(self, index: Index, unread: set[str], on_file: OnFile) -> Unpacked:
         """Unpacks the root; meanwhile what is at hand of the artifacts in `unread` is verified."""
-        source, manifest, root = self._offer.source, self._manifest, self._root
-        root.mkdir(mode=0o755)
+        source, manifest = self._offer.source, self._manifest
+        self._root = root = self._parts[-1].make("root", 0o755)
         with open_reuse(self._inventory, manifest, copies=source.is_remote) as reuse:
             # what is cloned today is written tomorrow: a read-write root needs room for all of it
             files = [record for record in index.files if record.type == FILE]
@@ -195,7 +216,7 @@ class Staging:
                 files if manifest.root.mode is RootMode.RW else [record for record in files if not reuse.knows(record)]
             )
             inodes = len(new) + sum(record.type != FILE for record in index.files)
-            check_space(root.parent.parent, sum(record.size for record in new), inodes)
+            check_space(self._parents[-1], sum(record.size for record in new), inodes)
             if reuse.is_empty:  # every frame of the archive is read and checked
                 source.verify_sizes(manifest.artifacts)
                 return unpack_source(source, index, root, None, on_file)
@@ -209,7 +230,7 @@ class Staging:
     def _set_modes(self) -> None:
         """Modes that do not depend on the umask; the root itself has its own."""
         for part in self._parts:
-            part.chmod(0o755)  # mkdtemp made it 0700
+            os.fchmod(part.handle, 0o755)
         for path in self._directory.iterdir():
             if path.is_file():
                 path.chmod(0o644)

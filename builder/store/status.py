@@ -15,8 +15,7 @@ from builder.store.generations import active_generation, history
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store
 from builder.store.reserve import Reserve
-
-f
+from builder.store.usage import InUse, old_clients, versions_in_use
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builder.errors import AuditError
 from builder.model.share import OLD_RO, OLD_RW
 from builder.model.version import VERSION, ImageVersion, Version
 from builder.store.clients import CLIENTS, RMTAB, OpenFile, TooMuchError, read_mounts, read_opens
 from builder.store.inventory import Inventory
+from builder.store.reaching import reached
 from builder.system.files import filesystem_of
 from builder.system.walk import walk
 
@@ -60,7 +62,7 @@ def old_clients(inventory: Inventory, rmtab: Path = RMTAB, clients: Path = CLIEN
     except TooMuchError as error:
         found.add(str(error))
     roots = [(key, root) for key, root in _roots(inventory) if root == store.old_root(inventory.require(*key))]
-    found |= {one.address for one in read_opens(clients) if _versions_with(roots, one.files)}
+    found |= {one.address for one in read_opens(clients) if _versions_with(inventory, roots, one.files)}
     return found
 
 
@@ -77,7 +79,8 @@ def _mounted(inventory: Inventory, rmtab: Path, hinted: Addresses) -> Iterator[s
 
 def _open(inventory: Inventory, clients: Path, opened: Addresses, hinted: Addresses) -> Iterator[str]:
     found = list(read_opens(clients))
-    holders = _versions_with(_roots(inventory), {file for one in found for file in one.files}) if found else {}
+    wanted = {file for one in found for file in one.files}
+    holders = _versions_with(inventory, _roots(inventory), wanted) if wanted else {}
     for one in found:
         for key in _booted(one.files, holders):
             _add(hinted if one.silent else opened, key, one.address)
@@ -114,22 +117,23 @@ def _booted(files: Set[OpenFile], holders: Mapping[ImageVersion, Set[OpenFile]])
 
 
 def _versions_with(
-    roots: Iterable[tuple[ImageVersion, Path]], wanted: Set[OpenFile]
+    inventory: Inventory, roots: Iterable[tuple[ImageVersion, Path]], wanted: Set[OpenFile]
 ) -> dict[ImageVersion, set[OpenFile]]:
-    """The versions that hold some of these files, and which."""
+    """The versions that hold some of these files, and which; what no command reaches holds none."""
     found: dict[ImageVersion, set[OpenFile]] = {}
     by_inode: dict[int, set[OpenFile]] = {}
     for file in wanted:
         by_inode.setdefault(file[1], set()).add(file)
     for key, root in roots:
-        # btrfs shows another device in its subvolumes than the kernel's server does
-        any_device = filesystem_of(root) == "btrfs"
-        # clients write while this walks: what is gone meanwhile is passed over
-        for _, handle, name in walk(root):
-            with contextlib.suppress(FileNotFoundError):
-                info = os.stat(name, dir_fd=handle, follow_symlinks=False)
-                same = by_inode.get(info.st_ino, set())
-                held = same if any_device else same & {(info.st_dev, info.st_ino)}
-                if held:
-                    found.setdefault(key, set()).update(held)
+        with contextlib.suppress(AuditError), reached(inventory.store, root), inventory.store.hold(root) as held:
+            # btrfs shows another device in its subvolumes than the kernel's server does
+            any_device = filesystem_of(Path(f"/proc/self/fd/{held.handle}")) == "btrfs"
+            # clients write while this walks: what is gone meanwhile is passed over
+            for _, handle, name in walk(held):
+                with contextlib.suppress(FileNotFoundError):
+                    info = os.stat(name, dir_fd=handle, follow_symlinks=False)
+                    same = by_inode.get(info.st_ino, set())
+                    same = same if any_device else same & {(info.st_dev, info.st_ino)}
+                    if same:
+                        found.setdefault(key, set()).update(same)
     return found

@@ -27,6 +27,7 @@ from builder.store.generations import (
 )
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import CURRENT, GENERATIONS, Store, require_mounted
+from builder.store.reaching import hold_root, is_missing, obstacle
 from builder.system.files import sha256_of
 
 # where something is wrong that is not a version's
@@ -125,14 +126,15 @@ def _boot_files(store: Store, manifest: Manifest, index: Index) -> Iterator[Disc
 def _root(store: Store, manifest: Manifest, index: Index, *, deep: bool) -> Iterator[Discrepancy]:
     is_writable = manifest.root.mode is RootMode.RW
     root = store.root_of(manifest)
-    for path in (root, *root.parents[:2]):
-        if path.is_symlink():
-            yield Discrepancy(Severity.FAULT, str(path), "is a link: nothing below it was looked at")
-            return
-    if not root.is_dir():
+    amiss = obstacle(store, root)
+    if amiss is not None and is_missing(store, root):
         yield Discrepancy(Severity.FAULT, f"{manifest.image} {manifest.version}", f"{root} is missing")
         return
-    found = compare_tree(root, index, deep=deep, times_of_directories=not is_writable)
+    if amiss is not None:
+        yield Discrepancy(Severity.FAULT, str(amiss[0]), f"{amiss[1]}: nothing below it was looked at")
+        return
+    with hold_root(store, manifest) as held:
+        found = compare_tree(held, index, deep=deep, times_of_directories=not is_writable)
     if found:
         lines = found.lines()
         kind = Severity.CHANGED if is_writable else Severity.FAULT
@@ -153,7 +155,9 @@ def _generations(inventory: Inventory) -> Iterator[Discrepancy]:
     for image, name in current.active.items():
         boot = BootName.parse(name)
         try:
-            check_agreement(store, inventory.require(image, boot.version), boot)
+            manifest = inventory.require(image, boot.version)
+            if obstacle(store, store.root_of(manifest)) is None:  # else it was named above
+                check_agreement(store, manifest, boot)
         except (DisklessError, OSError) as error:
             yield Discrepancy(Severity.FAULT, f"{image} {name}", str(error))
     yield from _entrances(store, current)

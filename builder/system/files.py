@@ -7,21 +7,17 @@ import ctypes
 import errno
 import hashlib
 import os
-import secrets
-import shlex
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from builder.errors import HostError
 from builder.system.mounts import is_below, mounts
 
 _PIECE = 1 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT)  # no byte or no inode is left, or none of a quota
-_DEEPEST = 100  # levels that are entered to remove what is in them
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -39,6 +35,15 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_first(file: BinaryIO, size: int) -> str:
+    """The SHA-256 of so many bytes of an open file, and no more: others may write to it meanwhile."""
+    digest = hashlib.sha256()
+    while size > 0 and (data := file.read(min(_PIECE, size))):
+        digest.update(data)
+        size -= len(data)
+    return digest.hexdigest()
 
 
 def text_sha256(text: str) -> str:
@@ -64,7 +69,7 @@ def copy_verified(source: Path, target: Path, sha256: str) -> bool:
     return False
 
 
-def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
+def write_atomic(path: Path, content: bytes, mode: int = 0o640) -> None:
     """Writes a file so that a reader sees the old content or the new, even after a power failure."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".tmp-{path.name}-")
     temporary = Path(name)
@@ -78,6 +83,13 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def make_directory(path: Path, mode: int) -> None:
+    """A directory with this mode whatever the umask; one that is there keeps its own."""
+    if not path.is_dir():
+        path.mkdir(mode)
+        path.chmod(mode)
 
 
 def swap_symlink(link: Path, target: str) -> None:
@@ -138,40 +150,6 @@ def mounts_below(path: Path) -> list[str]:
     return [mount.point for mount in mounts() if is_below(mount.point, real)]
 
 
-def remove_tree(path: Path) -> None:
-    """Removes a directory and all in it; HostError, and nothing removed, when something is mounted below it."""
-    mounted = mounts_below(path)
-    if mounted:
-        raise HostError(
-            f"{path} is not removed: {', '.join(mounted)} is mounted in it", f"umount {shlex.quote(mounted[-1])} first"
-        )
-    handle = os.open(path, _DIRECTORY)
-    try:
-        while os.listdir(handle):  # noqa: PTH208 - Path cannot list an open directory
-            _empty(handle, handle, 0)
-    finally:
-        os.close(handle)
-    path.rmdir()
-
-
-def _empty(directory: int, top: int, depth: int) -> None:
-    """Removes what is in an open directory; what lies too deep to be entered comes up to `top`, for the next time."""
-    with os.scandir(directory) as found:
-        entries = list(found)
-    for entry in entries:
-        if not entry.is_dir(follow_symlinks=False):
-            os.unlink(entry.name, dir_fd=directory)
-        elif depth == _DEEPEST:
-            os.rename(entry.name, f".tmp-{secrets.token_hex(16)}", src_dir_fd=directory, dst_dir_fd=top)
-        else:
-            below = os.open(entry.name, _DIRECTORY, dir_fd=directory)
-            try:
-                _empty(below, top, depth + 1)
-            finally:
-                os.close(below)
-            os.rmdir(entry.name, dir_fd=directory)
-
-
 def open_file(name: str, directory: int) -> int:
     """Opens a plain file in an open directory for reading, and nothing else; OSError where it is none.
 
@@ -186,6 +164,15 @@ def reopen_file(handle: int, name: str) -> int:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "is not a plain file", name)
         return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(handle)
+
+
+def names_in(directory: int) -> list[str]:
+    """What is in an open directory now, sorted: btrfs shows through a descriptor what was there when it was opened."""
+    handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return sorted(os.listdir(handle))  # noqa: PTH208 - Path cannot list an open directory
     finally:
         os.close(handle)
 

@@ -1,36 +1,37 @@
 """Editing a root directory from outside: no path leads out of it, no link in it is followed out of it.
 
-Parents are resolved by openat2(2) with RESOLVE_IN_ROOT (Linux >= 5.6), so an absolute link inside the tree stays
-inside the tree, as it will for the machine that boots it; last components are never followed.
+Parents are resolved by openat2(2) with RESOLVE_IN_ROOT, so an absolute link inside the tree stays inside the tree, as
+it will for the machine that boots it; last components are never followed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fnmatch
 import os
 import posixpath
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, assert_never
 
 from builder.errors import InputError
 from builder.model.entry import TreeEntry, TreeFile, TreeLink
-from builder.system.files import remove_tree, reopen_file
-
-_SYS_OPENAT2 = 437  # the same number on every architecture
-_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
-_libc = ctypes.CDLL(None, use_errno=True)
+from builder.system.files import reopen_file
+from builder.system.guarded.held import HeldDirectory
+from builder.system.guarded.openat2 import IN_ROOT, NO_MAGICLINKS, openat2
+from builder.system.guarded.removal import remove_at
 
 
 class Tree:
-    """A root directory; all paths given to it are absolute paths as the booted machine sees them."""
+    """A root directory; all paths given to it are absolute paths as the booted machine sees them.
 
-    def __init__(self, root: Path) -> None:
+    held: the directory itself, open, where others could exchange what lies above it
+    """
+
+    def __init__(self, root: Path, held: HeldDirectory | None = None) -> None:
         self.root = root
+        self._held = held
 
     def write(self, entry: TreeEntry) -> None:
         """Writes a file or link, whole or not at all, over what was there; missing directories are made 0755 root.
@@ -125,10 +126,7 @@ class Tree:
             return
         name = posixpath.basename(path)
         try:
-            if stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
-                remove_tree(Path(os.readlink(f"/proc/self/fd/{parent}"), name))
-            else:
-                os.unlink(name, dir_fd=parent)
+            remove_at(parent, name, Path(f"{self.root}{path}"))
         except FileNotFoundError:
             pass
         finally:
@@ -178,17 +176,11 @@ class Tree:
 
     def _open(self, path: str, flags: int) -> int:
         """openat2(2) below the root; OSError as open(2)."""
-        how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+        if self._held is not None:
+            return openat2(self._held.handle, path, flags, IN_ROOT | NO_MAGICLINKS)
         root = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            while True:
-                fd: int = _libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
-                number = ctypes.get_errno()
-                if fd >= 0:
-                    return fd
-                # EAGAIN: something, anywhere on this machine, was renamed or mounted while `..` was resolved
-                if number != errno.EAGAIN:
-                    raise OSError(number, os.strerror(number), path)
+            return openat2(root, path, flags, IN_ROOT | NO_MAGICLINKS)
         finally:
             os.close(root)
 

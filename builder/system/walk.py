@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+
+from builder.system.guarded.held import HeldDirectory
 
 _DEEPEST = 300  # levels that are entered: each costs an open file, of which a process may have 1,024
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -20,15 +22,15 @@ class _Level:
     directories: list[str]
 
 
-def walk(root: Path) -> Iterator[tuple[str, int, str]]:
+def walk(root: HeldDirectory) -> Iterator[tuple[str, int, str]]:
     """Every path below a root with an open directory and its name there, valid until the next one.
 
     The root comes first, as "."; directories more than 300 levels down are named, but not entered. What is removed
-    meanwhile is passed over; a root that is not there, or is a link, has nothing below it.
+    meanwhile is passed over.
     """
     levels: list[_Level] = []
     try:
-        if not _enter(levels, "", str(root), None):
+        if not _enter(levels, "", ".", root.handle):
             return
         yield ".", levels[0].handle, "."
         yield from _names(levels[0])
@@ -45,10 +47,12 @@ def walk(root: Path) -> Iterator[tuple[str, int, str]]:
             os.close(level.handle)
 
 
-def _enter(levels: list[_Level], path: str, name: str, above: int | None) -> bool:
+def _enter(levels: list[_Level], path: str, name: str, above: int) -> bool:
     try:
         handle = os.open(name, _FLAGS, dir_fd=above)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
         return False
     levels.append(_Level(path, handle, []))
     return True

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from builder.errors import DisklessError
-from builder.system.files import remove_tree
+from builder.system.files import make_directory
+from builder.system.guarded.held import HeldDirectory
+from builder.system.guarded.locks import locked
+from builder.system.guarded.private import Tell
+from builder.system.guarded.removal import remove_tree
 
 _PREFIX = "build-"
 _KEPT = "kept-"
@@ -54,15 +56,15 @@ class Workspace:
 
 
 @contextlib.contextmanager
-def open_workspace(parent: Path, *, keep_failed: bool = False) -> Iterator[Workspace]:
-    """A new work directory below `parent`, removed at the end; leftovers of builds that were killed go first.
+def open_workspace(held: HeldDirectory, tell: Tell, *, keep_failed: bool = False) -> Iterator[Workspace]:
+    """A new work directory below one of ours, removed at the end; leftovers of builds that were killed go first.
 
     With `keep_failed` it gets another name after an error, which tells it, and nobody but the user removes it.
 
     The lock is held by an open file, so the kernel drops it however this process ends.
     """
-    parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(str(parent / "lock")):
+    parent = held.path
+    with locked(parent / "lock", f"another diskless makes its work directory in {parent}", tell):
         remove_orphans(parent)
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         lock = _lock(path)
@@ -70,7 +72,7 @@ def open_workspace(parent: Path, *, keep_failed: bool = False) -> Iterator[Works
     try:
         workspace = Workspace(path)
         for directory in (workspace.installer, workspace.temporary, workspace.view, workspace.artifacts):
-            directory.mkdir()
+            make_directory(directory, 0o755)
         yield workspace
     except Exception as error:
         if keep_failed and workspace.tree.is_dir():
@@ -116,7 +118,7 @@ def remove_orphans(parent: Path) -> list[Path]:
 
 def _lock(path: Path) -> int | None:
     """Locks a work directory; None when its build is alive."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

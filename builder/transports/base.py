@@ -10,6 +10,7 @@ from pathlib import Path
 from builder.model.artifacts.manifest import Manifest
 from builder.output.offer import Offer
 from builder.progress.progress import Progress
+from builder.system.guarded.held import HeldDirectory
 from builder.transports.retries import Retries
 
 
@@ -22,6 +23,7 @@ class Options:
     plain_http: speak HTTP without TLS to a host that is not this one
     cache: where transfers keep what the next attempt can use; None: nothing outlives this process
     streams: how many requests are under way at once
+    mode: of files in a directory that is uploaded to
     """
 
     headers: tuple[tuple[str, str], ...] = ()
@@ -30,6 +32,7 @@ class Options:
     cache: Path | None = None
     retries: Retries = field(default_factory=Retries)
     streams: int = 6
+    mode: int = 0o640
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
 
 
@@ -53,7 +56,7 @@ class Transport(abc.ABC):
     """A place that keeps versions of images under their names and under tags."""
 
     @abc.abstractmethod
-    def push(self, version: Path, manifest: Manifest, tags: Sequence[str]) -> Pushed:
+    def push(self, version: HeldDirectory, manifest: Manifest, tags: Sequence[str]) -> Pushed:
         """Sends what is not there of a version directory, then moves the tags to it.
 
         Nothing half sent is ever found under a name. Raises TransferError, or AuditError where the directory is damaged

@@ -10,12 +10,15 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from builder.cache import TRANSFERS, hold_cache
 from builder.errors import HostError
 from builder.system.files import FULL
+from builder.system.guarded.private import Tell, own_directory
+from builder.transports.base import Options
 
 _OLD = 7 * 86400  # seconds
 
@@ -61,7 +64,7 @@ class Kept:
         self._make()
         path = self.directory / f"{sha256}.part"
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             return None
         try:
@@ -100,14 +103,26 @@ class Kept:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
-def open_kept(cache: Path | None, *names: str) -> Kept:
-    """The directory of `names` below the cache; without a cache that we may write to, one that goes with the object."""
-    if cache is not None and _is_writable(cache):
-        return Kept(cache.joinpath("transfers", *names))
+def open_kept(options: Options, *names: str) -> Kept:
+    """The directory of `names` below the cache; without a cache of ours that we may write to, one that goes with the
+    object.
+    """
+    if options.cache is not None and _is_writable(options.cache):
+        try:
+            return Kept(_hold_parent(options.cache, names, options.progress.note) / names[-1])
+        except HostError as error:
+            options.progress.note(f"{error.message}: what is fetched is kept for this command only")
     directory = tempfile.mkdtemp(prefix="diskless-transfer-")
     kept = Kept(Path(directory))
     weakref.finalize(kept, shutil.rmtree, directory, ignore_errors=True)
     return kept
+
+
+def _hold_parent(cache: Path, names: Sequence[str], tell: Tell) -> Path:
+    held = own_directory(hold_cache(cache, tell), TRANSFERS, tell, 0o700)
+    for name in names[:-1]:
+        held = own_directory(held, name, tell, 0o700)
+    return held.path
 
 
 def _is_writable(path: Path) -> bool:

@@ -66,7 +66,7 @@ class RemoteSource(Source):
         self._client = client
         self._place = place
         self._options = options
-        self._kept = open_kept(options.cache, "versions", place.sha256[:32])
+        self._kept = open_kept(options, "versions", place.sha256[:32])
         self._kept.forget_old()
 
     @property

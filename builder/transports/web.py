@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit
 
 from builder.errors import AuditError, InputError
 from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
+from builder.output.given import SIGNATURE
 from builder.output.offer import Offer
-from builder.output.source import SIGNATURE
 from builder.output.versions import parse_manifest
+from builder.system.guarded.held import HeldDirectory
 from builder.transports.base import Options, Pushed, Scheme, Transport
 from builder.transports.http.addresses import check_address
 from builder.transports.http.client import HttpClient
@@ -45,12 +45,12 @@ class WebTransport(Transport):
     def _client(self) -> HttpClient:
         return HttpClient(self._base, self._options, environment_login(), preset=True)
 
-    def push(self, version: Path, manifest: Manifest, tags: Sequence[str]) -> Pushed:
+    def push(self, version: HeldDirectory, manifest: Manifest, tags: Sequence[str]) -> Pushed:
         """Artifacts that are not there with their checksum, the manifest, then the tags."""
         upload = _Upload(self._client(), self._options)
         directory = f"{self._base}{manifest.image}/{manifest.version}/"
         pieces = whole_files(version, manifest)
-        here = pieces[-1].part.path.read_bytes()
+        here = pieces[-1].part.read()
         there = upload.read(directory + MANIFEST)
         if there is not None and there != here:
             _check_same(directory, there, manifest)
@@ -110,7 +110,7 @@ class _Upload:
         """Puts a file unless it is there; whether it was put. `complete`: the manifest is there, so everything is."""
         url = directory + piece.name
         if piece.name in SMALL:
-            data = piece.part.path.read_bytes()
+            data = piece.part.read()
             if (complete or piece.name == SIGNATURE) and self.read(url) == data:
                 return False
             self.put_bytes(url, data)

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
-from builder.system.files import remove_tree
+from builder.system.guarded.locks import locked
+from builder.system.guarded.private import made_directory
+from builder.system.guarded.removal import remove_tree
 from builder.system.sandbox import namespace_prefix
 from builder.system.workspace import open_workspace
 from tests.hosts.outside import ANCHORS, Outside
@@ -62,7 +62,7 @@ def make_base(places: Places, release: str, packages: Sequence[str], outside: Ou
     """A root of mmdebstrap's minbase with `packages`, or the one that is there if it is young; raises MachineError."""
     base = places.base(release)
     base.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{base}.lock"):
+    with locked(Path(f"{base}.lock"), "another run makes the same base", print):
         # of a time to come: a clock that was wrong has made it, nobody knows when
         if base.is_dir() and 0 <= time.time() - base.stat().st_mtime < _BASE_SECONDS:
             return base
@@ -156,7 +156,10 @@ def running_machine(
     """A copy of a base root, running; `given` are files that lie in its /srv. Removed at the end."""
     archives = places.archives(release)
     archives.mkdir(exist_ok=True)
-    with open_workspace(places.directory / "machines") as workspace, log.open("ab") as output:
+    with (
+        open_workspace(made_directory(places.directory / "machines", 0o755), print) as workspace,
+        log.open("ab") as output,
+    ):
         subprocess.run(["cp", "-a", "--reflink=auto", base, workspace.tree], check=True, stdin=subprocess.DEVNULL)
         _furnish(workspace.tree, outside, given)
         plan = {

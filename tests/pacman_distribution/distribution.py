@@ -14,8 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
+from builder.system.guarded.locks import locked
 from tests.pacman_distribution.convert import arch_names, base_package, convert
 from tests.pacman_distribution.debian import Deb, download
 from tests.pacman_distribution.names import ASKED, DROPPED, KERNEL, LOADERS
@@ -54,7 +53,7 @@ class Distribution:
 def pacman_distribution() -> Distribution:
     """The distribution, from the cache or made now (one to three minutes)."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with FileLock(CACHE / "lock"):
+    with locked(CACHE / "lock", "another run makes the same distribution", print):
         directory = CACHE / f"pacman-{_fingerprint()}"
         if not directory.exists():
             for old in CACHE.glob("pacman-*"):

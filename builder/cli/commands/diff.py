@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from builder.archive.unpack import read_index
+from builder.archive.unpack import index_in
 from builder.cli.options import complete_version, json_option, output_option
 from builder.model.artifacts.difference import Difference, FileDifference, compare_files, compare_manifests
-from builder.model.artifacts.manifest import INDEX
 from builder.model.quantity import format_change
-from builder.output.versions import find_version, read_manifest
+from builder.output.given import hold_version
+from builder.output.versions import find_version, manifest_in
 from builder.render.report.summary import count_line, file_lines, package_lines
 
 
@@ -31,9 +31,9 @@ def diff(old: str, new: str, files: bool, output: Path, as_json: bool) -> None:
 
     OLD and NEW are directories such as output/IMAGE/VERSION, or names of images below OUTPUT.
     """
-    before, after = find_version(old, output), find_version(new, output)
-    difference = compare_manifests(read_manifest(before), read_manifest(after))
-    changes = compare_files(read_index(before / INDEX), read_index(after / INDEX))
+    before, after = (hold_version(find_version(name, output)) for name in (old, new))
+    difference = compare_manifests(manifest_in(before), manifest_in(after))
+    changes = compare_files(index_in(before), index_in(after))
     if as_json:
         click.echo(json.dumps(describe_json(difference, changes), indent=1))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -12,13 +13,17 @@ from builder.cli.options import complete_version, json_option, output_option
 from builder.cli.reporting import reports_progress
 from builder.cli.transfer import transfer_options
 from builder.cli.typed import as_typed
+from builder.errors import InputError
 from builder.model.artifacts.difference import compare_manifests
 from builder.output.versions import find_version
 from builder.progress.progress import Progress
 from builder.render.report.summary import summary
 from builder.transports.base import Options
+from builder.transports.table import is_remote
 from builder.upload import Uploaded
 from builder.upload import upload as run_upload
+
+_MODES = ("0600", "0640", "0644")
 
 
 @click.command()
@@ -39,6 +44,11 @@ from builder.upload import upload as run_upload
 @click.option(
     "--sign", type=click.Path(path_type=Path, dir_okay=False), metavar="KEY", help="Sign the manifest with an ssh key."
 )
+@click.option(
+    "--mode",
+    type=click.Choice(_MODES),
+    help="Of files in a directory as TARGET; directories can be entered by who can read.  [default: 0640]",
+)
 @output_option
 @reports_progress
 @transfer_options
@@ -48,6 +58,7 @@ def upload(
     target: str,
     tags: tuple[str, ...],
     sign: Path | None,
+    mode: str | None,
     output: Path,
     options: Options,
     as_json: bool,
@@ -60,6 +71,10 @@ def upload(
     VERSION_DIR is a directory such as output/IMAGE/latest, IMAGE the name of one below OUTPUT; without either it is
     the newest version of the only image there. Only what is not there yet is sent; prints the version's reference.
     """
+    if mode is not None:
+        if is_remote(target) and not target.startswith("file://"):
+            raise InputError(f"--mode {mode}: {target} is no directory, and has its own rules", "leave it out")
+        options = dataclasses.replace(options, mode=int(mode, 8))
     done = run_upload(find_version(version, output), target, tags, options, sign)
     result = _result(done)
     click.echo(json.dumps(result, indent=1) if as_json else done.pushed.reference)

@@ -37,10 +37,11 @@ from builder.installers.keyrings.debian import NewestKeyring
 from builder.installers.keyrings.debian_archive import DebianArchive
 from builder.installers.keyrings.gnupg import TOOLS as GNUPG
 from builder.installers.look import AskMirror, ask_through, read_proxies
-from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
+from builder.installers.shared import BUSY, check_loader_builds, loader_packages, watched_download
 from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository, Recipe
-from builder.system.files import copy_verified
+from builder.system.files import copy_verified, make_directory
+from builder.system.guarded.locks import locked
 from builder.system.host import proxy_variables
 from builder.system.run import Tool, require_tools
 
@@ -90,7 +91,7 @@ class AptInstaller:
         """The closure of the essential packages, the required ones, apt and the recipe's."""
         check_day(self._distribution)
         self._prepare()
-        with locked(self._job.cache / "apt" / "lock", self._job.notify):
+        with locked(self._job.cache / "apt" / "lock", BUSY, self._job.notify):
             (self._state / "sources.list").write_text(self._sources(self._find_keyring()), encoding="utf-8")
             self._update()
             check_snapshot(self._distribution, self._state / "lists")
@@ -104,7 +105,7 @@ class AptInstaller:
     def fetch(self, lock: Lock) -> int:
         """Downloads into the shared cache and links the files, each checked by SHA-256, into the repository."""
         self._repository.mkdir()
-        with locked(self._job.cache / "apt" / "lock", self._job.notify):
+        with locked(self._job.cache / "apt" / "lock", BUSY, self._job.notify):
             packages = (*lock.packages, *lock.loaders)
             with watched_download(self._job.progress, packages, self._archives):
                 for group in (lock.packages, lock.loaders):
@@ -121,7 +122,7 @@ class AptInstaller:
 
     def install(self, lock: Lock, epoch: int) -> None:
         """Mmdebstrap from the repository. INITRD=No: the kernel's hook leaves the initramfs to its own stage."""
-        self._job.tree.mkdir(mode=0o755)
+        make_directory(self._job.tree, 0o755)
         mmdebstrap = self._mmdebstrap()
         argv = [mmdebstrap.program, "--mode=root", "--format=directory", "--variant=minbase"]
         argv += [f"--architectures={ARCHITECTURES[self._distribution.architecture]}", "--dpkgopt=force-unsafe-io"]

@@ -19,7 +19,7 @@ from builder.installers.base import Job
 from builder.installers.keyrings.gnupg import PREAMBLE, gather_keys
 from builder.installers.keyrings.openpgp import PublicKey, Signature, find_key, read_keys, read_signatures
 from builder.installers.keyrings.package import read_files
-from builder.installers.shared import locked
+from builder.system.guarded.locks import locked
 
 _FORMAT = "1"  # of what is kept
 _DIRECTORY = "usr/share/pacman/keyrings"
@@ -105,7 +105,7 @@ def newest_keyring(job: Job, offer: KeyringOffer, host: Path | None, named: tupl
     store = job.cache / "pacman" / "keyrings"
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = store / f"newest-{_digest(offer, host, named)}"
-    with locked(store / "lock", job.notify):
+    with locked(store / "lock", "another build prepares a keyring", job.notify):
         if not kept.is_dir():
             job.notify(f"judging {offer.package} {offer.version}: once, up to a minute for Arch Linux's")
             _keep(job, offer, host, named, kept)

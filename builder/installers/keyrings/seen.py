@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 from builder.errors import AuditError, HostError
 from builder.installers.base import Job
-from builder.installers.shared import locked
 from builder.system.files import write_atomic
+from builder.system.guarded.locks import locked
 
 IsOlder = Callable[[str, str], bool]
 
@@ -41,7 +41,7 @@ class SeenVersions:
     def record(self, package: str, version: str) -> None:
         """Remembers a version that was found trustworthy, where no newer one was seen."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(self._path.with_suffix(".lock"), self._job.notify):
+        with locked(self._path.with_suffix(".lock"), "another build notes its keyring", self._job.notify):
             known = self._read()
             names = [f"{package} {key}" for key in self._keys]
             newer = {name: version for name in names if name not in known or self._is_older(known[name], version)}

@@ -42,9 +42,10 @@ from builder.installers.pacman.errors import (
 from builder.installers.pacman.keyring import find_keyring, keyring_files, prepare_keyring
 from builder.installers.pacman.looks import explain_databases, explain_missing
 from builder.installers.pacman.tree import OWN_HOOKS, check_installed, give_databases, prepare_tree, take_back
-from builder.installers.shared import check_loader_builds, loader_packages, locked, watched_download
+from builder.installers.shared import BUSY, check_loader_builds, loader_packages, watched_download
 from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import ArchDistribution, Recipe, Signatures
+from builder.system.guarded.locks import locked
 from builder.system.host import proxy_variables, require_mount_table
 from builder.system.run import Tool, require_tools
 from builder.system.tree import Tree
@@ -116,7 +117,7 @@ class PacmanInstaller:
         entries = [database.of(package) for package in (*lock.packages, *lock.loaders)]
         entries = list(dict.fromkeys(entries))
         self._repository.mkdir()
-        with locked(self._cache / "lock", self._job.notify):
+        with locked(self._cache / "lock", BUSY, self._job.notify):
             self._kept.forget_damaged(entries, self._unsigned())
             with watched_download(self._job.progress, [entry.package for entry in entries], self._packages):
                 self._download(entries)
@@ -242,7 +243,7 @@ class PacmanInstaller:
     def _refresh(self) -> None:
         """Fetches the databases; those of one set of mirrors are kept, so that only changed ones are transferred."""
         kept = self._cache / f"databases-{_key(repr(self._distribution))}"
-        with locked(self._cache / "lock", self._job.notify):
+        with locked(self._cache / "lock", BUSY, self._job.notify):
             (kept / "local").mkdir(parents=True, exist_ok=True)
             # pacman's own lock outlives a build that was killed
             (kept / "db.lck").unlink(missing_ok=True)

@@ -17,8 +17,8 @@ from builder.distributions.table import how_to_install
 from builder.errors import CommandError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.keyrings.arch import read_ring_files, ring_file
-from builder.installers.shared import locked
 from builder.model.recipe import ArchDistribution, Architecture
+from builder.system.guarded.locks import locked
 
 # where Arch and where Debian install archlinux-keyring
 _DIRECTORIES = ("/usr/share/pacman/keyrings", "/usr/share/keyrings")
@@ -85,7 +85,7 @@ def prepare_keyring(job: Job, keyring: Path, target: Path) -> None:
     store = job.cache / "pacman" / "keyrings"
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
     cached = store / digest
-    with locked(store / "lock", job.notify):
+    with locked(store / "lock", "another build prepares a keyring", job.notify):
         if not cached.is_dir():
             job.notify(f"preparing the keyring {keyring}: once, about a minute for Arch Linux's")
             _populate(job, keyring, cached)

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 import requests
 
 from builder.errors import InputError, TransferError
+from builder.output.given import open_given
+from builder.system.guarded.held import HeldDirectory
 from builder.transports.base import Options
 from builder.transports.http.addresses import check_address, is_loopback, origin_of, plain_address
 from builder.transports.http.credentials import Login
@@ -36,11 +38,28 @@ PIECE = 64 << 10
 
 @dataclass(frozen=True)
 class FilePart:
-    """Bytes of a file as the body of a request."""
+    """Bytes of a file of a version as the body of a request."""
 
-    path: Path
+    version: HeldDirectory
+    name: str
     offset: int
     size: int
+
+    @property
+    def path(self) -> Path:
+        """Of the file, for messages."""
+        return self.version.path / self.name
+
+    def open(self) -> BinaryIO:
+        """The file, where these bytes begin; AuditError where it is none any more."""
+        file = open_given(self.version, self.name)
+        file.seek(self.offset)
+        return file
+
+    def read(self) -> bytes:
+        """All of these bytes."""
+        with self.open() as file:
+            return file.read(self.size)
 
 
 Body = bytes | FilePart
@@ -234,8 +253,7 @@ class _CountedFile:
     """A part of a file that requests can send: it has a length and reads."""
 
     def __init__(self, part: FilePart, meter: Meter) -> None:
-        self._file = part.path.open("rb")
-        self._file.seek(part.offset)
+        self._file = part.open()
         self._left = self._size = part.size
         self._meter = meter
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from builder.errors import AuditError, InputError
 from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
-from builder.output.source import SIGNATURE
+from builder.output.given import SIGNATURE
 from builder.transports.pieces import Piece
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -78,7 +78,7 @@ def write_document(manifest: Manifest, pieces: Sequence[Piece]) -> bytes:
 
 def _descriptor(piece: Piece) -> dict[str, Any]:
     return {
-        "mediaType": _TYPES.get(piece.name) or _PART_TYPES[piece.part.path.name],
+        "mediaType": _TYPES.get(piece.name) or _PART_TYPES[piece.part.name],
         "digest": f"sha256:{piece.sha256}",
         "size": piece.size,
         "annotations": {_TITLE: piece.name},

@@ -8,14 +8,14 @@ import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from builder.errors import AuditError, DisklessError, InputError, TransferError
 from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, Manifest
 from builder.model.version import VERSION
+from builder.output.given import SIGNATURE
 from builder.output.offer import Offer
-from builder.output.source import SIGNATURE
 from builder.output.versions import parse_manifest
+from builder.system.guarded.held import HeldDirectory
 from builder.transports.base import Options, Pushed, Scheme, Transport
 from builder.transports.http.addresses import is_loopback
 from builder.transports.kept import open_kept
@@ -81,7 +81,7 @@ class OciTransport(Transport):
             self._reference.host, self._reference.repository, self._options, scheme=self._scheme, write=write
         )
 
-    def push(self, version: Path, manifest: Manifest, tags: Sequence[str]) -> Pushed:
+    def push(self, version: HeldDirectory, manifest: Manifest, tags: Sequence[str]) -> Pushed:
         """Layers that the last version of the tags lacks, then the manifest under its version, then the tags."""
         registry = self._registry(write=True)
         pieces = layers(version, manifest)
@@ -105,7 +105,7 @@ class OciTransport(Transport):
     def find(self, image: str, name: str) -> Offer:
         """By tag, version or sha256:DIGEST; the repository has one image."""
         registry = self._registry()
-        kept = open_kept(self._options.cache, "documents")
+        kept = open_kept(self._options, "documents")
         digest = name if name.startswith("sha256:") else registry.resolve(name)
         data = kept.read(digest.removeprefix("sha256:")) if digest else None
         if data is None:
@@ -182,7 +182,7 @@ class OciTransport(Transport):
 
     def _small(self, registry: Registry, layer: Layer) -> bytes:
         """A manifest or signature, checked, from the last time if it was the same."""
-        kept = open_kept(self._options.cache, "documents")
+        kept = open_kept(self._options, "documents")
         sha256 = layer.digest.removeprefix("sha256:")
 
         def fetch() -> bytes:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import urljoin
 
 from builder.errors import TransferError
 from builder.transports.base import Options
-from builder.transports.http.client import Body, FilePart
+from builder.transports.http.client import Body
 from builder.transports.http.faults import TRY_LATER
 from builder.transports.kept import open_kept
 from builder.transports.oci.registry import Registry, check_digest
@@ -34,7 +35,7 @@ class BlobSender:
         self._registry = registry
         self._client = registry.client
         self._retries = options.retries
-        self._sessions = open_kept(options.cache, "uploads")
+        self._sessions = open_kept(options, "uploads")
         self._sessions.prune(_MOST_SESSIONS)
 
     def send_bytes(self, data: bytes) -> None:
@@ -56,7 +57,7 @@ class BlobSender:
         address, done[0] = self._resume(piece)
         while done[0] < piece.size:
             count = min(CHUNK, piece.size - done[0])
-            part = FilePart(piece.part.path, piece.part.offset + done[0], count)
+            part = replace(piece.part, offset=piece.part.offset + done[0], size=count)
             span = {"Content-Range": f"{done[0]}-{done[0] + count - 1}"}
             status, headers, _ = self._client.call(
                 "PATCH", address, headers={**_OCTETS, **span}, body=part, accept=(202, *_LOST)

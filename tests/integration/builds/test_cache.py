@@ -32,7 +32,7 @@ def place() -> Path:
 
 
 def kept(place: Path, *keys: str, limit: int = 1 << 30) -> TreeCache:
-    cache = TreeCache(place / "trees", limit)
+    cache = TreeCache(place, print, limit)
     for age, key in enumerate(keys):
         cache.keep(key, small_tree(), EPOCH, silent)
         os.utime(place / "trees" / key, (EPOCH + age, EPOCH + age))
@@ -83,14 +83,14 @@ def test_what_others_could_have_written_is_not_taken(place: Path) -> None:
 
 def test_where_others_may_write_nothing_is_kept(place: Path) -> None:
     place.chmod(0o777)
-    TreeCache(place / "trees").keep(KEYS[0], small_tree(), EPOCH, silent)
+    TreeCache(place, print).keep(KEYS[0], small_tree(), EPOCH, silent)
     assert list((place / "trees").iterdir()) == []
 
 
 def test_the_longest_unused_go(place: Path) -> None:
     kept(place, KEYS[0], KEYS[1])
     size = sum(path.stat().st_size for path in (place / "trees" / KEYS[0]).iterdir())
-    cache = TreeCache(place / "trees", 2 * size)
+    cache = TreeCache(place, print, 2 * size)
     assert cache.take(KEYS[0], place / "tree", silent)  # used last
     cache.keep(KEYS[2], small_tree(), EPOCH, silent)
     left = {path.name for path in (place / "trees").iterdir() if path.is_dir()}
@@ -101,5 +101,5 @@ def test_a_tree_that_no_image_can_be_made_of_is_not_kept(place: Path) -> None:
     (place / "tree").mkdir()
     os.mkfifo(place / "tree/pipe")
     with pytest.raises(AuditError, match="pipe"):
-        TreeCache(place / "trees").keep(KEYS[0], place / "tree", EPOCH, silent)
+        TreeCache(place, print).keep(KEYS[0], place / "tree", EPOCH, silent)
     assert [path for path in (place / "trees").iterdir() if path.is_dir()] == []

@@ -427,7 +427,7 @@ REMOVAL = """
 import os, subprocess, sys
 from pathlib import Path
 from builder.errors import DisklessError
-from builder.system.files import remove_tree
+from builder.system.guarded.removal import remove_tree
 from builder.system.tree import Tree
 from builder.system.workspace import remove_orphans
 what, top, source, point = sys.argv[1], *map(Path, sys.argv[2:])

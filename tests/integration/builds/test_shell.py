@@ -13,6 +13,7 @@ import zstandard
 from builder.archive.writer import scan_tree, write_archive
 from builder.errors import InputError
 from builder.model.artifacts.manifest import INDEX, MANIFEST, ROOTFS
+from builder.system.guarded.private import made_directory
 from builder.system.workspace import open_workspace
 from tests import samples
 from tests.images import DISKLESS, run_diskless, scratch
@@ -111,7 +112,10 @@ def test_a_failed_build_is_kept_under_another_name_until_somebody_removes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError) as caught, open_workspace(tmp_path / "it's", keep_failed=True) as workspace:
+    with (
+        pytest.raises(InputError) as caught,
+        open_workspace(made_directory(tmp_path / "it's", 0o700), print, keep_failed=True) as workspace,
+    ):
         workspace.tree.mkdir()
         raise InputError("broken")
     (kept,) = (tmp_path / "it's").glob("kept-*")
@@ -122,10 +126,10 @@ def test_a_failed_build_is_kept_under_another_name_until_somebody_removes_it(
         f"  look around in it: diskless shell {where}",
         f"  remove it:         rm -r --one-file-system {where}",
     )
-    with open_workspace(tmp_path / "it's", keep_failed=True):
+    with open_workspace(made_directory(tmp_path / "it's", 0o700), print, keep_failed=True):
         pass
-    with pytest.raises(InputError), open_workspace(tmp_path / "it's"):
+    with pytest.raises(InputError), open_workspace(made_directory(tmp_path / "it's", 0o700), print):
         raise InputError("broken again")
-    with pytest.raises(InputError), open_workspace(tmp_path / "it's", keep_failed=True):
+    with pytest.raises(InputError), open_workspace(made_directory(tmp_path / "it's", 0o700), print, keep_failed=True):
         raise InputError("nothing was installed yet")
     assert [path.name for path in (tmp_path / "it's").iterdir() if path.name != "lock"] == [kept.name]

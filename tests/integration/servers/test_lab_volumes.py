@@ -18,6 +18,7 @@ from builder.bootlab.walls.volumes import Medium, Volume, mounted
 from builder.model.share import RW
 from builder.progress.progress import Progress
 from builder.store.filesystem import check_filesystem
+from builder.system.guarded.held import HeldDirectory
 from builder.system.private_mounts import private_mounts
 from tests.images import descendants, loop_devices, running_diskless, scratch, wait_until_gone
 from tests.require import needs_root, needs_tool
@@ -52,7 +53,7 @@ def test_it_is_empty_and_can_hold_a_root(volume: Path) -> None:
     assert list(volume.iterdir()) == []
     assert volume.stat().st_dev != volume.parent.stat().st_dev
     assert (volume.stat().st_uid, volume.stat().st_mode & 0o7777) == (0, 0o755)
-    check_filesystem(volume)
+    check_filesystem(HeldDirectory.at(volume))
     for number in range(1500):
         (volume / str(number)).mkdir()
 

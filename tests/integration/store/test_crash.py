@@ -57,7 +57,8 @@ def test_every_scenario_is_tested() -> None:
 def test_a_deploy_makes_the_calls_that_are_disturbed() -> None:
     """What strace sees is what a deploy does: one syncfs before the version's name, one rename of `current`."""
     lines = [f"{call.name} {call.what}" for call in calls_of("overlay deploy")]
-    names = [place for place, line in enumerate(lines) if line.startswith("rename") and '"/versions/lab/' in line]
+    name = f'/versions/lab>, "{version("2").name}")'
+    names = [place for place, line in enumerate(lines) if line.startswith("renameat") and line.endswith(name)]
     syncs = [place for place, line in enumerate(lines) if line.startswith("syncfs")]
     commits = [place for place, line in enumerate(lines) if line.startswith("rename") and '"/boot/current")' in line]
     assert (len(names), len(syncs), len(commits)) == (1, 1, 1)

@@ -20,6 +20,7 @@ from builder.archive.writer import scan_tree, write_archive
 from builder.errors import AuditError, HostError
 from builder.model.artifacts.index import FILE, Index
 from builder.output.source import DirectorySource
+from builder.system.guarded.held import HeldDirectory
 from tests.require import needs_root
 
 pytestmark = [needs_root, pytest.mark.root]
@@ -44,13 +45,17 @@ def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[DirectorySo
     (tree / "d6/link").symlink_to("../last")
     index = write_archive(scan_tree(tree, EPOCH), tmp_path / "rootfs.tar.zst")
     (tmp_path / "root").mkdir()
-    return DirectorySource(tmp_path), index
+    return DirectorySource(HeldDirectory.at(tmp_path)), index
+
+
+def archive_of(source: DirectorySource) -> Path:
+    return source.held.path / source.rootfs
 
 
 def unpacked(packed: tuple[DirectorySource, Index], on_file: OnFile = lambda name: None) -> Path:
     source, index = packed
-    root = source.directory / "root"
-    unpack_source(source, index, root, on_file=on_file)
+    root = source.held.path / "root"
+    unpack_source(source, index, HeldDirectory.at(root), on_file=on_file)
     return root
 
 
@@ -80,16 +85,16 @@ def test_both_write_and_all_is_told(packed: tuple[DirectorySource, Index], tmp_p
     assert len(told) == len(index.files) - 1  # the root is there
     again = write_archive(scan_tree(root, EPOCH), tmp_path / "again.tar.zst")
     assert again == index
-    assert (tmp_path / "again.tar.zst").read_bytes() == source.archive.read_bytes()
+    assert (tmp_path / "again.tar.zst").read_bytes() == archive_of(source).read_bytes()
     assert children() == set()
 
 
 @pytest.mark.parametrize("part", [0.2, 0.8])
 def test_damage_in_either_part(part: float, packed: tuple[DirectorySource, Index]) -> None:
     source, _ = packed
-    data = bytearray(source.archive.read_bytes())
+    data = bytearray(archive_of(source).read_bytes())
     data[int(len(data) * part)] ^= 1
-    source.archive.write_bytes(data)
+    archive_of(source).write_bytes(data)
     with pytest.raises(AuditError, match=r"rootfs\.tar\.zst: damaged at byte \d+"):
         unpacked(packed)
     assert children() == set()
@@ -157,9 +162,11 @@ from builder.model.artifacts.index import Index
 from builder.archive.content import OnFile, runs_of
 from builder.archive.helper import helping
 from builder.output.source import DirectorySource
+from builder.system.guarded.held import HeldDirectory
 here = Path(sys.argv[1])
 index = Index.from_json((here / "index").read_bytes())
-with helping(DirectorySource(here, "never"), index, here / "root", runs_of(index, None), set(), print):
+source, root = DirectorySource(HeldDirectory.at(here), "never"), HeldDirectory.at(here / "root")
+with helping(source, index, root, runs_of(index, None), set(), print):
     time.sleep(600)
 """
     with subprocess.Popen([sys.executable, "-c", program, tmp_path]) as parent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -11,7 +12,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import filelock
 import pytest
 
 from builder.deploy import DeployOptions, deploy, rollback
@@ -21,6 +21,7 @@ from builder.output.offer import offer_directory
 from builder.store.layout import LOCK
 from tests.command import run_command
 from tests.golden_files import GOLDEN, check_golden
+from tests.holders import holding
 from tests.images import ROOT, run_diskless, running_diskless
 from tests.require import needs_root
 from tests.stores import (
@@ -419,14 +420,12 @@ def test_two_deploys_at_once_come_one_after_the_other(place: Path) -> None:
 
 def test_a_deploy_says_that_it_waits(place: Path) -> None:
     deployed(place, version("1"))
-    lock = filelock.FileLock(place / LOCK)
-    lock.acquire()
-    with running_diskless("deploy", version("2"), "--to", place) as process:
+    with holding(place / LOCK) as release, running_diskless("deploy", version("2"), "--to", place) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
-        lock.release()
+        release()
         process.communicate(timeout=120)
-    assert first == f"waiting: another diskless works on {place}\n"
+    assert re.fullmatch(rf"waiting: another diskless works on {place} \(process {os.getpid()}, \S+\)\n", first)
     assert process.returncode == 0
 
 
@@ -522,14 +521,11 @@ def test_a_deploy_cannot_be_made_from_half_a_version(place: Path) -> None:
 def test_a_deploy_that_is_stopped_by_a_signal_is_orderly(place: Path) -> None:
     deployed(place, version("1"))
     before = snapshot(place)
-    lock = filelock.FileLock(place / LOCK)
-    lock.acquire()
-    with running_diskless("deploy", version("2"), "--to", place) as process:
+    with holding(place / LOCK), running_diskless("deploy", version("2"), "--to", place) as process:
         assert process.stderr is not None
         process.stderr.readline()
         process.terminate()
         _, errors = process.communicate(timeout=60)
-    lock.release()
     assert process.returncode == 130
     assert "interrupted" in errors
     assert snapshot(place) == before

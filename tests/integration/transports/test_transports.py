@@ -14,7 +14,7 @@ import pytest
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError, InputError, TransferError
 from builder.model.artifacts.manifest import BUNDLE, INDEX, LOG, MANIFEST, ROOTFS
-from builder.output.source import SIGNATURE
+from builder.output.given import SIGNATURE
 from builder.output.versions import read_manifest
 from builder.transports.table import open_transport
 from tests.images import ssh_key
