@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import TracebackType
 
 from builder.probes.answer import NoAnswerError, RefusedAnswerError, SilentError
 
@@ -56,7 +57,7 @@ def find_port(server: str, program: Program, version: int) -> int:
 
 def list_exports(server: str, port: int) -> list[Exported]:
     """What mountd says that it exports, in its order."""
-    reader = _Reader(_call(server, port, Program.MOUNT, 3, 5))
+    reader = XdrReader(_call(server, port, Program.MOUNT, 3, 5))
     found = []
     while reader.number():
         path, clients = reader.text(), []
@@ -66,33 +67,73 @@ def list_exports(server: str, port: int) -> list[Exported]:
     return found
 
 
-def try_mount(server: str, port: int, path: str) -> None:
-    """Asks mountd for a directory as a client's root would; NoAnswerError with its refusal. Nothing is mounted."""
-    encoded = path.encode()
-    arguments = struct.pack("!I", len(encoded)) + encoded + b"\0" * (-len(encoded) % 4)
-    status = _Reader(_call(server, port, Program.MOUNT, 3, 1, arguments, as_root=True)).number()
+def try_mount(server: str, port: int, path: str) -> bytes:
+    """Asks mountd for a directory as a client's root would; NoAnswerError with its refusal. Nothing is mounted.
+
+    The file handle that a mount would use: at most 64 bytes.
+    """
+    reader = XdrReader(_call(server, port, Program.MOUNT, 3, 1, opaque(path.encode()), as_root=True))
+    status = reader.number()
     if status:
         raise NoAnswerError(_MOUNT_STATUS.get(status, f"refused with status {status}"))
+    return reader.take(reader.number())
+
+
+def opaque(data: bytes) -> bytes:
+    """Bytes of any number as XDR has them: their number, they, and zeros up to a word's end."""
+    return struct.pack("!I", len(data)) + data + b"\0" * (-len(data) % 4)
+
+
+class RpcConnection:
+    """TCP to an RPC server, for one call after the other; `with` closes it.
+
+    reserved: from a port below 1024 where we may have one, as servers demand of mounts
+    """
+
+    def __init__(self, server: str, port: int, *, reserved: bool = False) -> None:
+        self._port = port
+        with _said(port):
+            self._stream = _connect(server, port, reserved=reserved)
+
+    def __enter__(self) -> RpcConnection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
+
+    def call(
+        self, program: int, version: int, procedure: int, arguments: bytes = b"", *, as_root: bool = False
+    ) -> bytes:
+        """The results of a call; NoAnswerError where none come."""
+        number = next(_numbers) & 0xFFFFFFFF
+        head = struct.pack("!IIIIII", number, _CALL, 2, program, version, procedure)
+        message = head + _credentials(as_root) + struct.pack("!II", _AUTH_NONE, 0) + arguments
+        with _said(self._port):
+            self._stream.sendall(struct.pack("!I", 0x80000000 | len(message)) + message)
+            return _results(_receive(self._stream), number)
 
 
 def _call(
     server: str, port: int, program: int, version: int, procedure: int, arguments: bytes = b"", *, as_root: bool = False
 ) -> bytes:
     """The results of one call over TCP."""
-    number = next(_numbers) & 0xFFFFFFFF
-    head = struct.pack("!IIIIII", number, _CALL, 2, program, version, procedure)
-    message = head + _credentials(as_root) + struct.pack("!II", _AUTH_NONE, 0) + arguments
+    with RpcConnection(server, port, reserved=as_root) as connection:
+        return connection.call(program, version, procedure, arguments, as_root=as_root)
+
+
+@contextlib.contextmanager
+def _said(port: int) -> Iterator[None]:
+    """Says in words what the network has against it."""
     try:
-        with _connect(server, port, reserved=as_root) as stream:
-            stream.sendall(struct.pack("!I", 0x80000000 | len(message)) + message)
-            answer = _receive(stream)
+        yield
     except TimeoutError as error:
         raise SilentError(f"no answer on TCP port {port} in {_SECONDS:g} s") from error
     except ConnectionRefusedError as error:
         raise RefusedAnswerError(f"nothing listens on TCP port {port}") from error
     except OSError as error:
         raise NoAnswerError(f"TCP port {port}: {error.strerror or error}") from error
-    return _results(answer, number)
 
 
 def _credentials(as_root: bool) -> bytes:
@@ -102,20 +143,20 @@ def _credentials(as_root: bool) -> bytes:
     return struct.pack("!II", _AUTH_UNIX, len(body)) + body
 
 
-@contextlib.contextmanager
-def _connect(server: str, port: int, *, reserved: bool) -> Iterator[socket.socket]:
-    """A connection; from a reserved port, as servers demand of mounts, where we may have one."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
+def _connect(server: str, port: int, *, reserved: bool) -> socket.socket:
+    stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
         stream.settimeout(_SECONDS)
         if reserved and os.geteuid() == 0:
             for own in range(1023, 600, -1):
-                try:
+                with contextlib.suppress(OSError):
                     stream.bind(("", own))
                     break
-                except OSError:
-                    continue
         stream.connect((server, port))
-        yield stream
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def _receive(stream: socket.socket) -> bytes:
@@ -140,7 +181,7 @@ def _exactly(stream: socket.socket, count: int) -> bytes:
 
 
 def _results(answer: bytes, number: int) -> bytes:
-    reader = _Reader(answer)
+    reader = XdrReader(answer)
     if reader.number() != number or reader.number() != 1:
         raise NoAnswerError("an answer to something else: this is not an RPC server")
     if reader.number() != 0:
@@ -153,13 +194,14 @@ def _results(answer: bytes, number: int) -> bytes:
     return reader.rest()
 
 
-class _Reader:
-    """XDR, RFC 4506."""
+class XdrReader:
+    """Takes values from an answer in their order, as XDR has them (RFC 4506); NoAnswerError where it is cut short."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
 
     def take(self, count: int) -> bytes:
+        """So many bytes, and past the zeros after them."""
         padded = count + -count % 4
         if len(self._data) < padded:
             raise NoAnswerError("an answer that is cut short")
@@ -167,10 +209,17 @@ class _Reader:
         return taken
 
     def number(self) -> int:
+        """A word, without a sign."""
         return int.from_bytes(self.take(4), "big")
 
+    def long(self) -> int:
+        """Two words, without a sign."""
+        return int.from_bytes(self.take(8), "big")
+
     def text(self) -> str:
+        """A string."""
         return self.take(self.number()).decode("utf-8", "replace")
 
     def rest(self) -> bytes:
+        """All that was not taken yet."""
         return self._data
