@@ -20,6 +20,7 @@ from tests.attacker.attack import Attack
 from tests.attacker.machine import Setup, enter_machine, lend_programs, run
 from tests.attacker.places import expected, plant
 from tests.attacker.plan import Exposed, Plan
+from tests.shares import served
 
 SERVER, OTHER_CLIENT = "10.77.0.1", "10.77.0.99"
 STORE, SHOWN = "/srv/diskless", "/disklessroot"
@@ -30,14 +31,14 @@ _OTHER_FSID = 77
 
 def exports_of(store: str, path: str | None, *, other: bool) -> tuple[Export, ...]:
     """What a site's store exports; other: and one more, which only another client may mount."""
-    exports = store_exports(Site(server=SERVER, subnet="10.77.0.0/24", path=path), store)
+    exports = store_exports(Site(server=SERVER, subnet="10.77.0.0/24", path=path), served(store))
     if not other:
         return exports
     last = exports[-1]
     directory, shown = (str(Path(place).with_name("other")) for place in (last.directory, last.path))
     return (
         *exports,
-        dataclasses.replace(last, directory=directory, path=shown, clients=OTHER_CLIENT, fsid=_OTHER_FSID),
+        dataclasses.replace(last, directory=directory, path=shown, clients=(OTHER_CLIENT,), fsid=_OTHER_FSID),
     )
 
 

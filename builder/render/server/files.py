@@ -185,8 +185,8 @@ def _ganesha(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
     exported = store_exports(site, store)
     restart = "systemctl restart nfs-ganesha"
     files = [ServerFile(Format.GANESHA, GANESHA_FILE, ganesha_config(exported), restart)]
-    mounted = [export.directory for export in exported if export.holds]
-    if mounted:
+    mounted = [export for export in exported if export.holds]
+    if mounted and len(mounted) == len(exported):  # what 0.1 exported lies anywhere
         unit = ServerFile(Format.GANESHA, GANESHA_UNIT, ganesha_unit(mounted), f"systemctl daemon-reload && {restart}")
         files.append(unit)
     return tuple(files)

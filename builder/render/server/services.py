@@ -231,12 +231,35 @@ def _ganesha_export(export: Export) -> str:
     return title + _block("EXPORT", values, client, _block("FSAL", {"Name": "VFS"}))
 
 
-def ganesha_unit(directories: Sequence[str]) -> str:
-    """A drop-in for nfs-ganesha's unit, systemd.unit(5): nothing is exported while it is not mounted."""
+def ganesha_unit(exported: Sequence[Export]) -> str:
+    """A drop-in for nfs-ganesha's unit, systemd.unit(5) and systemd.exec(5).
+
+    Nothing is exported while it is not mounted. And nfs-ganesha sees no file system but those: it takes what lies above
+    an export's top for a part of the export, and a handle of the one for one of the other.
+    """
     title = f"{GANESHA_UNIT} - roots of clients without disks, once they are mounted"
-    lines = [f"RequiresMountsFor={' '.join(directories)}"]
-    lines += [f"AssertPathIsMountPoint={directory}" for directory in directories]
-    return comment(title) + "\n".join(["[Unit]", *lines]) + "\n"
+    directories = [export.directory for export in exported]
+    unit = [f"RequiresMountsFor={' '.join(directories)}", *(f"AssertPathIsMountPoint={path}" for path in directories)]
+    read_only = [*_GANESHA_READS, *(export.directory for export in exported if not export.writable)]
+    writable = [*_GANESHA_WRITES, *(export.directory for export in exported if export.writable)]
+    service = [
+        "TemporaryFileSystem=/:ro",
+        *(f"BindReadOnlyPaths={path}" for path in read_only),
+        *(f"BindPaths={path}" for path in writable),
+    ]
+    return sections(
+        (title, []),
+        ("Nothing is exported while it is not mounted.", ["[Unit]", *unit]),
+        (_GANESHA_ROOT, ["[Service]", *service]),
+    )
+
+
+# a dash: where it is there
+_GANESHA_READS = ("/usr", "/etc", "-/bin", "-/sbin", "-/lib", "-/lib64")
+_GANESHA_WRITES = ("/dev", "/proc", "/sys", "/run", "/tmp", "-/var/lib/nfs", "-/var/log/ganesha")
+_GANESHA_ROOT = """\
+nfs-ganesha takes a handle of any file system that it sees for one of an export, and `..` of an export's top leads it
+into the next one: so it sees the exported ones only, and may not write to the one that is read-only."""
 
 
 def export_options(export: Export) -> str:

@@ -87,7 +87,7 @@ def manifest(request: pytest.FixtureRequest, tmp_path: Path) -> Manifest:
 
 
 def test_a_guest_may_write_to_half_of_the_disk(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.boot.check_space", lambda directory, needed, files: None)
+    monkeypatch.setattr("builder.boot.check_room", lambda directory, needed, what: None)
     store = Path("/work/store")
     sizes = []
     for free in (3 * GIB, 100 * GIB):

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from builder.model.site import Site
+from builder.render.server.files import Format, server_files
 from builder.render.server.mounts import fstab_line, mount_unit, mount_unit_name
 from tests.require import needs_tool
+from tests.shares import served
 
 PATHS = ("/disklessroot/ro", "/srv/disk-less/rw/lab.1", "/.hidden/ro", "/a_b:c/ro", "/srv/x+y@z,=~/ro", "/-x/ro")
 
@@ -44,3 +47,29 @@ def test_a_line_of_fstab_is_one(tmp_path: Path) -> None:
     command = ["findmnt", "--tab-file", str(tmp_path / "fstab"), "-no", "SOURCE,TARGET,FSTYPE,OPTIONS"]
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert found == line.split()[:4]
+
+
+@needs_tool("systemd-analyze")
+def test_systemd_accepts_what_confines_nfs_ganesha(tmp_path: Path) -> None:
+    _, dropin = server_files(Format.GANESHA, Site(server="192.168.1.1"), served("/disklessroot"))
+    assert dropin.path is not None
+    unit = tmp_path / Path(dropin.path).parent.name.removesuffix(".d")
+    unit.write_text("[Service]\nType=exec\nExecStart=/bin/true\n", "utf-8")
+    (tmp_path / f"{unit.name}.d").mkdir()
+    place = tmp_path / f"{unit.name}.d/diskless.conf"
+    place.write_text(dropin.text, "utf-8")
+    verify = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    done = subprocess.run(verify, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    place.write_text(dropin.text.replace("BindPaths=", "BindPath="), "utf-8")
+    assert "BindPath" in subprocess.run(verify, check=False, capture_output=True, text=True).stderr
+
+
+def test_nfs_ganesha_sees_what_is_exported_and_writes_where_clients_may() -> None:
+    _, dropin = server_files(Format.GANESHA, Site(server="192.168.1.1"), served("/disklessroot"))
+    lines = dropin.text.splitlines()
+    assert "TemporaryFileSystem=/:ro" in lines
+    shown = {line.partition("=")[2] for line in lines if line.startswith(("BindPaths=", "BindReadOnlyPaths="))}
+    assert {path for path in shown if path.startswith("/disklessroot")} == {"/disklessroot/ro", "/disklessroot/rw"}
+    assert "BindReadOnlyPaths=/disklessroot/ro" in lines
+    assert not shown & {"/", "/disklessroot", "/home", "/root", "/srv", "/var", "/boot"}
