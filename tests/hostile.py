@@ -186,10 +186,11 @@ class Client:
     def _exchanged(self, place: Path) -> None:
         """One version's root is the other's."""
         roots = sorted(self._image.glob("*/root"))
-        one, other = roots[0], roots[-1]
-        one.rename(place)
-        other.rename(one)
-        place.rename(other)
+        if len(roots) > 1:
+            one, other = roots[0], roots[-1]
+            one.rename(place)
+            other.rename(one)
+            place.rename(other)
 
 
 def _change_flags(handle: int, flags: int) -> None:

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.errors import DisklessError
+from builder.errors import DisklessError, InputError
 from builder.system.files import make_directory
 from builder.system.guarded.held import HeldDirectory
+from builder.system.guarded.links import resolve_given
 from builder.system.guarded.locks import locked
+from builder.system.guarded.owners import trusted_users, user_name
 from builder.system.guarded.private import Tell
 from builder.system.guarded.removal import remove_tree
 
@@ -85,9 +87,17 @@ def open_workspace(held: HeldDirectory, tell: Tell, *, keep_failed: bool = False
 
 
 def kept_tree(path: Path) -> Path | None:
-    """The tree of a work directory that a failed build left; None where `path` is none."""
-    tree = Workspace(path.absolute()).tree
-    return tree if path.name.startswith(_KEPT) and tree.is_dir() else None
+    """The tree of a work directory that a failed build left; None where `path` is none.
+
+    InputError for one that another user made: its tree may lead anywhere.
+    """
+    if not path.name.startswith(_KEPT) or not path.is_dir():
+        return None
+    with HeldDirectory.at(resolve_given(path)) as held:
+        owner = os.fstat(held.handle).st_uid
+        if owner not in trusted_users():
+            raise InputError(f"{held.path} is {user_name(owner)}'s, and no build's", "copy its tree, if it is trusted")
+        return held.path / "tree" if held.is_directory("tree") else None
 
 
 def _keep(path: Path, error: Exception) -> None:

@@ -126,7 +126,7 @@ def _hold_parent(cache: Path, names: Sequence[str], tell: Tell) -> Path:
 
 
 def _is_writable(path: Path) -> bool:
-    while not path.exists():
+    while not os.path.exists(path):  # noqa: PTH110 - Path's raises where this user may not look
         path = path.parent
     return os.access(path, os.W_OK)
 

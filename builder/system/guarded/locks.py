@@ -43,13 +43,7 @@ def locked(path: Path, what: str, tell: Tell, longest: float = math.inf) -> Iter
 
 
 def _open(path: Path, tell: Tell) -> int:
-    directory = path.parent.stat()
-    if directory.st_uid not in trusted_users() or others_write(directory):
-        raise HostError(
-            f"{path.parent} can be written by others (it is {user_name(directory.st_uid)}'s, mode "
-            f"{stat.S_IMODE(directory.st_mode):04o}): no lock in it would hold",
-            f"chmod go-w {shlex.quote(str(path.parent))}, or choose another directory",
-        )
+    _check_directory(path.parent)
     # without waiting for whoever writes into a pipe
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
@@ -67,6 +61,16 @@ def _open(path: Path, tell: Tell) -> int:
         os.close(handle)
         raise
     return handle
+
+
+def _check_directory(path: Path) -> None:
+    info, quoted = path.stat(), shlex.quote(str(path))
+    if info.st_uid not in trusted_users():
+        message = f"{path} is {user_name(info.st_uid)}'s: no lock in it would hold"
+        raise HostError(message, f"chown root {quoted}, or choose another directory")
+    if others_write(info):
+        message = f"{path} can be written by others (mode {stat.S_IMODE(info.st_mode):04o}): no lock in it would hold"
+        raise HostError(message, f"chmod go-w {quoted}, or choose another directory")
 
 
 def _await(handle: int, path: Path, what: str, tell: Tell, longest: float) -> None:

@@ -33,6 +33,8 @@ def outer_directory(path: Path, tell: Tell, is_ours: Callable[[HeldDirectory], b
         give_to_readers(held.handle)
     info = os.fstat(held.handle)
     mode = stat.S_IMODE(info.st_mode)
+    if info.st_uid not in trusted_users():
+        tell(f"{held.path} is {user_name(info.st_uid)}'s, who can exchange what is in it while this works")
     if mode & _OTHERS and info.st_uid in trusted_users() and is_ours(held):
         _tighten(held, mode & ~_OTHERS, tell)
     elif mode & stat.S_IWOTH and not mode & stat.S_ISVTX:

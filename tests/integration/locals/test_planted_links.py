@@ -192,6 +192,23 @@ def test_a_cache_with_a_link_in_it(name: str, ground: Path) -> None:
     assert [path.name for path in victim.rglob("*")] == ["old"]
 
 
+def test_a_kept_tree_that_leads_elsewhere(ground: Path) -> None:
+    """A shell in it may write to it."""
+    kept, victim = ground / "kept-1", ground / "victim"
+    kept.mkdir()
+    shutil.copytree(small_tree(), victim, symlinks=True)
+    plant_link(kept / "tree", victim)
+    shell = ("shell", kept, "--output", ground / "output", "--", "sh", "-c", "echo x > /etc/x")
+    done = run_diskless(*shell)
+    assert (done.returncode, "is not a version of an image" in done.stderr) == (2, True), done.stderr
+    (kept / "tree").unlink()
+    victim.rename(kept / "tree")
+    os.chown(kept, STRANGER, STRANGER)
+    done = run_diskless(*shell)
+    assert (done.returncode, "and no build's" in done.stderr) == (2, True), done.stderr
+    assert not (kept / "tree/etc/x").exists()
+
+
 def test_a_console_log_that_is_a_link(ground: Path) -> None:
     plant_link(ground / "log", ground / "secret")
     os.mkfifo(ground / "pipe")

@@ -94,13 +94,29 @@ def test_what_another_user_planted_is_no_lock(what: str, ground: Path) -> None:
     assert (victim.stat().st_mode, victim.read_bytes()) == (before.st_mode, b"untouched")
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o775])
-def test_a_lock_where_others_may_write_is_none(mode: int, ground: Path) -> None:
-    os.chown(ground, STRANGER if mode == 0o777 else 0, 5)
+@pytest.mark.parametrize(
+    ("owner", "mode", "words", "remedy"),
+    [
+        (0, 0o777, "can be written by others", "chmod go-w"),
+        (0, 0o775, "can be written by others", "chmod go-w"),
+        (STRANGER, 0o755, "'s: no lock in it would hold", "chown root"),
+    ],
+)
+def test_a_lock_where_others_may_write_is_none(owner: int, mode: int, words: str, remedy: str, ground: Path) -> None:
+    os.chown(ground, owner, 5)
     ground.chmod(mode)
-    with pytest.raises(HostError, match="can be written by others") as caught, locked(ground / "lock", "never", print):
+    with pytest.raises(HostError, match=words) as caught, locked(ground / "lock", "never", print):
         pass
-    assert "chmod go-w" in (caught.value.hint or "")
+    assert remedy in (caught.value.hint or "")
+
+
+def test_a_store_where_others_may_write_is_closed_with_a_word(ground: Path) -> None:
+    store = ground / "store"
+    store.mkdir()
+    store.chmod(0o777)
+    done = run_diskless("deploy", version("1"), "--to", store, "--server", SERVER)
+    assert done.returncode == 0, done.stderr
+    assert f"{store} was open to others (mode 0777): it is 0755 now" in done.stderr
 
 
 class Clock:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,25 @@ def test_damage_in_either_part(part: float, packed: tuple[DirectorySource, Index
     with pytest.raises(AuditError, match=r"rootfs\.tar\.zst: damaged at byte \d+"):
         unpacked(packed)
     assert children() == set()
+
+
+def test_a_root_that_is_exchanged_while_the_helper_starts(
+    packed: tuple[DirectorySource, Index], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither process finds the link that is in its place by then."""
+    real = subprocess.Popen
+    (tmp_path / "outside").mkdir()
+
+    def exchanging(*arguments: Any, **options: Any) -> Any:
+        (tmp_path / "root").rename(tmp_path / "away")
+        (tmp_path / "root").symlink_to(tmp_path / "outside")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", exchanging)
+    source, index = packed
+    unpack_source(source, index, HeldDirectory.at(tmp_path / "root"))
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert write_archive(scan_tree(tmp_path / "away", EPOCH), tmp_path / "again") == index
 
 
 def test_what_the_kernel_refuses_the_helper(packed: tuple[DirectorySource, Index]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,66 @@ def test_a_damaged_index_of_the_old_version_does_not_stop_the_next(place: Path) 
     (place / "versions/lab" / version("1", mode="rw").name / INDEX).write_bytes(b"damaged")
     done = deployed(place, version("2", mode="rw"))[0]
     assert done.generation.active["lab"] == version("2", mode="rw").name
+
+
+def test_a_file_without_an_end_is_not_read_to_it(place: Path) -> None:
+    """Of another size it has another content."""
+    with (client_root(place) / "etc/hostname").open("r+b") as file:
+        file.truncate(1 << 43)
+    (changed,) = verify(find_store(place), deep=True)
+    assert any(f"~ /etc/hostname: {1 << 43} bytes, were 5" in line for line in changed.details)
+
+
+def test_what_lies_where_a_version_is_to_come(place: Path) -> None:
+    """It is not taken for the version's root, now or by the next command."""
+    two = version("2", mode="rw")
+    planted = place / "writable/lab" / two.name / "root"
+    (planted / "sbin").mkdir(parents=True)
+    with pytest.raises(AuditError, match="is there, and no deploy made it"):
+        deployed(place, two)
+    deployed(place, version("1", image="other"))
+    assert [path.name for path in (place / "versions/lab").iterdir()] == [version("1", mode="rw").name]
+    shutil.rmtree(planted.parent)
+    deployed(place, two)
+    assert [finding for finding in verify(find_store(place)) if finding.kind is Severity.FAULT] == []
+
+
+def test_what_was_staged_is_exchanged_just_before_it_gets_its_name(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the client's directory nor half a version stays."""
+    real, two = HeldDirectory.rename, version("2", mode="rw")
+
+    def exchanging(self: HeldDirectory, name: str, target: HeldDirectory, new: str) -> None:
+        if self.path == place / "writable/lab" and new == two.name:
+            (self.path / name).rename(self.path / "away")
+            (self.path / name / "root").mkdir(parents=True)
+        real(self, name, target, new)
+
+    monkeypatch.setattr(HeldDirectory, "rename", exchanging)
+    with pytest.raises(AuditError, match="is not what was unpacked: a client exchanged it"):
+        deployed(place, two)
+    assert not (place / "versions/lab" / two.name).exists()
+    monkeypatch.undo()
+    deployed(place, version("1", image="other"))
+    assert [finding for finding in verify(find_store(place)) if finding.kind is Severity.FAULT] == []
+
+
+def test_what_cannot_be_removed_is_said_and_stops_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An administrator made a file immutable: chattr +i is a way to keep clients from changing it."""
+    left = place / "writable/lab/.tmp-left"
+    left.mkdir()
+    (left / "resolv.conf").touch()
+    subprocess.run(["chattr", "+i", left / "resolv.conf"], check=True)
+    try:
+        arguments = ("deploy", str(version("1", image="other")), "--to", str(place))
+        status, _, errors = run_command(capsys, *arguments)
+        assert status == 0, errors
+        assert f"warning: {left}: cannot be removed: Operation not permitted" in errors
+    finally:
+        subprocess.run(["chattr", "-i", left / "resolv.conf"], check=True)
+    deployed(place, version("2", image="other"))
+    assert not left.exists()
 
 
 def test_what_a_walk_passes_over(place: Path) -> None:
