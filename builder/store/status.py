@@ -44,7 +44,7 @@ class StoreStatus:
     """A whole store; `active` is None before the first deploy.
 
     menus_current: whether the menus are what site.yml and the versions say now
-    lacks_room: whether so little is free that what is held for rollback and prune is not whole
+    lacks_room: whether so little is free that no deploy begins, or what is held for a rollback is not whole
     """
 
     root: Path

@@ -42,7 +42,7 @@ def _lines(read: StoreStatus) -> list[str]:
         lines.append(f"the menus are not what site.yml and the versions say now: {command}")
     if read.lacks_room:
         command = as_typed(f"diskless prune --to {read.root}")
-        lines.append(f"the disk is nearly full, and little is held for a rollback: {command}")
+        lines.append(f"the disk of {read.root}/boot is nearly full: {command}")
     for image, versions in read.images.items():
         lines += ["", f"{image}{' (for unknown clients)' if image == read.active.default else ''}"]
         lines += [_version(version) for version in versions]
