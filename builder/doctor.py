@@ -18,6 +18,7 @@ from builder.model.quantity import format_bytes
 from builder.model.site import Site
 from builder.probes.firewall import examine_firewall
 from builder.probes.host import (
+    READ_ONLY_REMEDY,
     examine_cache,
     examine_distribution,
     examine_kernel,
@@ -43,7 +44,7 @@ from builder.store.activation import site_of
 from builder.store.generations import served_menus
 from builder.store.layout import Store, find_store
 from builder.store.reserve import Reserve
-from builder.system.files import free_bytes
+from builder.system.files import free_bytes, is_read_only
 from builder.system.host import host_family
 from builder.system.sandbox import TOOLS as SANDBOX_TOOLS
 
@@ -161,9 +162,12 @@ def _shares(store: Store) -> Iterable[Diagnostic]:
 
 def _room(store: Store) -> Diagnostic:
     text = f"{format_bytes(free_bytes(store.boot))} free in {store.boot}"
+    for place in (store.root, store.boot):
+        if is_read_only(place):
+            return fail("store", "room", f"{place} is on a read-only file system", READ_ONLY_REMEDY)
     if Reserve(store).lacks_room:
         remedy = f"free some space there; diskless prune --to {store.root} removes versions that nobody needs"
-        return warn("store", "room", f"{text}: little is held for a rollback", remedy)
+        return warn("store", "room", f"{text}: nearly full", remedy)
     return ok("store", "room", text)
 
 

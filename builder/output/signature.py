@@ -6,7 +6,6 @@ Source: ssh-keygen(1), ALLOWED SIGNERS; PROTOCOL.sshsig.
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from builder.errors import AuditError, CommandError, InputError
@@ -49,17 +48,18 @@ def verify_signature(manifest: bytes, signature: bytes | None, allowed: Path) ->
         )
     if signature is None:
         raise AuditError("the version is not signed", "diskless upload --sign KEY signs it")
-    with tempfile.NamedTemporaryFile(prefix="diskless-", suffix=".sig") as file:
+    # ssh-keygen wants a file, and no disk must have room for it
+    with open(os.memfd_create("signature"), "wb", buffering=0) as file:
         file.write(signature)
-        file.flush()
-        argv = ["ssh-keygen", "-Y", "find-principals", "-s", file.name, "-f", str(allowed)]
+        name = f"/proc/{os.getpid()}/fd/{file.fileno()}"
+        argv = ["ssh-keygen", "-Y", "find-principals", "-s", name, "-f", str(allowed)]
         status, output, messages = run_filter(argv, b"", os.environ)
         principals = output.decode("utf-8", "replace").splitlines()
         if status != 0 or not principals:
             hint = "add the signer's public key there, if you trust it"
             raise AuditError(f"nobody in {allowed} signed this version", hint, _lines(messages))
         for principal in principals:
-            argv = ["ssh-keygen", "-Y", "verify", "-f", str(allowed), "-I", principal, "-n", NAMESPACE, "-s", file.name]
+            argv = ["ssh-keygen", "-Y", "verify", "-f", str(allowed), "-I", principal, "-n", NAMESPACE, "-s", name]
             status, output, messages = run_filter(argv, manifest, os.environ)
             if status == 0:
                 return principal

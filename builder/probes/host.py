@@ -16,11 +16,12 @@ from builder.model.diagnostic import Diagnostic, fail, ok, warn
 from builder.model.quantity import format_bytes
 from builder.probes.programs import run_quietly
 from builder.system.confinement import read_confinement
-from builder.system.files import free_bytes
+from builder.system.files import free_bytes, is_read_only
 from builder.system.host import host_family, os_release
 from builder.system.sandbox import MINIMUM_KERNEL, namespace_prefix
 
 _AREA = "kernel"
+READ_ONLY_REMEDY = "mount it read-write; where it became so by itself, dmesg says why"
 # numbers of x86-64 and of every architecture that came after them, syscalls(2)
 _SYSTEM_CALLS = {"openat2": 437, "mount_setattr": 442}
 _BUILD_BYTES, _COMFORTABLE_BYTES = 3 << 30, 10 << 30
@@ -68,6 +69,8 @@ def examine_space(name: str, directory: Path) -> Diagnostic:
     """Room for what is written below `directory`."""
     free = free_bytes(directory)
     text = f"{format_bytes(free)} free in {directory}"
+    if is_read_only(directory):
+        return fail("disk", name, f"{directory} is on a read-only file system", READ_ONLY_REMEDY)
     if free < _BUILD_BYTES:
         return fail("disk", name, text, f"a build needs about {format_bytes(_BUILD_BYTES)}: free some space")
     if free < _COMFORTABLE_BYTES:

@@ -31,7 +31,7 @@ _CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_n
 _BLOCK = 4096
 _READINGS, _STEADY, _BETWEEN = 50, 5, 0.02  # at most a second, at least a tenth of one
 _PRUNE = "free some space there, see `df -h` and `df -i`; `diskless prune --to DIR` removes old versions of a store"
-_SPARE = 64 << 20  # for what a file system keeps beside the files
+SPARE = 64 << 20  # for what a file system keeps beside the files
 
 
 def check_filesystem(directory: HeldDirectory) -> None:
@@ -52,7 +52,7 @@ def check_filesystem(directory: HeldDirectory) -> None:
 
 def check_space(directory: HeldDirectory, needed_bytes: int, files: int) -> None:
     """HostError when `files` files of `needed_bytes` in all do not fit beside a margin."""
-    wanted = needed_bytes + files * _BLOCK + _SPARE
+    wanted = needed_bytes + files * _BLOCK + SPARE
     _check_room(os.statvfs(directory.handle), directory.path, wanted, "this version", files)
 
 
@@ -77,7 +77,7 @@ def no_room(error: OSError, directory: Path, needed_bytes: int, files: int) -> H
     """
     if isinstance(error.filename, str) and error.filename.startswith("/"):
         directory = nearest_directory(Path(error.filename))
-    info, wanted = os.statvfs(directory), needed_bytes + files * _BLOCK + _SPARE
+    info, wanted = os.statvfs(directory), needed_bytes + files * _BLOCK + SPARE
     inodes = f" and {info.f_favail} inodes" if info.f_files else ""
     return HostError(
         f"{error.filename or directory}: {error.strerror}: {free_bytes(directory) // 10**6} MB{inodes} are free, "

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from builder.errors import AuditError
-from builder.store.filesystem import settle
+from builder.store.filesystem import SPARE, settle
 from builder.store.generations import current_number
 from builder.store.layout import Store
 from builder.store.recovery import drop_superseded
@@ -30,6 +30,7 @@ T = TypeVar("T")
 _BLOCK = 4096
 # beside two generations of the size of the active one; XFS asks for 200 KiB before it makes a directory
 _BYTES, _FILES = 1 << 20, 16
+_FEW = 100  # inodes
 _SHARE = 8  # no more than one of so many free bytes and inodes is taken
 # btrfs asks for 2.8 MB of free metadata before it gives a file another name: 11 items, each of 16 nodes of 16 KiB
 _ATTRIBUTES, _ATTRIBUTE_BYTES = 512, 15_000
@@ -83,8 +84,10 @@ class Reserve:
 
     @property
     def lacks_room(self) -> bool:
-        """Whether not all is held that should be, nor will be: the disk is nearly full."""
-        return not self._fits(self._missing())
+        """Whether the disk is nearly full: no deploy would begin, or not all is held that should be, nor will be."""
+        info = os.statvfs(self._store.boot)
+        few = info.f_bavail * info.f_frsize < SPARE or (bool(info.f_files) and info.f_favail < _FEW)
+        return few or not self._fits(self._missing())
 
     def _fits(self, missing: _Size) -> bool:
         info = os.statvfs(self._store.boot)

@@ -46,7 +46,7 @@ class StoreStatus:
     menus_current: whether the menus are what site.yml and the versions say now
     exports_fault: what is wrong with how it is exported, None where nothing is
     old_clients: addresses that seem to use the exports of 0.1, where those are served
-    lacks_room: whether so little is free that what is held for rollback and prune is not whole
+    lacks_room: whether so little is free that no deploy begins, or what is held for a rollback is not whole
     """
 
     root: Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError, HostError
@@ -79,11 +80,20 @@ def _exports(store: Store) -> Iterator[Discrepancy]:
 def _strays(inventory: Inventory) -> Iterator[Discrepancy]:
     """Roots of versions that are not in the store: its disk was restored, or lost what another one has."""
     store = inventory.store
-    for place in sorted(path for top in store.root_tops for path in top.glob("*/*")):
-        key = (place.parent.name, place.name)
-        if place.parent.parent != store.versions and VERSION.accepts(place.name) and key not in inventory.found:
-            message = "has a root of a version that is not in the store: look what is in it, then remove it"
-            yield Discrepancy(Severity.FAULT, str(place), message)
+    for place in (top / image for top in store.root_tops if top != store.versions for image in _below(store, top)):
+        for name in _below(store, place):
+            if VERSION.accepts(name) and (place.name, name) not in inventory.found:
+                message = "has a root of a version that is not in the store: look what is in it, then remove it"
+                yield Discrepancy(Severity.FAULT, str(place / name), message)
+
+
+def _below(store: Store, path: Path) -> list[str]:
+    """The directories in one of the store; none where a client made something else of it."""
+    try:
+        with store.hold(path) as held:
+            return held.directories()
+    except OSError:
+        return []
 
 
 def _version(inventory: Inventory, image: str, version: Version, *, deep: bool) -> Iterator[Discrepancy]:

@@ -187,3 +187,8 @@ def free_bytes(path: Path) -> int:
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether nothing can be written to the file system of `path` (or of its nearest existing parent)."""
+    return bool(os.statvfs(nearest_directory(path)).f_flag & os.ST_RDONLY)

@@ -45,7 +45,7 @@ def _lines(read: StoreStatus) -> list[str]:
         lines += [f"fault: {read.exports_fault}", f"the exports of 0.1: {used}"]
     if read.lacks_room:
         command = as_typed(f"diskless prune --to {read.root}")
-        lines.append(f"the disk is nearly full, and little is held for a rollback: {command}")
+        lines.append(f"the disk of {read.root}/boot is nearly full: {command}")
     for image, versions in read.images.items():
         lines += ["", f"{image}{' (for unknown clients)' if image == read.active.default else ''}"]
         lines += [_version(version) for version in versions]
