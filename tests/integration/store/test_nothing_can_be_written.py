@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from builder.errors import HostError
+from builder.output.given import SIGNATURE
 from builder.output.signature import sign_version, verify_signature
-from builder.output.source import SIGNATURE
+from builder.system.guarded.held import HeldDirectory
 from tests.images import DISKLESS, ROOT, ssh_key
 from tests.require import needs_root, needs_tool
 from tests.stores import deployed, new_place, version
@@ -92,7 +93,7 @@ def test_a_signature_is_checked_without_a_file_in_tmp(monkeypatch: pytest.Monkey
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     signed = tmp_path / "signed"
     shutil.copytree(version("3"), signed)
-    sign_version(signed, ssh_key())
+    sign_version(HeldDirectory.at(signed), ssh_key())
     signers = tmp_path / "signers"
     signers.write_text(f"builder {ssh_key().with_suffix('.pub').read_text('ascii')}", encoding="ascii")
     manifest, signature = ((signed / name).read_bytes() for name in ("manifest.json", SIGNATURE))
