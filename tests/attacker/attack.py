@@ -16,7 +16,7 @@ from tests.attacker.nfs3 import Nfs3
 from tests.attacker.nfs4 import Nfs4
 from tests.attacker.objects import Known, known
 from tests.attacker.plan import Plan, Report
-from tests.attacker.truth import KINDS, OWN, Truth, identity, snapshot
+from tests.attacker.truth import KINDS, OWN, Honest, Truth, identity, snapshot
 
 _SHOWN = 12  # breaches of one kind that are told apart
 _DEEPEST = 12
@@ -35,11 +35,13 @@ class Attack:
         self._kinds: collections.Counter[tuple[str, str]] = collections.Counter()
         self._statuses: collections.Counter[str] = collections.Counter()
         self._written: set[tuple[str, object]] = set()
+        self._climbed: set[tuple[str, object]] = set()
         self._bare = {os.lstat(path).st_ino: path for path in plan.bare}
         self.truths = [Truth(dialect, plan.exports) for dialect in self._speaking()]
         if not self.truths:
             raise SystemExit(f"no honest client can mount anything: {self.report.notes}")
         self._own = {truth.dialect.name: truth.own() for truth in self.truths}
+        self.nobodies = [truth.through(dialect) for truth, dialect in self._nobodies()]
         self.report.honest = {truth.dialect.name: truth.listing() for truth in self.truths}
         self.report.given_away = sorted({path for truth in self.truths for path in truth.given_away()})
         self._before = self._snapshot()
@@ -48,7 +50,6 @@ class Attack:
         """The versions in which an honest client can mount; the others are noted."""
         first = next(export for export in self.plan.exports if export.mine)
         dialects: list[Dialect] = [Nfs3(self.plan.server), *(Nfs4(self.plan.server, minor) for minor in range(3))]
-        dialects += [Nfs3(self.plan.server, as_root=False), Nfs4(self.plan.server, 0, as_root=False)]
         for dialect in dialects:
             try:
                 dialect.look(Way(dialect.root(first.path)))
@@ -56,6 +57,14 @@ class Attack:
                 self.report.notes[dialect.name] = str(error)
             else:
                 yield dialect
+
+    def _nobodies(self) -> Iterator[tuple[Truth, Dialect]]:
+        """Callers who do not say who they are, which an honest client never does."""
+        for truth in self.truths:
+            if truth.dialect.name == "3":
+                yield truth, Nfs3(self.plan.server, as_root=False)
+            if truth.dialect.name == "4.0":
+                yield truth, Nfs4(self.plan.server, 0, as_root=False)
 
     def objects(self) -> tuple[list[Known], list[Known]]:
         """What is forbidden, and what every client may see, as only the server knows it."""
@@ -81,7 +90,8 @@ class Attack:
         """In which a handle is tried: all, or of those that look at it in the same way one after the other."""
         found = [truth for truth in self.truths if truth.dialect.name.startswith(candidate.only or "")]
         if candidate.deep:
-            return found
+            nobodies = [truth for truth in self.nobodies if truth.dialect.name.startswith(candidate.only or "")]
+            return [*found, *nobodies]
         groups = [[truth for truth in found if truth.dialect.name.startswith(version)] for version in ("3", "4")]
         return [group[number % len(group)] for group in groups if group]
 
@@ -90,7 +100,7 @@ class Attack:
         forbidden, honest = self.objects()
         handles = list(dict.fromkeys(handle for truth in self.truths for handle in truth.handles))
         generator = Generator(self.plan.seed, self.plan.kind, handles, [*forbidden, *honest])
-        names = {truth.dialect.name: truth for truth in self.truths}
+        names = {truth.dialect.name: truth for truth in (*self.truths, *self.nobodies)}
         end = time.monotonic() + self.plan.seconds
         while time.monotonic() < end and self.report.count <= self.plan.enough:
             truth = names[generator.choose(sorted(names))]
@@ -111,7 +121,10 @@ class Attack:
         for truth in truths:
             way = Way(candidate.handle)
             seen = self.visit(truth, candidate.label, way)
-            if seen is not None and self._is_top(truth, seen):
+            # the kernel's server looks at files and not at how they are named
+            place = (truth.dialect.name, identity(seen) if seen and self.plan.kind == "kernel" else way.handle)
+            if seen is not None and self._is_top(truth, seen) and place not in self._climbed:
+                self._climbed.add(place)
                 self.climb(truth, candidate.label, way, self.plan.forbidden)
             if seen is None and candidate.deep:
                 # one call may look less closely than GETATTR does
@@ -132,9 +145,8 @@ class Attack:
         honest = truth.objects.get(identity(seen))
         content, refused = self._content(truth, way, seen)
         same = honest is not None and honest.kind == seen.kind and (refused or honest.content in (None, content))
-        if not same:
-            self._note_stranger(truth, label, way, seen, content)
-        if not (same and honest is not None and honest.export.writable):
+        objects = [honest] if same and honest is not None else self._recognize(truth, label, way, seen, content)
+        if not any(one.export.writable for one in objects):
             self._try_writing(truth, label, way, seen)
         return seen
 
@@ -144,7 +156,7 @@ class Attack:
         for depth in range(1, _DEEPEST):
             if self.report.count > before + _ENOUGH_BREACHES:
                 break
-            up = way.follow(*[".."] * depth)
+            up = way.follow(*([".."] * depth))
             seen = self.visit(truth, f"{label}, {depth} up", up)
             if seen is None:
                 break
@@ -161,7 +173,7 @@ class Attack:
             self.expect_refusal(truth, label, way, self._writings(truth, way))
 
     def _writings(self, truth: Truth, way: Way) -> dict[str, Callable[[], object]]:
-        return truth.dialect.writings(way, self._own[truth.dialect.name])
+        return truth.dialect.writings(way, self._own[truth.dialect.name.partition(" ")[0]])
 
     def expect_refusal(self, truth: Truth, label: str, way: Way, calls: dict[str, Callable[[], object]]) -> None:
         """Success is a breach."""
@@ -192,18 +204,18 @@ class Attack:
         except RefusedError as error:
             return error.status, True
 
-    def _note_stranger(self, truth: Truth, label: str, way: Way, seen: Seen, content: object) -> None:
-        """An object that no honest mount of its export gives."""
+    def _recognize(self, truth: Truth, label: str, way: Way, seen: Seen, content: object) -> list[Honest]:
+        """What an object may be that no honest mount of its export gives: another export's, an empty one, a breach."""
         bare = self._bare.get(seen.fileid) if seen.kind == DIRECTORY else None
+        twins = truth.twins(seen, content)
         if bare is not None:
             self.report.bare = sorted({*self.report.bare, bare})
-            return
-        twin = truth.twin(seen, content)
-        if twin is not None:
-            self.report.crossed = sorted({*self.report.crossed, twin.path})
-            return
-        what = f"{KINDS.get(seen.kind, seen.kind)}, inode {seen.fileid}, {str(content)[:70]}"
-        self._breach(truth, "reached", label, way, what)
+        elif twins:
+            self.report.crossed = sorted({*self.report.crossed, twins[0].path})
+        else:
+            what = f"{KINDS.get(seen.kind, seen.kind)}, inode {seen.fileid}, {str(content)[:70]}"
+            self._breach(truth, "reached", label, way, what)
+        return twins
 
     def _breach(self, truth: Truth, call: str, label: str, way: Way, what: str) -> None:
         """Notes what must not be; of many of one kind the first ones."""

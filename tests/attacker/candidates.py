@@ -49,36 +49,28 @@ def _of_kernel(plan: Plan, objects: Sequence[Known]) -> Iterator[Candidate]:
         fsid = kernel_handles.numbered_fsid(number)
         for position, fileid in enumerate(kernel_handles.fileids_of(wanted)):
             label = f"fsid {number}, fileid type {fileid[0]:#x} of {wanted.path}"
-            deep = position < 3 and wanted.path in forbidden
+            deep = position == 0 and wanted.path in forbidden
             yield Candidate(label, kernel_handles.kernel_handle(fsid, fileid), deep)
     for number, inode in itertools.product(exported, range(plan.inodes)):
         for fileid in kernel_handles.numbered(inode):
             label = f"fsid {number}, fileid type {fileid[0]:#x} of inode {inode}"
             yield Candidate(label, kernel_handles.kernel_handle(kernel_handles.numbered_fsid(number), fileid))
-    for name, fsid in _other_fsids(plan, objects):
-        wanted_fileids = [(wanted.path, (wanted.kind, wanted.handle)) for wanted in objects]
-        tops = [
-            (f"the top ({fileid[0]:#x})", fileid) for fileid in (*kernel_handles.numbered(2), *kernel_handles.special())
-        ]
-        for path, fileid in (*wanted_fileids, *tops):
-            yield Candidate(f"fsid {name} of {path}", kernel_handles.kernel_handle(fsid, fileid))
+    tops = [
+        (f"the top ({fileid[0]:#x})", fileid) for fileid in (*kernel_handles.numbered(2), *kernel_handles.special())
+    ]
+    files = [(wanted.path, (wanted.kind, wanted.handle)) for wanted in objects if not Path(wanted.path).is_dir()]
+    for (name, fsid), (path, fileid) in itertools.product(_other_fsids(plan), [*files, *tops]):
+        yield Candidate(f"fsid {name} of {path}", kernel_handles.kernel_handle(fsid, fileid))
 
 
-def _other_fsids(plan: Plan, objects: Sequence[Known]) -> Iterator[tuple[str, tuple[int, bytes]]]:
+def _other_fsids(plan: Plan) -> Iterator[tuple[str, tuple[int, bytes]]]:
     """What names no export, or one in another way: by number, device or UUID of each directory on the way to one."""
     for number in _NUMBERS:
         yield str(number), kernel_handles.numbered_fsid(number)
-    for directory in _directories(plan, objects):
-        for fsid in kernel_handles.fsids_of(directory):
-            yield f"type {fsid[0]} of {directory.path}", fsid
-
-
-def _directories(plan: Plan, objects: Sequence[Known]) -> list[Known]:
-    ways = {
-        str(above) for export in plan.exports for above in (Path(export.directory), *Path(export.directory).parents)
-    }
-    named = {wanted.path for wanted in objects if wanted.path in plan.forbidden and Path(wanted.path).is_dir()}
-    return [known(Path(path)) for path in sorted(ways | named)]
+    exported = [Path(export.directory) for export in plan.exports]
+    for directory in sorted({above for path in exported for above in (path, *path.parents)}):
+        for fsid in kernel_handles.fsids_of(known(directory)):
+            yield f"type {fsid[0]} of {directory}", fsid
 
 
 def _of_ganesha(plan: Plan, objects: Sequence[Known], honest: Sequence[Wire], version: str) -> Iterator[Candidate]:

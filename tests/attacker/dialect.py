@@ -42,7 +42,7 @@ STATUS = {
 
 
 _BUSY = (10008, 10013)  # DELAY (JUKEBOX in v3), GRACE
-_TRIES = 40
+_TRIES = 30
 T = TypeVar("T")
 
 
@@ -56,13 +56,13 @@ class RefusedError(Exception):
 
 def patiently(call: Callable[[], T]) -> T:
     """Asks again where the server only says that it is busy, which hides what it would have said."""
-    for _ in range(_TRIES):
+    for number in range(_TRIES):
         try:
             return call()
         except RefusedError as error:
             if error.status not in (STATUS[busy] for busy in _BUSY):
                 raise
-        time.sleep(0.25)
+        time.sleep(min(0.5, 0.005 * 2**number))
     return call()
 
 

@@ -13,41 +13,16 @@ from pathlib import Path
 
 from builder.bootlab.nfs import ganesha_export_faults
 from builder.bootlab.settings import GANESHA_CORE, GANESHA_OPTIONS
-from builder.model.site import Site
-from builder.render.server.files import store_exports
 from builder.render.server.services import GANESHA_FILE, Export, ganesha_config
 from tests.attacker.attack import Attack
+from tests.attacker.exporting import SERVER, exports_of, exposed
 from tests.attacker.machine import Setup, enter_machine, lend_programs, run
 from tests.attacker.places import expected, plant
-from tests.attacker.plan import Exposed, Plan
-from tests.shares import served
+from tests.attacker.plan import Plan
 
-SERVER, OTHER_CLIENT = "10.77.0.1", "10.77.0.99"
 STORE, SHOWN = "/srv/diskless", "/disklessroot"
 _JAIL = Path("/jail")
 _LOG = Path("/run/ganesha.log")
-_OTHER_FSID = 77
-
-
-def exports_of(store: str, path: str | None, *, other: bool) -> tuple[Export, ...]:
-    """What a site's store exports; other: and one more, which only another client may mount."""
-    exports = store_exports(Site(server=SERVER, subnet="10.77.0.0/24", path=path), served(store))
-    if not other:
-        return exports
-    last = exports[-1]
-    directory, shown = (str(Path(place).with_name("other")) for place in (last.directory, last.path))
-    return (
-        *exports,
-        dataclasses.replace(last, directory=directory, path=shown, clients=(OTHER_CLIENT,), fsid=_OTHER_FSID),
-    )
-
-
-def exposed(exports: Sequence[Export]) -> tuple[Exposed, ...]:
-    """The same for the attacker."""
-    return tuple(
-        Exposed(export.path, export.directory, export.fsid, export.writable, export.fsid != _OTHER_FSID)
-        for export in exports
-    )
 
 
 def main() -> None:

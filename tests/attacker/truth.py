@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,12 @@ class Truth:
             if export.mine:
                 self._walk(dialect.root(export.path), export, "")
 
+    def through(self, dialect: Dialect) -> Truth:
+        """The same for another user of the same version, to whom the server may give less, and never more."""
+        other = copy.copy(self)
+        other.dialect = dialect
+        return other
+
     def own(self) -> bytes:
         """The handle of the directory where the attacker may do anything; where there is none, an export's top."""
         exports = {honest.export for honest in self.objects.values() if honest.export.path}
@@ -72,12 +79,11 @@ class Truth:
             return self.dialect.target(way)
         return tuple(sorted(self.dialect.names(way))) if kind == DIRECTORY else None
 
-    def twin(self, seen: Seen, content: object) -> Honest | None:
-        """An honest object of another export that is the same, reached through the wrong one."""
-        for (_, fileid), honest in self.objects.items():
-            if (fileid, honest.kind, honest.content) == (seen.fileid, seen.kind, content) and content is not None:
-                return honest
-        return None
+    def twins(self, seen: Seen, content: object) -> list[Honest]:
+        """Honest objects that look the same but for the file system's name, or are reached through another export."""
+        wanted = (seen.fileid, seen.kind, content)
+        known = self.objects.items()
+        return [one for (_, fileid), one in known if content is not None and (fileid, one.kind, one.content) == wanted]
 
     def _walk(self, handle: bytes, export: Exposed, path: str, stop: Sequence[str] | None = None) -> None:
         way = Way(handle)
