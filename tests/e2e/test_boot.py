@@ -94,7 +94,7 @@ def test_every_milestone_was_passed_in_order(machine: Booted) -> None:
 
 def test_root_is_the_export_and_writable(machine: Booted) -> None:
     source, kind, options = machine.inside("findmnt -nro SOURCE,FSTYPE,OPTIONS /").split()
-    path = f"/disklessroot/writable/{machine.bench.manifest.image}/{machine.bench.manifest.version}/root"
+    path = f"/disklessroot/rw/{machine.bench.manifest.image}/{machine.bench.manifest.version}/root"
     assert source == f"{machine.bench.lab.site.server}:{path}"
     assert kind == "nfs"
     assert {"rw", "vers=3", "rsize=16384", "wsize=16384"} <= set(options.split(","))

@@ -68,7 +68,7 @@ def check_mounts(machine: Booted, *options: str) -> None:
     assert f"lowerdir={LOWER}" in machine.inside("findmnt -nro OPTIONS /").split(",")
     source, mounted = machine.inside(f"findmnt -nro SOURCE,OPTIONS {LOWER}").split()
     manifest, site = machine.bench.manifest, machine.bench.lab.site
-    assert source == f"{site.server}:/disklessroot/versions/{manifest.image}/{manifest.version}/root"
+    assert source == f"{site.server}:/disklessroot/ro/{manifest.image}/{manifest.version}/root"
     assert {"ro", *options} <= set(mounted.split(","))
 
 

@@ -6,6 +6,7 @@ flock(2) takes no more than a descriptor, whatever it was opened for, so the mod
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import math
 import os
@@ -49,6 +50,8 @@ def _open(path: Path, tell: Tell) -> int:
     try:
         handle = os.open(path, flags, 0o600)
     except OSError as error:
+        if error.errno == errno.EROFS:
+            raise
         raise HostError(f"{path} cannot be opened as a lock: {error.strerror}", f"see `ls -l {path.parent}`") from error
     try:
         info = os.fstat(handle)

@@ -158,7 +158,7 @@ def test_another_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
     assert other.name == debian_image().name
     for name in ARTIFACTS:
         assert (other / name).read_bytes() == (debian_image() / name).read_bytes(), name
-    assert (other / "rootfs.tar.zst").stat().st_mode & 0o777 == 0o644
+    assert (other / "rootfs.tar.zst").stat().st_mode & 0o777 == 0o640
     assert not list((recipe_directory / "out put/.work").glob("build-*"))
 
 

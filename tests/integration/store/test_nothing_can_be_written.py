@@ -53,7 +53,7 @@ LOOKS = {
     "verify": "no fault found",
     "verify --deep": "no fault found",
     "prune --keep 1 --dry-run": "clients booted it until ",
-    "server-config --format exports": "/etc/exports.d/diskless.exports",
+    "server-config --format dnsmasq-proxy": "/etc/dnsmasq.d/diskless.conf",
 }
 
 

@@ -153,7 +153,7 @@ def test_what_lies_where_a_version_is_to_come(place: Path) -> None:
     two = version("2", mode="rw")
     planted = place / "writable/lab" / two.name / "root"
     (planted / "sbin").mkdir(parents=True)
-    with pytest.raises(AuditError, match="is there, and no deploy made it"):
+    with pytest.raises(AuditError, match="the store does not know its version"):
         deployed(place, two)
     deployed(place, version("1", image="other"))
     assert [path.name for path in (place / "versions/lab").iterdir()] == [version("1", mode="rw").name]
@@ -165,7 +165,7 @@ def test_what_lies_where_a_version_is_to_come(place: Path) -> None:
 def test_what_was_staged_is_exchanged_just_before_it_gets_its_name(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the client's directory nor half a version stays."""
+    """Nothing of the version stays, and the client's directory is not taken for it."""
     real, two = HeldDirectory.rename, version("2", mode="rw")
 
     def exchanging(self: HeldDirectory, name: str, target: HeldDirectory, new: str) -> None:
@@ -180,7 +180,8 @@ def test_what_was_staged_is_exchanged_just_before_it_gets_its_name(
     assert not (place / "versions/lab" / two.name).exists()
     monkeypatch.undo()
     deployed(place, version("1", image="other"))
-    assert [finding for finding in verify(find_store(place)) if finding.kind is Severity.FAULT] == []
+    found = [finding for finding in verify(find_store(place)) if finding.kind is Severity.FAULT]
+    assert [finding.where for finding in found] == [str(place / "writable/lab" / two.name)]  # the client's own
 
 
 def test_what_cannot_be_removed_is_said_and_stops_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
