@@ -18,7 +18,7 @@ pytestmark = [*needs_server_guest, pytest.mark.full]
 
 # a lab without guests; its clients are mounts of the same kernel, each command is given a minute
 LAB = """
-import json, subprocess, sys
+import json, subprocess, sys, time
 from pathlib import Path
 from builder.bootlab.namespace import Namespace
 from builder.bootlab.nfs import choose_nfs_server
@@ -52,6 +52,10 @@ for version in ("vers=3,nolock", "vers=4.2"):
             "append": lab.run(["sh", "-c", f"echo {version} > /run/writable/{version}"]).status,
             "threads": running() != "0",
         }
+    # the kernel takes a namespace down in a worker of its own, and the server's threads with it
+    deadline = time.monotonic() + 60
+    while running() != "0" and time.monotonic() < deadline:
+        time.sleep(0.2)
     seen[version]["left"] = running()
     seen[version]["written"] = (places["writable"] / version).read_text()
 print(json.dumps(seen))
