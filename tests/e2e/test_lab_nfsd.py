@@ -23,6 +23,7 @@ from pathlib import Path
 from builder.bootlab.lab import lab_view
 from builder.bootlab.namespace import Namespace
 from builder.bootlab.nfs import choose_nfs_server
+from builder.model.share import ServedStore, Share
 from builder.model.site import Site
 
 def running():
@@ -31,25 +32,26 @@ def running():
 
 def left():
     "The kernel is still ending them when the lab is over."
-    for _ in range(100):
+    for _ in range(600):
         if running() == []:
             return []
         time.sleep(0.1)
     return running()
 
-places = {name: Path("/srv") / name for name in ("boot", "versions", "writable")}
+places = {name: Path("/srv") / name for name in ("boot", "ro", "rw")}
 for place in places.values():
     place.mkdir(exist_ok=True)
-(places["versions"] / "release").write_text("one")
+(places["ro"] / "release").write_text("one")
 site = Site(server="127.0.0.1", subnet="127.0.0.0/8")
+store = ServedStore("/srv", (Share("ro", 3), Share("rw", 4)))
 seen = {}
 for version in ("vers=3,nolock", "vers=4.2"):
     directory = Path("/var/tmp") / version
     directory.mkdir()
     server = choose_nfs_server()
-    with Namespace(directory, lab_view(server, site, Path("/srv"))) as lab:
+    with Namespace(directory, lab_view(server, site, store)) as lab:
         lab.check(["ip", "link", "set", "lo", "up"])
-        mountd = server.start(lab, site, "/srv")
+        mountd = server.start(lab, site, store)
         for name, place in list(places.items())[1:]:
             lab.check(["mkdir", f"/run/{name}"])
             lab.check(["mount", "-t", "nfs", "-o", version, f"127.0.0.1:{place}", f"/run/{name}"])
@@ -57,16 +59,16 @@ for version in ("vers=3,nolock", "vers=4.2"):
         seen[version] = {
             "server": type(server).__name__,
             "mountd": sorted({line.split()[3] for line in ports if line.endswith("mountd")}),
-            "read": lab.check(["cat", "/run/versions/release"]),
-            "write": lab.run(["sh", "-c", "echo two > /run/versions/release"]).status != 0,
-            "append": lab.run(["sh", "-c", f"echo {version} > /run/writable/{version}"]).status,
-            "given": lab.run(["chown", "7:8", f"/run/writable/{version}"]).status,
+            "read": lab.check(["cat", "/run/ro/release"]),
+            "write": lab.run(["sh", "-c", "echo two > /run/ro/release"]).status != 0,
+            "append": lab.run(["sh", "-c", f"echo {version} > /run/rw/{version}"]).status,
+            "given": lab.run(["chown", "7:8", f"/run/rw/{version}"]).status,
             "capabilities": lab.check(["grep", "CapEff", f"/proc/{mountd.pid}/status"]).split()[1],
             "threads": running() != [],
         }
     seen[version]["left"] = left()
-    seen[version]["written"] = (places["writable"] / version).read_text()
-    seen[version]["owner"] = (places["writable"] / version).stat().st_uid
+    seen[version]["written"] = (places["rw"] / version).read_text()
+    seen[version]["owner"] = (places["rw"] / version).stat().st_uid
 print(json.dumps(seen))
 """
 
