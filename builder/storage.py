@@ -19,6 +19,7 @@ from builder.shares.mounting import install_mount, is_from_image, mount_share, p
 from builder.shares.relocation import relocate, waiting
 from builder.shares.state import StorageState, read_storage
 from builder.store.activation import activate, site_of
+from builder.store.filesystem import check_export
 from builder.store.generations import active_generation
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store, open_store, require_mounted
@@ -99,6 +100,7 @@ def _recorded(store: Store, share: str) -> Store:
         if other.stat().st_dev == device:
             message = f"{store.root / share} and {other} are one file system: clients of the one would reach the other"
             raise InputError(message, "give it a file system of its own")
+    check_export(store.root / share)
     shares = {**store.record.shares, share: next_fsid(store.record.shares)}
     record = dataclasses.replace(store.record, shares=shares)
     write_record(store.root, record)

@@ -9,6 +9,7 @@ from pathlib import Path
 from builder.shares.image_file import has_holes
 from builder.shares.mounting import is_from_image, places
 from builder.shares.relocation import waiting
+from builder.store.filesystem import export_fault
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
 from builder.system.mounts import is_own_filesystem
@@ -75,6 +76,9 @@ def _state(store: Store, share: str, fsid: int) -> ShareState:
 
 def _fault(store: Store, share: str, info: os.statvfs_result) -> str | None:
     place = places(store, share)
+    leak = export_fault(place.directory)
+    if leak is not None:
+        return f"is on {leak}: move its roots to ext4 or btrfs"
     if is_from_image(store, share) and has_holes(place.image):
         return f"{place.image} has holes (fstrim makes them): where the disk is full, clients see errors"
     if info.f_bavail < _LOW * info.f_blocks:

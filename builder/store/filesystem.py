@@ -31,6 +31,9 @@ _CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_n
 _BLOCK = 4096
 _READINGS, _STEADY, _BETWEEN = 50, 5, 0.02  # at most a second, at least a tenth of one
 _PRUNE = "free some space there, see `df -h` and `df -i`; `diskless prune --to DIR` removes old versions of a store"
+# what an export of the whole gives to clients beside what lies in its directories: XFS's realtime bitmap is inode 129,
+# generation 0, on every disk (seen by the attacks of the tests)
+_INTERNAL_FILES = {"xfs": "XFS, whose internal files clients can open by a forged handle and damage it for all of them"}
 SPARE = 64 << 20  # for what a file system keeps beside the files
 
 
@@ -48,6 +51,18 @@ def check_filesystem(directory: HeldDirectory) -> None:
                 raise HostError(f"{directory.path} is on {kind}, which has no {what}", _GOOD) from error
     finally:
         directory.remove(probe.path.name)
+
+
+def export_fault(directory: Path) -> str | None:
+    """Why the file system of a directory is not to be exported; None where it may be."""
+    return _INTERNAL_FILES.get(filesystem_of(directory))
+
+
+def check_export(directory: Path) -> None:
+    """HostError where a directory's file system is not to be exported."""
+    fault = export_fault(directory)
+    if fault is not None:
+        raise HostError(f"{directory} is on {fault}", "give it ext4 or btrfs; the rest of the store may be on XFS")
 
 
 def check_space(directory: HeldDirectory, needed_bytes: int, files: int) -> None:

@@ -29,7 +29,7 @@ from builder.model.recipe import RootMode
 from builder.model.share import OLD_RW, OLD_TOPS, RO, RW, TOPS, ServedStore, next_fsid, share_of
 from builder.model.syntax import STORE_PATH
 from builder.model.version import VERSION, Version
-from builder.store.filesystem import check_filesystem
+from builder.store.filesystem import check_export, check_filesystem
 from builder.store.record import MARKER, Record, read_record, write_record
 from builder.system.files import make_directory, sync_directory
 from builder.system.guarded.held import HeldDirectory
@@ -286,6 +286,7 @@ def _mounted_shares(root: Path) -> dict[str, int]:
     shares: dict[str, int] = {}
     for path in (RO, RW):
         if is_own_filesystem(root / path):
+            check_export(root / path)
             shares[path] = next_fsid(shares)
     return shares
 

@@ -30,7 +30,7 @@ from tests.attacker.plan import VICTIM, Exposed, Plan
 STORE = "/srv/diskless"
 _EXPORTS = Path("/etc/exports.d/diskless.exports")
 _SUBVOLUME = 0x5000940E  # BTRFS_IOC_SUBVOL_CREATE
-_MAKE = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-f")}
+_MAKE = {"ext4": ("mkfs.ext4", "-q", "-F")}
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,8 @@ def server(site: Site, store: Drive, *, make: bool = False) -> Iterator[ServerGu
         if make:
             guest.check(f"mkfs.{site.filesystem} -q /dev/vdb")
         guest.check(
-            f"mkdir {STORE} {VERSIONS}; modprobe -a {site.filesystem}; mount -t {site.filesystem} /dev/vdb {STORE} && "
+            f"mkdir {STORE} {VERSIONS}; modprobe -a loop {site.filesystem}; "
+            f"mount -t {site.filesystem} /dev/vdb {STORE} && "
             f"mount -o ro /dev/vdc {VERSIONS}; (preload </dev/null >/run/preload.log 2>&1 &); "
             "until [ -p /run/preload/status ]; do sleep 0.1; done"
         )

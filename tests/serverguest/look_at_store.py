@@ -17,6 +17,7 @@ from builder.model.generation import BootName
 from builder.model.version import ImageVersion
 from builder.store.generations import current_number, generation_numbers, require_active
 from builder.store.layout import TEMPORARY, Store, find_store
+from builder.store.reserve import RESERVE
 from builder.store.verification import verify
 
 
@@ -58,7 +59,7 @@ def left(store: Store) -> Iterator[str]:
     versions = {(image, version) for image in store.images() for version in store.version_names(image)}
     for place in (*store.root_tops, store.boot):
         for path in place.glob("*/*"):
-            if path.parent not in (store.generations, store.current, store.boot / "pxelinux.cfg"):
+            if path.parent not in (store.generations, store.current, store.boot / "pxelinux.cfg", store.boot / RESERVE):
                 image, version = path.parent.name, path.name.partition(".")[0]
                 if (image, version) not in versions:
                     yield str(path)

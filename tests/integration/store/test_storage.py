@@ -23,7 +23,7 @@ from builder.storage import StorageOptions, set_up_storage
 from builder.store.inventory import read_inventory
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
-from builder.store.record import Record, read_record
+from builder.store.record import Record, read_record, write_record
 from builder.store.usage import old_clients
 from builder.store.verification import EXPORTS, FILE_SYSTEMS, verify
 from builder.system.mounts import is_own_filesystem, mount_at
@@ -33,7 +33,7 @@ from tests.releases import DESK, FIRST, SECOND, unpack_release
 from tests.require import needs_root, needs_tool
 from tests.stores import deployed, faults, menu, new_place, quiet, snapshot, version
 
-pytestmark = [needs_root, needs_tool("mkfs.ext4", "losetup"), pytest.mark.root]
+pytestmark = [needs_root, needs_tool("mkfs.ext4", "mkfs.xfs", "losetup"), pytest.mark.root]
 SIZE = 128 << 20
 
 
@@ -132,6 +132,27 @@ def test_the_administrators_own_file_system_is_taken(place: Path) -> None:
     assert faults(place) == []
     with pytest.raises(InputError, match="your own"):
         storage(place, ro=SIZE)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_xfs_is_not_exported(place: Path, new: bool) -> None:
+    """Its own files can be opened by handle; whether the store is new or not, and also where it was taken before."""
+    if not new:
+        deployed(place, version("1"))
+    (place / "ro").mkdir(parents=True)
+    image = new_place() / "volume"
+    image.write_bytes(b"")
+    os.truncate(image, 400 << 20)
+    subprocess.run(["mkfs.xfs", "-q", "-f", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, place / "ro"], check=True)
+    with pytest.raises(HostError, match="ro is on XFS, whose internal files"):
+        storage(place)
+    if new:
+        assert not (place / "store.json").exists()
+    else:
+        assert read_record(place).shares == {}
+        write_record(place, Record({"ro": 3}))
+        assert "is on XFS" in str(read_shares(find_store(place))[0].fault)
 
 
 def test_all_of_an_image_file_is_allocated(place: Path) -> None:
