@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from builder.cache import PACKAGES, TreeCache, hold_cache
+from builder.cache import PACKAGES, TreeCache, hold_build_cache
 from builder.distributions.table import distro_of
 from builder.errors import AuditError, DisklessError, HostError, InputError
 from builder.installers.base import Job
 from builder.installers.registry import INSTALLERS
 from builder.model.artifacts.difference import Difference, compare_manifests
 from builder.model.artifacts.manifest import LOG, Manifest
+from builder.model.recipe import Recipe
 from builder.output.places import FAILED_LOG, hold_image, hold_work, keep_failed_log, publish_version
 from builder.output.versions import LATEST, read_manifest
 from builder.progress.progress import Progress
@@ -28,7 +29,10 @@ from builder.system.guarded.private import keep_private, own_directory
 from builder.system.guarded.removal import remove_tree
 from builder.system.permissions import IMAGE, require_permissions
 from builder.system.run import Runner, require_tools
-from builder.system.sandbox import TOOLS, Sandbox
+from builder.system.sandbox.network import require_outside
+from builder.system.sandbox.sandbox import TOOLS, Sandbox
+from builder.system.userns.ids import IdMap, find_ids
+from builder.system.userns.inside import call_inside, hand_over
 from builder.system.workspace import Workspace, open_workspace
 
 _NEEDED_BYTES = 3 << 30
@@ -62,14 +66,39 @@ def build(
     With `fresh` the packages are installed also where the cache has them installed already. With `keep_failed` the work
     directory of a build that fails stays, for open_shell; the error says where.
     """
-    preflight(recipe_file, output)
+    ids = preflight(recipe_file, output)
     image = output / recipe_file.recipe.image
+    previous = _newest(image)
     with (
-        _packages(cache, progress) as packages,
+        hold_build_cache(cache, ids, progress.note) as kept,
         open_workspace(hold_work(output, progress.note), progress.note, keep_failed=keep_failed) as workspace,
         _keep_failed_log(workspace, image, progress),
         Runner(workspace.path / LOG, progress.output) as runner,
     ):
+
+        def make_artifacts() -> dict[str, Any]:
+            _make_artifacts(recipe_file, workspace, kept, runner, progress, previous, fresh=fresh)
+            return progress.state()
+
+        progress.adopt(call_inside(ids, make_artifacts))
+        manifest = read_manifest(workspace.artifacts)
+        unchanged = _publish(workspace, image, manifest, progress)
+        return Built(image / manifest.version, manifest, unchanged, _difference(previous, manifest))
+
+
+def _make_artifacts(
+    recipe_file: RecipeFile,
+    workspace: Workspace,
+    kept: HeldDirectory,
+    runner: Runner,
+    progress: Progress,
+    previous: Manifest | None,
+    *,
+    fresh: bool,
+) -> None:
+    """Everything that touches the tree; in the user namespace whose ids its owners are."""
+    workspace.move_in()
+    with _packages(kept, progress) as packages:
         context = _context(recipe_file, workspace, packages, runner, progress)
         lock = resolve.run(context)
         epoch = fetch.run(context, lock)
@@ -81,32 +110,42 @@ def build(
         scrub.run(context)
         audit.run(context)
         manifest, index = pack.run(context, lock, kernel, epoch)
-        difference = _difference(image, manifest)
-        report.run(context, manifest, index, difference)
-        unchanged = _publish(workspace, image, manifest, progress)
+        report.run(context, manifest, index, _difference(previous, manifest))
+        hand_over(workspace.artifacts)
         with progress.step("clean"):
             remove_tree(workspace.tree)
-        return Built(image / manifest.version, manifest, unchanged, difference)
 
 
-def preflight(recipe_file: RecipeFile, output: Path) -> None:
-    """Raises HostError at once for whatever this machine lacks or forbids: privilege, tools, namespaces, disk space."""
-    if os.geteuid() != 0:
-        raise HostError("building needs root: packages set owners and modes", "run it with sudo")
-    require_tools((*TOOLS, *INSTALLERS[distro_of(recipe_file.recipe).manager].tools()))
-    require_permissions(IMAGE, "a build", output)
+def owners(recipe: Recipe) -> set[int]:
+    """The numbers of users and groups that a recipe names."""
+    numbers = {int(number) for file in recipe.files for number in file.owner.split(":")}
+    return numbers | {user.uid for user in recipe.system.users if user.uid is not None}
+
+
+def preflight(recipe_file: RecipeFile, output: Path) -> IdMap:
+    """The ids that the image's owners get.
+
+    Raises HostError at once for whatever this machine lacks or forbids: ids, tools, namespaces, disk space.
+    """
+    recipe = recipe_file.recipe
+    require_tools((*TOOLS, *INSTALLERS[distro_of(recipe).manager].tools()))
+    ids = find_ids(owners(recipe))
+    require_permissions(IMAGE, "a build", output, ids)
+    if any(script.network for script in recipe.scripts):
+        require_outside()
     free = free_bytes(output)
     if free < _NEEDED_BYTES:
         raise HostError(
             f"{output} has {free / 1e9:.1f} GB free, a build needs about {_NEEDED_BYTES / 1e9:.0f} GB",
             "free some space, or choose another place with --output",
         )
+    return ids
 
 
 @contextlib.contextmanager
-def _packages(cache: Path, progress: Progress) -> Iterator[HeldDirectory]:
+def _packages(kept: HeldDirectory, progress: Progress) -> Iterator[HeldDirectory]:
     """The package cache; package managers leave what they fetch open to others, whatever the umask."""
-    with hold_cache(cache, progress.note) as kept, own_directory(kept, PACKAGES, progress.note) as packages:
+    with own_directory(kept, PACKAGES, progress.note) as packages:
         keep_private(packages, progress.note)
         try:
             yield packages
@@ -123,10 +162,10 @@ def _context(
     sandbox = Sandbox(
         runner,
         directory=workspace.view,
-        writable=(workspace.path, packages),
+        writable=(workspace.inside, packages),
         temporary=workspace.temporary,
         readable=installer.readable(recipe),
-        places={"/run/diskless/work": workspace.path, "/run/diskless/packages": packages},
+        places={"/run/diskless/work": workspace.inside, "/run/diskless/packages": packages},
     )
     job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages, progress)
     trees = TreeCache(packages.parent, progress.note)
@@ -156,8 +195,14 @@ def _publish(workspace: Workspace, image: Path, manifest: Manifest, progress: Pr
     return unchanged
 
 
-def _difference(image: Path, manifest: Manifest) -> Difference | None:
+def _newest(image: Path) -> Manifest | None:
+    """The manifest of the newest version that is there; None where there is none that can be read."""
     with contextlib.suppress(InputError, AuditError):
-        previous = read_manifest(image / LATEST)
-        return compare_manifests(previous, manifest) if previous.root_digest != manifest.root_digest else None
+        return read_manifest(image / LATEST)
     return None
+
+
+def _difference(previous: Manifest | None, manifest: Manifest) -> Difference | None:
+    if previous is None or previous.root_digest == manifest.root_digest:
+        return None
+    return compare_manifests(previous, manifest)

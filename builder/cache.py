@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,22 +22,38 @@ from builder.errors import AuditError
 from builder.model.artifacts.manifest import INDEX, ROOTFS
 from builder.system.files import make_directory
 from builder.system.guarded.held import HeldDirectory
+from builder.system.guarded.owners import trusted_users
 from builder.system.guarded.private import Tell, outer_directory, own_directory
 from builder.system.guarded.removal import remove_tree
+from builder.system.userns.ids import IdMap
 from builder.system.workspace import open_workspace
 
 PACKAGES, TREES, TRANSFERS = "packages", "trees", "transfers"
-_PARTS = {PACKAGES, TREES, TRANSFERS, "boot"}
+_PARTS = {PACKAGES, TREES, TRANSFERS, "boot"}  # the first two were there in 0.1
+_IDS = "ids-"
 LIMIT = 3 << 30  # bytes of all entries: some dozen trees of usual size
 
 
 def hold_cache(cache: Path, tell: Tell) -> HeldDirectory:
     """The directory of all that is kept, --cache."""
-    return outer_directory(cache, tell, lambda held: set(held.names()) <= _PARTS)
+    return outer_directory(cache, tell, _is_cache)
+
+
+def hold_build_cache(cache: Path, ids: IdMap, tell: Tell) -> HeldDirectory:
+    """The directory of what builds keep, for one map of ids: what the one owns the other could not read."""
+    with hold_cache(cache, tell) as held:
+        old = [shlex.quote(str(held.path / name)) for name in (PACKAGES, TREES) if held.is_directory(name)]
+        if old:
+            tell(f"release 0.1 kept packages as root's, which no build reads any more: sudo rm -r {' '.join(old)}")
+        return own_directory(held, f"{_IDS}{ids.name}", tell, 0o700)
+
+
+def _is_cache(held: HeldDirectory) -> bool:
+    return all(name in _PARTS or name.startswith(_IDS) for name in held.names())
 
 
 class TreeCache:
-    """The trees below a cache, for root alone: nothing was scrubbed from them, keys are in them.
+    """The trees below a cache, for builds alone: nothing was scrubbed from them, keys are in them.
 
     limit: bytes that all entries may take together; the newest stays in any case
     """
@@ -133,9 +150,9 @@ def _held(entry: Path, how: int) -> Iterator[bool]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether only root can have written there."""
+    """Whether only root, or whoever runs the build, can have written there."""
     info = path.stat()
-    return info.st_uid == 0 and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return info.st_uid in trusted_users() and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _size(entry: Path) -> int:

@@ -46,7 +46,7 @@ from builder.store.layout import Store, find_store
 from builder.store.reserve import Reserve
 from builder.system.files import free_bytes, is_read_only
 from builder.system.host import host_family
-from builder.system.sandbox import TOOLS as SANDBOX_TOOLS
+from builder.system.sandbox.sandbox import TOOLS as SANDBOX_TOOLS
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _KERNELS = ("/boot/vmlinuz-*", "/boot/vmlinuz*", "/usr/lib/modules/*/vmlinuz")

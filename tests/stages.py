@@ -16,7 +16,7 @@ from builder.reading import load_recipe
 from builder.stages.context import Context
 from builder.system.guarded.private import made_directory
 from builder.system.run import Runner
-from builder.system.sandbox import Sandbox
+from builder.system.sandbox.sandbox import Sandbox
 from builder.system.workspace import open_workspace
 from tests.images import write_recipe
 from tests.integration.builds.test_sandbox import small_tree

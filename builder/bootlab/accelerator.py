@@ -9,8 +9,8 @@ from pathlib import Path
 from builder.bootlab.namespace import Namespace
 from builder.bootlab.settings import QEMU_FILTER, QEMU_USER
 from builder.system.run import CLEAN_ENVIRONMENT, Tool
-from builder.system.sandbox import TOOLS as NAMESPACE_TOOLS
-from builder.system.sandbox import namespace_prefix
+from builder.system.sandbox.sandbox import TOOLS as NAMESPACE_TOOLS
+from builder.system.sandbox.sandbox import namespace_prefix
 
 QEMU = Tool("qemu-system-x86_64", "qemu-system-x86", "qemu-system-x86")
 TOOLS = (QEMU, *NAMESPACE_TOOLS)

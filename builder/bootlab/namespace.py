@@ -27,7 +27,7 @@ from builder.bootlab.walls.identity import Identity
 from builder.bootlab.walls.view import View
 from builder.errors import CommandError, HostError
 from builder.system.run import CLEAN_ENVIRONMENT, LAST_LINES, describe_status
-from builder.system.sandbox import namespace_prefix
+from builder.system.sandbox.sandbox import namespace_prefix
 
 # The interpreter of process 1 has no installed library, and so has to be told where this program is. It cleans nothing
 # up: the kernel ends the namespaces with it.

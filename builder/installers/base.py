@@ -10,7 +10,7 @@ from builder.model.artifacts.lock import Lock
 from builder.model.recipe import Recipe
 from builder.progress.progress import Progress
 from builder.system.run import Tool
-from builder.system.sandbox import Sandbox
+from builder.system.sandbox.sandbox import Sandbox
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from builder.probes.programs import run_quietly
 from builder.system.confinement import read_confinement
 from builder.system.files import free_bytes, is_read_only
 from builder.system.host import host_family, os_release
-from builder.system.sandbox import MINIMUM_KERNEL, namespace_prefix
+from builder.system.sandbox.sandbox import MINIMUM_KERNEL, namespace_prefix
 
 _AREA = "kernel"
 READ_ONLY_REMEDY = "mount it read-write; where it became so by itself, dmesg says why"

@@ -133,6 +133,15 @@ class Progress:
         """All warnings so far."""
         return tuple(self._warnings)
 
+    def state(self) -> dict[str, Any]:
+        """What another process did with this, for `adopt`; of JSON's types."""
+        return {"seconds": self._seconds, "warnings": self._warnings}
+
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """Goes on from where a forked process came, which has reported all of it already."""
+        self._seconds = dict(state["seconds"])
+        self._warnings = list(state["warnings"])
+
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Names and times what happens inside; an error that passes through learns which step it came from."""

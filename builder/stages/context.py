@@ -9,7 +9,7 @@ from builder.installers.base import Installer
 from builder.model.recipe import Recipe
 from builder.progress.progress import Progress
 from builder.reading import RecipeFile
-from builder.system.sandbox import Sandbox
+from builder.system.sandbox.sandbox import Sandbox
 from builder.system.tree import Tree
 from builder.system.workspace import Workspace
 

@@ -9,6 +9,7 @@ from builder.errors import CommandError
 from builder.model.recipe.script import RanScript, Script
 from builder.stages.context import Context
 from builder.system.host import proxy_variables
+from builder.system.sandbox.network import Network
 
 _DIRECTORY = "/run/diskless/scripts"  # in the tree's own tmpfs: nothing of it stays
 
@@ -36,7 +37,7 @@ def ran_scripts(context: Context) -> tuple[RanScript, ...]:
 
 def _write(context: Context, scripts: tuple[Script, ...]) -> Path:
     """The scripts as files that can be run, whatever their modes beside the recipe are."""
-    directory = context.workspace.path / "scripts"
+    directory = context.workspace.inside / "scripts"
     directory.mkdir()
     for number, script in enumerate(scripts, 1):
         path = directory / _name(number, script)
@@ -61,7 +62,7 @@ def _run_one(context: Context, script: Script, name: str, directory: Path, epoch
         context.sandbox.run(
             [f"{_DIRECTORY}/{name}"],
             chroot=context.workspace.tree,
-            network=script.network,
+            network=Network.OUTSIDE if script.network else Network.NONE,
             env=environment,
             mounts={_DIRECTORY: directory},
         )

@@ -29,6 +29,7 @@ _CAPABILITIES = {
     "SETFCAP": 31,
 }
 _ALL_IDS = 2**32 - 1
+ALL_CAPABILITIES = 2**64 - 1
 ENOUGH_IDS = 65536  # packages use up to nobody's, 65534
 _APPARMOR_SWITCH = "kernel.apparmor_restrict_unprivileged_userns"
 SWITCHES = {"kernel.unprivileged_userns_clone": "1", "user.max_user_namespaces": "65536", _APPARMOR_SWITCH: "0"}

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from builder.errors import HostError
-from builder.system.confinement import Confinement, Refusal, explain_refusal, read_confinement
+from builder.system.confinement import (
+    ALL_CAPABILITIES,
+    ENOUGH_IDS,
+    Confinement,
+    Refusal,
+    explain_refusal,
+    read_confinement,
+)
 from builder.system.files import nearest_directory
 from builder.system.run import CLEAN_ENVIRONMENT
-from builder.system.sandbox import trial_command
+from builder.system.sandbox.sandbox import trial_command
+from builder.system.userns.ids import IdMap
+from builder.system.userns.inside import call_inside
 
 _TRIALS = str(Path(__file__).with_name("trials.py"))
 _ERRNO = re.compile(r"\[Errno (\d+)\] (.*?): [^:]*$")  # str(OSError)
@@ -34,12 +44,25 @@ class Permission(enum.StrEnum):
 
 
 IMAGE = (Permission.OWNERS, Permission.NAMESPACES, Permission.MOUNTS)
-LAB = (*IMAGE, Permission.NETWORK, Permission.TAP)
+LAB = (Permission.OWNERS, Permission.NAMESPACES, Permission.NETWORK, Permission.TAP)
 
 
-def ask(permissions: Iterable[Permission], directory: Path) -> dict[Permission, Refusal | None]:
-    """What was refused of each; None: it can be done. `directory`, or what there is of it, is where files are."""
+def ask(
+    permissions: Iterable[Permission], directory: Path, ids: IdMap | None = None
+) -> dict[Permission, Refusal | None]:
+    """What was refused of each; None: it can be done. `directory`, or what there is of it, is where files are.
+
+    With `ids` it is asked in the user namespace of a build, which HostError says where it is refused.
+    """
+    if ids is not None:
+        names = list(permissions)
+        said = call_inside(ids, lambda: [one and dataclasses.asdict(one) for one in _asked(names, directory)])
+        return {name: Refusal(**one) if one else None for name, one in zip(names, said, strict=True)}
     wanted = list(permissions)
+    return dict(zip(wanted, _asked(wanted, directory), strict=True))
+
+
+def _asked(wanted: Sequence[Permission], directory: Path) -> list[Refusal | None]:
     place = nearest_directory(directory)
     answers: dict[Permission, Refusal | None] = {}
     said = _try_all(place, [item.name.lower() for item in wanted if item is not Permission.MOUNTS])
@@ -48,17 +71,30 @@ def ask(permissions: Iterable[Permission], directory: Path) -> dict[Permission, 
             answers[permission] = answers.get(Permission.NAMESPACES) or _try_sandbox()
         else:
             answers[permission] = said[permission.name.lower()]
-    return answers
+    return list(answers.values())
 
 
-def require_permissions(permissions: Iterable[Permission], purpose: str, directory: Path) -> None:
-    """Raises HostError for the first thing that cannot be done here: what, why as far as the kernel says it, remedy."""
-    refusals = [(permission, refusal) for permission, refusal in ask(permissions, directory).items() if refusal]
+def require_permissions(
+    permissions: Iterable[Permission], purpose: str, directory: Path, ids: IdMap | None = None
+) -> None:
+    """Raises HostError for the first thing that cannot be done here: what, why as far as the kernel says it, remedy.
+
+    With `ids` in the user namespace of a build.
+    """
+    refusals = [(permission, refusal) for permission, refusal in ask(permissions, directory, ids).items() if refusal]
     if refusals:
         permission, refusal = refusals[0]
-        cause, remedy = describe_refusal(permission, refusal, read_confinement())
+        cause, remedy = describe_refusal(permission, refusal, confinement_of(ids))
         others = tuple(f"{name}: {one.text}" for name, one in refusals[1:] if one != refusal)
         raise HostError(f"{purpose} needs {permission}: {cause}", remedy, others)
+
+
+def confinement_of(ids: IdMap | None) -> Confinement:
+    """What holds this process back, or one in the user namespace of a build, which has every capability there."""
+    confinement = read_confinement()
+    if ids is None:
+        return confinement
+    return dataclasses.replace(confinement, capabilities=ALL_CAPABILITIES, ids=ENOUGH_IDS)
 
 
 def describe_refusal(permission: Permission, refusal: Refusal, confinement: Confinement) -> tuple[str, str]:
@@ -92,9 +128,10 @@ def _try_all(directory: Path, names: list[str]) -> dict[str, Refusal | None]:
 
 def _try_sandbox() -> Refusal | None:
     """A real sandbox, in which nothing is done."""
-    done = subprocess.run(
-        trial_command(), env=CLEAN_ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
+    with trial_command() as (command, files):
+        done = subprocess.run(
+            command, env=CLEAN_ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False, pass_fds=files
+        )
     if done.returncode == 0:
         return None
     last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from builder.errors import HostError
-from builder.system.sandbox_init import MNT_DETACH, MS_PRIVATE, MS_REC, mount
+from builder.system.sandbox.init import MNT_DETACH, MS_PRIVATE, MS_REC, mount
 
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
 _OWN = "/proc/thread-self/ns/mnt"  # /proc/self is the first thread's

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import collections
-import contextlib
-import os
 import shlex
 import shutil
 import signal
@@ -109,11 +107,12 @@ class Runner:
         capture: bool = False,
         hint: str | None = None,
         log_output: bool = True,
+        files: Sequence[int] = (),
     ) -> str:
         """Runs `argv` and returns its standard output if `capture`, else everything it printed.
 
         Raises CommandError (last lines, log path, `hint`) on any exit status but 0; HostError if it cannot start.
-        `name` is what errors call the command when `argv` is wrapped in something else.
+        `name` is what errors call the command when `argv` is wrapped in something else; it keeps `files` open.
         """
         label = name or argv[0]
         started = f"$ {shlex.join(argv) if name is None else name}"
@@ -122,7 +121,7 @@ class Runner:
         self._on_line(started)
         environment = {**CLEAN_ENVIRONMENT, **(env or {})}
         with tempfile.TemporaryFile() as captured:
-            process = _start(argv, environment, captured if capture else None)
+            process = _start(argv, environment, captured if capture else None, files)
             last = self._follow(process, log_output)
             status = process.returncode
             if status != 0:
@@ -166,7 +165,9 @@ class Runner:
         return last
 
 
-def _start(argv: Sequence[str], environment: Mapping[str, str], captured: IO[bytes] | None) -> subprocess.Popen[bytes]:
+def _start(
+    argv: Sequence[str], environment: Mapping[str, str], captured: IO[bytes] | None, files: Sequence[int]
+) -> subprocess.Popen[bytes]:
     try:
         # a session of its own: Ctrl-C reaches only us, and we end the command in order
         return subprocess.Popen(
@@ -176,40 +177,10 @@ def _start(argv: Sequence[str], environment: Mapping[str, str], captured: IO[byt
             stdout=subprocess.PIPE if captured is None else captured,
             stderr=subprocess.STDOUT if captured is None else subprocess.PIPE,
             start_new_session=True,
+            pass_fds=files,
         )
     except OSError as error:
         raise HostError(f"cannot start {argv[0]}: {error.strerror}") from error
-
-
-def attach(argv: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Runs `argv` with our own input, output and terminal, and returns its status as a shell would.
-
-    A shell that managed jobs leaves the terminal to its own process group: it is taken back at the end.
-    """
-    try:
-        process = subprocess.Popen(argv, env={**CLEAN_ENVIRONMENT, **environment})
-    except OSError as error:
-        raise HostError(f"cannot start {argv[0]}: {error.strerror}") from error
-    try:
-        status = process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        _take_terminal()
-    return status if status >= 0 else 128 - status
-
-
-def _take_terminal() -> None:
-    if not os.isatty(0):
-        return
-    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # tcsetpgrp(3) from the background would stop us
-    try:
-        with contextlib.suppress(OSError):
-            os.tcsetpgrp(0, os.getpgrp())
-    finally:
-        signal.signal(signal.SIGTTOU, before)
 
 
 def describe_status(status: int) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.errors import DisklessError, InputError
+from builder.errors import DisklessError, HostError, InputError
 from builder.system.files import make_directory
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.links import resolve_given
@@ -19,6 +19,8 @@ from builder.system.guarded.locks import locked
 from builder.system.guarded.owners import trusted_users, user_name
 from builder.system.guarded.private import Tell
 from builder.system.guarded.removal import remove_tree
+from builder.system.userns.ids import every_id
+from builder.system.userns.inside import call_inside, take_over
 
 _PREFIX = "build-"
 _KEPT = "kept-"
@@ -27,34 +29,48 @@ WORK = ".work"  # below OUTPUT: what is finished gets its name by rename(2), whi
 
 @dataclass(frozen=True)
 class Workspace:
-    """The paths of one build; everything is below `path`, which only root can enter."""
+    """The paths of one build; everything is below `path`, which only its user can enter.
+
+    What is `inside` belongs to the ids of an image, and is made, read and removed in its user namespace.
+    """
 
     path: Path
 
     @property
+    def inside(self) -> Path:
+        """All that programs of a build may write to."""
+        return self.path / "inside"
+
+    @property
     def tree(self) -> Path:
         """The root directory being built."""
-        return self.path / "tree"
+        return self.inside / "tree"
 
     @property
     def installer(self) -> Path:
         """The installer's own directory."""
-        return self.path / "installer"
+        return self.inside / "installer"
 
     @property
     def temporary(self) -> Path:
         """TMPDIR of everything that runs."""
-        return self.path / "tmp"
+        return self.inside / "tmp"
 
     @property
     def view(self) -> Path:
         """Where a sandbox puts its root together; empty outside of it."""
-        return self.path / "view"
+        return self.inside / "view"
 
     @property
     def artifacts(self) -> Path:
         """The version directory before it gets its name."""
         return self.path / "artifacts"
+
+    def move_in(self) -> None:
+        """Makes what lies inside; called in the image's user namespace."""
+        take_over(self.inside)
+        for directory in (self.installer, self.temporary, self.view):
+            make_directory(directory, 0o755)
 
 
 @contextlib.contextmanager
@@ -73,8 +89,8 @@ def open_workspace(held: HeldDirectory, tell: Tell, *, keep_failed: bool = False
     assert lock is not None
     try:
         workspace = Workspace(path)
-        for directory in (workspace.installer, workspace.temporary, workspace.view, workspace.artifacts):
-            make_directory(directory, 0o755)
+        make_directory(workspace.inside, 0o755)
+        make_directory(workspace.artifacts, 0o755)
         yield workspace
     except Exception as error:
         if keep_failed and workspace.tree.is_dir():
@@ -82,7 +98,7 @@ def open_workspace(held: HeldDirectory, tell: Tell, *, keep_failed: bool = False
         raise
     finally:
         if path.exists():
-            remove_tree(path)
+            remove_work(path)
         os.close(lock)
 
 
@@ -97,7 +113,29 @@ def kept_tree(path: Path) -> Path | None:
         owner = os.fstat(held.handle).st_uid
         if owner not in trusted_users():
             raise InputError(f"{held.path} is {user_name(owner)}'s, and no build's", "copy its tree, if it is trusted")
-        return held.path / "tree" if held.is_directory("tree") else None
+        if held.is_directory("tree"):
+            message = f"{held.path} was left by release 0.1, whose trees belong to root"
+            raise InputError(message, f"when it is not needed: {_remove_as_root(path)}")
+        return held.path / "inside/tree" if held.is_directory("inside") else None
+
+
+def remove_work(path: Path) -> None:
+    """Removes a work directory, also where what lies in it is of ids that only its user namespace may touch.
+
+    HostError where it is of neither.
+    """
+    try:
+        remove_tree(path)
+    except PermissionError as refused:
+        try:
+            call_inside(every_id(), lambda: remove_tree(path))
+        except (PermissionError, HostError) as error:
+            message = f"{path} is left by a build of other ids, and cannot be removed"
+            raise HostError(message, _remove_as_root(path), (str(error),)) from refused
+
+
+def _remove_as_root(path: Path) -> str:
+    return f"sudo rm -r --one-file-system {shlex.quote(str(path))}"
 
 
 def _keep(path: Path, error: Exception) -> None:
@@ -109,7 +147,7 @@ def _keep(path: Path, error: Exception) -> None:
             *error.details,
             f"kept: {shown}",
             f"  look around in it: diskless shell {shown}",
-            f"  remove it:         rm -r --one-file-system {shown}",
+            f"  remove it:         diskless shell --remove {shown}",
         )
 
 
@@ -120,7 +158,7 @@ def remove_orphans(parent: Path) -> list[Path]:
         lock = _lock(path)
         if lock is None:
             continue
-        remove_tree(path)
+        remove_work(path)
         os.close(lock)
         removed.append(path)
     return removed

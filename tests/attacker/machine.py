@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.system.sandbox_init import set_read_only
+from builder.system.sandbox.init import set_read_only
 from tests.attacker.plan import VICTIM
 from tests.images import ROOT
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from builder.system.sandbox_init import (
+from builder.system.sandbox.init import (
     MNT_DETACH,
     MS_BIND,
     MS_NODEV,

@@ -17,7 +17,7 @@ from pathlib import Path
 from builder.system.guarded.locks import locked
 from builder.system.guarded.private import made_directory
 from builder.system.guarded.removal import remove_tree
-from builder.system.sandbox import namespace_prefix
+from builder.system.sandbox.sandbox import namespace_prefix
 from builder.system.workspace import open_workspace
 from tests.hosts.outside import ANCHORS, Outside
 

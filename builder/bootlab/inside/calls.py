@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from builder.system.sandbox_init import ALLOW, AUDIT_ARCH_X86_64, EQUAL, ERRNO, LOAD, RETURN, filter_calls
+from builder.system.sandbox.init import ALLOW, AUDIT_ARCH_X86_64, EQUAL, ERRNO, LOAD, RETURN, filter_calls
 
 # numbers of x86-64, the only machine whose calls are filtered
 _DENIED = {

@@ -23,7 +23,7 @@ from typing import Any
 
 from builder.bootlab.inside.calls import deny_calls
 from builder.bootlab.inside.root import lay_out_root
-from builder.system.sandbox_init import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount
+from builder.system.sandbox.init import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount
 
 LONGEST_REQUEST, MOST_FILES = 1 << 18, 8
 _FIRST_FREE = 3 + MOST_FILES

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.system.files import mounts_below
-from builder.system.sandbox_init import (
+from builder.system.sandbox.init import (
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,

@@ -22,7 +22,7 @@ from builder.system.confinement import read_confinement
 from builder.system.permissions import Permission, ask, describe_refusal
 from builder.system.private_mounts import detach
 from builder.system.run import CLEAN_ENVIRONMENT, Tool
-from builder.system.sandbox_init import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount
+from builder.system.sandbox.init import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount
 
 TOOLS = (Tool("mkfs.ext4", "e2fsprogs", "e2fsprogs"), Tool("mount", "mount", "util-linux"))
 # Features by name, for a newer mkfs makes by itself what an older kernel cannot mount. No journal and no checksums:

@@ -35,7 +35,7 @@ def build(
 ) -> None:
     """Build the image of RECIPE into OUTPUT/IMAGE/VERSION.
 
-    Prints the directory of the version. Needs root.
+    Prints the directory of the version. Needs no root, but subordinate ids: `diskless doctor` says what is missing.
     """
     built = run_build(load_recipe(recipe), output, cache, progress, fresh=fresh, keep_failed=keep_failed)
     result = _result(built, progress)

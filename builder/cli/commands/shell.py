@@ -10,7 +10,7 @@ import click
 from builder.cli.options import complete_version, output_option
 from builder.cli.reporting import reports_progress
 from builder.progress.progress import Progress
-from builder.shell import open_shell
+from builder.shell import open_shell, remove_kept
 
 _COMMAND = "builder.cli.commands.shell.command"
 
@@ -32,16 +32,22 @@ class _CommandAfterDashes(click.Command):
 @click.command(cls=_CommandAfterDashes)
 @click.argument("target", metavar="[VERSION | IMAGE | KEPT]", required=False, shell_complete=complete_version)
 @output_option
-@click.option("--network", is_flag=True, help="Share the network of this host.")
+@click.option("--network", is_flag=True, help="Reach the network, but not this host.")
+@click.option("--remove", is_flag=True, help="Remove KEPT.")
 @reports_progress
-def shell(target: str | None, output: Path, network: bool, progress: Progress) -> None:
+def shell(target: str | None, output: Path, network: bool, remove: bool, progress: Progress) -> None:
     """Open a shell in an image, or run COMMAND there.
 
     It runs in the sandbox that images are built in.
 
     VERSION is a directory such as output/IMAGE/latest, IMAGE one below OUTPUT; left out, it is the only image there.
     Of those it is a copy: what is changed is lost. KEPT is what `diskless build --keep-failed` left, which changes.
-    Needs root; ends with the command's exit status.
+    Ends with the command's exit status.
     """
+    if remove:
+        if target is None:
+            raise click.UsageError("--remove needs the directory that --keep-failed left")
+        progress.note(f"removed: {remove_kept(target)}")
+        return
     command = click.get_current_context().meta.get(_COMMAND, ())
     sys.exit(open_shell(target, command, output, progress, network=network))

@@ -7,11 +7,16 @@ import os
 import pwd
 import stat
 
+from builder.system.userns.ids import CALLER
+
 
 def trusted_users() -> frozenset[int]:
-    """The users whose directories and links are as good as ours: root, who runs this, and who called it by sudo(8)."""
+    """The users whose directories and links are as good as ours: root, who runs this, and who called it by sudo(8).
+
+    In a build's user namespace also whoever started the build, as they are called there.
+    """
     behind = _behind_sudo("SUDO_UID")
-    return frozenset({0, os.geteuid(), *([] if behind is None else [behind])})
+    return frozenset({0, os.geteuid(), CALLER, *([] if behind is None else [behind])})
 
 
 def readers() -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builder.system.run import Runner
-from builder.system.sandbox import Sandbox
+from builder.system.sandbox.sandbox import Sandbox
 from tests.arch_images import hello, write_arch_recipe
 from tests.images import UNUSUAL, run_diskless, scratch, write_recipe
 from tests.pacman_distribution.distribution import pacman_distribution

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from builder.system.private_mounts import detach, private_mounts
-from builder.system.sandbox_init import mount
+from builder.system.sandbox.init import mount
 from tests.confined import confined
 from tests.images import ROOT
 from tests.require import needs_root, needs_tool
@@ -148,7 +148,7 @@ IN_A_USER_NAMESPACE = """
 import os, sys
 from pathlib import Path
 from builder.system.private_mounts import detach, private_mounts
-from builder.system.sandbox_init import mount
+from builder.system.sandbox.init import mount
 place = Path(sys.argv[1])
 os.chdir(place)
 with private_mounts():

@@ -21,8 +21,8 @@ import pytest
 from builder.errors import CommandError, HostError
 from builder.system.files import mounts_below
 from builder.system.run import CLEAN_ENVIRONMENT, Runner
-from builder.system.sandbox import Sandbox
-from builder.system.sandbox_init import DEVICES
+from builder.system.sandbox.init import DEVICES
+from builder.system.sandbox.sandbox import Sandbox
 from tests.images import ROOT, scratch
 from tests.require import needs_root, needs_tool
 from tests.trees import copy_programs
@@ -315,7 +315,7 @@ SUBMOUNT = """
 import subprocess, sys
 from pathlib import Path
 from builder.system.run import Runner
-from builder.system.sandbox import Sandbox
+from builder.system.sandbox.sandbox import Sandbox
 mirror, work = Path(sys.argv[1]), Path(sys.argv[2])
 pool = mirror / "pool"
 subprocess.run(["mount", "-t", "tmpfs", "none", pool], check=True)
@@ -391,7 +391,7 @@ KILLED = """
 import json, sys
 from pathlib import Path
 from builder.system.run import Runner
-from builder.system.sandbox import Sandbox
+from builder.system.sandbox.sandbox import Sandbox
 work, chroot, mark = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
 sandbox = Sandbox(Runner(work / "log"), directory=work / "view", writable=(work,), temporary=work / "tmp")
 script = "trap '' TERM HUP INT; sleep $0 & echo started; sleep $0"
@@ -481,7 +481,7 @@ def test_nothing_is_deleted_across_a_mount_point(what: str, name: str, tmp_path:
 
 def test_the_init_program_needs_nothing_but_the_standard_library() -> None:
     """It runs with -I -S, and its imports must be over before the old root goes away."""
-    code = "import runpy, sys; sys.argv = ['x']; runpy.run_path('builder/system/sandbox_init.py', run_name='x')"
+    code = "import runpy, sys; sys.argv = ['x']; runpy.run_path('builder/system/sandbox/init.py', run_name='x')"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=ROOT, check=True)
 
 

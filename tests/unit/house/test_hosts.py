@@ -14,7 +14,7 @@ from builder.installers.apt.installer import AptInstaller
 from builder.installers.keyrings.gnupg import TOOLS as GNUPG
 from builder.installers.pacman.installer import PacmanInstaller
 from builder.model.recipe import DistributionName
-from builder.system.sandbox import TOOLS as SANDBOX
+from builder.system.sandbox.sandbox import TOOLS as SANDBOX
 from tests.hosts.cells import CELLS, RELEASES, USERS, cell_commands, parse_readme, select_cells
 from tests.hosts.outside import chosen_variables, named_paths, parse_pip, render_pip, translate_sources
 from tests.hosts.table import Row, render_json, render_table
