@@ -158,7 +158,7 @@ def test_xfs_is_not_exported(place: Path, new: bool) -> None:
 
 def test_without_loop_devices_nothing_is_made(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_file, "_LOOP_CONTROL", str(place / "loop-control"))
-    with pytest.raises(HostError, match="without loop devices: .*: No such file") as caught:
+    with pytest.raises(HostError, match=r"without loop devices: .*: No such file") as caught:
         storage(place, ro=SIZE)
     assert "modprobe loop" in str(caught.value.hint)
     assert list((place / "filesystems").iterdir()) == []
