@@ -29,12 +29,14 @@ _TEMPORARY = ".tmp-"  # recovery removes it
 # Roots are small files and many directories. Blocks are written at once and never discarded, which would make holes.
 # Nothing is kept back for root: whoever writes here is root.
 _FORMAT = (*("-q", "-F", "-m", "0", "-i", "8192"), *("-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"))
+_LOOP_CONTROL = "/dev/loop-control"  # loop(4)
 _BLOCK = 512  # st_blocks, stat(2)
 
 
 def make_filesystem(path: Path, size: int, label: str) -> None:
     """A new file system of `size` bytes, on disk; HostError, and nothing left, where there is no room for it."""
     require_tools(TOOLS)
+    _require_loop(path)
     require_room(path.parent, size)
     new = path.with_name(f"{_TEMPORARY}{path.name}")
     new.unlink(missing_ok=True)
@@ -67,9 +69,19 @@ def grow_filesystem(path: Path, mounted: Path, size: int) -> None:
 
 
 def mount_filesystem(path: Path, target: Path) -> None:
-    """Mounts it in this mount namespace."""
+    """Mounts it in this mount namespace; HostError where the kernel has no loop devices."""
     require_tools(TOOLS)
+    _require_loop(path)
     run(["mount", "-t", KIND, "-o", MOUNT_OPTIONS, str(path), str(target)])
+
+
+def _require_loop(path: Path) -> None:
+    try:
+        os.close(os.open(_LOOP_CONTROL, os.O_RDWR | os.O_CLOEXEC))  # which loads the module where udev made the node
+    except OSError as error:
+        message = f"{path} cannot be mounted without loop devices: {_LOOP_CONTROL}: {error.strerror}"
+        hint = "modprobe loop; where a container has no devices: mount file systems of your own"
+        raise HostError(message, hint) from error
 
 
 def has_holes(path: Path) -> bool:

@@ -27,8 +27,8 @@ from builder.model.share import ServedStore, Share
 from builder.model.site import Site
 
 def running():
-    found = subprocess.run(["pgrep", "-l", "-x", "nfsd|rpc.mountd"], stdout=subprocess.PIPE, text=True).stdout
-    return found.splitlines()
+    found = subprocess.run(["ps", "-eo", "pid,ppid,stat,comm"], stdout=subprocess.PIPE, text=True).stdout
+    return [line for line in found.splitlines() if line.split()[3] in ("nfsd", "rpc.mountd")]
 
 def left():
     "The kernel is still ending them when the lab is over."

@@ -39,7 +39,7 @@ class Server:
     def __init__(self, guest: ServerGuest) -> None:
         self._guest = guest
         self._guest.check(
-            f"set -e; modprobe virtio_net; ip address add {ADDRESS}/24 dev eth0; ip link set eth0 up; "
+            f"set -e; modprobe -a virtio_net loop; ip address add {ADDRESS}/24 dev eth0; ip link set eth0 up; "
             f"mkdir -p {STORE} {VERSIONS}; mount /dev/vdb {STORE}; mount -o ro /dev/vdc {VERSIONS}"
         )
         self._guest.check(f"diskless storage --to {STORE}")

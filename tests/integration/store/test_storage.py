@@ -17,6 +17,7 @@ from builder.deploy import adopt_kernel, prune, refresh_menus, rollback
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.output.versions import read_manifest
 from builder.server_config import served_store
+from builder.shares import image_file
 from builder.shares.image_file import has_holes
 from builder.shares.state import StorageState, read_shares
 from builder.storage import StorageOptions, set_up_storage
@@ -153,6 +154,14 @@ def test_xfs_is_not_exported(place: Path, new: bool) -> None:
         assert read_record(place).shares == {}
         write_record(place, Record({"ro": 3}))
         assert "is on XFS" in str(read_shares(find_store(place))[0].fault)
+
+
+def test_without_loop_devices_nothing_is_made(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_file, "_LOOP_CONTROL", str(place / "loop-control"))
+    with pytest.raises(HostError, match=r"without loop devices: .*: No such file") as caught:
+        storage(place, ro=SIZE)
+    assert "modprobe loop" in str(caught.value.hint)
+    assert list((place / "filesystems").iterdir()) == []
 
 
 def test_all_of_an_image_file_is_allocated(place: Path) -> None:
