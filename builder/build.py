@@ -30,7 +30,7 @@ from builder.system.guarded.removal import remove_tree
 from builder.system.permissions import IMAGE, require_permissions
 from builder.system.run import Runner, require_tools
 from builder.system.sandbox.network import require_outside
-from builder.system.sandbox.sandbox import TOOLS, Sandbox
+from builder.system.sandbox.sandbox import TOOLS, Sandbox, require_open
 from builder.system.userns.ids import IdMap, find_ids
 from builder.system.userns.inside import call_inside, hand_over
 from builder.system.workspace import Workspace, open_workspace
@@ -131,6 +131,7 @@ def preflight(recipe_file: RecipeFile, output: Path) -> IdMap:
     require_tools((*TOOLS, *INSTALLERS[distro_of(recipe).manager].tools()))
     ids = find_ids(owners(recipe))
     require_permissions(IMAGE, "a build", output, ids)
+    require_open(INSTALLERS[distro_of(recipe).manager].readable(recipe))
     if any(script.network for script in recipe.scripts):
         require_outside()
     free = free_bytes(output)

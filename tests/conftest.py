@@ -6,12 +6,18 @@ import contextlib
 import locale
 import os
 import shutil
+import stat
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+from builder.system.private_mounts import private_mounts
+from builder.system.sandbox.init import MS_BIND, mount
+from builder.system.userns.ids import find_ids
+from builder.system.userns.inside import call_inside
 from tests.images import STARTED_UMASK, scratch
 
 # as the program itself has it: what the tests make is read by others, and only the program is asked under the user's
@@ -40,6 +46,35 @@ class Modules(LoadScopeScheduling):  # type: ignore[misc]
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Modules:
     return Modules(config, log)
+
+
+@pytest.fixture
+def tun() -> Generator[None, None, None]:
+    """Lets /dev/net/tun be open to everybody for the test, as udev has it on every host with a network."""
+    node = Path("/dev/net/tun")
+    if not node.exists():
+        pytest.skip("/dev/net/tun is missing here")
+    with private_mounts():
+        place = scratch() / "tun"
+        if not place.exists():
+            os.mknod(place, stat.S_IFCHR | 0o666, node.stat().st_rdev)
+            place.chmod(0o666)
+        mount(str(place), str(node), flags=MS_BIND)
+        yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A test with the mark `inside` runs in a user namespace, where the stages of a build and its sandbox do."""
+    if pyfuncitem.get_closest_marker("inside") is None:
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+
+    def run() -> None:
+        pyfuncitem.obj(**arguments)
+
+    call_inside(find_ids(), run)
+    return True
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,7 @@
-"""A build that has come as far as some stage, in a tree with a few of the host's programs."""
+"""A build that has come as far as some stage, in a tree with a few of the host's programs.
+
+For tests with the mark `inside`.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,9 @@ def staged(place: Path, base: str = "debian-nfs", **changes: Any) -> Iterator[Co
         open_workspace(made_directory(place / "work", 0o700), print) as workspace,
         Runner(workspace.path / "build.log") as runner,
     ):
+        workspace.move_in()
         shutil.copytree(small_tree(), workspace.tree, symlinks=True)
-        sandbox = Sandbox(runner, directory=workspace.view, writable=(workspace.path,), temporary=workspace.temporary)
+        sandbox = Sandbox(runner, directory=workspace.view, writable=(workspace.inside,), temporary=workspace.temporary)
         nobody = cast("Installer", None)  # installing is over
         yield Context(recipe, workspace, sandbox, nobody, Progress(io.StringIO()), TreeCache(place, print))
 

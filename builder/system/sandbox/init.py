@@ -160,12 +160,17 @@ def show_host(path: str, root: str) -> None:
 
 
 def show(source: str, target: str) -> None:
-    """Makes a file, or a directory with all that is mounted below it, visible and read-only at `target`."""
-    if os.path.isdir(source):
-        os.makedirs(target, exist_ok=True)
-    else:
+    """Makes a directory with all that is mounted below it visible and read-only at `target`, or copies a file there.
+
+    A file may be readable for whoever runs the build only, as keys often are.
+    """
+    if not os.path.isdir(source):
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.close(os.open(target, os.O_CREAT | os.O_RDONLY, 0o644))
+        with open(source, "rb") as given, open(target, "wb") as copy:
+            while block := given.read(1 << 20):
+                copy.write(block)
+        return
+    os.makedirs(target, exist_ok=True)
     mount(source, target, flags=MS_BIND | MS_REC)
     set_read_only(target)
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
+import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -194,6 +196,15 @@ class Sandbox:
             "ids": _own_ids(),
             "argv": list(argv),
         }
+
+
+def require_open(directories: Iterable[Path]) -> None:
+    """HostError for a directory that the programs of a build, which are nobody here, could not look into."""
+    for path in directories:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode) and mode & 0o005 != 0o005:
+            message = f"{path} is not open to others, and the programs of a build have ids of their own"
+            raise HostError(message, f"chmod -R o+rX {shlex.quote(str(path))}")
 
 
 @contextlib.contextmanager

@@ -138,10 +138,10 @@ def _show(terminal: int) -> None:
 def _raw() -> Iterator[None]:
     before = termios.tcgetattr(0)
     try:
-        tty.setraw(0)
+        tty.setraw(0, termios.TCSADRAIN)  # what was typed ahead stays
         yield
     finally:
-        termios.tcsetattr(0, termios.TCSAFLUSH, before)
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
 @contextlib.contextmanager

@@ -117,7 +117,8 @@ def _available(kind: str) -> list[range]:
 def _own_map(kind: str) -> list[range]:
     """The ids that this process's own namespace knows."""
     lines = [line.split() for line in Path(f"/proc/self/{kind}_map").read_text("ascii").splitlines()]
-    return sorted((range(int(first), int(first) + int(count)) for first, _, count in lines), key=len)
+    found = (range(int(first), int(first) + int(count)) for first, _, count in lines)
+    return sorted((part for part in found if part.start != CALLER), key=len)
 
 
 def _overlap(one: range, other: range) -> bool:

@@ -10,7 +10,7 @@ from builder.stages.audit import leftovers
 from tests.require import needs_root
 from tests.stages import staged
 
-pytestmark = [needs_root, pytest.mark.root]
+pytestmark = [needs_root, pytest.mark.root, pytest.mark.inside]
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\n"
 
 

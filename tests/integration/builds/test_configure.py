@@ -14,7 +14,7 @@ from tests.images import scratch
 from tests.require import needs_root, needs_tool
 from tests.stages import log, staged
 
-pytestmark = [needs_root, needs_tool("unshare", "setpriv"), pytest.mark.root]
+pytestmark = [needs_root, needs_tool("unshare", "setpriv"), pytest.mark.root, pytest.mark.inside]
 EPOCH = 20000 * 86400
 NOBODY = {"client": "none", "nameservers": ["192.168.1.1"]}
 UNITS = ("rpcbind.service", "rpcbind.socket", "getty@.service", "systemd-resolved.service")

@@ -25,6 +25,7 @@ def directory(name: str, purpose: str) -> Path:
     return path
 
 
+@pytest.mark.inside
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_programs_see_plain_names(name: str) -> None:
     work, inside = directory(name, "sandbox"), "/run/diskless/job"

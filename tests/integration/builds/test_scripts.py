@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,12 +13,13 @@ from builder.errors import CommandError
 from builder.reading import load_recipe
 from builder.stages import scripts
 from builder.stages.context import Context
+from builder.system.sandbox.network import NAME_SERVER
 from tests.images import scratch
 from tests.integration.builds.test_sandbox import small_tree
 from tests.require import needs_root, needs_tool
 from tests.stages import log, staged
 
-pytestmark = [needs_root, needs_tool("unshare", "setpriv"), pytest.mark.root]
+pytestmark = [needs_root, needs_tool("unshare", "setpriv"), pytest.mark.root, pytest.mark.inside]
 EPOCH = 1700000000
 Make = Callable[..., Context]
 
@@ -68,22 +68,26 @@ def test_nothing_of_a_script_stays_but_what_it_did(make: Make) -> None:
     assert not list((tree / "run").iterdir()) and not list((tree / "tmp").iterdir())
 
 
+@pytest.mark.usefixtures("tun")
 def test_network_and_the_hosts_name_servers_are_there_only_when_asked_for(make: Make) -> None:
-    look = "ls /sys/class/net > /etc/{0}.net; cat /etc/resolv.conf > /etc/{0}.dns"
+    look = "cat /proc/net/dev > /etc/{0}.net; cat /etc/resolv.conf > /etc/{0}.dns"
     context = make("off.sh", {"source": "on.sh", "network": "true"}, off=look.format("off"), on=look.format("on"))
     etc = context.workspace.tree / "etc"
     (etc / "resolv.conf").write_text("nameserver 192.0.2.1\n", "ascii")
     scripts.run(context, EPOCH)
     assert (etc / "off.dns").read_text("ascii") == (etc / "resolv.conf").read_text("ascii") == "nameserver 192.0.2.1\n"
-    assert (etc / "on.dns").read_bytes() == Path("/etc/resolv.conf").read_bytes()
+    assert (etc / "on.dns").read_text("ascii") == f"nameserver {NAME_SERVER}\n"
+    assert len((etc / "off.net").read_text("ascii").splitlines()) == 2 + 1
+    assert len((etc / "on.net").read_text("ascii").splitlines()) == 2 + 2
 
 
+@pytest.mark.usefixtures("tun")
 def test_a_link_into_run_leads_to_the_hosts_name_servers_too(make: Make) -> None:
     context = make({"source": "on.sh", "network": "true"}, on="cat /etc/resolv.conf > /etc/seen")
     etc = context.workspace.tree / "etc"
     (etc / "resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
     scripts.run(context, EPOCH)
-    assert (etc / "seen").read_bytes() == Path("/etc/resolv.conf").read_bytes()
+    assert (etc / "seen").read_text("ascii") == f"nameserver {NAME_SERVER}\n"
     assert (etc / "resolv.conf").is_symlink()
 
 

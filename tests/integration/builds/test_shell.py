@@ -14,11 +14,13 @@ from builder.archive.writer import scan_tree, write_archive
 from builder.errors import InputError
 from builder.model.artifacts.manifest import INDEX, MANIFEST, ROOTFS
 from builder.system.guarded.private import made_directory
+from builder.system.sandbox.network import NAME_SERVER
 from builder.system.workspace import open_workspace
 from tests import samples
 from tests.images import DISKLESS, run_diskless, scratch
-from tests.integration.builds.test_sandbox import small_tree
+from tests.integration.builds.test_sandbox import own, small_tree
 from tests.require import needs_root, needs_tool
+from tests.trees import copy_programs
 
 pytestmark = [needs_root, needs_tool("unshare", "setpriv"), pytest.mark.root]
 
@@ -28,7 +30,8 @@ def kept(request: pytest.FixtureRequest) -> Path:
     """What --keep-failed leaves, with a few programs in it."""
     path: Path = scratch() / "shell" / str(request.node.name) / "kept-1"
     path.mkdir(parents=True)
-    shutil.copytree(small_tree(), path / "tree", symlinks=True)
+    shutil.copytree(small_tree(), path / "inside/tree", symlinks=True)
+    own(path / "inside")
     return path
 
 
@@ -44,16 +47,18 @@ def test_a_command_runs_in_the_kept_tree_and_its_changes_stay(kept: Path) -> Non
     assert status == 3
     assert output.splitlines()[-1] == "/etc" or "/etc" in output.splitlines()
     assert "cannot access '/var/tmp'" in output  # nothing of the host
-    assert (kept / "tree/etc/note").read_text("ascii") == "here\n"
-    assert not list((kept / "tree/run").iterdir())
+    assert (kept / "inside/tree/etc/note").read_text("ascii") == "here\n"
+    assert not list((kept / "inside/tree/run").iterdir())
 
 
+@pytest.mark.usefixtures("tun")
 def test_there_is_no_network_unless_asked_for(kept: Path) -> None:
-    (kept / "tree/etc/resolv.conf").write_text("nameserver 192.0.2.1\n", "ascii")
+    (kept / "inside/tree/etc/resolv.conf").write_text("nameserver 192.0.2.1\n", "ascii")
     assert shell(kept, "--", "cat", "/etc/resolv.conf")[1] == "nameserver 192.0.2.1\n"
-    shown = shell("--network", kept, "--", "cat", "/etc/resolv.conf")[1]
-    assert shown == Path("/etc/resolv.conf").read_text("utf-8")
-    assert (kept / "tree/etc/resolv.conf").read_text("ascii") == "nameserver 192.0.2.1\n"
+    shown = shell("--network", kept, "--", "cat", "/etc/resolv.conf", "/proc/net/dev")[1]
+    assert shown.startswith(f"nameserver {NAME_SERVER}\n")
+    assert len(shown.splitlines()) == 1 + 2 + 2  # two lines of heading, lo and another one
+    assert (kept / "inside/tree/etc/resolv.conf").read_text("ascii") == "nameserver 192.0.2.1\n"
 
 
 def test_a_program_that_is_not_there_is_said(kept: Path) -> None:
@@ -116,15 +121,15 @@ def test_a_failed_build_is_kept_under_another_name_until_somebody_removes_it(
         pytest.raises(InputError) as caught,
         open_workspace(made_directory(tmp_path / "it's", 0o700), print, keep_failed=True) as workspace,
     ):
-        workspace.tree.mkdir()
+        workspace.tree.mkdir(parents=True)
         raise InputError("broken")
     (kept,) = (tmp_path / "it's").glob("kept-*")
-    assert (kept / "tree").is_dir()
+    assert (kept / "inside/tree").is_dir()
     where = f"'it'\"'\"'s/{kept.name}'"
     assert caught.value.details == (
         f"kept: {where}",
         f"  look around in it: diskless shell {where}",
-        f"  remove it:         rm -r --one-file-system {where}",
+        f"  remove it:         diskless shell --remove {where}",
     )
     with open_workspace(made_directory(tmp_path / "it's", 0o700), print, keep_failed=True):
         pass
@@ -133,3 +138,31 @@ def test_a_failed_build_is_kept_under_another_name_until_somebody_removes_it(
     with pytest.raises(InputError), open_workspace(made_directory(tmp_path / "it's", 0o700), print, keep_failed=True):
         raise InputError("nothing was installed yet")
     assert [path.name for path in (tmp_path / "it's").iterdir() if path.name != "lock"] == [kept.name]
+
+
+def test_a_kept_tree_is_removed_by_the_command_that_its_error_names(kept: Path) -> None:
+    status, _, errors = shell("--remove", kept)
+    assert (status, kept.exists()) == (0, False), errors
+    status, _, errors = shell("--remove", kept.parent)
+    assert status == 2
+    assert "is not a tree that" in errors
+    assert kept.parent.exists()
+
+
+def test_what_runs_inside_types_nothing_into_the_shell_that_called_it(kept: Path) -> None:
+    """TIOCSTI puts a key into a terminal as if it had been pressed."""
+    copy_programs(kept / "inside/tree", ("perl",))
+    code = 'print readlink("/proc/self/fd/0"), "\\n"; print ioctl(STDIN, 0x5412, "x") ? "typed" : "refused: $!", "\\n"'
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = [DISKLESS, "shell", "--output", str(scratch() / "shell-output"), str(kept), "--"]
+        os.execv(DISKLESS, [*command, "/bin/perl", "-e", code])
+    seen = b""
+    while True:
+        try:
+            seen += os.read(terminal, 4096)
+        except OSError:
+            break
+    os.waitpid(pid, 0)
+    assert b"/dev/pts/0" in seen, seen
+    assert b"refused: Operation not permitted" in seen
