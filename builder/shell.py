@@ -16,7 +16,7 @@ from builder.progress.progress import Progress
 from builder.system.files import make_directory
 from builder.system.permissions import IMAGE, require_permissions
 from builder.system.run import Runner, require_tools
-from builder.system.sandbox.network import Network, require_outside
+from builder.system.sandbox.network import NetworkAccess, require_outside
 from builder.system.sandbox.sandbox import TOOLS, Sandbox
 from builder.system.tree import Tree
 from builder.system.userns.ids import find_ids
@@ -47,7 +47,7 @@ def open_shell(target: str | None, command: Sequence[str], output: Path, progres
             sandbox = Sandbox(runner, directory=workspace.view, writable=writable, temporary=workspace.temporary)
             progress.note(f"{'kept tree' if kept else 'a copy, which is lost at the end'}: {target or version}")
             environment = {"TERM": os.environ.get("TERM", "dumb"), "debian_chroot": "diskless"}
-            reached = Network.OUTSIDE if network else Network.NONE
+            reached = NetworkAccess.OUTSIDE if network else NetworkAccess.NONE
             return sandbox.attach(command or [_shell(tree)], chroot=tree, network=reached, env=environment)
 
         return int(call_inside(ids, run))

@@ -9,7 +9,7 @@ from builder.errors import CommandError
 from builder.model.recipe.script import RanScript, Script
 from builder.stages.context import Context
 from builder.system.host import proxy_variables
-from builder.system.sandbox.network import Network
+from builder.system.sandbox.network import NetworkAccess
 
 _DIRECTORY = "/run/diskless/scripts"  # in the tree's own tmpfs: nothing of it stays
 
@@ -62,7 +62,7 @@ def _run_one(context: Context, script: Script, name: str, directory: Path, epoch
         context.sandbox.run(
             [f"{_DIRECTORY}/{name}"],
             chroot=context.workspace.tree,
-            network=Network.OUTSIDE if script.network else Network.NONE,
+            network=NetworkAccess.OUTSIDE if script.network else NetworkAccess.NONE,
             env=environment,
             mounts={_DIRECTORY: directory},
         )

@@ -56,8 +56,8 @@ def ask(
     """
     if ids is not None:
         names = list(permissions)
-        said = call_inside(ids, lambda: [one and dataclasses.asdict(one) for one in _asked(names, directory)])
-        return {name: Refusal(**one) if one else None for name, one in zip(names, said, strict=True)}
+        said = call_inside(ids, lambda: [dataclasses.astuple(one) if one else None for one in _asked(names, directory)])
+        return {name: Refusal(*one) if one else None for name, one in zip(names, said, strict=True)}
     wanted = list(permissions)
     return dict(zip(wanted, _asked(wanted, directory), strict=True))
 

@@ -44,7 +44,7 @@ from builder.system.files import copy_verified, make_directory
 from builder.system.guarded.locks import locked
 from builder.system.host import proxy_variables
 from builder.system.run import Tool, require_tools
-from builder.system.sandbox.network import Network
+from builder.system.sandbox.network import NetworkAccess
 
 # where mmdebstrap sees the repository, and mounts it in the tree: no path of the host gets into either
 _REPOSITORY = "/run/diskless/repository"
@@ -283,7 +283,7 @@ class AptInstaller:
 
     def _apt(self, argv: list[str], *, capture: bool = False, hint: str | None = None) -> str:
         env = {"APT_CONFIG": self._name(self._config), "DEBIAN_FRONTEND": "noninteractive", **proxy_variables()}
-        return self._job.sandbox.run(argv, network=Network.HOST, env=env, capture=capture, hint=hint)
+        return self._job.sandbox.run(argv, network=NetworkAccess.HOST, env=env, capture=capture, hint=hint)
 
     def _take(self, package: LockedPackage) -> None:
         cached, target = self._archives / package.filename, self._repository / package.filename

@@ -18,7 +18,7 @@ from builder.installers.look import ask_through, read_proxies
 from builder.model.recipe import DebianDistribution
 from builder.system.files import sha256_of
 from builder.system.host import proxy_variables
-from builder.system.sandbox.network import Network
+from builder.system.sandbox.network import NetworkAccess
 
 _HELPER = "/usr/lib/apt/apt-helper"
 _URI = re.compile(r"^'(?P<uri>[^']+)' (?P<name>\S+) \d+ SHA256:(?P<sha256>[0-9a-f]{64})", re.MULTILINE)
@@ -129,4 +129,4 @@ class DebianArchive:
             "DEBIAN_FRONTEND": "noninteractive",
             **proxy_variables(),
         }
-        return self.job.sandbox.run(argv, network=Network.HOST, env=env, capture=capture)
+        return self.job.sandbox.run(argv, network=NetworkAccess.HOST, env=env, capture=capture)

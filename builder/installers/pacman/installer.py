@@ -48,7 +48,7 @@ from builder.model.recipe import ArchDistribution, Recipe, Signatures
 from builder.system.guarded.locks import locked
 from builder.system.host import proxy_variables, require_mount_table
 from builder.system.run import Tool, require_tools
-from builder.system.sandbox.network import Network
+from builder.system.sandbox.network import NetworkAccess
 from builder.system.tree import Tree
 
 # the initramfs stage makes the image, once, and sees whether that worked
@@ -202,7 +202,7 @@ class PacmanInstaller:
         self._job.sandbox.runner.say("pacman is given no key here: the package is judged afterwards")
         try:
             arguments = ["-Swdd", f"{entry.repository}/{entry.package.name}"]
-            self._pacman(arguments, directory, self._databases, network=Network.HOST, gpgdir=keys)
+            self._pacman(arguments, directory, self._databases, network=NetworkAccess.HOST, gpgdir=keys)
         except DisklessError as error:
             file = directory / entry.package.filename
             came = file.exists() and (has_signature(entry) or signature_of(file).exists())
@@ -251,7 +251,7 @@ class PacmanInstaller:
             # local files: two databases of one second would look alike
             local = all(url.startswith("file:") for url in self._urls()) or self._distribution.package_files
             try:
-                self._pacman(["-Syy" if local else "-Sy"], self._packages, kept, network=Network.HOST)
+                self._pacman(["-Syy" if local else "-Sy"], self._packages, kept, network=NetworkAccess.HOST)
             except CommandError as error:
                 raise explain_databases(error, self._distribution, _asking()) from error
             for path in (kept / "sync").iterdir():
@@ -295,7 +295,7 @@ class PacmanInstaller:
         cachedir: Path,
         dbpath: Path,
         *,
-        network: Network = Network.NONE,
+        network: NetworkAccess = NetworkAccess.NONE,
         env: dict[str, str] | None = None,
         gpgdir: Path | None = None,
     ) -> list[str]:
@@ -312,7 +312,7 @@ class PacmanInstaller:
         sandbox = replace(self._job.sandbox, prepared=self._job.tree) if "--root" in rest else self._job.sandbox
         runner = sandbox.runner
         before = runner.position()
-        environment = {**(env or {}), **(proxy_variables() if network is Network.HOST else {})}
+        environment = {**(env or {}), **(proxy_variables() if network is NetworkAccess.HOST else {})}
         try:
             sandbox.run([*argv, *rest], network=network, env=environment)
         except CommandError as error:
@@ -347,7 +347,7 @@ class PacmanInstaller:
 
     def _fetch(self, arguments: Sequence[str], entries: Sequence[DatabaseEntry]) -> None:
         try:
-            self._pacman(arguments, self._packages, self._databases, network=Network.HOST)
+            self._pacman(arguments, self._packages, self._databases, network=NetworkAccess.HOST)
         except DisklessError as error:
             missing = self._kept.missing(entries, self._unsigned())
             raise explain_missing(missing, error, self._distribution, _asking()) from error

@@ -30,7 +30,7 @@ _SECONDS, _BETWEEN = 20, 0.02
 _DEATH = ("setpriv", "--pdeathsig", "KILL")
 
 
-class Network(enum.StrEnum):
+class NetworkAccess(enum.StrEnum):
     """What a sandbox reaches; HOST is for our own fetching, never for what a recipe brings."""
 
     NONE = "none"
@@ -63,9 +63,9 @@ def require_outside() -> None:
 
 
 @contextlib.contextmanager
-def outside_network(network: Network) -> Iterator[Attached]:
+def outside_network(network: NetworkAccess) -> Iterator[Attached]:
     """Starts pasta where it is asked for, and ends it; HostError where it is missing or finds no network."""
-    if network is not Network.OUTSIDE:
+    if network is not NetworkAccess.OUTSIDE:
         yield Attached()
         return
     require_outside()

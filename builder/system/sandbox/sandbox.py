@@ -22,7 +22,7 @@ from builder.errors import CommandError, HostError
 from builder.system.run import Runner, Tool
 from builder.system.sandbox.calls import filter_program
 from builder.system.sandbox.init import FAILED
-from builder.system.sandbox.network import Network, outside_network
+from builder.system.sandbox.network import NetworkAccess, outside_network
 from builder.system.sandbox.terminal import attach
 from builder.system.userns.ids import CALLER
 
@@ -109,7 +109,7 @@ class Sandbox:
         argv: Sequence[str],
         *,
         chroot: Path | None = None,
-        network: Network = Network.NONE,
+        network: NetworkAccess = NetworkAccess.NONE,
         env: Mapping[str, str] | None = None,
         capture: bool = False,
         hint: str | None = None,
@@ -144,7 +144,7 @@ class Sandbox:
                 raise
 
     def attach(
-        self, argv: Sequence[str], *, chroot: Path, network: Network = Network.NONE, env: Mapping[str, str]
+        self, argv: Sequence[str], *, chroot: Path, network: NetworkAccess = NetworkAccess.NONE, env: Mapping[str, str]
     ) -> int:
         """Runs `argv` with `chroot` as its root and a terminal of its own, which is shown in this process's.
 
@@ -158,7 +158,7 @@ class Sandbox:
         self,
         argv: Sequence[str],
         chroot: Path | None,
-        network: Network,
+        network: NetworkAccess,
         mounts: Mapping[str, Path],
         *,
         terminal: int | None = None,
@@ -170,9 +170,9 @@ class Sandbox:
                 "network": str(network),
                 "resolver": attached.resolver,
                 "terminal": terminal,
-                "filter": filter_program(ignore_sync=network is Network.NONE).hex(),
+                "filter": filter_program(ignore_sync=network is NetworkAccess.NONE).hex(),
             }
-            prefix = attached.prefix or namespace_prefix(network=network is Network.HOST)
+            prefix = attached.prefix or namespace_prefix(network=network is NetworkAccess.HOST)
             with _planned(prefix, plan) as (command, files):
                 yield command, (*files, *attached.files, *(() if terminal is None else (terminal,)))
 
@@ -214,7 +214,14 @@ def trial_command() -> Iterator[tuple[list[str], tuple[int, ...]]]:
     The command, and the open files that it takes with it.
     """
     nothing: dict[str, Any] = {"writable": [], "readable": [], "links": [], "inside": [], "resolver": None}
-    plan = {**nothing, "root": "/tmp", "host": _HOST, "network": str(Network.NONE), "prepared": None, "chroot": None}
+    plan = {
+        **nothing,
+        "root": "/tmp",
+        "host": _HOST,
+        "network": str(NetworkAccess.NONE),
+        "prepared": None,
+        "chroot": None,
+    }
     code = filter_program(ignore_sync=True).hex()
     plan |= {"ids": _own_ids(), "terminal": None, "filter": code, "argv": ["true"]}
     with _planned(namespace_prefix(network=False), plan) as planned:

@@ -22,7 +22,7 @@ from pathlib import Path
 from builder.errors import HostError
 from builder.system.run import CLEAN_ENVIRONMENT
 
-ENOUGH_IDS = 65535  # 0 to nobody's, 65534
+IMAGE_IDS = 65535  # 0 to nobody's, 65534
 CALLER = 0xFFFF_FFF0  # what whoever runs the build is called inside: no image has such an owner
 _UNUSED = range(1_879_048_192, 2_147_352_576)
 _STEP = 1 << 17  # a range, and room for owners beyond 65534
@@ -31,7 +31,7 @@ _SUBIDS = {"uid": Path("/etc/subuid"), "gid": Path("/etc/subgid")}
 
 
 @dataclass(frozen=True)
-class Extent:
+class IdRange:
     """`count` ids from `inside` on, which outside are those from `outside` on; a line of a uid_map."""
 
     inside: int
@@ -43,8 +43,8 @@ class Extent:
 class IdMap:
     """The ids of an image, and which they are outside; CALLER is whoever made it."""
 
-    users: tuple[Extent, ...]
-    groups: tuple[Extent, ...]
+    users: tuple[IdRange, ...]
+    groups: tuple[IdRange, ...]
 
     @property
     def name(self) -> str:
@@ -58,7 +58,7 @@ def find_ids(wanted: Collection[int] = ()) -> IdMap:
 
     HostError where it has too few, which says how many are needed.
     """
-    beyond = sorted({number for number in wanted if number >= ENOUGH_IDS})
+    beyond = sorted({number for number in wanted if number >= IMAGE_IDS})
     users, groups = (_mapped(kind, _available(kind), beyond) for kind in ("uid", "gid"))
     return IdMap(users, groups)
 
@@ -69,32 +69,32 @@ def every_id() -> IdMap:
     for kind in ("uid", "gid"):
         ranges = _available(kind)
         if not ranges:
-            raise HostError(*_too_few(kind, 0, ENOUGH_IDS, ()))
+            raise HostError(*_too_few(kind, 0, IMAGE_IDS, ()))
         inside, extents = 0, []
         for part in ranges:
-            extents.append(Extent(inside, part.start, len(part)))
+            extents.append(IdRange(inside, part.start, len(part)))
             inside += len(part)
         maps.append(tuple(extents))
     return IdMap(*maps)
 
 
-def _mapped(kind: str, available: Iterable[range], beyond: Sequence[int]) -> tuple[Extent, ...]:
+def _mapped(kind: str, available: Iterable[range], beyond: Sequence[int]) -> tuple[IdRange, ...]:
     """Hands out the available ids: to 0 and so on first, then to single owners beyond."""
     ranges = list(available)
-    needed = ENOUGH_IDS + len(beyond)
+    needed = IMAGE_IDS + len(beyond)
     if sum(map(len, ranges)) < needed:
         raise HostError(*_too_few(kind, sum(map(len, ranges)), needed, beyond))
-    targets = [range(ENOUGH_IDS), *(range(number, number + 1) for number in beyond)]
+    targets = [range(IMAGE_IDS), *(range(number, number + 1) for number in beyond)]
     return tuple(_assign(targets, ranges))
 
 
-def _assign(targets: Sequence[range], ranges: Sequence[range]) -> Iterator[Extent]:
+def _assign(targets: Sequence[range], ranges: Sequence[range]) -> Iterator[IdRange]:
     free = [part for part in ranges if len(part)]
     for target in targets:
         inside = target
         while len(inside):
             count = min(len(inside), len(free[0]))
-            yield Extent(inside.start, free[0].start, count)
+            yield IdRange(inside.start, free[0].start, count)
             inside, free[0] = inside[count:], free[0][count:]
             if not len(free[0]):
                 free.pop(0)
@@ -166,7 +166,7 @@ def _accounts(kind: str) -> list[range]:
 
 def _too_few(kind: str, there: int, needed: int, beyond: Sequence[int]) -> tuple[str, str]:
     what = {"uid": "user ids", "gid": "group ids"}[kind]
-    owners = f" (owners up to {ENOUGH_IDS - 1}, and {', '.join(map(str, beyond))})" if beyond else ""
+    owners = f" (owners up to {IMAGE_IDS - 1}, and {', '.join(map(str, beyond))})" if beyond else ""
     if os.geteuid() == 0:
         message = f"this user namespace has {there} {what} beside root's, an image needs {needed}{owners}"
         return message, "give the container more: podman run --uidmap and --gidmap, docker's userns-remap, /etc/subuid"

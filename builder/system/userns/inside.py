@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from builder.errors import CommandError, DisklessError, HostError
 from builder.system.confinement import SWITCHES, Refusal, explain_refusal, read_confinement
 from builder.system.run import CLEAN_ENVIRONMENT, Tool, describe_status, install_hint
-from builder.system.userns.ids import CALLER, Extent, IdMap
+from builder.system.userns.ids import CALLER, IdMap, IdRange
 
 _CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1
@@ -127,15 +127,15 @@ def _remedy(refusal: Refusal) -> str:
 
 
 def _write_maps(child: int, ids: IdMap) -> None:
-    users = (*ids.users, Extent(CALLER, os.geteuid(), 1))
-    groups = (*ids.groups, Extent(CALLER, os.getegid(), 1))
+    users = (*ids.users, IdRange(CALLER, os.geteuid(), 1))
+    groups = (*ids.groups, IdRange(CALLER, os.getegid(), 1))
     for kind, extents in (("uid", users), ("gid", groups)):
         if os.geteuid() == 0 and _write_map(Path(f"/proc/{child}/{kind}_map"), extents):
             continue
         _write_map_by_program(child, kind, extents)
 
 
-def _write_map(path: Path, extents: Sequence[Extent]) -> bool:
+def _write_map(path: Path, extents: Sequence[IdRange]) -> bool:
     """False where this process may not: root without the capabilities for it."""
     text = "".join(f"{extent.inside} {extent.outside} {extent.count}\n" for extent in extents)
     try:
@@ -149,7 +149,7 @@ def _write_map(path: Path, extents: Sequence[Extent]) -> bool:
     return True
 
 
-def _write_map_by_program(child: int, kind: str, extents: Sequence[Extent]) -> None:
+def _write_map_by_program(child: int, kind: str, extents: Sequence[IdRange]) -> None:
     tool = NEWUIDMAP[0] if kind == "uid" else NEWUIDMAP[1]
     program = tool.find()
     if program is None:

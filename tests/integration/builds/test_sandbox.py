@@ -22,7 +22,7 @@ from builder.errors import CommandError, HostError
 from builder.system.files import mounts_below
 from builder.system.run import CLEAN_ENVIRONMENT, Runner
 from builder.system.sandbox.init import DEVICES
-from builder.system.sandbox.network import Network
+from builder.system.sandbox.network import NetworkAccess
 from builder.system.sandbox.sandbox import Sandbox, require_open
 from builder.system.userns.ids import find_ids
 from tests.images import ROOT, scratch
@@ -49,7 +49,7 @@ class Box:
         shutil.copytree(small_tree(), tree, symlinks=True)
         return tree
 
-    def run(self, *argv: str, chroot: Path | None = None, network: Network = Network.NONE) -> str:
+    def run(self, *argv: str, chroot: Path | None = None, network: NetworkAccess = NetworkAccess.NONE) -> str:
         return self.sandbox.run(argv, capture=True, chroot=chroot, network=network)
 
     def shell(self, script: str, *, chroot: Path | None = None) -> str:
@@ -284,7 +284,7 @@ def test_there_is_no_network_unless_asked_for(box: Box) -> None:
     assert interfaces(box.run("cat", "/proc/net/dev")) == {"lo"}
     code = "import socket; s = socket.socket(); s.settimeout(5); print(s.connect_ex(('192.0.2.77', 9)))"
     assert os.strerror(int(box.run(PYTHON, "-c", code))) == "Network is unreachable"
-    shared = box.run("cat", "/proc/net/dev", network=Network.HOST)
+    shared = box.run("cat", "/proc/net/dev", network=NetworkAccess.HOST)
     assert interfaces(shared) == interfaces(Path("/proc/net/dev").read_text(encoding="ascii"))
 
 

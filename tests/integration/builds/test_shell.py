@@ -152,7 +152,8 @@ def test_a_kept_tree_is_removed_by_the_command_that_its_error_names(kept: Path) 
 def test_what_runs_inside_types_nothing_into_the_shell_that_called_it(kept: Path) -> None:
     """TIOCSTI puts a key into a terminal as if it had been pressed."""
     copy_programs(kept / "inside/tree", ("perl",))
-    code = 'print readlink("/proc/self/fd/0"), "\\n"; print ioctl(STDIN, 0x5412, "x") ? "typed" : "refused: $!", "\\n"'
+    code = 'print readlink("/proc/self/fd/0"), "\\n"; $x = "x"; '
+    code += 'print ioctl(STDIN, 0x5412, $x) ? "typed" : "refused: $!", "\\n"'
     pid, terminal = pty.fork()
     if pid == 0:
         command = [DISKLESS, "shell", "--output", str(scratch() / "shell-output"), str(kept), "--"]
@@ -165,4 +166,4 @@ def test_what_runs_inside_types_nothing_into_the_shell_that_called_it(kept: Path
             break
     os.waitpid(pid, 0)
     assert b"/dev/pts/0" in seen, seen
-    assert b"refused: Operation not permitted" in seen
+    assert b"refused: Operation not permitted" in seen, seen

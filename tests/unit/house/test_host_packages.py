@@ -27,7 +27,17 @@ RELEASES = {
     "ID=manjaro\nID_LIKE=arch\n": "arch",
     'ID="endeavouros"\nID_LIKE="arch"\n': "arch",
 }
-ARCH_BUILD = ("python", "libarchive", "util-linux", "ca-certificates", "pacman", "archlinux-keyring", "gnupg")
+ARCH_BUILD = (
+    "python",
+    "libarchive",
+    "util-linux",
+    "shadow",
+    "passt",
+    "ca-certificates",
+    "pacman",
+    "archlinux-keyring",
+    "gnupg",
+)
 # what only the Arch User Repository has, or what conflicts with what most hosts have
 NOT_FOR_ARCH = {"mmdebstrap", "nfs-ganesha", "docker-registry", "xinetd", "mandoc"}
 
