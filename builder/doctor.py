@@ -16,6 +16,7 @@ from builder.loaders.table import loader_of
 from builder.model.diagnostic import Diagnostic, Level, fail, ok, warn
 from builder.model.quantity import format_bytes
 from builder.model.site import Site
+from builder.probes.building import examine_building
 from builder.probes.firewall import examine_firewall
 from builder.probes.host import (
     READ_ONLY_REMEDY,
@@ -58,6 +59,7 @@ def examine_host(output: Path, cache: Path) -> list[Diagnostic]:
         examine_distribution(),
         examine_libraries(),
         *examine_kernel(),
+        *examine_building(output),
         *examine_permissions(cache),
         *_build_tools(),
         *_boot_tools(),

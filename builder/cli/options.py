@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -22,13 +23,22 @@ output_option = click.option(
 )
 
 
+def _default_cache() -> Path:
+    """The system's for root; a user's own, as the XDG Base Directory Specification has it."""
+    if os.geteuid() == 0:
+        return Path("/var/cache/diskless")
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(given) if given.startswith("/") else Path("~/.cache").expanduser()
+    return base / "diskless"
+
+
 def _cache_option(kept: str) -> Callable[[Decorated], Decorated]:
     return click.option(
         "--cache",
         type=click.Path(path_type=Path, file_okay=False),
         envvar="DISKLESS_CACHE",
-        default="/var/cache/diskless",
-        show_default=True,
+        default=_default_cache,
+        show_default="/var/cache/diskless, or a user's ~/.cache/diskless",
         help=f"Where {kept} [env: DISKLESS_CACHE]",
     )
 

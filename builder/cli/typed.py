@@ -12,9 +12,12 @@ from pathlib import Path
 
 from builder.system.run import CLEAN_ENVIRONMENT
 
-# who makes trees with owners and namespaces, changes a store, or asks what only root may ask
-_ROOT = ("build", "boot", "shell", "deploy", "rollback", "prune", "refresh", "adopt-kernel", "doctor")
-_OTHERS = ("init", "check", "diff", "upload", "pull", "status", "verify", "server-config", "schema", "completion")
+# who changes a store, or gives a guest its network
+_ROOT = ("boot", "storage", "deploy", "rollback", "prune", "refresh", "adopt-kernel")
+_OTHERS = (
+    *("init", "check", "build", "shell", "diff", "upload", "pull", "status", "verify", "server-config", "doctor"),
+    *("schema", "completion"),
+)
 # not the end of a path or of a longer word; a sudo that is there already is replaced by what is needed
 _COMMAND = re.compile(rf"(?<![\w./-])(?:sudo )?diskless (?=({'|'.join((*_ROOT, *_OTHERS))})\b)")
 

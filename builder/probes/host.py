@@ -15,7 +15,6 @@ import zstandard
 from builder.model.diagnostic import Diagnostic, fail, ok, warn
 from builder.model.quantity import format_bytes
 from builder.probes.programs import run_quietly
-from builder.system.confinement import read_confinement
 from builder.system.files import free_bytes, is_read_only
 from builder.system.host import host_family, os_release
 from builder.system.sandbox.sandbox import MINIMUM_KERNEL, namespace_prefix
@@ -25,7 +24,6 @@ READ_ONLY_REMEDY = "mount it read-write; where it became so by itself, dmesg say
 # numbers of x86-64 and of every architecture that came after them, syscalls(2)
 _SYSTEM_CALLS = {"openat2": 437, "mount_setattr": 442}
 _BUILD_BYTES, _COMFORTABLE_BYTES = 3 << 30, 10 << 30
-_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 _OVERLAY = (
     "mount -t tmpfs t /tmp && mkdir /tmp/l /tmp/u /tmp/w /tmp/m"
     " && mount -t overlay o -o lowerdir=/tmp/l,upperdir=/tmp/u,workdir=/tmp/w /tmp/m"
@@ -34,7 +32,7 @@ _OVERLAY = (
 
 def examine_kernel() -> list[Diagnostic]:
     """Its release and the features that builds and labs use."""
-    return [_release(), _root(), *map(_system_call, _SYSTEM_CALLS), _user_namespaces(), *_overlay()]
+    return [_release(), _root(), *map(_system_call, _SYSTEM_CALLS), *_overlay()]
 
 
 def examine_distribution() -> Diagnostic:
@@ -80,21 +78,18 @@ def examine_space(name: str, directory: Path) -> Diagnostic:
 
 def examine_cache(cache: Path) -> Diagnostic:
     """How much downloads have filled the cache."""
-    packages = cache / "packages"
-    if not packages.exists():
-        return ok("disk", "package cache", f"{packages}: empty, the first build fills it")
-    used = sum(path.lstat().st_size for path in packages.rglob("*") if path.is_file() and not path.is_symlink())
-    text = f"{packages}: {format_bytes(used)}"
-    if os.access(packages, os.W_OK):
-        return ok("disk", "package cache", text)
-    return warn("disk", "package cache", f"{text}, not writable", "builds need root: sudo diskless build ...")
+    places = sorted(cache.glob("ids-*"))
+    if not places:
+        return ok("disk", "package cache", f"{cache}: empty, the first build fills it")
+    found = (path for place in places for path in place.rglob("*") if path.is_file() and not path.is_symlink())
+    used = sum(path.lstat().st_size for path in found)
+    return ok("disk", "package cache", f"{cache}: {format_bytes(used)}")
 
 
 def _root() -> Diagnostic:
     if os.geteuid() == 0:
         return ok("host", "root", "running as root: everything works that the lines below allow")
-    text = "not root: check, init, schema, diff and completion work, build, boot and deploy do not"
-    return warn("host", "root", text, "sudo diskless ...")
+    return ok("host", "root", "not root: boot, deploy and what else changes a store or a network need it")
 
 
 def _release() -> Diagnostic:
@@ -114,16 +109,6 @@ def _system_call(name: str) -> Diagnostic:
         remedy = f"a newer kernel, or a container whose seccomp filter lets {name} pass"
         return fail(_AREA, name, os.strerror(number), remedy)
     return ok(_AREA, name, "there")
-
-
-def _user_namespaces() -> Diagnostic:
-    drop = _NOBODY if os.geteuid() == 0 else ()
-    status, said = run_quietly([*drop, "unshare", "--user", "--map-root-user", "--mount", "true"])
-    switches = read_confinement().userns_off
-    off = f"; switched off by sysctl {', '.join(switches)}" if switches else ""
-    if status:
-        return ok(_AREA, "user namespaces", f"not for everybody ({_last(said)}{off}); nothing here needs them")
-    return ok(_AREA, "user namespaces", "for everybody; nothing here needs them")
 
 
 def _overlay() -> list[Diagnostic]:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from builder.model.diagnostic import Diagnostic, Level, ok, warn
 from builder.system.confinement import Confinement, Refusal, read_confinement
-from builder.system.permissions import IMAGE, Permission, ask, describe_refusal
+from builder.system.permissions import Permission, ask, describe_refusal
 
 _AREA = "permissions"
 _PURPOSES = {
-    Permission.OWNERS: "build, boot, shell and deploy need it",
-    Permission.NAMESPACES: "build, boot and shell need it",
-    Permission.MOUNTS: "build, boot and shell need it",
+    Permission.OWNERS: "boot and deploy need it",
+    Permission.NAMESPACES: "`diskless boot` needs it",
     Permission.NETWORK: "`diskless boot` needs it",
     Permission.TAP: "`diskless boot` needs it",
     Permission.HANDLES: "`diskless boot` with nfs-ganesha needs it",
@@ -23,16 +22,16 @@ _PURPOSES = {
 
 
 def examine_permissions(cache: Path) -> list[Diagnostic]:
-    """Each permission; `cache` is where `diskless boot` unpacks."""
+    """What boot and deploy are permitted; `cache` is where `diskless boot` unpacks."""
     if os.geteuid() != 0:
-        return [warn(_AREA, "root", "only root can try what is permitted here", "sudo diskless doctor")]
+        return [warn(_AREA, "root", "only root can try what boot and deploy need", "sudo diskless doctor")]
     confinement = read_confinement()
-    return [_examine(permission, refusal, confinement) for permission, refusal in ask(Permission, cache).items()]
+    return [_examine(permission, refusal, confinement) for permission, refusal in ask(_PURPOSES, cache).items()]
 
 
 def _examine(permission: Permission, refusal: Refusal | None, confinement: Confinement) -> Diagnostic:
     if refusal is None:
         return ok(_AREA, permission, f"works: {_PURPOSES[permission]}")
     cause, remedy = describe_refusal(permission, refusal, confinement)
-    level = Level.FAIL if permission in IMAGE else Level.WARN
+    level = Level.FAIL if permission in (Permission.OWNERS, Permission.NAMESPACES) else Level.WARN
     return Diagnostic(_AREA, permission, level, f"{cause}; {_PURPOSES[permission]}", remedy)

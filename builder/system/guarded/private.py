@@ -32,6 +32,7 @@ def outer_directory(path: Path, tell: Tell, is_ours: Callable[[HeldDirectory], b
     if is_new:
         give_to_readers(held.handle)
     info = os.fstat(held.handle)
+    _require_writable(held, info)
     mode = stat.S_IMODE(info.st_mode)
     if info.st_uid not in trusted_users():
         tell(f"{held.path} is {user_name(info.st_uid)}'s, who can exchange what is in it while this works")
@@ -41,6 +42,17 @@ def outer_directory(path: Path, tell: Tell, is_ours: Callable[[HeldDirectory], b
         message = f"everybody may exchange what is in {held.path} (mode {mode:04o})"
         raise HostError(message, f"chmod o-w {shlex.quote(str(held.path))}, or choose another directory")
     return held
+
+
+def _require_writable(held: HeldDirectory, info: os.stat_result) -> None:
+    """HostError that says whose a directory is, and how it is handed over: release 0.1 left root's."""
+    if os.access(f"/proc/self/fd/{held.handle}", os.W_OK | os.X_OK, effective_ids=True):
+        return
+    message = f"{held.path} is {user_name(info.st_uid)}'s, and {user_name(os.geteuid())} may not write to it"
+    shown = shlex.quote(str(held.path))
+    raise HostError(
+        message, f"hand it over: sudo chown -R {user_name(os.geteuid())}: {shown}; or choose another directory"
+    )
 
 
 def own_directory(outer: HeldDirectory, name: str, tell: Tell, mode: int = DIRECTORY_MODE) -> HeldDirectory:

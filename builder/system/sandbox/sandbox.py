@@ -237,6 +237,8 @@ def _own_ids() -> dict[str, list[list[int]]]:
     maps = {}
     for kind in ("uid", "gid"):
         lines = [line.split() for line in Path(f"/proc/self/{kind}_map").read_text("ascii").splitlines()]
+        # without this line it would be the host's own ids
+        assert any(int(first) == CALLER for first, _, _ in lines), "a sandbox outside of a build's user namespace"
         maps[kind] = [[int(first), int(first), int(count)] for first, _, count in lines if int(first) < CALLER]
     return maps
 
