@@ -21,6 +21,8 @@ _OVERLAY = (
     "mount -t tmpfs t /tmp && mkdir /tmp/l /tmp/u /tmp/w /tmp/m"
     " && mount -t overlay o -o lowerdir=/tmp/l,upperdir=/tmp/u,workdir=/tmp/w,userxattr /tmp/m"
 )
+# mount(8) is set-user-ID, and root of the host has a name in this namespace
+_PLAIN = ("setpriv", "--no-new-privs")
 _T = TypeVar("_T")
 
 
@@ -62,9 +64,8 @@ def _examine_inside(ids: IdMap, output: Path) -> list[Diagnostic]:
 
 def _examine_overlay(ids: IdMap) -> Diagnostic:
     """Images keep no attributes of overlayfs: trusted.* is the host's root's alone."""
-    status, said = call_inside(
-        ids, lambda: list(run_quietly([*namespace_prefix(network=False), "sh", "-ec", _OVERLAY]))
-    )
+    command = [*namespace_prefix(network=False), *_PLAIN, "sh", "-ec", _OVERLAY]
+    status, said = call_inside(ids, lambda: list(run_quietly(command)))
     if status:
         remedy = "Linux 5.11 or newer, with overlayfs: modprobe overlay"
         return warn(_AREA, "overlay attributes", str(said).strip(), remedy)
