@@ -24,7 +24,6 @@ from builder.probes.host import (
     examine_distribution,
     examine_kernel,
     examine_libraries,
-    examine_mount_table,
     examine_space,
 )
 from builder.probes.permissions import examine_permissions
@@ -64,7 +63,6 @@ def examine_host(output: Path, cache: Path) -> list[Diagnostic]:
         *_build_tools(),
         *_boot_tools(),
         _keyring(),
-        examine_mount_table(),
         examine_space("output", output),
         examine_space("cache", cache),
         examine_cache(cache),

@@ -56,13 +56,6 @@ def examine_libraries() -> Diagnostic:
     return ok("host", "libraries", versions)
 
 
-def examine_mount_table() -> Diagnostic:
-    """Whether /etc/mtab is there, by which some programs find file systems."""
-    if Path("/etc/mtab").exists():
-        return ok("host", "/etc/mtab", "there")
-    return fail("host", "/etc/mtab", "missing: pacman reads it", "ln -s ../proc/self/mounts /etc/mtab")
-
-
 def examine_space(name: str, directory: Path) -> Diagnostic:
     """Room for what is written below `directory`."""
     free = free_bytes(directory)

@@ -6,8 +6,6 @@ import os
 import re
 from pathlib import Path
 
-from builder.errors import HostError
-
 _LIKE = {"debian": "debian", "ubuntu": "debian", "arch": "arch"}
 _SERVER = re.compile(r"^\s*Server\s*=\s*(\S+)\s*$", re.MULTILINE)
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -56,9 +54,3 @@ def read_mirrorlist(path: Path) -> tuple[str, ...]:
 def proxy_variables() -> dict[str, str]:
     """The proxy settings of the environment, environ(7), as curl and apt read them."""
     return {name: os.environ[name] for name in _PROXIES if name in os.environ}
-
-
-def require_mount_table(program: str) -> None:
-    """HostError when /etc/mtab is missing, as in a bare chroot: some programs find file systems by it alone."""
-    if not Path("/etc/mtab").exists():
-        raise HostError(f"/etc/mtab is missing, and {program} reads it", "ln -s ../proc/self/mounts /etc/mtab")

@@ -46,7 +46,7 @@ from builder.installers.shared import BUSY, check_loader_builds, loader_packages
 from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import ArchDistribution, Recipe, Signatures
 from builder.system.guarded.locks import locked
-from builder.system.host import proxy_variables, require_mount_table
+from builder.system.host import proxy_variables
 from builder.system.run import Tool, require_tools
 from builder.system.sandbox.network import NetworkAccess
 from builder.system.tree import Tree
@@ -175,7 +175,6 @@ class PacmanInstaller:
         return entry.package
 
     def _prepare(self) -> None:
-        require_mount_table("pacman")
         # pacman 7.1 refuses an option that names a directory which does not exist
         for directory in (self._packages, self._databases / "local", self._databases / "sync"):
             directory.mkdir(parents=True, exist_ok=True)

@@ -141,6 +141,7 @@ def make_root(plan: dict[str, Any]) -> None:
         if not os.path.lexists(root + path):
             os.makedirs(os.path.dirname(root + path), exist_ok=True)
             os.symlink(target, root + path)
+    os.symlink("../proc/self/mounts", f"{root}/etc/mtab")  # pacman finds file systems by it
     on_network = plan["network"] == "host"
     _write_new(f"{root}/etc/hosts", _read("/etc/hosts") if on_network else HOSTS)
     if on_network:

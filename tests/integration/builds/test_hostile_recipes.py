@@ -1,0 +1,150 @@
+"""What a script of a recipe, or of a package, can do to the host that builds it: nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.errors import CommandError
+from builder.system.run import Runner
+from builder.system.sandbox.init import COVERED
+from builder.system.sandbox.network import NetworkAccess
+from tests.hostile import chosen_seconds, chosen_seed, telling_seed
+from tests.images import ROOT, scratch
+from tests.integration.builds.test_sandbox import Box, host_mounts, make_box
+from tests.require import needs_root, needs_tool
+from tests.trees import copy_programs
+
+SECRET = "a word of the host's, 5f0c3a1d"
+pytestmark = [
+    needs_root,
+    needs_tool("unshare", "setpriv", "python3"),
+    pytest.mark.root,
+    pytest.mark.skipif(os.uname().machine != "x86_64", reason="the programs know the calls of x86-64 alone"),
+]
+
+
+@pytest.fixture
+def box(request: pytest.FixtureRequest) -> Iterator[Box]:
+    place = scratch() / "hostile" / request.node.name
+    place.mkdir(parents=True)
+    (place / "secret").write_text(SECRET, "ascii")
+    with Runner(place / "log") as runner:
+        yield make_box(runner, place / "work")
+
+
+def attack(box: Box, program: str, *arguments: str, network: NetworkAccess = NetworkAccess.NONE) -> str:
+    """Runs a program of tests/breakout as root of a tree, with the host's Python, and returns what it printed."""
+    if not (box.tree / "bin/python3").exists():
+        copy_programs(box.tree, ("python3",))
+        shutil.copytree(ROOT / "tests/breakout", box.tree / "attack/tests/breakout")
+        (box.tree / "attack/tests/__init__.py").touch()
+        (box.tree / "mnt").mkdir()
+    env = {"PYTHONHOME": "/run/host", "PYTHONPATH": "/attack", "LD_LIBRARY_PATH": "/run/host/lib/x86_64-linux-gnu"}
+    argv = ["/bin/python3", "-B", "-m", f"tests.breakout.{program}", *arguments]
+    mounts = {"/run/host": Path("/usr")}
+    return box.sandbox.run(argv, chroot=box.tree, env=env, mounts=mounts, capture=True, network=network)
+
+
+@pytest.mark.inside
+def test_every_way_out_is_closed(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGNING_KEY", SECRET)
+    before = host_mounts()
+    said: dict[str, Any] = json.loads(attack(box, "escape", SECRET.encode().hex()))
+    refused = {"EPERM", "ENOSYS", "EACCES", "EINVAL", "ENODEV", "EAFNOSUPPORT", "EROFS", "ENOENT", "ENXIO", "EBUSY"}
+    for group in ("calls", "devices", "mounts"):
+        assert {name: result for name, result in said[group].items() if result not in refused} == {}
+    allowed = {"signal to all"}
+    assert {name for name, result in said["others"].items() if result not in refused} <= allowed, said["others"]
+    # covers are /dev/null; the last one is the sandbox's own
+    harmless = {*(f"/proc/{name}" for name in COVERED), "/proc/1/oom_score_adj"}
+    written = {path for path, result in said["kernel files"].items() if result.startswith("done")}
+    assert written <= harmless
+    shown = {path for path, result in said["kernel files"].items() if result.endswith("something")}
+    assert shown <= {"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/hostname"} | {
+        "/proc/1/oom_score_adj"
+    }
+    assert said["interfaces"] == ["lo"]
+    assert said["processes"] == 2
+    assert said["secrets"] == []
+    assert host_mounts() == before
+
+
+@pytest.mark.inside
+def test_calls_are_refused_and_not_only_useless(box: Box) -> None:
+    """EPERM of the filter, whatever the arguments; a user namespace alone would say EINVAL or EFAULT to some."""
+    said = json.loads(attack(box, "escape", SECRET.encode().hex()))["calls"]
+    missing = {"clone3", "io_uring_setup", "fsopen", "open_tree"}
+    x32 = {"the same call of x32", "keyctl of x32"}
+    assert {name for name, result in said.items() if result != "EPERM"} <= missing | x32
+    assert {said[name] for name in missing} == {"ENOSYS"}
+    assert {said[name] for name in x32} <= {"ENOSYS", "EPERM"}
+
+
+def snapshot() -> dict[str, str]:
+    """What of the host a recipe might change."""
+    found = {"mounts": host_mounts(), "host": os.uname().nodename}
+    names = ("core_pattern", "modprobe", "hostname", "panic", "sysrq", "pid_max", "ngroups_max")
+    for path in (*(Path("/proc/sys/kernel") / name for name in names), Path("/proc/swaps"), Path("/proc/modules")):
+        found[str(path)] = path.read_text("utf-8") if path.exists() else ""
+    links = subprocess.run(["ip", "-o", "link"], capture_output=True, check=True, encoding="utf-8").stdout
+    keys = Path("/proc/keys").read_text("utf-8") if Path("/proc/keys").exists() else ""
+    return {**found, "links": links, "keys": str(len(keys.splitlines()))}
+
+
+@pytest.mark.parametrize("usual", [25, pytest.param(3600, marks=pytest.mark.full)])
+def test_hostile_scripts(usual: int, box: Box) -> None:
+    """A seeded generator of mounts, namespaces, devices, keys, signals, files, terminals and sockets, by turns."""
+    before, seed, seconds = snapshot(), chosen_seed(), chosen_seconds(usual)
+    mark = f"86400.{os.getpid()}9"
+    with telling_seed(seed), subprocess.Popen(["sleep", mark]) as canary:
+        code = (
+            "import sys; from pathlib import Path; from builder.system.run import Runner; "
+            "from tests.integration.builds.test_hostile_recipes import run_generator; "
+            "run_generator(Path(sys.argv[1]), *sys.argv[2:])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, box.work, str(seed), str(seconds), SECRET.encode().hex()],
+            cwd=ROOT,
+            env={**os.environ, "SIGNING_KEY": SECRET},
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout.splitlines()[-1])
+        assert canary.poll() is None
+        canary.kill()
+    assert report["seen"] == []
+    assert report["steps"] > 20 * seconds
+    assert set(report["done"]) >= {"mount", "unshare", "chroot", "socket", "open", "mknod", "kill"}
+    assert snapshot() == before
+    assert (box.work.parent / "secret").read_text("ascii") == SECRET
+
+
+def run_generator(work: Path, seed: str, seconds: str, secret: str) -> None:
+    """Prints its report; runs in a process of its own, whose environment holds the secret."""
+    from builder.system.sandbox.sandbox import Sandbox
+    from builder.system.userns.ids import find_ids
+    from builder.system.userns.inside import call_inside
+
+    def run() -> str:
+        with Runner(work.parent / "generator.log") as runner:
+            box = Box(Sandbox(runner, work / "view", (work,), work / "tmp"), work)
+            return attack(box, "generator", seed, seconds, secret)
+
+    print(call_inside(find_ids(), run))  # noqa: T201 - the other process's answer
+
+
+@pytest.mark.inside
+def test_a_script_that_fails_says_what_it_printed(box: Box) -> None:
+    with pytest.raises(CommandError):
+        attack(box, "nothing")
