@@ -240,7 +240,9 @@ def _unpacked(answer: dict[str, Any]) -> Any:  # noqa: ANN401 - the same
         raise RuntimeError(values[0])
     found: dict[str, type[DisklessError]] = {one.__name__: one for one in _below(DisklessError)}
     error = found[kind](values[0], values[1], tuple(values[2]))
-    error.phase, error.exit_code = values[3], values[4]
+    error.phase = values[3]
+    if values[4] != error.exit_code:
+        error.exit_code = values[4]
     if isinstance(error, CommandError):
         error.status = values[5]
     raise error
