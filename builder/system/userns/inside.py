@@ -115,7 +115,9 @@ def _check_unshared(said: bytes) -> None:
     if not said:
         return
     refusal = Refusal("unshare(2) of the user namespace", int(said))
-    raise HostError(f"a build needs a user namespace: {refusal.text}", _remedy(refusal))
+    raise HostError(
+        f"a user namespace, in which the image has its owners, is refused: {refusal.text}", _remedy(refusal)
+    )
 
 
 def _remedy(refusal: Refusal) -> str:
