@@ -14,8 +14,10 @@ from builder.system.run import CLEAN_ENVIRONMENT
 
 # who changes a store, or gives a guest its network
 _ROOT = ("boot", "storage", "deploy", "rollback", "prune", "refresh", "adopt-kernel")
+# who writes what the same user goes on with
+_SAME = ("build", "shell")
 _OTHERS = (
-    *("init", "check", "build", "shell", "diff", "upload", "pull", "status", "verify", "server-config", "doctor"),
+    *("init", "check", *_SAME, "diff", "upload", "pull", "status", "verify", "server-config", "doctor"),
     *("schema", "completion"),
 )
 # not the end of a path or of a longer word; a sudo that is there already is replaced by what is needed
@@ -29,10 +31,11 @@ def as_typed(text: str, called: str | None = None, environment: Mapping[str, str
     """
     environment = os.environ if environment is None else environment
     called = sys.argv[0] if called is None else called
-    ordinary = os.geteuid() != 0 or environment.get("SUDO_UID", "0") != "0"
+    behind_sudo = os.geteuid() == 0 and environment.get("SUDO_UID", "0") != "0"
+    ordinary = os.geteuid() != 0 or behind_sudo
 
     def type_it(found: re.Match[str]) -> str:
-        sudo = ordinary and found[1] in _ROOT
+        sudo = (ordinary and found[1] in _ROOT) or (behind_sudo and found[1] in _SAME)
         # sudo(8) looks in a path of its own, where no virtual environment is
         path = CLEAN_ENVIRONMENT["PATH"] if sudo else environment.get("PATH", "")
         return f"{'sudo ' if sudo else ''}{_program(called, path)} "

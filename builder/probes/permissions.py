@@ -13,6 +13,7 @@ _AREA = "permissions"
 _PURPOSES = {
     Permission.OWNERS: "boot and deploy need it",
     Permission.NAMESPACES: "`diskless boot` needs it",
+    Permission.MOUNTS: "build and shell need it, in a namespace of their own",
     Permission.NETWORK: "`diskless boot` needs it",
     Permission.TAP: "`diskless boot` needs it",
     Permission.HANDLES: "`diskless boot` with nfs-ganesha needs it",
@@ -26,7 +27,8 @@ def examine_permissions(cache: Path) -> list[Diagnostic]:
     if os.geteuid() != 0:
         return [warn(_AREA, "root", "only root can try what boot and deploy need", "sudo diskless doctor")]
     confinement = read_confinement()
-    return [_examine(permission, refusal, confinement) for permission, refusal in ask(_PURPOSES, cache).items()]
+    wanted = [permission for permission in Permission if permission is not Permission.MOUNTS]  # building.py asks
+    return [_examine(permission, refusal, confinement) for permission, refusal in ask(wanted, cache).items()]
 
 
 def _examine(permission: Permission, refusal: Refusal | None, confinement: Confinement) -> Diagnostic:

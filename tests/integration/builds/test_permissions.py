@@ -72,7 +72,7 @@ def refused(kind: str, *arguments: str | Path) -> str:
 @pytest.mark.parametrize("command", ["build", "shell"])
 def test_a_build_needs_a_user_namespace(command: str, kind: str, cause: str, remedy: str, version: Path) -> None:
     place = scratch() / "permissions"
-    arguments = {
+    arguments: dict[str, tuple[str | Path, ...]] = {
         "build": ("build", RECIPE, "--output", place / "built", "--cache", place / "cache"),
         "shell": ("shell", version, "--output", place / "shells", "--", "true"),
     }

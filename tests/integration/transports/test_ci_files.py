@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -36,7 +37,8 @@ def checkout(tmp_path: Path) -> Path:
     program = tmp_path / "bin/make"
     program.parent.mkdir()
     program.write_text(
-        f'#!/bin/sh\nset -e\n[ "$*" = "build RECIPE=recipes/lab.yml" ]\ncp -a {tmp_path}/built output\n',
+        f'#!/bin/sh\nset -e\n[ "$*" = "build RECIPE=recipes/lab.yml" ]\n'
+        f'[ -z "${{SIGNING_KEY+x}}${{DISKLESS_PASSWORD+x}}" ]\ncp -a {tmp_path}/built output\n',
         encoding="ascii",
     )
     program.chmod(0o755)
@@ -44,8 +46,12 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @needs_tool("docker-registry", "htpasswd", "ssh-keygen")
+@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("signed", [False, True])
-def test_build_and_upload(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signed: bool) -> None:
+def test_build_and_upload(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signed: bool, jobs: int
+) -> None:
+    """Whatever the job has, no secret is where a recipe runs."""
     monkeypatch.setenv("DISKLESS_USERNAME", USER)
     monkeypatch.setenv("DISKLESS_PASSWORD", PASSWORD)
     monkeypatch.setenv("DISKLESS_CACHE", str(tmp_path / "cache"))
@@ -54,7 +60,13 @@ def test_build_and_upload(checkout: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("SIGNING_KEY", ssh_key().read_text(encoding="ascii") if signed else "")
     with run_registry(tmp_path / "server", auth="basic") as server:
         place = registry_place(server, Options(retries=HASTY))
-        subprocess.run([checkout / "docs/ci/build-and-upload", "recipes/lab.yml", place.target], check=True)
+        script = checkout / "docs/ci/build-and-upload"
+        if jobs == 1:
+            subprocess.run([script, "recipes/lab.yml", place.target], check=True)
+        else:
+            subprocess.run([script, "--build", "recipes/lab.yml"], check=True)
+            (tmp_path / "bin/make").unlink()
+            subprocess.run([script, "--upload", "recipes/lab.yml", place.target], check=True)
         assert (place.open("testing").signature is not None) == signed
     assert not list(tmp_path.glob("tmp.*"))
 
@@ -63,17 +75,29 @@ def test_build_and_upload(checkout: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_pipelines(name: str) -> None:
     text = (CI / name).read_text(encoding="utf-8")
     pipeline = yaml.safe_load(text)
+    jobs = pipeline["jobs"] if name == "github.yml" else pipeline
+    commands = {job: commands_of(jobs[job]) for job in ("build", "upload")}
     if name == "github.yml":
-        steps = pipeline["jobs"]["image"]["steps"]
-        commands = "\n".join(step["run"] for step in steps if "run" in step)
-        assert {step["uses"] for step in steps if "uses" in step} == {"actions/checkout@v4", "actions/cache@v4"}
-        assert pipeline["permissions"]["packages"] == "write"
-    else:
-        commands = "\n".join(pipeline["build and upload"]["script"])
-    subprocess.run(["sh", "-n"], input=commands.encode(), check=True)
-    script, recipe = re.findall(r"docs/ci/[a-z-]+|recipes/[a-z-]+\.yml", commands)
-    assert os.access(ROOT / script, os.X_OK)
-    assert (ROOT / recipe).is_file()
+        used = {step["uses"].partition("@")[0] for job in jobs.values() for step in job["steps"] if "uses" in step}
+        assert used == {f"actions/{one}" for one in ("checkout", "cache", "upload-artifact", "download-artifact")}
+        assert jobs["upload"]["permissions"]["packages"] == "write"
+        assert jobs["build"]["permissions"] == {"contents": "read"}
+    assert "secrets." not in yaml.safe_dump(jobs["build"])
+    assert not re.search("SIGNING_KEY|PASSWORD", yaml.safe_dump(jobs["build"]))
+    assert "runuser -u builder -- docs/ci/build-and-upload --build" in commands["build"]
+    assert "docs/ci/build-and-upload --upload" in commands["upload"]
+    for text in commands.values():
+        subprocess.run(["sh", "-n"], input=text.encode(), check=True)
+        for script, recipe in re.findall(r"(docs/ci/[a-z-]+) --\w+ (recipes/[a-z-]+\.yml)", text):
+            assert os.access(ROOT / script, os.X_OK)
+            assert (ROOT / recipe).is_file()
+
+
+def commands_of(job: dict[str, Any]) -> str:
+    """All that a job runs."""
+    return (
+        "\n".join(step["run"] for step in job["steps"] if "run" in step) if "steps" in job else "\n".join(job["script"])
+    )
 
 
 @needs_tool("systemd-analyze")
