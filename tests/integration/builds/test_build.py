@@ -146,6 +146,7 @@ def test_the_initramfs_holds_what_initramfs_tools_would_choose() -> None:
     assert initramfs_names(tree / "tmp/image") == initramfs_names(tree / f"boot/initrd.img-{kernel}")
 
 
+@pytest.mark.full  # an ordinary user's build elsewhere is among the tests of every change, test_same_version.py
 def test_another_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
     recipe_directory = scratch() / "another place"
     recipe_directory.mkdir()
