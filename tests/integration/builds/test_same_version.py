@@ -1,4 +1,4 @@
-"""Whoever builds, root, an ordinary user, root of a container: the version is the same, and nothing is anybody else's."""
+"""Whoever builds, root, an ordinary user or a container: the version is the same, and nothing is anybody else's."""
 
 from __future__ import annotations
 
