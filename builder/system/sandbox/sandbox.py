@@ -21,6 +21,7 @@ from typing import Any
 from builder.errors import CommandError, HostError
 from builder.system.run import Runner, Tool
 from builder.system.sandbox.calls import filter_program
+from builder.system.sandbox.cgroup import own_cgroup
 from builder.system.sandbox.init import FAILED
 from builder.system.sandbox.network import NetworkAccess, outside_network
 from builder.system.sandbox.terminal import attach
@@ -164,7 +165,7 @@ class Sandbox:
         terminal: int | None = None,
     ) -> Iterator[tuple[list[str], tuple[int, ...]]]:
         """The command that makes the sandbox, and the open files that it takes with it."""
-        with outside_network(network) as attached:
+        with outside_network(network) as attached, own_cgroup() as enter_group:
             plan = {
                 **self._plan(argv, chroot, mounts),
                 "network": str(network),
@@ -173,7 +174,7 @@ class Sandbox:
                 "filter": filter_program(ignore_sync=network is NetworkAccess.NONE).hex(),
             }
             prefix = attached.prefix or namespace_prefix(network=network is NetworkAccess.HOST)
-            with _planned(prefix, plan) as (command, files):
+            with _planned((*enter_group, *prefix), plan) as (command, files):
                 yield command, (*files, *attached.files, *(() if terminal is None else (terminal,)))
 
     def _plan(self, argv: Sequence[str], chroot: Path | None, mounts: Mapping[str, Path]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from builder.archive.writer import scan_tree, write_archive, write_index
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.system.userns.ids import CALLER, find_ids
 from builder.system.userns.inside import call_inside, hand_over
-from tests.images import ROOT
+from tests.images import ROOT, scratch
 from tests.require import needs_root
 
 pytestmark = [needs_root, pytest.mark.root]
@@ -189,3 +189,53 @@ def test_owners_beyond_the_usual_have_ids_too(owner: int, tmp_path: Path) -> Non
 
     assert call_inside(find_ids([owner, 0, 1000]), make) == owner
     assert (tmp_path / "file").stat().st_uid not in (owner, 0)
+
+
+GROUPED = """
+import os, sys
+from pathlib import Path
+from builder.system.run import Runner
+from builder.system.sandbox.cgroup import own_cgroup
+from builder.system.userns.ids import find_ids
+from builder.system.userns.inside import call_inside
+from tests.integration.builds.test_sandbox import make_box
+work, delegate = Path(sys.argv[1]), sys.argv[2] == "yes"
+group = Path("/sys/fs/cgroup") / f"diskless-test-{os.getpid()}"
+group.mkdir()
+(group / "cgroup.procs").write_text(str(os.getpid()))
+if delegate:
+    os.setxattr(group, "user.delegate", b"1")
+with Runner(work.parent / "log") as runner:
+    box = make_box(runner, work)
+    seen = call_inside(find_ids(), lambda: box.run("cat", "/proc/self/cgroup", "/proc/1/cgroup"))
+
+    def groups():
+        with own_cgroup() as words:
+            return [bool(words), len([path for path in group.iterdir() if path.is_dir()])]
+
+    print(call_inside(find_ids(), groups))
+print(sorted({line for line in seen.splitlines() if line.startswith("0::")}))
+print([path.name for path in group.iterdir() if path.is_dir()])
+(Path("/sys/fs/cgroup") / "cgroup.procs").write_text(str(os.getpid()))
+group.rmdir()
+"""
+
+
+@pytest.mark.parametrize("delegated", ["yes", "no"])
+def test_a_sandbox_sees_its_own_control_group_and_leaves_none(delegated: str) -> None:
+    """The namespace shows it as the top, whether it is a group of its own or the caller's."""
+    place = scratch() / f"cgroup-{delegated}"
+    place.mkdir()
+    mount = 'mount -t cgroup2 none /sys/fs/cgroup && exec "$0" -c "$@"'
+    done = subprocess.run(
+        [
+            *("unshare", "--mount", "--propagation", "private", "sh", "-c", mount),
+            *(sys.executable, GROUPED, str(place / "work"), delegated),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[True, 1]" if delegated == "yes" else "[False, 0]", "['0::/']", "[]"]
