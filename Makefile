@@ -60,6 +60,7 @@ host-test:
 	@.ci/host-packages build '$(RECIPE)' test
 
 $(BIN)/diskless: pyproject.toml | host-build
+	@[ ! -e .venv ] || [ -w .venv ] || { echo "make: .venv is not yours to change: sudo rm -r .venv" >&2; exit 1; }
 	python3 -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@cp .ci/root.pth "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"

@@ -12,11 +12,14 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from builder.system.host import debian_suite
+
+if TYPE_CHECKING:
+    from tests.users import User
 
 # what a path may hold, and means something in the configuration of some program
 UNUSUAL = 'it\'s 100% #1 ü, a:b; "q" back\\slash'
@@ -40,14 +43,20 @@ def run_diskless(
     env: Mapping[str, str] | None = None,
     umask: int | None = None,
     programs: Path | None = None,
+    user: User | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """The command, whatever its exit status, under the umask of whoever started the tests if no other is given.
 
-    programs: a directory of programs that hide the host's
+    programs: a directory of programs that hide the host's; user: who runs it, if it is not who runs the tests
     """
     prefix = [] if programs is None else [*_BEHIND, str(programs)]
+    program = DISKLESS
+    if user is not None:
+        prefix += user.prefix()
+        program = str(user.program)
+        env = {**user.environment(), **(env or {})}
     return subprocess.run(
-        [*prefix, DISKLESS, *map(str, arguments)],
+        [*prefix, program, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, **(env or {})},
         umask=_started_umask() if umask is None else umask,

@@ -45,14 +45,16 @@ def outer_directory(path: Path, tell: Tell, is_ours: Callable[[HeldDirectory], b
 
 
 def _require_writable(held: HeldDirectory, info: os.stat_result) -> None:
-    """HostError that says whose a directory is, and how it is handed over: release 0.1 left root's."""
-    if os.access(f"/proc/self/fd/{held.handle}", os.W_OK | os.X_OK, effective_ids=True):
-        return
-    message = f"{held.path} is {user_name(info.st_uid)}'s, and {user_name(os.geteuid())} may not write to it"
-    shown = shlex.quote(str(held.path))
-    raise HostError(
-        message, f"hand it over: sudo chown -R {user_name(os.geteuid())}: {shown}; or choose another directory"
-    )
+    if not os.access(f"/proc/self/fd/{held.handle}", os.W_OK | os.X_OK, effective_ids=True):
+        raise _somebody_elses(held.path, info)
+
+
+def _somebody_elses(path: Path, info: os.stat_result) -> HostError:
+    """Says whose a directory is, and how it is handed over: release 0.1 left root's."""
+    user = user_name(os.geteuid())
+    command = f"sudo chown -R {user}: {shlex.quote(str(path))}"
+    message = f"{path} is {user_name(info.st_uid)}'s, and {user} may not write to it"
+    return HostError(message, f"hand it over: {command}; or choose another directory")
 
 
 def own_directory(outer: HeldDirectory, name: str, tell: Tell, mode: int = DIRECTORY_MODE) -> HeldDirectory:
@@ -66,11 +68,15 @@ def own_directory(outer: HeldDirectory, name: str, tell: Tell, mode: int = DIREC
         if mode & 0o070:
             give_to_readers(held.handle)
     except FileExistsError:
-        held = _entered(outer, name)
+        try:
+            held = _entered(outer, name)
+        except PermissionError as error:
+            raise _somebody_elses(path, path.lstat()) from error
     info = os.fstat(held.handle)
     if info.st_uid not in trusted_users():
         message = f"{path} is {user_name(info.st_uid)}'s, who can put anything there"
         raise HostError(message, f"remove it, or choose another directory than {outer.path}")
+    _require_writable(held, info)
     if stat.S_IMODE(info.st_mode) & 0o777 & ~mode:
         _tighten(held, stat.S_IMODE(info.st_mode) & (mode | 0o7000), tell)
     return held

@@ -2,7 +2,8 @@
 
 Where it was not, nothing is made: what systemd has not delegated is systemd's.
 
-Sources: cgroups(7), and systemd's CGROUP_DELEGATION, by which a delegated group belongs to its user, or has the attribute user.delegate or trusted.delegate.
+Sources: cgroups(7), and systemd's CGROUP_DELEGATION, by which a delegated group belongs to its user, or has the
+attribute user.delegate or trusted.delegate.
 """
 
 from __future__ import annotations

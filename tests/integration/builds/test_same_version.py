@@ -30,11 +30,20 @@ STEPS = ("resolve", "fetch", "install", "initramfs", "audit", "pack", "clean")
 DEBIAN = ("debian-nfs", "debian-nfs-overlay")
 
 
-def build(prefix: Sequence[str], recipe: Path, place: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [*prefix, DISKLESS, "build", str(recipe), "--output", str(place / "output")]
+def build(command: Sequence[str], recipe: Path, place: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, env=env, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", umask=0o077, check=False
+        [*command, "build", str(recipe), "--output", str(place / "output")],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        umask=0o077,
+        check=False,
     )
+
+
+def command_of(user: User) -> list[str]:
+    return [*user.prefix(), str(user.program)]
 
 
 def recipe_of(version: Path, place: Path) -> Path:
@@ -52,7 +61,7 @@ def owners(place: Path) -> set[int]:
 def test_an_ordinary_user_builds_the_same() -> None:
     version = debian_image()
     user = User("same")
-    done = build(user.prefix(), recipe_of(version, user.home.parent), user.home, user.environment())
+    done = build(command_of(user), recipe_of(version, user.home.parent), user.home, user.environment())
     assert done.returncode == 0, done.stderr
     other = Path(done.stdout.strip())
     assert other.name == version.name
@@ -76,10 +85,10 @@ def test_every_recipe(base: str, who: str) -> None:
     env = {**os.environ, "DISKLESS_CACHE": str(place / "cache")}
     if who == "user":
         user = User(base)
-        done = build(user.prefix(), recipe, user.home, user.environment())
+        done = build(command_of(user), recipe, user.home, user.environment())
     else:
         options = ("--ids", "65536") if who == "container" else ("--drop", "sys_admin")
-        done = build(confined(*options), recipe, place, env)
+        done = build([*confined(*options), DISKLESS], recipe, place, env)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).name == version.name
 
@@ -88,8 +97,8 @@ def test_every_recipe(base: str, who: str) -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_in_any_step_of_a_users_build_leaves_nothing(step: str) -> None:
     user = User(step)
-    recipe, prefix, env = recipe_of(debian_image(), user.home.parent), user.prefix(), user.environment()
-    command = [*prefix, DISKLESS, "build", str(recipe), "--output", str(user.home / "output"), "--events", "-"]
+    recipe, env = recipe_of(debian_image(), user.home.parent), user.environment()
+    command = [*command_of(user), "build", str(recipe), "--output", str(user.home / "output"), "--events", "-"]
     with subprocess.Popen(
         command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT
     ) as process:
@@ -102,7 +111,7 @@ def test_a_kill_in_any_step_of_a_users_build_leaves_nothing(step: str) -> None:
         process.send_signal(signal.SIGKILL)
     assert wait_until_gone(str(user.home))
     assert str(user.home) not in Path("/proc/self/mountinfo").read_text("utf-8")
-    done = build(prefix, recipe, user.home, env)
+    done = build(command_of(user), recipe, user.home, env)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (user.home / "output/.work").iterdir()] == ["lock"]
 
