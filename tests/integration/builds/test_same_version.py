@@ -15,19 +15,20 @@ import pytest
 from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS
 from tests.confined import confined
 from tests.images import DISKLESS, ROOT, build_image, debian_image, scratch, write_recipe
+from tests.pacman_distribution.distribution import pacman_distribution
 from tests.require import needs_network, needs_open_checkout, needs_root, needs_tool
 from tests.users import User
 
 pytestmark = [
     needs_root,
     needs_network,
-    needs_tool("mmdebstrap", "newuidmap", "setpriv"),
+    needs_tool("mmdebstrap", "newuidmap", "setpriv", "pacman"),
     needs_open_checkout,
     pytest.mark.root,
     pytest.mark.network,
 ]
 STEPS = ("resolve", "fetch", "install", "initramfs", "audit", "pack", "clean")
-DEBIAN = ("debian-nfs", "debian-nfs-overlay")
+BASES = ("debian-nfs", "debian-nfs-overlay", "arch-nfs", "arch-nfs-classic")
 
 
 def build(command: Sequence[str], recipe: Path, place: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -74,13 +75,14 @@ def test_an_ordinary_user_builds_the_same() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("base", DEBIAN)
+@pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("who", ["user", "container", "no right in the host's namespace"])
 def test_every_recipe(base: str, who: str) -> None:
-    version = build_image(f"same-{base}", base)
+    changes = {"distribution": pacman_distribution().recipe} if base.startswith("arch-") else {}
+    version = build_image(f"same-{base}", base, **changes)
     place = scratch() / f"same-{base}-{who.replace(' ', '-')}"
-    place.mkdir()
-    recipe = write_recipe(place, base, image=version.parent.name)
+    place.mkdir(mode=0o755)
+    recipe = write_recipe(place, base, image=version.parent.name, **changes)
     recipe.chmod(0o644)
     env = {**os.environ, "DISKLESS_CACHE": str(place / "cache")}
     if who == "user":
