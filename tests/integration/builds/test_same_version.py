@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_an_ordinary_user_builds_the_same() -> None:
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("who", ["user", "container", "no right in the host's namespace"])
 def test_every_recipe(base: str, who: str) -> None:
-    changes = {"distribution": pacman_distribution().recipe} if base.startswith("arch-") else {}
+    changes: dict[str, Any] = {"distribution": pacman_distribution().recipe} if base.startswith("arch-") else {}
     version = build_image(f"same-{base}", base, **changes)
     place = scratch() / f"same-{base}-{who.replace(' ', '-')}"
     place.mkdir(mode=0o755)
