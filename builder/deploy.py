@@ -19,22 +19,27 @@ from builder.model.recipe import RootMode
 from builder.model.share import TOPS
 from builder.model.site import Site
 from builder.model.version import Version
+from builder.output.approval import Approval, approve, other_than_channels
 from builder.output.offer import Offer
+from builder.output.source import MissingPartsError
 from builder.progress.progress import Progress
 from builder.reading import load_site
 from builder.store.activation import activate, check_cmdline, missing_pins, site_of
 from builder.store.admission import add_version, check_storable
 from builder.store.ages import clock_fault
 from builder.store.boot_files import set_up_loaders
+from builder.store.channels import StoreMemory, require_trust, trust_of
 from builder.store.client_kernel import choose_kernel, take_kernel
 from builder.store.differences import Differences, compare_tree
+from builder.store.fetching import fetch_parts
 from builder.store.generations import active_generation, history, previous_boot_name, require_active
 from builder.store.inventory import Inventory, read_inventory
-from builder.store.layout import Store, find_store, open_store
+from builder.store.layout import Store, check_changeable, find_store, look_at_store, open_store
 from builder.store.pruning import Decision, PruneOptions, decide, remove_versions
 from builder.store.reaching import hold_root
 from builder.store.recovery import recover
 from builder.store.reserve import Reserve, with_room
+from builder.store.signatures import Recheck, check_stored, keep_signature
 from builder.store.usage import versions_in_use
 from builder.system.clock import read_moment
 
@@ -48,7 +53,10 @@ class DeployOptions:
     server: this server's address, where the site does not say it or says another
     activate: whether clients boot it next; without, it is in the menus, for a client that the site pins to it
     keep: how many versions of the image to keep; None: prune nothing
-    trust: an ALLOWED_SIGNERS file, instead of the site's; what none of them signed is refused
+    trust, revoked: an ALLOWED_SIGNERS file and a list of revoked keys, instead of the site's
+    image: what the version must be of; None: of any
+    allow_downgrade: whether an older statement of a channel is believed than one that was seen
+    state: this machine's directory for what it has to remember outside of stores; None: it remembers nothing there
     """
 
     server: str | None = None
@@ -56,6 +64,10 @@ class DeployOptions:
     replace_loaders: bool = False
     keep: int | None = None
     trust: Path | None = None
+    revoked: Path | None = None
+    image: str | None = None
+    allow_downgrade: bool = False
+    state: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,7 @@ class Deployed:
 
     before: the version that clients booted until now, if it was another one
     unpacked: None where the version was there already
+    approval: who signed it, and what its channel says; None where the site asks for no signature
     """
 
     manifest: Manifest
@@ -82,18 +95,51 @@ class Deployed:
     unpacked: Unpacked | None
     replaced: Replaced | None
     pruned: tuple[Decision, ...]
+    approval: Approval | None = None
 
 
 def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress) -> Deployed:
-    """Brings a version into the store at `root` and lets clients boot it next; running clients are not disturbed."""
+    """Brings a version into the store at `root` and lets clients boot it next; running clients are not disturbed.
+
+    What comes over a network comes before the store is locked, so that no other command waits for it. What turns out to
+    be missing then, since the version that had it went meanwhile, is fetched when the lock was given back.
+    """
+    _fetch_first(offer, root, options, progress)
+    for last in (False, False, True):
+        try:
+            with offer.source.sealed():
+                done = _deploy(offer, root, options, progress)
+            break
+        except MissingPartsError as missing:
+            if last:
+                raise
+            with progress.step("fetch"):
+                offer.source.prepare(missing.artifacts, missing.frames)
+    offer.source.close()
+    return done
+
+
+def _fetch_first(offer: Offer, root: Path, options: DeployOptions, progress: Progress) -> None:
+    """Fetches what the store lacks as it is now; errors as of `deploy`, before anything is fetched where possible."""
+    if not offer.source.is_remote:
+        return
+    check_changeable(root, create=True)
+    inventory = read_inventory(look_at_store(root))
+    site = _site_for(inventory.store, options.server, Progress(quiet=True))
+    _approved(offer, inventory.store, site, options, Progress(quiet=True))
+    check_storable(offer)
+    check_cmdline(inventory.store, site, offer.manifest)
+    with progress.step("fetch"):
+        fetch_parts(inventory, offer)
+
+
+def _deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress) -> Deployed:
     manifest = offer.manifest
     with _opened_for_more(root, progress) as inventory:
         store = inventory.store
         _warn_of_exports(inventory, manifest, progress)
         site = _site_for(store, options.server, progress)
-        trust = options.trust or (Path(site.trust) if site.trust else None)
-        if trust is not None:
-            offer.verify_signer(trust)
+        approval = _approved(offer, store, site, options, progress)
         check_storable(offer)  # its words go into a menu, if only to measure that
         check_cmdline(store, site, manifest)
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
@@ -103,21 +149,62 @@ def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress)
                 set_up_loaders(store, manifest, replace=True)
             before = _before(inventory, manifest) if options.activate else None
             replaced = _replaced(store, before, progress)
+
+            def finish(there: Inventory) -> Generation:
+                _remember(store, offer, approval, options, progress)
+                return _activate(there, site, manifest, options)
+
             if unpacked is None:  # as a rollback
-                generation = with_room(
-                    store, lambda _: _activate(recover(inventory).inventory, site, manifest, options), progress.note
-                )
+                generation = with_room(store, lambda _: finish(recover(inventory).inventory), progress.note)
             else:
-                generation = _activate(inventory, site, manifest, options)
+                generation = finish(inventory)
             _warn_of_pins(inventory, site, generation, progress)
             _warn_of_clock(store, generation, progress)
         pruned = _prune_after(inventory, site, manifest, options)
-        offer.source.close()
-        return Deployed(manifest, before, store.root_of(manifest), generation, unpacked, replaced, pruned)
+        return Deployed(manifest, before, store.root_of(manifest), generation, unpacked, replaced, pruned, approval)
 
 
-def rollback(root: Path, image: str | None, version: str | None, progress: Progress) -> Generation:
-    """Lets clients boot a version that is in the store: the one that was active before, or the one named."""
+def _approved(offer: Offer, store: Store, site: Site, options: DeployOptions, progress: Progress) -> Approval | None:
+    """That the version may come in, said and remembered; None where nobody asks. AuditError where it may not."""
+    if options.image is not None and offer.manifest.image != options.image:
+        message = f"{offer.source.name} is of the image {offer.manifest.image}, not {options.image}"
+        raise AuditError(message, "check the reference, and ask who can write there")
+    trust = trust_of(site, options.trust, options.revoked)
+    if trust is None:
+        return None
+    memory = StoreMemory(store.root, options.state)
+    downgrade = options.allow_downgrade
+    approval = approve(offer, trust, memory.read(), read_moment(), allow_downgrade=downgrade)
+    for text in approval.notes:
+        progress.note(escaped(text))
+    for text in approval.warnings:
+        progress.warn(escaped(text))
+    return approval
+
+
+def _remember(
+    store: Store, offer: Offer, approval: Approval | None, options: DeployOptions, progress: Progress
+) -> None:
+    """Keeps the signature, and what was seen; AuditError where the version that is there is signed by nobody."""
+    keep_signature(store, offer)
+    if approval is not None:
+        check_stored(store, offer.manifest, approval.trust)
+        StoreMemory(store.root, options.state).write(approval.memory, progress.warn)
+
+
+def rollback(
+    root: Path,
+    image: str | None,
+    version: str | None,
+    progress: Progress,
+    *,
+    allow_revoked: bool = False,
+    state: Path | None = None,
+) -> Generation:
+    """Lets clients boot a version that is in the store: the one that was active before, or the one named.
+
+    allow_revoked: also one that was signed with a key that is revoked by now; state: as of DeployOptions
+    """
     chosen: list[tuple[str, BootName]] = []
 
     def roll_back(inventory: Inventory, _: bool) -> Generation:
@@ -126,6 +213,11 @@ def rollback(root: Path, image: str | None, version: str | None, progress: Progr
             known = image or _only_or_last_changed(inventory.store)
             chosen.append((known, _named(inventory, known, version) if version else _previous(inventory, known)))
         changed, name = chosen[0]
+        manifest = inventory.get(changed, name.version)
+        if site.trust and manifest is not None:
+            Recheck(require_trust(site), progress.warn, allow_revoked).version(inventory.store, manifest)
+            for text in other_than_channels(manifest, StoreMemory(inventory.store.root, state).read()):
+                progress.note(text)
         return activate(inventory, site, {changed: name}, f"rollback {changed} {name}")
 
     return _with_room(root, progress, roll_back)
@@ -159,11 +251,19 @@ def refresh_menus(root: Path, progress: Progress) -> Generation | None:
     def refresh(inventory: Inventory, _: bool) -> Generation | None:
         site = load_site_of(inventory.store, None)
         before = require_active(inventory.store)
+        if site.trust:
+            Recheck(require_trust(site), progress.warn).menus(inventory, _served(site, before))
         generation = activate(inventory, site, {}, "refresh the menus")
         _warn_of_pins(inventory, site, generation, progress)
         return generation if generation.number != before.number else None
 
     return _with_room(root, progress, refresh)
+
+
+def _served(site: Site, active: Generation) -> set[tuple[str, Version]]:
+    """What clients boot by themselves."""
+    pinned = {(client.image, client.version) for client in site.clients if client.image and client.version}
+    return pinned | {(image, BootName.parse(name).version) for image, name in active.active.items()}
 
 
 def prune(root: Path, options: PruneOptions, progress: Progress, *, dry_run: bool = False) -> list[Decision]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from builder.cli.options import transfer_cache_option
+from builder.output.approval import Approval
 from builder.progress.progress import Progress
 from builder.transports.base import Options
 from builder.transports.http.credentials import HEADERS, environment_headers, parse_header
@@ -20,6 +21,32 @@ trust_option = click.option(
     envvar="DISKLESS_TRUST",
     metavar="ALLOWED_SIGNERS",
     help="Refuse what none of these signed: a file as ssh-keygen(1) has it. [env: DISKLESS_TRUST]",
+)
+revoked_option = click.option(
+    "--revoked",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="DISKLESS_REVOKED",
+    metavar="KEYS",
+    help="Keys that nobody is believed by any more: public keys, or a list of ssh-keygen(1). [env: DISKLESS_REVOKED]",
+)
+image_option = click.option(
+    "--image",
+    envvar="DISKLESS_IMAGE",
+    metavar="NAME",
+    help="Refuse what is of another image. [env: DISKLESS_IMAGE]",
+)
+downgrade_option = click.option(
+    "--allow-downgrade",
+    is_flag=True,
+    help="Believe a channel that means something older than what was seen, and remember that instead.",
+)
+state_option = click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="DISKLESS_STATE",
+    default="/var/lib/diskless",
+    show_default=True,
+    help="Where this machine remembers what channels meant, beside the store. [env: DISKLESS_STATE]",
 )
 _header_option = click.option(
     "--header",
@@ -33,9 +60,24 @@ _ca_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="DISKLESS_CA",
     metavar="FILE",
-    help="Trust the certificates in FILE (PEM) and no others. [env: DISKLESS_CA]",
+    help="SignerTrust the certificates in FILE (PEM) and no others. [env: DISKLESS_CA]",
 )
 _plain_option = click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS, also with other hosts.")
+
+
+def describe_signer(approval: Approval | None) -> dict[str, object]:
+    """Who signed what came in, and what its channel says, as --json prints it."""
+    statement = None if approval is None else approval.statement
+    return {
+        "signer": approval and approval.signer,
+        "channel": statement
+        and {
+            "tag": statement.tag,
+            "serial": statement.serial,
+            "expires": statement.expires,
+            "issued": statement.issued,
+        },
+    }
 
 
 def transfer_options(command: Callable[..., None]) -> Callable[..., None]:

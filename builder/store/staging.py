@@ -17,7 +17,7 @@ from builder.model.artifacts.index import DIRECTORY, FILE, Index, root_digest
 from builder.model.artifacts.manifest import BUNDLE, INDEX, ROOTFS
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import RootMode
-from builder.output.offer import Offer
+from builder.output.offer import Offer, check_frames
 from builder.store.agreement import check_releases
 from builder.store.boot_files import bundle_digests, check_boot_room, hard_link
 from builder.store.filesystem import check_filesystem, check_space
@@ -138,7 +138,8 @@ class Staging:
     def _fill_index(self) -> Index:
         path = self._directory / INDEX
         self._offer.source.fetch(INDEX, path)
-        index = read_index(path, lambda sha256: self._check_artifact(INDEX, sha256))
+        index = read_index(path, lambda sha256: self._check_artifact(INDEX, sha256), self._manifest.entries)
+        check_frames(self._offer, index)
         files = sum(record.size for record in index.files)
         if not index.files or index.files[0].path != "." or index.files[0].type != DIRECTORY:
             raise AuditError(f"{self._offer.source.name}: the index does not begin with the root", AGAIN)

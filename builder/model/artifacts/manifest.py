@@ -11,7 +11,7 @@ from typing import Any
 from builder.model.recipe import Architecture, DistributionName, GeneratorName, LoaderName, NfsVersion, RootMode
 from builder.model.recipe.script import RanScript
 from builder.model.syntax import IMAGE_NAME
-from builder.model.typed import schema_of, typed
+from builder.model.typed import parse_json, schema_of, typed
 from builder.model.version import Version
 
 MANIFEST_SCHEMA = 2
@@ -103,9 +103,7 @@ class Manifest:
     def from_json(cls, text: str) -> Manifest:
         """Reads manifest.json of any schema so far; ValueError when it is not one of ours."""
         try:
-            manifest = typed(_of_this_schema(json.loads(text)), cls)
-        except RecursionError as error:
-            raise ValueError("not a manifest: it is nested too deeply") from error
+            manifest = typed(_of_this_schema(parse_json(text)), cls)
         except ValueError as error:
             raise ValueError(f"not a manifest: {error}") from error
         # it becomes the name of a directory
