@@ -13,10 +13,8 @@ from typing import TypeVar
 from builder.archive.unpack import Unpacked, read_index
 from builder.errors import AuditError, InputError
 from builder.model.artifacts.manifest import INDEX, Manifest
-from builder.model.escapes import escaped
 from builder.model.generation import BootName, Generation
 from builder.model.recipe import RootMode
-from builder.model.share import TOPS
 from builder.model.site import Site
 from builder.model.version import Version
 from builder.output.approval import Approval, approve, other_than_channels
@@ -24,9 +22,8 @@ from builder.output.offer import Offer
 from builder.output.source import MissingPartsError
 from builder.progress.progress import Progress
 from builder.reading import load_site
-from builder.store.activation import activate, check_cmdline, missing_pins, site_of
+from builder.store.activation import activate, check_cmdline, site_of
 from builder.store.admission import add_version, check_storable
-from builder.store.ages import clock_fault
 from builder.store.boot_files import set_up_loaders
 from builder.store.channels import StoreMemory, require_trust, trust_of
 from builder.store.client_kernel import choose_kernel, take_kernel
@@ -38,8 +35,9 @@ from builder.store.layout import Store, check_changeable, find_store, look_at_st
 from builder.store.pruning import Decision, PruneOptions, decide, remove_versions
 from builder.store.reaching import hold_root
 from builder.store.recovery import recover
+from builder.store.remarks import warn_of_clock, warn_of_exports, warn_of_pins
 from builder.store.reserve import Reserve, with_room
-from builder.store.signatures import Recheck, check_stored, keep_signature
+from builder.store.signatures import Recheck, keep_signature
 from builder.store.usage import versions_in_use
 from builder.system.clock import read_moment
 
@@ -137,7 +135,7 @@ def _deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress
     manifest = offer.manifest
     with _opened_for_more(root, progress) as inventory:
         store = inventory.store
-        _warn_of_exports(inventory, manifest, progress)
+        warn_of_exports(inventory, manifest, progress)
         site = _site_for(store, options.server, progress)
         approval = _approved(offer, store, site, options, progress)
         check_storable(offer)  # its words go into a menu, if only to measure that
@@ -151,15 +149,18 @@ def _deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress
             replaced = _replaced(store, before, progress)
 
             def finish(there: Inventory) -> Generation:
-                _remember(store, offer, approval, options, progress)
+                if unpacked is None:
+                    keep_signature(store, offer, None if approval is None else approval.trust)
+                if approval is not None:
+                    StoreMemory(store.root, options.state).write(approval.memory, progress.warn)
                 return _activate(there, site, manifest, options)
 
             if unpacked is None:  # as a rollback
                 generation = with_room(store, lambda _: finish(recover(inventory).inventory), progress.note)
             else:
                 generation = finish(inventory)
-            _warn_of_pins(inventory, site, generation, progress)
-            _warn_of_clock(store, generation, progress)
+            warn_of_pins(inventory, site, generation, progress)
+            warn_of_clock(store, generation, progress)
         pruned = _prune_after(inventory, site, manifest, options)
         return Deployed(manifest, before, store.root_of(manifest), generation, unpacked, replaced, pruned, approval)
 
@@ -176,20 +177,10 @@ def _approved(offer: Offer, store: Store, site: Site, options: DeployOptions, pr
     downgrade = options.allow_downgrade
     approval = approve(offer, trust, memory.read(), read_moment(), allow_downgrade=downgrade)
     for text in approval.notes:
-        progress.note(escaped(text))
+        progress.note(text)
     for text in approval.warnings:
-        progress.warn(escaped(text))
+        progress.warn(text)
     return approval
-
-
-def _remember(
-    store: Store, offer: Offer, approval: Approval | None, options: DeployOptions, progress: Progress
-) -> None:
-    """Keeps the signature, and what was seen; AuditError where the version that is there is signed by nobody."""
-    keep_signature(store, offer)
-    if approval is not None:
-        check_stored(store, offer.manifest, approval.trust)
-        StoreMemory(store.root, options.state).write(approval.memory, progress.warn)
 
 
 def rollback(
@@ -254,7 +245,7 @@ def refresh_menus(root: Path, progress: Progress) -> Generation | None:
         if site.trust:
             Recheck(require_trust(site), progress.warn).menus(inventory, _served(site, before))
         generation = activate(inventory, site, {}, "refresh the menus")
-        _warn_of_pins(inventory, site, generation, progress)
+        warn_of_pins(inventory, site, generation, progress)
         return generation if generation.number != before.number else None
 
     return _with_room(root, progress, refresh)
@@ -321,9 +312,9 @@ def _with_room(root: Path, progress: Progress, work: Callable[[Inventory, bool],
 def _recovered(store: Store, progress: Progress) -> Inventory:
     recovered = recover(read_inventory(store))
     for path in recovered.removed:
-        progress.note(f"removed what an interrupted run left: {escaped(path)}")
+        progress.note(f"removed what an interrupted run left: {path}")
     for text in recovered.amiss:
-        progress.warn(escaped(text))
+        progress.warn(text)
     return recovered.inventory
 
 
@@ -368,35 +359,6 @@ def _prune_after(inventory: Inventory, site: Site, manifest: Manifest, options: 
     mine = [decision for decision in decisions if decision.image == manifest.image]
     remove_versions(inventory, site, mine)
     return tuple(mine)
-
-
-def _warn_of_exports(inventory: Inventory, manifest: Manifest, progress: Progress) -> None:
-    """Every time while an export does not hold, and once where a file system is exported from now on."""
-    store = inventory.store
-    command = f"--to {shlex.quote(str(store.root))}"
-    fault = store.record.fault(str(store.root))
-    if fault is not None:
-        progress.warn(fault)
-    elif not store.record.shares:
-        progress.warn(
-            f"no client can mount what is in {store.root}: roots need a file system of their own, else clients would "
-            f"reach everything beside them. diskless storage {command} --{TOPS[manifest.root.mode]} SIZE makes it"
-        )
-    elif manifest.root.mode is RootMode.RW and all(m.root.mode is not RootMode.RW for m in inventory.manifests):
-        progress.note(f"the first read-write image: run diskless server-config {command} --install again")
-
-
-def _warn_of_pins(inventory: Inventory, site: Site, generation: Generation, progress: Progress) -> None:
-    for mac in missing_pins(inventory, site, generation):
-        progress.warn(
-            f"{inventory.store.site_file} pins {mac} to a version that is not in the store: it boots as others do"
-        )
-
-
-def _warn_of_clock(store: Store, generation: Generation, progress: Progress) -> None:
-    fault = clock_fault(generation, [one for one in history(store) if one.number < generation.number])
-    if fault is not None:
-        progress.warn(f"{fault}: this server's clock is wrong, or was; a prune keeps what it cannot tell the age of")
 
 
 def _known(inventory: Inventory, image: str) -> str:

@@ -13,7 +13,6 @@ from builder.errors import AuditError, DisklessError
 from builder.model.artifacts.index import Frame
 from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.model.artifacts.memory import ChannelMemory
-from builder.model.escapes import escaped
 from builder.model.version import VERSION
 from builder.output.approval import Approval, approve
 from builder.output.given import SIGNATURE, copy_given, open_given, read_given
@@ -99,9 +98,9 @@ def _approved(offer: Offer, image: HeldDirectory, options: PullOptions, progress
     memory = _read_memory(image)
     approval = approve(offer, options.trust, memory, read_moment(), allow_downgrade=options.allow_downgrade)
     for text in approval.notes:
-        progress.note(escaped(text))
+        progress.note(text)
     for text in approval.warnings:
-        progress.warn(escaped(text))
+        progress.warn(text)
     return approval
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from builder.cli.options import transfer_cache_option
+from builder.cli.options import Duration, transfer_cache_option
 from builder.output.approval import Approval
 from builder.progress.progress import Progress
-from builder.transports.base import Options
+from builder.transports.base import Limits, Options
 from builder.transports.http.credentials import HEADERS, environment_headers, parse_header
 from builder.transports.retries import Retries
 
@@ -62,6 +62,21 @@ _ca_option = click.option(
     metavar="FILE",
     help="SignerTrust the certificates in FILE (PEM) and no others. [env: DISKLESS_CA]",
 )
+_token_option = click.option(
+    "--token-server",
+    "token_servers",
+    multiple=True,
+    metavar="HOST",
+    help="A host of another domain than the registry's, which gives its tokens and gets the login for that.",
+)
+_longest_option = click.option(
+    "--longest",
+    type=Duration(),
+    default=f"{Limits().longest / 3600:.0f}h",
+    show_default=True,
+    metavar="TIME",
+    help="Give up after so long.",
+)
 _plain_option = click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS, also with other hosts.")
 
 
@@ -85,18 +100,27 @@ def transfer_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_options(
-        headers: tuple[str, ...], ca: Path | None, plain_http: bool, cache: Path, progress: Progress, **others: object
+        headers: tuple[str, ...],
+        ca: Path | None,
+        plain_http: bool,
+        token_servers: tuple[str, ...],
+        longest: int,
+        cache: Path,
+        progress: Progress,
+        **others: object,
     ) -> None:
         options = Options(
             headers=(*environment_headers(), *map(parse_header, headers)),
             ca=ca,
             plain_http=plain_http,
+            token_servers=token_servers,
+            limits=Limits(longest=longest),
             cache=cache,
             retries=Retries(tell=progress.note),
             progress=progress,
         )
         command(options=options, progress=progress, **others)
 
-    for option in (_header_option, _ca_option, _plain_option, transfer_cache_option):
+    for option in (_header_option, _ca_option, _plain_option, _token_option, _longest_option, transfer_cache_option):
         with_options = option(with_options)
     return with_options

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from builder.errors import AuditError
 from builder.model.artifacts.index import Index
-from builder.model.artifacts.manifest import MANIFEST, ROOTFS, Manifest
+from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.model.version import VERSION, Version
-from builder.output.given import SIGNATURE, hold_version, read_given
+from builder.output.given import LARGEST, SIGNATURE, hold_version, read_given
 from builder.output.source import DirectorySource, Source
 from builder.output.versions import manifest_bytes, parse_manifest
 
@@ -75,6 +75,12 @@ class Offer:
         ):
             if wanted is not None and wanted != there:
                 raise AuditError(f"{self.asked.reference} names the {what} {wanted}, and gives {there}", _OTHER)
+
+        for name in (INDEX, BUNDLE):
+            size = self.manifest.artifacts[name].size
+            if not 0 < size <= LARGEST[name]:
+                message = f"{self.source.name}: {name} of {size} bytes, and {LARGEST[name]} at most in any version"
+                raise AuditError(message, _AGAIN)
 
     def write_documents(self, directory: Path) -> None:
         """Writes manifest and signature, byte for byte, into a directory that has neither."""

@@ -12,6 +12,7 @@ from builder.system.permissions import IMAGE, Permission, ask, describe_refusal
 _AREA = "permissions"
 _PURPOSES = {
     Permission.OWNERS: "build, boot, shell and deploy need it",
+    Permission.USERS: "build, boot and shell need it",
     Permission.NAMESPACES: "build, boot and shell need it",
     Permission.MOUNTS: "build, boot and shell need it",
     Permission.NETWORK: "`diskless boot` needs it",

@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TextIO
 
 from builder.errors import DisklessError
+from builder.model.escapes import escaped
 from builder.model.events import BYTES, Event, Failed, Measured, Note, Output, Result, StepEnd, StepStart, Warned
 from builder.progress.reporters import Journal, Plain
 from builder.progress.terminal import Terminal
 
+_KEPT = "\n\t"
 _REFRESH_SECONDS = 0.12
 _REPORT_SECONDS = 0.5
 _RATE_SECONDS = 8.0  # what the rate is taken over: steady enough to read, and yet of now
@@ -204,18 +206,19 @@ class Progress:
             yield count
 
     def note(self, text: str) -> None:
-        """One line that stays."""
-        self._emit(Note(text))
+        """One line that stays; what a terminal would obey in names that others chose is escaped."""
+        self._emit(Note(escaped(text, keep=_KEPT)))
 
     def warn(self, text: str) -> None:
-        """One line that stays, also when quiet."""
+        """One line that stays, also when quiet; escaped as a note is."""
+        text = escaped(text, keep=_KEPT)
         self._warnings.append(text)
         self._emit(Warned(text))
 
     def tick(self, text: str) -> None:
         """What is going on right now: one line that the next one replaces; nothing where there is no terminal."""
         for reporter in self._reporters:
-            reporter.tick(text)
+            reporter.tick(escaped(text))
 
     def output(self, line: str) -> None:
         """A command that is started, or a line of what it prints: as `tick`, but stays when verbose."""

@@ -32,17 +32,22 @@ def signer_of(store: Store, manifest: Manifest, trust: SignerTrust) -> str | Non
     return trust.verify_manifest(data, manifest, signature, f"{manifest.image} {manifest.version}")
 
 
-def keep_signature(store: Store, offer: Offer) -> None:
-    """Puts the signature of what was offered beside the same manifest; another manifest keeps its own."""
+def keep_signature(store: Store, offer: Offer, trust: SignerTrust | None) -> None:
+    """Puts the signature of what was offered beside the same manifest; another manifest keeps its own.
+
+    AuditError where with `trust` the version that is there is signed by nobody, or by nobody who may.
+    """
     manifest = offer.manifest
     with store.hold(store.version(manifest.image, manifest.version)) as held:
-        if offer.signature is None or read_given(held, MANIFEST) != offer.data:
-            return
-        if not held.kind(SIGNATURE) or read_given(held, SIGNATURE) != offer.signature:
-            held.write(SIGNATURE, io.BytesIO(offer.signature), _MODE)
+        there = read_given(held, SIGNATURE) if held.kind(SIGNATURE) else None
+        is_new = offer.signature is not None and there != offer.signature
+        if is_new and read_given(held, MANIFEST) == offer.data:
+            held.write(SIGNATURE, io.BytesIO(offer.signature or b""), _MODE)
+    if trust is not None:
+        _check_stored(store, manifest, trust)
 
 
-def check_stored(store: Store, manifest: Manifest, trust: SignerTrust) -> None:
+def _check_stored(store: Store, manifest: Manifest, trust: SignerTrust) -> None:
     """AuditError unless the version that is there now is signed as the one that was offered."""
     if signer_of(store, manifest, trust) is None:
         message = f"{manifest.image} {manifest.version} is in the store with another manifest, which nobody signed"

@@ -13,7 +13,7 @@ from builder.archive.content import OnFile
 from builder.archive.members import AGAIN, read_members
 from builder.archive.unpack import Unpacked, read_index, unpack_source
 from builder.errors import AuditError
-from builder.model.artifacts.index import DIRECTORY, FILE, Index, root_digest
+from builder.model.artifacts.index import DIRECTORY, FILE, Index
 from builder.model.artifacts.manifest import BUNDLE, INDEX, ROOTFS
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import RootMode
@@ -160,7 +160,7 @@ class Staging:
             self._unpack_bundle(target)
             unread.remove(BUNDLE)
             digests = bundle_digests(target)
-            found = root_digest(index.files, digests)
+            found = self._manifest.digest_of(index.files, digests)
             if found != self._manifest.root_digest:
                 message = f"index and bundle are of {found}, not of {self._manifest.root_digest}"
                 raise AuditError(f"{name}: {message}", AGAIN)
@@ -178,7 +178,7 @@ class Staging:
             return None
         _link_files(self._store.version(other.image, other.version) / "boot", target)
         digests = bundle_digests(target)
-        if root_digest(index.files, digests) == self._manifest.root_digest:
+        if self._manifest.digest_of(index.files, digests) == self._manifest.root_digest:
             return digests
         remove_tree(target)
         target.mkdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError, HostError
 from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES
-from builder.model.artifacts.index import Index, root_digest
+from builder.model.artifacts.index import Index
 from builder.model.artifacts.manifest import INDEX, Manifest
 from builder.model.generation import BootName, Generation
 from builder.model.menu import INITRAMFS, KERNEL
@@ -135,8 +135,9 @@ def _index(store: Store, manifest: Manifest) -> Index:
 def _boot_files(store: Store, manifest: Manifest, index: Index) -> Iterator[Discrepancy]:
     where = f"{manifest.image} {manifest.version}"
     digests = bundle_digests(store.version(manifest.image, manifest.version) / "boot")
-    if root_digest(index.files, digests) != manifest.root_digest:
-        yield Discrepancy(Severity.FAULT, where, "the files in its boot/ are not those of its bundle")
+    if manifest.digest_of(index.files, digests) != manifest.root_digest:
+        message = "its boot/, or what its manifest lets menus say, is not as it was built"
+        yield Discrepancy(Severity.FAULT, where, message)
     served = store.boot_files(manifest.image, BootName(manifest.version))
     for name in (KERNEL, INITRAMFS):
         path = served / name

@@ -18,12 +18,25 @@ from builder.transports.retries import Retries
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What is waited for.
+
+    rate: bytes a second, over `window` seconds of waiting; longest: seconds for a whole transfer
+    """
+
+    rate: float = 1000.0
+    window: float = 120.0
+    longest: float = 4 * 3600.0
+
+
+@dataclass(frozen=True)
 class Options:
     """What a user can say about a transfer.
 
     headers: for every request to the target itself, never to where it redirects
     ca: a file with certificates (PEM) to trust instead of the system's
     plain_http: speak HTTP without TLS to a host that is not this one
+    token_servers: hosts of another domain than the registry's that may get its login to give a token
     cache: where transfers keep what the next attempt can use; None: nothing outlives this process
     streams: how many requests are under way at once
     mode: of files in a directory that is uploaded to
@@ -32,8 +45,10 @@ class Options:
     headers: tuple[tuple[str, str], ...] = ()
     ca: Path | None = None
     plain_http: bool = False
+    token_servers: tuple[str, ...] = ()
     cache: Path | None = None
     retries: Retries = field(default_factory=Retries)
+    limits: Limits = field(default_factory=Limits)
     streams: int = 6
     mode: int = 0o640
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))

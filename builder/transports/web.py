@@ -8,6 +8,7 @@ BASE/IMAGE/channels/TAG.json          which version a tag means
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -29,6 +30,7 @@ from builder.transports.retries import DamagedTransferError, persist
 from builder.transports.web_reader import WebReader
 
 _MARK = ".sha256"
+_SIZE = re.compile("[0-9]{1,19}")
 
 
 class WebTransport(Transport):
@@ -155,7 +157,7 @@ class _Upload:
             self._make_and_put(url, piece)
             # nothing on the way can change what goes through TLS; else only reading it again tells
             size = self._size_of(url) if url.startswith("https:") else None
-            arrived = self._digest_of(url) == piece.sha256 if size is None else size == piece.size
+            arrived = self._digest_of(url, piece.size) == piece.sha256 if size is None else size == piece.size
             if not arrived:
                 raise DamagedTransferError(f"{url} is not what was put there", "the server or the network changes it")
 
@@ -188,15 +190,19 @@ class _Upload:
         def head() -> int | None:
             status, headers, _ = self._client.call("HEAD", url, accept=(200, 404, 405, 501))
             size = headers.get("Content-Length", "")
-            return int(size) if status == 200 and size.isdecimal() else None
+            return int(size) if status == 200 and _SIZE.fullmatch(size) else None
 
         return persist(head, self._options.retries)
 
-    def _digest_of(self, url: str) -> str:
+    def _digest_of(self, url: str, size: int) -> str:
+        """Of what is there, or of a beginning that is longer than `size`."""
         digest = hashlib.sha256()
         with self._client.open("GET", url) as answer:
             for piece in answer.pieces():
                 digest.update(piece)
+                size -= len(piece)
+                if size < 0:
+                    break
         return digest.hexdigest()
 
 

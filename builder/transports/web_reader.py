@@ -14,6 +14,7 @@ from builder.output.offer import Asked, SignedStatement
 from builder.output.versions import parse_manifest
 from builder.transports.base import Options
 from builder.transports.channel_file import CHANNELS, ChannelFile, read_channel
+from builder.transports.http.addresses import led_to
 from builder.transports.http.client import HttpClient
 from builder.transports.retries import DamagedTransferError, persist
 
@@ -64,7 +65,7 @@ class WebReader:
         raise TransferError(f"there is no version at {url}", "check the image's name and the tag")
 
     def _follow(self, url: str, channel: ChannelFile) -> FoundManifest:
-        address = urljoin(url, channel.manifest)
+        address = led_to(url, channel.manifest)
         body = self.read_once(address)
         if body is None or hashlib.sha256(body).hexdigest() != channel.sha256:
             raise DamagedTransferError(f"{address} is not what {url} says", _AGAIN)

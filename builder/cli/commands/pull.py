@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from builder.cli.options import json_option, output_option
-from builder.cli.reporting import reports_progress
+from builder.cli.reporting import reports_progress, show
 from builder.cli.transfer import (
     describe_signer,
     downgrade_option,
@@ -62,7 +62,7 @@ def pull(
     offer = find_offer(reference, options)
     done = run_pull(offer, output, progress, PullOptions(believed, image, allow_downgrade))
     result = _result(done)
-    click.echo(json.dumps(result, indent=1) if as_json else done.directory)
+    show(json.dumps(result, indent=1) if as_json else str(done.directory))
     progress.result(result)
     progress.note(
         "nothing changed: this version was there already"

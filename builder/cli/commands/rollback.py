@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from builder.cli.options import json_option, store_option
-from builder.cli.reporting import reports_progress
+from builder.cli.reporting import reports_progress, show
 from builder.cli.transfer import state_option
 from builder.deploy import rollback as run_rollback
 from builder.progress.progress import Progress
@@ -38,6 +38,6 @@ def rollback(
     """
     generation = run_rollback(store, image, version, progress, allow_revoked=allow_revoked, state=state)
     if as_json:
-        click.echo(json.dumps({"generation": generation.number, "active": generation.active}, indent=1))
+        show(json.dumps({"generation": generation.number, "active": generation.active}, indent=1))
     else:
-        click.echo(f"{generation.reason}: generation {generation.number}; clients boot it next")
+        show(f"{generation.reason}: generation {generation.number}; clients boot it next")

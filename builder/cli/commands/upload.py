@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from builder.cli.options import Duration, complete_version, json_option, output_option
-from builder.cli.reporting import reports_progress
+from builder.cli.reporting import reports_progress, show
 from builder.cli.transfer import transfer_options
 from builder.cli.typed import as_typed
 from builder.errors import InputError
@@ -102,7 +102,7 @@ def upload(
     signing = Signing(sign, expires, serial, renew)
     done = run_upload(find_version(version, output), target, tags, options, signing)
     result = _result(done)
-    click.echo(json.dumps(result, indent=1) if as_json else done.pushed.reference)
+    show(json.dumps(result, indent=1) if as_json else done.pushed.reference)
     _tell(progress, done)
     command = as_typed(f"diskless deploy {shlex.quote(done.pushed.reference)} --to DIR")
     before = done.before

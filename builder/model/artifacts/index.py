@@ -180,8 +180,10 @@ def _is_xattr(item: tuple[str, str]) -> bool:
         return False
 
 
-def root_digest(files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:
-    """SHA-256 over the canonical file table and the bundle's plain digests (name -> SHA-256).
+def root_digest(files: Sequence[FileRecord], bundle: Mapping[str, str], boot: Mapping[str, Any] | None = None) -> str:
+    """SHA-256 over the canonical file table and the bundle's plain digests (name -> SHA-256), and what menus say.
+
+    boot: that, in a last row of its own; None: a digest of the first schema, which does not know it
 
     A row of the table is the JSON of path, type, mode, uid, gid, mtime, size, sha256, link and sorted xattrs, without
     spaces. How things are compressed does not change it: a row leaves out the frame.
@@ -196,6 +198,8 @@ def root_digest(files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:
         digest.update(row.encode())
     for name, sha256 in sorted(bundle.items()):
         digest.update(json.dumps([name, sha256]).encode() + b"\n")
+    if boot is not None:
+        digest.update(json.dumps({"boot": boot}, sort_keys=True, separators=(",", ":")).encode() + b"\n")
     return digest.hexdigest()
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from builder.errors import AuditError, DisklessError, InputError, TransferError
-from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, Manifest
+from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.model.version import VERSION
-from builder.output.given import SIGNATURE
+from builder.output.given import LARGEST, SIGNATURE
 from builder.output.offer import Asked, Offer, SignedStatement
 from builder.output.versions import parse_manifest
 from builder.system.guarded.held import HeldDirectory
@@ -34,7 +34,6 @@ _REFERENCE = re.compile(
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 _KEPT_DOCUMENTS = 32
-_LARGEST_MANIFEST = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -140,6 +139,9 @@ class OciTransport(Transport):
         data = self._small(registry, document.files[MANIFEST])
         signature = self._small(registry, document.files[SIGNATURE]) if SIGNATURE in document.files else None
         manifest = parse_manifest(data, shown)
+        if document.image != manifest.image:
+            raise AuditError(f"{shown} is called {document.image}, and is {manifest.image}", "upload the version again")
+        _check_sizes(document, manifest, shown)
         files = {
             INDEX: [_blob(registry, document.files[INDEX])],
             BUNDLE: [_blob(registry, layer) for layer in document.bundle],
@@ -200,13 +202,15 @@ class OciTransport(Transport):
             return sum(pool.map(send, pieces))
 
     def _small(self, registry: Registry, layer: Layer) -> bytes:
-        """A manifest or signature, checked, from the last time if it was the same."""
+        """A manifest or signature, checked, from the last time if it was the same; AuditError for one that is none."""
+        if layer.size > LARGEST[layer.title]:
+            message = f"{layer.title} has {layer.size} bytes, and {LARGEST[layer.title]} at most in any version"
+            raise AuditError(message, "upload the version again")
         kept = open_kept(self._options, "documents")
         sha256 = layer.digest.removeprefix("sha256:")
 
         def fetch() -> bytes:
-            most = min(layer.size, _LARGEST_MANIFEST)
-            _, _, body = registry.client.call("GET", registry.blob_address(layer.digest), most=most)
+            _, _, body = registry.client.call("GET", registry.blob_address(layer.digest), most=layer.size)
             kept.write(sha256, body)
             data = kept.read(sha256)
             if data is None:
@@ -219,6 +223,16 @@ class OciTransport(Transport):
         tags = registry.tags()
         listed = ", ".join(tags[-20:]) or "none"
         return TransferError(f"{self._where} has no {name}", f"tags there: {listed}")
+
+
+def _check_sizes(document: OciManifest, manifest: Manifest, shown: str) -> None:
+    """AuditError unless the parts of each file are as long as the manifest says: before a byte of them is fetched."""
+    parts = {INDEX: [document.files[INDEX]], BUNDLE: document.bundle, ROOTFS: document.archive}
+    for name, layers_of in parts.items():
+        said, there = manifest.artifacts[name].size, sum(layer.size for layer in layers_of)
+        if said != there:
+            message = f"{shown} has {there} bytes of {name}, its manifest says {said}"
+            raise AuditError(message, "upload the version again")
 
 
 def _blob(registry: Registry, layer: Layer) -> Blob:

@@ -37,8 +37,8 @@ class Fleet:
         return run_command(self.capsys, *map(str, arguments))
 
     def upload(self, version: Path, tag: str = "stable", *more: str) -> None:
-        command = ("upload", version, "--to", self.share, "--tag", tag, "--sign", ssh_key(), "-q", *more)
-        status, _, error = self.run(*command)
+        options: tuple[str | Path, ...] = ("--tag", tag, "--sign", ssh_key(), "-q", *more)
+        status, _, error = self.run("upload", version, "--to", self.share, *options)
         assert status == 0, error
 
     def deploy(self, reference: str | Path | None = None, *more: str | Path) -> tuple[int, str, str]:

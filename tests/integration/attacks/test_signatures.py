@@ -108,3 +108,17 @@ def test_a_version_of_a_signer_of_another_image(fleet: Fleet) -> None:
     status, _, error = fleet.deploy()
     assert status == 5, error
     assert "may not sign the image lab" in error
+
+
+def test_other_kernel_arguments_under_the_same_version(fleet: Fleet) -> None:
+    """Unsigned: the name of a version is of what menus say, too."""
+    version = fleet.make("1")
+    fleet.site.write_text("server: 192.168.1.1\n", encoding="utf-8")
+    manifest = json.loads((version / MANIFEST).read_text("utf-8"))
+    manifest["cmdline"].append("init=/bin/sh")
+    forged = fleet.work / "forged" / version.name
+    shutil.copytree(version, forged)
+    (forged / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    status, _, error = fleet.deploy(forged)
+    assert status == 5, error
+    assert not (fleet.store / "versions/lab").exists()

@@ -44,7 +44,7 @@ def statement(serial: int, of: Manifest = MANIFEST, issued: int = NOW, **changes
 
 def offer(said: ChannelStatement | None, manifest: Manifest = MANIFEST, asked: Asked | None = None) -> Offer:
     data = manifest.to_json().encode()
-    signed = said and SignedStatement(said.to_json(), sign_bytes(said.to_json().encode(), ssh_key()))
+    signed = None if said is None else SignedStatement(said.to_json(), sign_bytes(said.to_json().encode(), ssh_key()))
     asked = asked or Asked("oci://host/lab:stable", tag="stable", place="oci://host/lab")
     return Offer(Nowhere(), data, manifest, sign_bytes(data, ssh_key()), asked, signed)
 
