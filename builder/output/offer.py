@@ -76,6 +76,8 @@ class Offer:
             if wanted is not None and wanted != there:
                 raise AuditError(f"{self.asked.reference} names the {what} {wanted}, and gives {there}", _OTHER)
 
+        if self.signature is not None and len(self.signature) > LARGEST[SIGNATURE]:
+            raise AuditError(f"{self.source.name}: a signature of {len(self.signature)} bytes", _AGAIN)
         for name in (INDEX, BUNDLE):
             size = self.manifest.artifacts[name].size
             if not 0 < size <= LARGEST[name]:

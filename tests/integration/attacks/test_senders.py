@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from builder.archive.unpack import read_index
 from builder.deploy import DeployOptions, deploy, rollback
 from builder.errors import AuditError, DisklessError, InputError, TransferError
 from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
@@ -254,15 +255,13 @@ def test_numbers_that_are_none(number: str, tmp_path: Path) -> None:
         transport.push(HeldDirectory.at(version), read_manifest(version), ())
 
 
-def bomb(name: str, data: bytes) -> Callable[[Path], None]:
-    def write(version: Path) -> None:
-        small = zstandard.ZstdCompressor(level=19).compress(data)
-        (version / name).write_bytes(small)
-        manifest = json.loads((version / MANIFEST).read_text("utf-8"))
-        manifest["artifacts"][name] = {"size": len(small), "sha256": hashlib.sha256(small).hexdigest()}
-        (version / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-
-    return write
+def put(version: Path, name: str, data: bytes) -> None:
+    """Makes this the content of an artifact, and lets the manifest say so."""
+    small = zstandard.ZstdCompressor(level=3).compress(data)
+    (version / name).write_bytes(small)
+    manifest = json.loads((version / MANIFEST).read_text("utf-8"))
+    manifest["artifacts"][name] = {"size": len(small), "sha256": hashlib.sha256(small).hexdigest()}
+    (version / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def _tar_of_zeros(size: int) -> bytes:
@@ -271,10 +270,11 @@ def _tar_of_zeros(size: int) -> bytes:
     return info.tobuf() + bytes(size + 1024)
 
 
-BOMBS = {
-    "an index of nothing": (INDEX, b'{"schema":1,"x":[' + b"[]," * (60 << 20) + b"[]]}"),
-    "an index of zeros": (INDEX, b"[" + b"0," * (100 << 20) + b"0]"),
-    "a bundle of zeros": (BUNDLE, _tar_of_zeros(400 << 20)),
+# made when they are needed: they are large
+BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "an index of nothing": (INDEX, lambda: b'{"schema":1,"x":[' + b"[]," * (60 << 20) + b"[]]}"),
+    "an index of zeros": (INDEX, lambda: b"[" + b"0," * (100 << 20) + b"0]"),
+    "a bundle of zeros": (BUNDLE, lambda: _tar_of_zeros(400 << 20)),
 }
 
 
@@ -284,7 +284,8 @@ BOMBS = {
 def test_memory_is_not_taken_for_a_few_bytes(name: str, tmp_path: Path) -> None:
     """A deploy in a process with 700 MB of address space; the sender sent less than one."""
     version = make_version(tmp_path, files=30)
-    bomb(*BOMBS[name])(version)
+    artifact, content = BOMBS[name]
+    put(version, artifact, content())
     place = new_place()
     done = subprocess.run(
         [DISKLESS, "deploy", version, "--to", place, "--server", SERVER],
@@ -413,3 +414,31 @@ def test_a_server_that_wants_the_login_to_go_elsewhere(form: str) -> None:
         with answering(always(Answer(401, {"WWW-Authenticate": realm}))) as server, pytest.raises(TransferError):
             find_offer(form.format(server.address), Options(retries=ONCE))
         assert thief.asked == []
+
+
+def test_two_fetches_of_one_version_share_their_work(tmp_path: Path) -> None:
+    version = make_version(tmp_path / "here", files=30)
+    size = sum((version / name).stat().st_size for name in (INDEX, BUNDLE, ROOTFS))
+    honest = registry_of(version)
+
+    def slowly(asked: Asked) -> Answer:
+        time.sleep(0.02)
+        return honest(asked)
+
+    with answering(slowly) as server:
+        options = Options(retries=HASTY, cache=tmp_path / "cache")
+        offers = [find_offer(f"oci://{server.address}/lab:stable", options) for _ in range(3)]
+        frames = read_index(version / INDEX).frames
+        threads = [threading.Thread(target=offer.source.prepare, args=((INDEX, BUNDLE), frames)) for offer in offers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert server.sent < size + (1 << 20)
+        archive = (version / ROOTFS).read_bytes()
+        offers[0].source.close()  # the others use it still
+        for offer in offers[1:]:
+            with offer.source.sealed():
+                assert b"".join(offer.source.frames(frames)) == archive
+            offer.source.close()
+        assert not list((tmp_path / "cache/transfers/versions").iterdir())
