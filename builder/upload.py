@@ -14,7 +14,7 @@ from builder.model.artifacts.manifest import Manifest
 from builder.model.version import VERSION
 from builder.output.given import hold_version
 from builder.output.offer import SignedStatement
-from builder.output.signature import sign_bytes, sign_version
+from builder.output.signature import sign_bytes, sign_version, verify_signature
 from builder.output.versions import manifest_bytes, manifest_in
 from builder.system.clock import read_moment
 from builder.system.guarded.held import HeldDirectory
@@ -33,12 +33,14 @@ class Signing:
     life: seconds until what is signed about a tag expires
     serial: of what is signed about a tag; None: one more than that of what is signed about it now
     renew: whether the tag must mean this version already
+    trust: who may have signed what a tag means now, an ALLOWED_SIGNERS file; None: whoever can write there
     """
 
     key: Path | None = None
     life: int = DEFAULT_LIFE
     serial: int | None = None
     renew: bool = False
+    trust: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -117,13 +119,17 @@ def _read(there: SignedStatement | None, name: str, signing: Signing) -> Channel
     """What a tag says now. AuditError for nonsense, and InputError for a serial that does not follow."""
     if there is None:
         return None
+    begins_anew = signing.serial is not None and not signing.renew
+    hint = "--serial N begins anew, with a number that is higher than what any server has seen"
     try:
+        if signing.trust is not None:
+            verify_signature(there.text.encode(), there.signature, signing.trust, what=f"what {name} means")
         before = ChannelStatement.from_json(there.text)
-    except ValueError as error:
-        if signing.serial is not None and not signing.renew:
+    except (ValueError, AuditError) as error:
+        if begins_anew:
             return None
-        hint = "--serial N begins anew, with a number that is higher than what any server has seen"
-        raise AuditError(f"what is signed about {name} cannot be read: {error}", hint) from error
+        message = error.message if isinstance(error, AuditError) else f"{name} is signed with nonsense: {error}"
+        raise AuditError(message, hint) from error
     if signing.serial is not None and signing.serial <= before.serial:
         message = f"--serial {signing.serial}: {name} has serial {before.serial} already"
         raise InputError(message, f"give a higher one, {before.serial + 1} for example, or leave it out")

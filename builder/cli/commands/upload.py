@@ -64,6 +64,12 @@ _MODES = ("0600", "0640", "0644")
     help="Of what is signed about the tags, where a registry lost it.  [default: one more than there]",
 )
 @click.option(
+    "--trust",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="ALLOWED_SIGNERS",
+    help="Who may have signed what the tags mean now: else somebody there could choose its serial.",
+)
+@click.option(
     "--mode",
     type=click.Choice(_MODES),
     help="Of files in a directory as TARGET; directories can be entered by who can read.  [default: 0640]",
@@ -80,6 +86,7 @@ def upload(
     expires: int,
     renew: bool,
     serial: int | None,
+    trust: Path | None,
     mode: str | None,
     output: Path,
     options: Options,
@@ -99,7 +106,7 @@ def upload(
         options = dataclasses.replace(options, mode=int(mode, 8))
     if sign is None and (renew or serial):
         raise InputError("only what is signed has a serial and expires", "--sign KEY")
-    signing = Signing(sign, expires, serial, renew)
+    signing = Signing(sign, expires, serial, renew, trust)
     done = run_upload(find_version(version, output), target, tags, options, signing)
     result = _result(done)
     show(json.dumps(result, indent=1) if as_json else done.pushed.reference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.errors import DisklessError, InputError, TransferError
+from builder.errors import AuditError, DisklessError, InputError, TransferError
 from builder.model.artifacts.channel import ChannelStatement
 from builder.store.channels import MEMORY
 from builder.transports.base import Options, Transport
@@ -204,6 +205,21 @@ def test_what_did_not_fail_is_the_move(fleet: Fleet) -> None:
         channel.write_text(json.dumps({**content, "statement": statement}), encoding="utf-8")
         status, _, error = fleet.deploy()
         assert status == 5, error
-    with pytest.raises(DisklessError, match="cannot be read"):
+    with pytest.raises(DisklessError, match="signed with nonsense"):
         channel.write_text(json.dumps({**content, "statement": "{}"}), encoding="utf-8")
         upload(fleet.make("2"), str(fleet.share), ("stable",), Options(), Signing(ssh_key()))
+
+
+def test_a_serial_that_nobody_trusted_chose(fleet: Fleet) -> None:
+    """Who can write to the place, and has a key of its own, uses up the serials."""
+    stranger = fleet.work / "stranger"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stranger], check=True)
+    version = fleet.make("1")
+    upload(version, str(fleet.share), ("stable",), Options(), Signing(stranger, serial=2**53))
+    trusting = Signing(ssh_key(), trust=fleet.signers)
+    with pytest.raises(AuditError, match=r"nobody in .* signed what stable means") as caught:
+        upload(version, str(fleet.share), ("stable",), Options(), trusting)
+    assert "--serial N" in (caught.value.hint or "")
+    again = upload(version, str(fleet.share), ("stable",), Options(), dataclasses.replace(trusting, serial=3))
+    assert again.serials == {"stable": 3}
+    assert fleet.deploy()[0] == 0
