@@ -153,6 +153,7 @@ def _deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress
                     keep_signature(store, offer, None if approval is None else approval.trust)
                 if approval is not None:
                     StoreMemory(store.root, options.state).write(approval.memory, progress.warn)
+                    Recheck(approval.trust, progress.warn).others(there, manifest)
                 return _activate(there, site, manifest, options)
 
             if unpacked is None:  # as a rollback
@@ -206,7 +207,7 @@ def rollback(
         changed, name = chosen[0]
         manifest = inventory.get(changed, name.version)
         if site.trust and manifest is not None:
-            Recheck(require_trust(site), progress.warn, allow_revoked).version(inventory.store, manifest)
+            Recheck(require_trust(site), progress.warn, allow_revoked).chosen(inventory, manifest)
             for text in other_than_channels(manifest, StoreMemory(inventory.store.root, state).read()):
                 progress.note(text)
         return activate(inventory, site, {changed: name}, f"rollback {changed} {name}")

@@ -77,6 +77,20 @@ class Recheck:
                 raise
             self.warn(f"{error.message}: --allow-revoked serves it all the same")
 
+    def chosen(self, inventory: Inventory, manifest: Manifest) -> None:
+        """As `version`, and says what is wrong with others, which menus name as well."""
+        self.version(inventory.store, manifest)
+        self.others(inventory, manifest)
+
+    def others(self, inventory: Inventory, chosen: Manifest) -> None:
+        """Says which other versions were altered, or are of a revoked key."""
+        for manifest in inventory.manifests:
+            if manifest is not chosen and manifest != chosen:
+                try:
+                    signer_of(inventory.store, manifest, self.trust)
+                except AuditError as error:
+                    self.warn(f"{error.message}: prune it")
+
     def menus(self, inventory: Inventory, served: Collection[ImageVersion]) -> None:
         """AuditError where a version was altered, or one that clients boot by themselves is of a revoked key."""
         for manifest in inventory.manifests:

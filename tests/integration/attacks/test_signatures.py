@@ -98,6 +98,12 @@ def test_an_edited_manifest_of_a_store_comes_into_no_menu(fleet: Fleet) -> None:
     status, out, _ = fleet.run("verify", "--to", fleet.store)
     assert status == 5
     assert "does not fit" in out
+    fleet.upload(fleet.make("2"))
+    status, _, error = fleet.deploy()
+    assert status == 0, error
+    assert f"does not fit lab {version.name}: prune it" in error
+    status, _, error = fleet.run("rollback", "--to", fleet.store)
+    assert status == 5, error
 
 
 def test_a_version_of_a_signer_of_another_image(fleet: Fleet) -> None:
