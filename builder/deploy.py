@@ -42,6 +42,7 @@ from builder.store.usage import versions_in_use
 from builder.system.clock import read_moment
 
 T = TypeVar("T")
+_ROUNDS = 3  # of fetching what went meanwhile
 
 
 @dataclass(frozen=True)
@@ -102,19 +103,17 @@ def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress)
     What comes over a network comes before the store is locked, so that no other command waits for it. What turns out to
     be missing then, since the version that had it went meanwhile, is fetched when the lock was given back.
     """
-    _fetch_first(offer, root, options, progress)
-    for last in (False, False, True):
-        try:
-            with offer.source.sealed():
-                done = _deploy(offer, root, options, progress)
-            break
-        except MissingPartsError as missing:
-            if last:
-                raise
+    with offer.source.finished():
+        _fetch_first(offer, root, options, progress)
+        for _ in range(_ROUNDS):
+            try:
+                with offer.source.sealed():
+                    return _deploy(offer, root, options, progress)
+            except MissingPartsError as error:
+                missing = error
             with progress.step("fetch"):
                 offer.source.prepare(missing.artifacts, missing.frames)
-    offer.source.close()
-    return done
+        raise missing
 
 
 def _fetch_first(offer: Offer, root: Path, options: DeployOptions, progress: Progress) -> None:
@@ -125,7 +124,6 @@ def _fetch_first(offer: Offer, root: Path, options: DeployOptions, progress: Pro
     inventory = read_inventory(look_at_store(root))
     site = _site_for(inventory.store, options.server, Progress(quiet=True))
     _approved(offer, inventory.store, site, options, Progress(quiet=True))
-    check_storable(offer)
     check_cmdline(inventory.store, site, offer.manifest)
     with progress.step("fetch"):
         fetch_parts(inventory, offer)

@@ -66,6 +66,11 @@ def pull(offer: Offer, output: Path, progress: Progress, options: PullOptions | 
     AuditError for what nobody signed who is trusted, and for another version than its channel means now.
     """
     options = options or PullOptions()
+    with offer.source.finished():
+        return _pull(offer, output, progress, options)
+
+
+def _pull(offer: Offer, output: Path, progress: Progress, options: PullOptions) -> Pulled:
     source, manifest = offer.source, offer.manifest
     if options.image is not None and manifest.image != options.image:
         message = f"{source.name} is of the image {manifest.image}, not {options.image}"
@@ -86,7 +91,6 @@ def pull(offer: Offer, output: Path, progress: Progress, options: PullOptions | 
             verify_artifacts(image.enter(manifest.version), manifest.artifacts)
         if approval is not None:
             write_output(image, MEMORY_FILE, approval.memory.to_json().encode())
-    source.close()
     signer = None if approval is None else approval.signer
     return Pulled(output / manifest.image / manifest.version, manifest, unchanged, signer, source.received, approval)
 

@@ -54,8 +54,15 @@ class Source(abc.ABC):
         """Within it nothing is waited for: MissingPartsError for what is not at hand."""
         yield
 
-    def discard(self) -> None:  # noqa: B027 - as above
-        """Forgets what was brought: somebody said that it is something else than it is."""
+    @contextlib.contextmanager
+    def finished(self) -> Iterator[None]:
+        """Closes it after the work within, also where that found something else than was promised: nothing is kept."""
+        try:
+            yield
+        except AuditError:
+            self.close()
+            raise
+        self.close()
 
     def verify(self, artifacts: Mapping[str, Artifact]) -> None:  # noqa: B027 - nothing to do is a right answer
         """AuditError when one of these that lies at hand whole is not what the manifest says."""

@@ -218,7 +218,7 @@ class Progress:
     def tick(self, text: str) -> None:
         """What is going on right now: one line that the next one replaces; nothing where there is no terminal."""
         for reporter in self._reporters:
-            reporter.tick(escaped(text))
+            reporter.tick(text)
 
     def output(self, line: str) -> None:
         """A command that is started, or a line of what it prints: as `tick`, but stays when verbose."""

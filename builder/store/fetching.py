@@ -12,16 +12,22 @@ from builder.errors import AuditError
 from builder.model.artifacts.index import FILE, Frame, Index
 from builder.model.artifacts.manifest import BUNDLE, INDEX
 from builder.output.offer import Offer, check_frames
+from builder.store.admission import check_share, check_storable
 from builder.store.inventory import Inventory
+from builder.store.layout import require_mounted
 from builder.store.reuse import open_reuse
 
 
 def fetch_parts(inventory: Inventory, offer: Offer) -> None:
     """Brings the parts to hand; what other versions have may have gone when it is wanted, and is looked at again then.
 
-    AuditError for an index that is not the manifest's.
+    AuditError for an index that is not the manifest's; and before anything is fetched, whatever can be known to keep
+    the version from coming in.
     """
     manifest, source = offer.manifest, offer.source
+    require_mounted(inventory.store)
+    check_storable(offer)
+    check_share(inventory.store, manifest)
     if inventory.get(manifest.image, manifest.version) is not None:
         return
     bundle = manifest.artifacts[BUNDLE].sha256

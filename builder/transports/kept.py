@@ -27,6 +27,7 @@ from builder.system.guarded.private import Tell, own_directory
 from builder.transports.base import Options
 
 _OLD = 7 * 86400  # seconds
+_MOST_BESIDE = 8  # versions that were begun: whoever sends another one each time fills no disk
 _USE, _FETCH = ".use", ".fetch"
 _LARGEST_PIECE = 64 << 20  # bytes; of those that are read whole: documents and frames
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -148,15 +149,16 @@ class Kept:
                 path.unlink(missing_ok=True)
 
     def forget_old(self) -> None:
-        """Removes what lies beside this directory and nobody came back for in a week.
+        """Removes what lies beside this directory and nobody came back for in a week, and all but the newest few.
 
         A week by the clock, since a clock that is wrong costs no more than to fetch it again; what is of a time to come
         begins its week now, or would stay for years.
         """
         with contextlib.suppress(OSError):
-            for path in self.directory.parent.iterdir():
+            found = sorted(self.directory.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+            for number, path in enumerate(found):
                 age = time.time() - path.stat().st_mtime
-                if path != self.directory and age > _OLD:
+                if path != self.directory and (age > _OLD or number >= _MOST_BESIDE):
                     _remove_unused(path)
                 elif age < 0:
                     os.utime(path)

@@ -125,10 +125,6 @@ class RemoteSource(Source):
         """Forgets what was kept for another attempt."""
         self._kept.clear()
 
-    def discard(self) -> None:
-        """The same: it must not fill the disk."""
-        self.close()
-
     def _kept_frames(self, frames: Sequence[Frame]) -> Iterator[bytes]:
         for number, frame in enumerate(frames):
             data = self._kept.read(frame.sha256)

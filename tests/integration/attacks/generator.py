@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import random
-import socket
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -207,8 +207,7 @@ def spoil(version: Path, chance: random.Random) -> list[str]:
         elif kind == "directory":
             path.mkdir()
         elif kind == "socket":
-            with socket.socket(socket.AF_UNIX) as listener:
-                listener.bind(str(path))
+            os.mknod(path, stat.S_IFSOCK | 0o600)  # bind(2) takes no long path
         elif kind == "bytes":
             path.write_bytes(chance.randbytes(chance.choice((0, 1, 100, 10_000))))
         elif kind == "zero":

@@ -442,3 +442,19 @@ def test_two_fetches_of_one_version_share_their_work(tmp_path: Path) -> None:
                 assert b"".join(offer.source.frames(frames)) == archive
             offer.source.close()
         assert not list((tmp_path / "cache/transfers/versions").iterdir())
+
+
+@needs_root
+@pytest.mark.root
+def test_a_version_that_is_refused_does_not_stay(tmp_path: Path) -> None:
+    """Every part is what its digest says, and the index is not what the manifest says of it."""
+    version = make_version(tmp_path / "here", files=30)
+    manifest = json.loads((version / MANIFEST).read_text("utf-8"))
+    manifest["size"] += 1
+    (version / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    place = new_place()
+    with answering(registry_of(version)) as server:
+        offer = find_offer(f"oci://{server.address}/lab:stable", Options(retries=HASTY, cache=tmp_path / "cache"))
+        with pytest.raises(AuditError, match="do not agree"):
+            deploy(offer, place, DeployOptions(SERVER), quiet())
+    assert not list((tmp_path / "cache/transfers/versions").iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,11 @@ def test_what_a_server_calls_a_digest_leads_nowhere(tmp_path: Path) -> None:
     kept.write(DIGEST, CONTENT)
     for name in ("../secret", "/etc/passwd", "", ".", "a" * 63, DIGEST + "/.."):
         assert kept.read(name) is None
+
+
+def test_only_a_few_are_kept(tmp_path: Path) -> None:
+    for number in range(30):
+        Kept(tmp_path / str(number)).write(DIGEST, CONTENT)
+        os.utime(tmp_path / str(number), (time.time() - 1000 + number,) * 2)
+    Kept(tmp_path / "29").forget_old()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [str(number) for number in range(22, 30)]
