@@ -13,32 +13,36 @@ from typing import TypeVar
 from builder.archive.unpack import Unpacked, read_index
 from builder.errors import AuditError, InputError
 from builder.model.artifacts.manifest import INDEX, Manifest
-from builder.model.escapes import escaped
 from builder.model.generation import BootName, Generation
 from builder.model.recipe import RootMode
-from builder.model.share import TOPS
 from builder.model.site import Site
 from builder.model.version import Version
+from builder.output.approval import Approval, approve, other_than_channels
 from builder.output.offer import Offer
+from builder.output.source import MissingPartsError
 from builder.progress.progress import Progress
 from builder.reading import load_site
-from builder.store.activation import activate, check_cmdline, missing_pins, site_of
+from builder.store.activation import activate, check_cmdline, site_of
 from builder.store.admission import add_version, check_storable
-from builder.store.ages import clock_fault
 from builder.store.boot_files import set_up_loaders
+from builder.store.channels import StoreMemory, require_trust, trust_of
 from builder.store.client_kernel import choose_kernel, take_kernel
 from builder.store.differences import Differences, compare_tree
+from builder.store.fetching import fetch_parts
 from builder.store.generations import active_generation, history, previous_boot_name, require_active
 from builder.store.inventory import Inventory, read_inventory
-from builder.store.layout import Store, find_store, open_store
+from builder.store.layout import Store, check_changeable, find_store, look_at_store, open_store
 from builder.store.pruning import Decision, PruneOptions, decide, remove_versions
 from builder.store.reaching import hold_root
 from builder.store.recovery import recover
+from builder.store.remarks import warn_of_clock, warn_of_exports, warn_of_pins
 from builder.store.reserve import Reserve, with_room
+from builder.store.signatures import Recheck, keep_signature
 from builder.store.usage import versions_in_use
 from builder.system.clock import read_moment
 
 T = TypeVar("T")
+_ROUNDS = 3  # of fetching what went meanwhile
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,10 @@ class DeployOptions:
     server: this server's address, where the site does not say it or says another
     activate: whether clients boot it next; without, it is in the menus, for a client that the site pins to it
     keep: how many versions of the image to keep; None: prune nothing
-    trust: an ALLOWED_SIGNERS file, instead of the site's; what none of them signed is refused
+    trust, revoked: an ALLOWED_SIGNERS file and a list of revoked keys, instead of the site's
+    image: what the version must be of; None: of any
+    allow_downgrade: whether an older statement of a channel is believed than one that was seen
+    state: this machine's directory for what it has to remember outside of stores; None: it remembers nothing there
     """
 
     server: str | None = None
@@ -56,6 +63,10 @@ class DeployOptions:
     replace_loaders: bool = False
     keep: int | None = None
     trust: Path | None = None
+    revoked: Path | None = None
+    image: str | None = None
+    allow_downgrade: bool = False
+    state: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ class Deployed:
 
     before: the version that clients booted until now, if it was another one
     unpacked: None where the version was there already
+    approval: who signed it, and what its channel says; None where the site asks for no signature
     """
 
     manifest: Manifest
@@ -82,18 +94,48 @@ class Deployed:
     unpacked: Unpacked | None
     replaced: Replaced | None
     pruned: tuple[Decision, ...]
+    approval: Approval | None = None
 
 
 def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress) -> Deployed:
-    """Brings a version into the store at `root` and lets clients boot it next; running clients are not disturbed."""
+    """Brings a version into the store at `root` and lets clients boot it next; running clients are not disturbed.
+
+    What comes over a network comes before the store is locked, so that no other command waits for it. What turns out to
+    be missing then, since the version that had it went meanwhile, is fetched when the lock was given back.
+    """
+    with offer.source.finished():
+        _fetch_first(offer, root, options, progress)
+        for _ in range(_ROUNDS):
+            try:
+                with offer.source.sealed():
+                    return _deploy(offer, root, options, progress)
+            except MissingPartsError as error:
+                missing = error
+            with progress.step("fetch"):
+                offer.source.prepare(missing.artifacts, missing.frames)
+        raise missing
+
+
+def _fetch_first(offer: Offer, root: Path, options: DeployOptions, progress: Progress) -> None:
+    """Fetches what the store lacks as it is now; errors as of `deploy`, before anything is fetched where possible."""
+    if not offer.source.is_remote:
+        return
+    check_changeable(root, create=True)
+    inventory = read_inventory(look_at_store(root))
+    site = _site_for(inventory.store, options.server, Progress(quiet=True))
+    _approved(offer, inventory.store, site, options, Progress(quiet=True))
+    check_cmdline(inventory.store, site, offer.manifest)
+    with progress.step("fetch"):
+        fetch_parts(inventory, offer)
+
+
+def _deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress) -> Deployed:
     manifest = offer.manifest
     with _opened_for_more(root, progress) as inventory:
         store = inventory.store
-        _warn_of_exports(inventory, manifest, progress)
+        warn_of_exports(inventory, manifest, progress)
         site = _site_for(store, options.server, progress)
-        trust = options.trust or (Path(site.trust) if site.trust else None)
-        if trust is not None:
-            offer.verify_signer(trust)
+        approval = _approved(offer, store, site, options, progress)
         check_storable(offer)  # its words go into a menu, if only to measure that
         check_cmdline(store, site, manifest)
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
@@ -103,21 +145,56 @@ def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress)
                 set_up_loaders(store, manifest, replace=True)
             before = _before(inventory, manifest) if options.activate else None
             replaced = _replaced(store, before, progress)
+
+            def finish(there: Inventory) -> Generation:
+                if unpacked is None:
+                    keep_signature(store, offer, None if approval is None else approval.trust)
+                if approval is not None:
+                    StoreMemory(store.root, options.state).write(approval.memory, progress.warn)
+                    Recheck(approval.trust, progress.warn).others(there, manifest)
+                return _activate(there, site, manifest, options)
+
             if unpacked is None:  # as a rollback
-                generation = with_room(
-                    store, lambda _: _activate(recover(inventory).inventory, site, manifest, options), progress.note
-                )
+                generation = with_room(store, lambda _: finish(recover(inventory).inventory), progress.note)
             else:
-                generation = _activate(inventory, site, manifest, options)
-            _warn_of_pins(inventory, site, generation, progress)
-            _warn_of_clock(store, generation, progress)
+                generation = finish(inventory)
+            warn_of_pins(inventory, site, generation, progress)
+            warn_of_clock(store, generation, progress)
         pruned = _prune_after(inventory, site, manifest, options)
-        offer.source.close()
-        return Deployed(manifest, before, store.root_of(manifest), generation, unpacked, replaced, pruned)
+        return Deployed(manifest, before, store.root_of(manifest), generation, unpacked, replaced, pruned, approval)
 
 
-def rollback(root: Path, image: str | None, version: str | None, progress: Progress) -> Generation:
-    """Lets clients boot a version that is in the store: the one that was active before, or the one named."""
+def _approved(offer: Offer, store: Store, site: Site, options: DeployOptions, progress: Progress) -> Approval | None:
+    """That the version may come in, said and remembered; None where nobody asks. AuditError where it may not."""
+    if options.image is not None and offer.manifest.image != options.image:
+        message = f"{offer.source.name} is of the image {offer.manifest.image}, not {options.image}"
+        raise AuditError(message, "check the reference, and ask who can write there")
+    trust = trust_of(site, options.trust, options.revoked)
+    if trust is None:
+        return None
+    memory = StoreMemory(store.root, options.state)
+    downgrade = options.allow_downgrade
+    approval = approve(offer, trust, memory.read(), read_moment(), allow_downgrade=downgrade)
+    for text in approval.notes:
+        progress.note(text)
+    for text in approval.warnings:
+        progress.warn(text)
+    return approval
+
+
+def rollback(
+    root: Path,
+    image: str | None,
+    version: str | None,
+    progress: Progress,
+    *,
+    allow_revoked: bool = False,
+    state: Path | None = None,
+) -> Generation:
+    """Lets clients boot a version that is in the store: the one that was active before, or the one named.
+
+    allow_revoked: also one that was signed with a key that is revoked by now; state: as of DeployOptions
+    """
     chosen: list[tuple[str, BootName]] = []
 
     def roll_back(inventory: Inventory, _: bool) -> Generation:
@@ -126,6 +203,11 @@ def rollback(root: Path, image: str | None, version: str | None, progress: Progr
             known = image or _only_or_last_changed(inventory.store)
             chosen.append((known, _named(inventory, known, version) if version else _previous(inventory, known)))
         changed, name = chosen[0]
+        manifest = inventory.get(changed, name.version)
+        if site.trust and manifest is not None:
+            Recheck(require_trust(site), progress.warn, allow_revoked).chosen(inventory, manifest)
+            for text in other_than_channels(manifest, StoreMemory(inventory.store.root, state).read()):
+                progress.note(text)
         return activate(inventory, site, {changed: name}, f"rollback {changed} {name}")
 
     return _with_room(root, progress, roll_back)
@@ -159,11 +241,19 @@ def refresh_menus(root: Path, progress: Progress) -> Generation | None:
     def refresh(inventory: Inventory, _: bool) -> Generation | None:
         site = load_site_of(inventory.store, None)
         before = require_active(inventory.store)
+        if site.trust:
+            Recheck(require_trust(site), progress.warn).menus(inventory, _served(site, before))
         generation = activate(inventory, site, {}, "refresh the menus")
-        _warn_of_pins(inventory, site, generation, progress)
+        warn_of_pins(inventory, site, generation, progress)
         return generation if generation.number != before.number else None
 
     return _with_room(root, progress, refresh)
+
+
+def _served(site: Site, active: Generation) -> set[tuple[str, Version]]:
+    """What clients boot by themselves."""
+    pinned = {(client.image, client.version) for client in site.clients if client.image and client.version}
+    return pinned | {(image, BootName.parse(name).version) for image, name in active.active.items()}
 
 
 def prune(root: Path, options: PruneOptions, progress: Progress, *, dry_run: bool = False) -> list[Decision]:
@@ -221,9 +311,9 @@ def _with_room(root: Path, progress: Progress, work: Callable[[Inventory, bool],
 def _recovered(store: Store, progress: Progress) -> Inventory:
     recovered = recover(read_inventory(store))
     for path in recovered.removed:
-        progress.note(f"removed what an interrupted run left: {escaped(path)}")
+        progress.note(f"removed what an interrupted run left: {path}")
     for text in recovered.amiss:
-        progress.warn(escaped(text))
+        progress.warn(text)
     return recovered.inventory
 
 
@@ -268,35 +358,6 @@ def _prune_after(inventory: Inventory, site: Site, manifest: Manifest, options: 
     mine = [decision for decision in decisions if decision.image == manifest.image]
     remove_versions(inventory, site, mine)
     return tuple(mine)
-
-
-def _warn_of_exports(inventory: Inventory, manifest: Manifest, progress: Progress) -> None:
-    """Every time while an export does not hold, and once where a file system is exported from now on."""
-    store = inventory.store
-    command = f"--to {shlex.quote(str(store.root))}"
-    fault = store.record.fault(str(store.root))
-    if fault is not None:
-        progress.warn(fault)
-    elif not store.record.shares:
-        progress.warn(
-            f"no client can mount what is in {store.root}: roots need a file system of their own, else clients would "
-            f"reach everything beside them. diskless storage {command} --{TOPS[manifest.root.mode]} SIZE makes it"
-        )
-    elif manifest.root.mode is RootMode.RW and all(m.root.mode is not RootMode.RW for m in inventory.manifests):
-        progress.note(f"the first read-write image: run diskless server-config {command} --install again")
-
-
-def _warn_of_pins(inventory: Inventory, site: Site, generation: Generation, progress: Progress) -> None:
-    for mac in missing_pins(inventory, site, generation):
-        progress.warn(
-            f"{inventory.store.site_file} pins {mac} to a version that is not in the store: it boots as others do"
-        )
-
-
-def _warn_of_clock(store: Store, generation: Generation, progress: Progress) -> None:
-    fault = clock_fault(generation, [one for one in history(store) if one.number < generation.number])
-    if fault is not None:
-        progress.warn(f"{fault}: this server's clock is wrong, or was; a prune keeps what it cannot tell the age of")
 
 
 def _known(inventory: Inventory, image: str) -> str:

@@ -12,47 +12,124 @@ from builder.archive.unpack import index_in, read_index
 from builder.errors import AuditError, DisklessError
 from builder.model.artifacts.index import Frame
 from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
+from builder.model.artifacts.memory import ChannelMemory
 from builder.model.version import VERSION
-from builder.output.given import copy_given
-from builder.output.offer import Offer
-from builder.output.places import hold_image, hold_work, publish_version
+from builder.output.approval import Approval, approve
+from builder.output.given import SIGNATURE, copy_given, open_given, read_given
+from builder.output.offer import Offer, check_frames
+from builder.output.places import hold_image, hold_work, publish_version, write_output
 from builder.output.source import DirectorySource, Source
-from builder.output.versions import LATEST, verify_artifacts
+from builder.output.trust import SignerTrust
+from builder.output.versions import LATEST, manifest_bytes, verify_artifacts
 from builder.progress.progress import Progress
+from builder.system.clock import read_moment
 from builder.system.files import sha256_of
 from builder.system.guarded.held import HeldDirectory
 from builder.system.workspace import open_workspace
 
+MEMORY_FILE = ".channels.json"  # in the directory of an image, like a store's
+_LARGEST_MEMORY = 4 << 20  # bytes
+
 
 @dataclass(frozen=True)
 class Pulled:
-    """A version that is here now: its directory, whether it was here before, who signed it, bytes that came."""
+    """A version that is here now: its directory, whether it was here before, who signed it, bytes that came.
+
+    approval: what else was found good about it; None where nobody asked
+    """
 
     directory: Path
     manifest: Manifest
     unchanged: bool
     signer: str | None
     received: int
+    approval: Approval | None = None
 
 
-def pull(offer: Offer, output: Path, progress: Progress, trust: Path | None = None) -> Pulled:
+@dataclass(frozen=True)
+class PullOptions:
+    """How to pull.
+
+    trust: whom is believed; None: everybody
+    image: what the version must be of; None: of any
+    allow_downgrade: whether an older statement of a channel is believed than one that was seen
+    """
+
+    trust: SignerTrust | None = None
+    image: str | None = None
+    allow_downgrade: bool = False
+
+
+def pull(offer: Offer, output: Path, progress: Progress, options: PullOptions | None = None) -> Pulled:
     """Fetches a version into `output`, whole or not at all; frames that the newest version here has are not fetched.
 
-    With `trust`, an ALLOWED_SIGNERS file, AuditError for what none of them signed.
+    AuditError for what nobody signed who is trusted, and for another version than its channel means now.
     """
+    options = options or PullOptions()
+    with offer.source.finished():
+        return _pull(offer, output, progress, options)
+
+
+def _pull(offer: Offer, output: Path, progress: Progress, options: PullOptions) -> Pulled:
     source, manifest = offer.source, offer.manifest
-    signer = None if trust is None else offer.verify_signer(trust)
+    if options.image is not None and manifest.image != options.image:
+        message = f"{source.name} is of the image {manifest.image}, not {options.image}"
+        raise AuditError(message, "check the reference, and ask who can write there")
+    if options.trust is not None:
+        options.trust.verify_version(offer)  # before anything is written
     work = hold_work(output, progress.note)
     with progress.step("pull"), open_workspace(work, progress.note) as workspace:
         image = hold_image(output, manifest.image, progress.note)
+        approval = _approved(offer, image, options, progress)
         unchanged = bool(image.kind(manifest.version))
-        if not unchanged:
+        if unchanged:
+            _check_there(offer, image)
+        else:
             _fetch(offer, workspace.artifacts, _newest(image))
         publish_version(workspace.artifacts, image, manifest)
         if unchanged:
             verify_artifacts(image.enter(manifest.version), manifest.artifacts)
-    source.close()
-    return Pulled(output / manifest.image / manifest.version, manifest, unchanged, signer, source.received)
+        if approval is not None:
+            write_output(image, MEMORY_FILE, approval.memory.to_json().encode())
+    signer = None if approval is None else approval.signer
+    return Pulled(output / manifest.image / manifest.version, manifest, unchanged, signer, source.received, approval)
+
+
+def _approved(offer: Offer, image: HeldDirectory, options: PullOptions, progress: Progress) -> Approval | None:
+    """That the version may come, said; None where nobody asks. AuditError where it may not."""
+    if options.trust is None:
+        return None
+    memory = _read_memory(image)
+    approval = approve(offer, options.trust, memory, read_moment(), allow_downgrade=options.allow_downgrade)
+    for text in approval.notes:
+        progress.note(text)
+    for text in approval.warnings:
+        progress.warn(text)
+    return approval
+
+
+def _read_memory(image: HeldDirectory) -> ChannelMemory:
+    if not image.kind(MEMORY_FILE):
+        return ChannelMemory()
+    try:
+        with open_given(image, MEMORY_FILE) as file:
+            return ChannelMemory.from_json(file.read(_LARGEST_MEMORY))
+    except ValueError as error:
+        path = image.path / MEMORY_FILE
+        hint = "it says which versions were seen last; remove it, and older ones than those are believed again"
+        raise AuditError(f"{path} cannot be read: {error}", hint) from error
+
+
+def _check_there(offer: Offer, image: HeldDirectory) -> None:
+    """AuditError unless the version that is here has the same manifest, to the byte; a signature comes with it."""
+    with image.enter(offer.manifest.version) as there:
+        if manifest_bytes(there) != offer.data:
+            message = f"{there.path} has another manifest than {offer.source.name}: it may boot otherwise"
+            raise AuditError(message, f"move {there.path} away and pull again")
+        if offer.signature is not None and not (
+            there.kind(SIGNATURE) and read_given(there, SIGNATURE) == offer.signature
+        ):
+            write_output(there, SIGNATURE, offer.signature)
 
 
 def _newest(image: HeldDirectory) -> HeldDirectory | None:
@@ -65,10 +142,18 @@ def _fetch(offer: Offer, directory: Path, newest: HeldDirectory | None) -> None:
     """Writes all files of a version into an empty directory, checked; what the newest version has is taken there."""
     source, artifacts = offer.source, offer.manifest.artifacts
     offer.write_documents(directory)
-    for name in (INDEX, BUNDLE):
-        if newest is None or not _link_verified(newest, name, directory / name, artifacts[name].sha256):
+    lacking = [
+        name
+        for name in (INDEX, BUNDLE)
+        if newest is None or not _link_verified(newest, name, directory / name, artifacts[name].sha256)
+    ]
+    source.prepare(lacking, ())
+    with source.sealed():
+        for name in lacking:
             source.fetch(name, directory / name)
-    _write_archive(source, read_index(directory / INDEX).frames, directory / ROOTFS, newest)
+    index = read_index(directory / INDEX, entries=offer.manifest.entries)
+    check_frames(offer, index)
+    _write_archive(source, index.frames, directory / ROOTFS, newest)
     verify_artifacts(HeldDirectory.at(directory), artifacts)
     digests = {name: artifact.sha256 for name, artifact in artifacts.items()}
     digests[MANIFEST] = hashlib.sha256(offer.data).hexdigest()
@@ -96,8 +181,10 @@ def _write_archive(source: Source, frames: Sequence[Frame], archive: Path, newes
     here = {} if newest is None else _frames_in(newest)
     wanted = [here[frame.sha256] for frame in frames if frame.sha256 in here]
     local = iter(()) if newest is None else DirectorySource(newest).frames(wanted)
-    remote = source.frames([frame for frame in frames if frame.sha256 not in here])
-    with archive.open("wb") as file:
+    lacking = [frame for frame in frames if frame.sha256 not in here]
+    source.prepare((), lacking)
+    with archive.open("wb") as file, source.sealed():
+        remote = source.frames(lacking)
         for frame in frames:
             file.write(_checked(frame, local if frame.sha256 in here else remote, source))
 

@@ -23,6 +23,8 @@ from tests.images import STARTED_UMASK, scratch
 # as the program itself has it: what the tests make is read by others, and only the program is asked under the user's
 os.environ.setdefault(STARTED_UMASK, f"{os.umask(0o022):o}")
 os.umask(0o022)
+# what commands remember of channels is not this machine's
+os.environ["DISKLESS_STATE"] = str(scratch() / "state")
 with contextlib.suppress(locale.Error):
     locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
 

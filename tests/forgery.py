@@ -22,7 +22,7 @@ from builder.archive.writer import memory_members, write_archive
 from builder.deploy import rollback
 from builder.errors import DisklessError
 from builder.model.artifacts.index import FileRecord, root_digest
-from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
+from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.store.layout import find_store
 from builder.store.verification import Severity, verify
 from tests.stores import deployed, quiet, snapshot
@@ -101,6 +101,12 @@ class Forgery:
             offset += len(frame)
         self.index["frames"] = rows
 
+    def _digest(self, records: list[FileRecord], digests: dict[str, str]) -> str:
+        try:
+            return Manifest.from_json(json.dumps(self.manifest)).digest_of(records, digests)
+        except ValueError:  # it is refused for something else
+            return root_digest(records, digests)
+
     def _fix_manifest(self, place: Path) -> None:
         if not isinstance(self.manifest, dict) or not isinstance(self.manifest.get("artifacts"), dict):
             return
@@ -112,7 +118,7 @@ class Forgery:
             self.manifest["entries"] = len(records)
             self.manifest["size"] = sum(record.size for record in records)
             digests = {name: hashlib.sha256(content).hexdigest() for name, content in self.bundle.items()}
-            digest = root_digest(records, digests)
+            digest = self._digest(records, digests)
         except (TypeError, ValueError, AttributeError, KeyError):
             return  # nothing that could have a digest
         self.manifest["root_digest"] = digest

@@ -6,16 +6,18 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from builder.output.offer import Offer
+from builder.output.trust import SignerTrust
 from builder.progress.progress import Progress
-from builder.pull import Pulled, pull
+from builder.pull import Pulled, PullOptions, pull
 from builder.transports.base import Options
 from builder.transports.retries import Retries
 from builder.transports.table import find_offer
-from builder.upload import Uploaded, upload
+from builder.upload import Signing, Uploaded, upload
 from tests.servers import PASSWORD, USER, Server, make_certificates, run_nginx, run_registry, run_token_server
 
 HASTY = Retries(attempts=12, first=0.002, longest=0.05)
@@ -30,14 +32,15 @@ class Place:
     options: Options
     server: Server | None = None
 
-    def upload(self, version: Path, *tags: str, sign: Path | None = None) -> Uploaded:
-        return upload(version, self.target, tags, self.options, sign)
+    def upload(self, version: Path, *tags: str, sign: Path | None = None, **signing: Any) -> Uploaded:
+        return upload(version, self.target, tags, self.options, Signing(sign, **signing))
 
     def open(self, name: str) -> Offer:
         return find_offer(self.reference(name), self.options)
 
     def pull(self, name: str, output: Path, trust: Path | None = None) -> Pulled:
-        return pull(self.open(name), output, Progress(quiet=True), trust)
+        options = PullOptions(None if trust is None else SignerTrust(trust))
+        return pull(self.open(name), output, Progress(quiet=True), options)
 
 
 def registry_place(server: Server, options: Options) -> Place:

@@ -19,10 +19,11 @@ from builder.archive.members import read_members
 from builder.archive.unpack import unpack
 from builder.archive.writer import Member, memory_members, scan_tree, write_archive
 from builder.loaders.table import LOADERS, menu_files
-from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index, root_digest
+from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index
 from builder.model.artifacts.manifest import (
     BUNDLE,
     CHECKSUMS,
+    DIGEST_SCHEMA,
     INDEX,
     LOG,
     MANIFEST,
@@ -188,7 +189,14 @@ def _write_artifacts(directory: Path, tree: Tree, image: str, mode: str, kernel:
     """Everything that pack writes, and a log; returns the version."""
     nfs = NfsRoot(RootMode(mode), NfsVersion.V4_2 if mode == RootMode.OVERLAY else NfsVersion.V3, ())
     draft = dataclasses.replace(
-        SAMPLE, image=image, epoch=epoch, kernel=RELEASE, root=nfs, version=SAMPLE.version, root_digest=""
+        SAMPLE,
+        image=image,
+        epoch=epoch,
+        kernel=RELEASE,
+        root=nfs,
+        version=SAMPLE.version,
+        root_digest="",
+        digest_schema=DIGEST_SCHEMA,
     )
     menus = menu_files([bundle_menu(draft)], LOADERS.values())
     bundle = {**_bundle(kernel), **{path: text.encode() for path, text in menus.items()}}
@@ -200,7 +208,9 @@ def _write_artifacts(directory: Path, tree: Tree, image: str, mode: str, kernel:
 def _finish_artifacts(directory: Path, draft: Manifest, index: Index, bundle: Mapping[str, bytes]) -> str:
     """The index, the manifest and the checksums."""
     _write_index(index, directory / INDEX)
-    digest = root_digest(index.files, {name: hashlib.sha256(content).hexdigest() for name, content in bundle.items()})
+    digest = draft.digest_of(
+        index.files, {name: hashlib.sha256(content).hexdigest() for name, content in bundle.items()}
+    )
     manifest = dataclasses.replace(
         draft,
         version=Version.of(draft.epoch, digest),

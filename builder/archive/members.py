@@ -6,7 +6,6 @@ import collections
 import concurrent.futures
 import contextlib
 import hashlib
-import io
 import locale
 import logging
 import operator
@@ -28,6 +27,8 @@ from builder.model.artifacts.index import FileRecord, Frame
 AGAIN = "copy or build the version again"
 _LARGEST_BUNDLE = 1 << 30
 _PIECE = 1 << 20
+_ALWAYS, _RATIO = 16 << 20, 64  # plain bytes: so many, and so many for a compressed one
+_LARGEST_WINDOW = 64 << 20  # bytes of memory that a frame may ask for; ours ask for 8 MiB at most
 _AHEAD = 6
 _said = operator.attrgetter(*FIELDS)
 _local = threading.local()
@@ -163,24 +164,29 @@ def _decompress(name: str, frame: Frame, data: bytes) -> bytes:
     return plain
 
 
-def decompress(file: BinaryIO, limit: int) -> bytes:
-    """The plain content of a zstd file from where it stands; ZstdError when it is damaged.
+def decompress(file: BinaryIO, limit: int, size: int) -> bytes:
+    """The plain content of a zstd file of `size` bytes from where it stands; ZstdError when it is damaged.
 
     No more than `limit` + 1 bytes of it, and in pieces: a reader takes all the memory that it is asked for before it
-    knows how much comes, and small servers have not as much as the limit.
+    knows how much comes, and small servers have not as much as the limit. A few bytes that become very many are no
+    content of ours, and ZstdError too: whoever wants memory to be taken has to send something for it.
     """
-    plain = io.BytesIO()
-    with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False) as reader:
-        while piece := reader.read(min(_PIECE, limit + 1 - plain.tell())):
-            plain.write(piece)
-    return plain.getvalue()
+    plain = bytearray()
+    most = min(limit, _ALWAYS + _RATIO * size)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
+    with decompressor.stream_reader(file, read_across_frames=True, closefd=False) as reader:
+        while piece := reader.read(min(_PIECE, limit + 1 - len(plain))):
+            plain += piece
+            if len(plain) > most and most < limit:
+                raise zstandard.ZstdError(f"{size} bytes become more than {most}")
+    return bytes(plain)
 
 
 def read_members(archive: Path) -> dict[str, bytes]:
     """The files of a small archive (a bundle) by name; AuditError when it is none."""
     try:
         with archive.open("rb") as file:
-            plain = decompress(file, _LARGEST_BUNDLE)
+            plain = decompress(file, _LARGEST_BUNDLE, archive.stat().st_size)
         if len(plain) > _LARGEST_BUNDLE:
             raise AuditError(f"{archive} holds more than {_LARGEST_BUNDLE >> 30} GiB", "this is not a bundle")
         with _strictly(), libarchive.memory_reader(plain, "tar") as members:

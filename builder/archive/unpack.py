@@ -20,7 +20,16 @@ from builder.archive.directories import Directories
 from builder.archive.helper import divide, helping
 from builder.archive.members import AGAIN, decompress
 from builder.errors import AuditError, InputError
-from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index, file_rows
+from builder.model.artifacts.index import (
+    DIRECTORY,
+    FILE,
+    HARDLINK,
+    MOST_INDEX_VALUES,
+    SYMLINK,
+    FileRecord,
+    Index,
+    file_rows,
+)
 from builder.model.artifacts.manifest import INDEX
 from builder.output.given import open_given
 from builder.output.source import DirectorySource, Source
@@ -28,6 +37,8 @@ from builder.system.files import sha256_of_first
 from builder.system.guarded.held import HeldDirectory
 
 _LARGEST_INDEX = 256 << 20
+# values of a file's row and more, of compressed bytes for a frame's digest: what an index of so many files can have
+_VALUES_OF_FILE, _BYTES_OF_VALUE, _FEW_VALUES = 24, 4, 1000
 _T = TypeVar("_T")
 
 
@@ -55,14 +66,15 @@ def index_in(version: HeldDirectory) -> Index:
         return _parsed(file, str(version.path / INDEX), Index.from_json, None)
 
 
-def read_index(path: Path, check: Callable[[str], None] | None = None) -> Index:
+def read_index(path: Path, check: Callable[[str], None] | None = None, entries: int | None = None) -> Index:
     """Reads index.json.zst; AuditError when it is damaged.
 
+    entries: of the root file system, as a manifest says; no memory is taken for more
     check: gets the file's SHA-256 before anything of it is read, and raises where that is another than it should be;
         the file is opened once, so what was checked is what is read
     """
     with path.open("rb") as file:
-        return _parsed(file, str(path), Index.from_json, check)
+        return _parsed(file, str(path), Index.from_json, check, entries)
 
 
 def read_file_rows(path: Path) -> dict[str, list[Any]]:
@@ -71,12 +83,19 @@ def read_file_rows(path: Path) -> dict[str, list[Any]]:
         return _parsed(file, str(path), file_rows, None)
 
 
-def _parsed(file: BinaryIO, path: str, parse: Callable[[bytes], _T], check: Callable[[str], None] | None) -> _T:
+def _parsed(
+    file: BinaryIO,
+    path: str,
+    parse: Callable[[bytes, int], _T],
+    check: Callable[[str], None] | None,
+    entries: int | None = None,
+) -> _T:
+    size = os.fstat(file.fileno()).st_size
     try:
         if check is not None:
-            check(sha256_of_first(file, os.fstat(file.fileno()).st_size))
+            check(sha256_of_first(file, size))
             file.seek(0)
-        data = decompress(file, _LARGEST_INDEX)
+        data = decompress(file, _LARGEST_INDEX, size)
     except zstandard.ZstdError as error:
         raise AuditError(f"{path}: damaged: {error}", AGAIN) from error
     if len(data) > _LARGEST_INDEX:
@@ -84,7 +103,10 @@ def _parsed(file: BinaryIO, path: str, parse: Callable[[bytes], _T], check: Call
             f"{path}: larger than {_LARGEST_INDEX >> 20} MiB", "this is not an index of a root file system"
         )
     try:
-        return parse(data)
+        if entries is None:
+            return parse(data, MOST_INDEX_VALUES)
+        values = _FEW_VALUES + _VALUES_OF_FILE * entries + size // _BYTES_OF_VALUE
+        return parse(data, min(values, MOST_INDEX_VALUES))
     except ValueError as error:
         raise AuditError(f"{path}: {error}", AGAIN) from error
 

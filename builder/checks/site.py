@@ -47,6 +47,7 @@ def site_contradictions(site: Site) -> list[Fault]:
         _numbers,
         _options,
         _cmdline,
+        _signers,
     ):
         found.extend(check(site))
     return found
@@ -204,6 +205,18 @@ def _cmdline(site: Site) -> Iterator[Fault]:
             f"more than {_ARGUMENT_LIMIT} bytes of kernel arguments and NFS options",
             "remove some: the kernel reads 2047 in all, most of them the images' own",
         )
+
+
+def _signers(site: Site) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for number, signer in enumerate(site.signers):
+        place: Place = ("signers", number)
+        if signer.image in seen:
+            yield Fault((*place, "image"), f"'{signer.image}' is listed twice", "write all its signers into one line")
+        if not signer.names:
+            yield Fault((*place, "names"), f"nobody may sign {signer.image}", "name somebody, or remove the line")
+        yield from _repeated((*place, "names"), signer.names)
+        seen.add(signer.image)
 
 
 def _repeated(place: Place, values: tuple[str, ...]) -> Iterator[Fault]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-import click
-
+from builder.cli.reporting import show
 from builder.model.generation import Generation
 from builder.progress.progress import Progress
 
@@ -17,7 +16,7 @@ def print_generation(
     result = {} if generation is None else {"generation": generation.number, "active": dict(generation.active)}
     result = {"unchanged": generation is None, **result}
     if as_json:
-        click.echo(json.dumps(result, indent=1))
+        show(json.dumps(result, indent=1))
     else:
-        click.echo(f"{what}: generation {generation.number}; clients boot it next" if generation else unchanged)
+        show(f"{what}: generation {generation.number}; clients boot it next" if generation else unchanged)
     progress.result(result)

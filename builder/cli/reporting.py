@@ -12,6 +12,7 @@ import click
 
 from builder.cli.failures import explain_failure
 from builder.errors import InputError
+from builder.model.escapes import escaped
 from builder.progress.progress import Progress
 
 _OPTIONS = (
@@ -23,6 +24,11 @@ _OPTIONS = (
         help="Write what happens to FILE as lines of JSON; `-` is standard error, and nothing else goes there then.",
     ),
 )
+
+
+def show(text: str, *, newline: bool = True) -> None:
+    """Prints a result; what a terminal would obey in names that others chose is escaped."""
+    click.echo(escaped(text, keep="\n\t"), nl=newline)
 
 
 def reports_progress(command: Callable[..., None]) -> Callable[..., None]:

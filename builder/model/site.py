@@ -46,6 +46,7 @@ Subnet = Annotated[
         correct=lambda text: str(ipaddress.IPv4Network(text, strict=False)),
     ),
 ]
+SignerName = Annotated[str, Syntax("signer, as ssh-keygen(1) names it", r"[!-+\--~]{1,255}", "builder@example.org")]
 VersionName = Annotated[Version, VERSION]
 DEFAULT_LEASE = "12h"
 LeaseTime = Annotated[str, Syntax("lease time", r"[0-9]{1,6}[smhd]?|infinite", "12h")]
@@ -72,6 +73,14 @@ class SiteDhcp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SiteSigner:
+    """Who may sign one image, and what its channels mean."""
+
+    image: ImageName = key("the image")
+    names: tuple[SignerName, ...] = key("the signers, as the file of `trust` names them")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Site:
     """One server of diskless clients."""
 
@@ -91,6 +100,16 @@ class Site:
     menu_seconds: int = key("how long a client shows its menu; 0: it boots at once", 0)
     trust: FilePath | None = key(
         "a deploy refuses what none of these signed: an allowed_signers file, ssh-keygen(1)", None
+    )
+    signers: tuple[SiteSigner, ...] = key(
+        "who may sign which image; left out: each of `trust` any; where it is given, nobody an image that is not in it",
+        (),
+    )
+    revoked: FilePath | None = key(
+        "keys that nobody is believed by any more: a list of public keys, or a list that `ssh-keygen -k` made", None
+    )
+    require_statement: bool = key(
+        "whether a channel is refused that nobody signed, although none of its image ever was signed", default=False
     )
     cmdline: tuple[KernelArgument, ...] = key("kernel arguments for every image, after its own", ())
     clients: tuple[SiteClient, ...] = key("clients that get an address, a name or an image of their own", ())

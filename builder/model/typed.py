@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -13,6 +14,23 @@ from typing import Any, TypeVar
 from builder.model.version import Version
 
 T = TypeVar("T")
+# commas and brackets: more than any document of ours has, and what they become in memory is a hundred times their size
+MOST_JSON_VALUES = 1_000_000
+
+
+def parse_json(data: bytes | str, most: int = MOST_JSON_VALUES) -> Any:  # noqa: ANN401 - any JSON
+    """The value of a JSON text that anybody may have written; ValueError for whatever cannot be one of ours.
+
+    most: commas and opening brackets in it; they are counted before memory is taken for what they stand for
+    """
+    if isinstance(data, str):
+        data = data.encode("utf-8", "surrogatepass")
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > most:
+        raise ValueError(f"a document of more than {most} values")
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def typed(data: object, kind: type[T]) -> T:

@@ -19,7 +19,7 @@ SIGNATURE = f"{MANIFEST}.sig"
 _PIECE = 1 << 20
 _AGAIN = "copy the version again, whole, or build it again"
 # bytes; of the archive the manifest says it, and what is read of it
-_LARGEST = {MANIFEST: 16 << 20, SIGNATURE: 64 << 10, CHECKSUMS: 64 << 10, INDEX: 256 << 20, BUNDLE: 1 << 30}
+LARGEST = {MANIFEST: 16 << 20, SIGNATURE: 64 << 10, CHECKSUMS: 64 << 10, INDEX: 256 << 20, BUNDLE: 1 << 30}
 
 
 def resolve_version(path: Path) -> Path:
@@ -59,9 +59,9 @@ def open_given(version: HeldDirectory, name: str) -> BinaryIO:
     except OSError as error:
         raise AuditError(f"{path}: {error.strerror}", _AGAIN) from error
     size = os.fstat(file.fileno()).st_size
-    if size > _LARGEST.get(name, size):
+    if size > LARGEST.get(name, size):
         file.close()
-        raise AuditError(f"{path} has {size} bytes, and {_LARGEST[name]} at most in any version", _AGAIN)
+        raise AuditError(f"{path} has {size} bytes, and {LARGEST[name]} at most in any version", _AGAIN)
     return file
 
 
@@ -89,4 +89,4 @@ def copy_given(version: HeldDirectory, name: str, target: Path) -> None:
 def read_given(version: HeldDirectory, name: str) -> bytes:
     """The content of a small file of a version; errors as of `open_given`."""
     with open_given(version, name) as file:
-        return file.read(_LARGEST[name])
+        return file.read(LARGEST[name])

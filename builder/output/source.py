@@ -6,16 +6,28 @@ A source promises nothing about what it gives: whoever reads checks every byte a
 from __future__ import annotations
 
 import abc
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from builder.errors import AuditError
+from builder.errors import AuditError, TransferError
 from builder.model.artifacts.index import Frame
 from builder.model.artifacts.manifest import ROOTFS, Artifact
 from builder.output.given import copy_given, open_given
 from builder.output.versions import verify_artifacts, verify_sizes
 from builder.system.guarded.held import HeldDirectory
+
+
+class MissingPartsError(TransferError):
+    """What a sealed source was asked for and has not at hand: whole artifacts, frames of the archive."""
+
+    exit_code = TransferError.exit_code
+
+    def __init__(self, name: str, artifacts: Sequence[str], frames: Sequence[Frame]) -> None:
+        super().__init__(f"{name}: a part that was at hand has gone again and again", "deploy again")
+        self.artifacts = artifacts
+        self.frames = frames
 
 
 class Source(abc.ABC):
@@ -33,6 +45,24 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def frames(self, frames: Sequence[Frame]) -> Iterator[bytes]:
         """The compressed bytes of some frames of ROOTFS, in the order given; too few bytes where it ends early."""
+
+    def prepare(self, artifacts: Sequence[str], frames: Sequence[Frame]) -> None:  # noqa: B027 - nothing to do is a right answer
+        """Brings what will be asked for to where nothing has to be waited for; nothing where all of it is there."""
+
+    @contextlib.contextmanager
+    def sealed(self) -> Iterator[None]:
+        """Within it nothing is waited for: MissingPartsError for what is not at hand."""
+        yield
+
+    @contextlib.contextmanager
+    def finished(self) -> Iterator[None]:
+        """Closes it after the work within, also where that found something else than was promised: nothing is kept."""
+        try:
+            yield
+        except AuditError:
+            self.close()
+            raise
+        self.close()
 
     def verify(self, artifacts: Mapping[str, Artifact]) -> None:  # noqa: B027 - nothing to do is a right answer
         """AuditError when one of these that lies at hand whole is not what the manifest says."""

@@ -12,6 +12,7 @@ from builder.system.permissions import Permission, ask, describe_refusal
 _AREA = "permissions"
 _PURPOSES = {
     Permission.OWNERS: "boot and deploy need it",
+    Permission.USERS: "`diskless boot` needs it",
     Permission.NAMESPACES: "`diskless boot` needs it",
     Permission.MOUNTS: "build and shell need it, in a namespace of their own",
     Permission.NETWORK: "`diskless boot` needs it",

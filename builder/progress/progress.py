@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TextIO
 
 from builder.errors import DisklessError
+from builder.model.escapes import escaped
 from builder.model.events import BYTES, Event, Failed, Measured, Note, Output, Result, StepEnd, StepStart, Warned
 from builder.progress.reporters import Journal, Plain
 from builder.progress.terminal import Terminal
 
+_KEPT = "\n\t"
 _REFRESH_SECONDS = 0.12
 _REPORT_SECONDS = 0.5
 _RATE_SECONDS = 8.0  # what the rate is taken over: steady enough to read, and yet of now
@@ -213,11 +215,12 @@ class Progress:
             yield count
 
     def note(self, text: str) -> None:
-        """One line that stays."""
-        self._emit(Note(text))
+        """One line that stays; what a terminal would obey in names that others chose is escaped."""
+        self._emit(Note(escaped(text, keep=_KEPT)))
 
     def warn(self, text: str) -> None:
-        """One line that stays, also when quiet."""
+        """One line that stays, also when quiet; escaped as a note is."""
+        text = escaped(text, keep=_KEPT)
         self._warnings.append(text)
         self._emit(Warned(text))
 

@@ -13,11 +13,12 @@ import zstandard
 
 from builder.archive.writer import Member, memory_members, scan_tree, write_archive, write_index
 from builder.loaders.table import chosen, menu_files
-from builder.model.artifacts.index import FileRecord, Index, root_digest
+from builder.model.artifacts.index import FileRecord, Index
 from builder.model.artifacts.lock import Lock
 from builder.model.artifacts.manifest import (
     BUNDLE,
     CHECKSUMS,
+    DIGEST_SCHEMA,
     INDEX,
     MANIFEST,
     ROOTFS,
@@ -92,6 +93,7 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
         tools=_tools(),
         scripts=ran_scripts(context),
         loaders=recipe.boot.loaders,
+        digest_schema=DIGEST_SCHEMA,
     )
 
 
@@ -117,7 +119,9 @@ def _bundle(context: Context, lock: Lock, kernel: Kernel, draft: Manifest) -> di
 
 
 def _finish(draft: Manifest, index: Index, bundle: dict[str, bytes], directory: Path) -> Manifest:
-    digest = root_digest(index.files, {name: hashlib.sha256(content).hexdigest() for name, content in bundle.items()})
+    digest = draft.digest_of(
+        index.files, {name: hashlib.sha256(content).hexdigest() for name, content in bundle.items()}
+    )
     artifacts = {
         name: Artifact((directory / name).stat().st_size, sha256_of(directory / name))
         for name in (ROOTFS, BUNDLE, INDEX)

@@ -163,6 +163,23 @@ def find_store(root: Path) -> Store:
     return Store(root.resolve(), read_record(root))
 
 
+def look_at_store(root: Path) -> Store:
+    """The same, or an empty one in a directory that may become a store."""
+    return find_store(root) if (root / MARKER).is_file() else Store(root.resolve())
+
+
+def check_changeable(root: Path, *, create: bool) -> None:
+    """What `open_store` raises before it waits for others and changes anything."""
+    if os.geteuid() != 0:
+        raise HostError("a store is changed by root only: its files have owners", "run it with sudo")
+    if create:
+        require_permissions((Permission.OWNERS,), "a store", root)
+        store_name(root)
+        refuse_other_things(root)
+    else:
+        find_store(root)
+
+
 @contextlib.contextmanager
 def open_store(
     root: Path, note: Callable[[str], None], *, create: bool = False, mounted: bool = True
@@ -172,15 +189,9 @@ def open_store(
     With `create` an empty or new directory becomes one. InputError for a directory that holds something else, HostError
     where a file system of it is not mounted, unless `mounted` is false.
     """
-    if os.geteuid() != 0:
-        raise HostError("a store is changed by root only: its files have owners", "run it with sudo")
+    check_changeable(root, create=create)
     if create:
-        require_permissions((Permission.OWNERS,), "a store", root)
-        store_name(root)
-        refuse_other_things(root)
         _make_root(root)
-    else:
-        find_store(root)
     keep_names(root, note)
     with locked(root / LOCK, f"another diskless works on {root}", note, _LONGEST_WAIT):
         if create:

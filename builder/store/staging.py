@@ -13,11 +13,11 @@ from builder.archive.content import OnFile
 from builder.archive.members import AGAIN, read_members
 from builder.archive.unpack import Unpacked, read_index, unpack_source
 from builder.errors import AuditError
-from builder.model.artifacts.index import DIRECTORY, FILE, Index, root_digest
+from builder.model.artifacts.index import DIRECTORY, FILE, Index
 from builder.model.artifacts.manifest import BUNDLE, INDEX, ROOTFS
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import RootMode
-from builder.output.offer import Offer
+from builder.output.offer import Offer, check_frames
 from builder.store.agreement import check_releases
 from builder.store.boot_files import bundle_digests, check_boot_room, hard_link
 from builder.store.filesystem import check_filesystem, check_space
@@ -138,7 +138,8 @@ class Staging:
     def _fill_index(self) -> Index:
         path = self._directory / INDEX
         self._offer.source.fetch(INDEX, path)
-        index = read_index(path, lambda sha256: self._check_artifact(INDEX, sha256))
+        index = read_index(path, lambda sha256: self._check_artifact(INDEX, sha256), self._manifest.entries)
+        check_frames(self._offer, index)
         files = sum(record.size for record in index.files)
         if not index.files or index.files[0].path != "." or index.files[0].type != DIRECTORY:
             raise AuditError(f"{self._offer.source.name}: the index does not begin with the root", AGAIN)
@@ -159,7 +160,7 @@ class Staging:
             self._unpack_bundle(target)
             unread.remove(BUNDLE)
             digests = bundle_digests(target)
-            found = root_digest(index.files, digests)
+            found = self._manifest.digest_of(index.files, digests)
             if found != self._manifest.root_digest:
                 message = f"index and bundle are of {found}, not of {self._manifest.root_digest}"
                 raise AuditError(f"{name}: {message}", AGAIN)
@@ -177,7 +178,7 @@ class Staging:
             return None
         _link_files(self._store.version(other.image, other.version) / "boot", target)
         digests = bundle_digests(target)
-        if root_digest(index.files, digests) == self._manifest.root_digest:
+        if self._manifest.digest_of(index.files, digests) == self._manifest.root_digest:
             return digests
         remove_tree(target)
         target.mkdir()

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.errors import InputError
+from builder.errors import DisklessError, InputError
+from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import Generation
 from builder.model.recipe import RootMode
 from builder.model.site import Site
 from builder.model.version import Version
 from builder.store.activation import are_menus_current, site_of
+from builder.store.channels import require_trust
 from builder.store.generations import active_generation, history
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store
 from builder.store.reserve import Reserve
+from builder.store.signatures import signer_of
 from builder.store.usage import InUse, old_clients, versions_in_use
 
 
@@ -25,6 +28,7 @@ class VersionStatus:
     boot_names: its sets of boot files; pinned_by: names of the site
     clients: addresses that are known to use it; hinted: addresses that mounted it once, and may use it
     size: bytes of its files, shared with other versions or not
+    signer: who signed it, or why that is not good; None where the site does not ask, or nobody did
     """
 
     version: Version
@@ -37,6 +41,7 @@ class VersionStatus:
     clients: tuple[str, ...]
     hinted: tuple[str, ...]
     pinned_by: tuple[str, ...]
+    signer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,4 +111,14 @@ def _version(
         tuple(sorted(in_use.opened.get((image, version), ()))),
         tuple(sorted(in_use.hinted.get((image, version), ()))),
         tuple(pin.name or pin.mac for pin in pins if (pin.image, pin.version) == (image, version)),
+        _signer(store, manifest, site),
     )
+
+
+def _signer(store: Store, manifest: Manifest, site: Site | None) -> str | None:
+    if site is None or not site.trust:
+        return None
+    try:
+        return signer_of(store, manifest, require_trust(site))
+    except DisklessError as error:
+        return f"nobody: {error.message}"

@@ -10,12 +10,13 @@ from pathlib import Path
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError, HostError
 from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES
-from builder.model.artifacts.index import Index, root_digest
+from builder.model.artifacts.index import Index
 from builder.model.artifacts.manifest import INDEX, Manifest
 from builder.model.generation import BootName, Generation
 from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import RootMode
 from builder.model.version import VERSION, Version
+from builder.output.trust import SignerTrust
 from builder.store.activation import check_agreement
 from builder.store.boot_files import bundle_digests
 from builder.store.differences import compare_tree, shown
@@ -29,6 +30,7 @@ from builder.store.generations import (
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import CURRENT, GENERATIONS, Store, require_mounted
 from builder.store.reaching import hold_root, is_missing, obstacle
+from builder.store.signatures import signer_of
 from builder.system.files import sha256_of
 
 # where something is wrong that is not a version's
@@ -37,10 +39,11 @@ OnVersion = Callable[[str], None]
 
 
 class Severity(enum.StrEnum):
-    """How bad a finding is: a fault, or what clients of a read-write root did, which is their right."""
+    """How bad a finding is: a fault, what clients of a read-write root did, which is their right, or not known."""
 
     FAULT = "fault"
     CHANGED = "changed by clients"
+    UNCHECKED = "unchecked"
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,13 @@ class Discrepancy:
     details: tuple[str, ...] = ()
 
 
-def verify(store: Store, *, deep: bool = False, on_version: OnVersion = lambda name: None) -> list[Discrepancy]:
-    """Everything that is wrong, and what clients changed; `deep` reads every file of every version."""
+def verify(
+    store: Store, *, deep: bool = False, trust: SignerTrust | None = None, on_version: OnVersion = lambda name: None
+) -> list[Discrepancy]:
+    """Everything that is wrong, and what clients changed; `deep` reads every file of every version.
+
+    trust: whom the site believes; None: signatures are not looked at
+    """
     findings = [*_exports(store), *_leading_out(store)]
     try:
         require_mounted(store)
@@ -66,6 +74,7 @@ def verify(store: Store, *, deep: bool = False, on_version: OnVersion = lambda n
         on_version(f"{image} {version}")
         try:
             findings += _version(inventory, image, version, deep=deep)
+            findings += [] if trust is None else _signature(inventory, image, version, trust)
         except DisklessError as error:
             findings.append(Discrepancy(Severity.FAULT, f"{image} {version}", error.message))
     return [*findings, *_strays(inventory), *_generations(inventory)]
@@ -107,6 +116,12 @@ def _version(inventory: Inventory, image: str, version: Version, *, deep: bool) 
     yield from _root(store, manifest, index, deep=deep)
 
 
+def _signature(inventory: Inventory, image: str, version: Version, trust: SignerTrust) -> Iterator[Discrepancy]:
+    if signer_of(inventory.store, inventory.require(image, version), trust) is None:
+        message = "came in without a signature, as all did with 0.1: nobody says that it is what was built"
+        yield Discrepancy(Severity.UNCHECKED, f"{image} {version}", message)
+
+
 def _index(store: Store, manifest: Manifest) -> Index:
     """AuditError where it is not the manifest's."""
 
@@ -120,8 +135,9 @@ def _index(store: Store, manifest: Manifest) -> Index:
 def _boot_files(store: Store, manifest: Manifest, index: Index) -> Iterator[Discrepancy]:
     where = f"{manifest.image} {manifest.version}"
     digests = bundle_digests(store.version(manifest.image, manifest.version) / "boot")
-    if root_digest(index.files, digests) != manifest.root_digest:
-        yield Discrepancy(Severity.FAULT, where, "the files in its boot/ are not those of its bundle")
+    if manifest.digest_of(index.files, digests) != manifest.root_digest:
+        message = "its boot/, or what its manifest lets menus say, is not as it was built"
+        yield Discrepancy(Severity.FAULT, where, message)
     served = store.boot_files(manifest.image, BootName(manifest.version))
     for name in (KERNEL, INITRAMFS):
         path = served / name

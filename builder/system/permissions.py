@@ -36,6 +36,7 @@ class Permission(enum.StrEnum):
     NAMESPACES = "namespaces of its own"
     MOUNTS = "mounts in them"
     OWNERS = "files of other owners"
+    USERS = "processes of other users"
     NETWORK = "a network of its own"
     TAP = "network cards of guests"
     HANDLES = "opening files by handle"
@@ -43,8 +44,8 @@ class Permission(enum.StrEnum):
     FLUSHER = "the state of an I/O flusher"
 
 
-IMAGE = (Permission.OWNERS, Permission.NAMESPACES, Permission.MOUNTS)
-LAB = (Permission.OWNERS, Permission.NAMESPACES, Permission.NETWORK, Permission.TAP)
+IMAGE = (Permission.OWNERS, Permission.USERS, Permission.NAMESPACES, Permission.MOUNTS)
+LAB = (Permission.OWNERS, Permission.USERS, Permission.NAMESPACES, Permission.NETWORK, Permission.TAP)
 
 
 def ask(
@@ -110,6 +111,7 @@ _LACKS = {
     Permission.NAMESPACES: "the kernel needs namespaces of every kind, namespaces(7)",
     Permission.MOUNTS: "Linux 5.12 or newer, with tmpfs, devpts and proc",
     Permission.OWNERS: "/tmp and the work directory need a file system with owners: ext4, XFS, btrfs, tmpfs",
+    Permission.USERS: "the host's root may be any user",
     Permission.NETWORK: "the kernel needs bridges and packet sockets: modprobe bridge af_packet",
     Permission.TAP: "the kernel needs /dev/net/tun: modprobe tun; in a container: docker run or podman run"
     " --device /dev/net/tun",

@@ -69,7 +69,7 @@ def try_namespaces(directory: str) -> None:
 
 
 def try_owners(directory: str) -> None:
-    """Files of other owners with the attributes that packages use, and processes of other users."""
+    """Files of other owners with the attributes that packages use."""
     with step("memfd_create(2)", ""):
         file = os.memfd_create("trial")
     for number in _OTHER_IDS:
@@ -81,6 +81,10 @@ def try_owners(directory: str) -> None:
         os.close(os.open(f"/proc/self/fd/{file}", os.O_RDWR))
     with step("setxattr(2) of file capabilities", "SETFCAP"):
         os.setxattr(file, "security.capability", _CAPABILITY)
+
+
+def try_users(directory: str) -> None:
+    """Processes of other users."""
     with step("setgroups(2)", "SETGID"):
         os.setgroups([_OTHER_IDS[-1]])
         os.setresgid(*[_OTHER_IDS[-1]] * 3)
@@ -170,6 +174,7 @@ def try_flusher(directory: str) -> None:
 TRIALS: dict[str, Callable[[str], None]] = {
     "namespaces": try_namespaces,
     "owners": try_owners,
+    "users": try_users,
     "network": try_network,
     "tap": try_tap,
     "handles": try_handles,

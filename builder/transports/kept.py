@@ -1,4 +1,8 @@
-"""What a transfer keeps for its next attempt: pieces by their SHA-256, checked whenever they are read."""
+"""What a transfer keeps for its next attempt: pieces by their SHA-256, checked whenever they are read.
+
+A directory of pieces has two locks of its own. `.use` is shared by all who need what is there, so that nobody removes
+it; `.fetch` is for the one who fetches, and the others find what that one brought.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,28 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from builder.cache import TRANSFERS, hold_cache
 from builder.errors import HostError
 from builder.system.files import FULL
+from builder.system.guarded.locks import locked
 from builder.system.guarded.private import Tell, own_directory
 from builder.transports.base import Options
 
 _OLD = 7 * 86400  # seconds
+_MOST_BESIDE = 8  # versions that were begun: whoever sends another one each time fills no disk
+_USE, _FETCH = ".use", ".fetch"
+_LARGEST_PIECE = 64 << 20  # bytes; of those that are read whole: documents and frames
+_SHA256 = re.compile("[0-9a-f]{64}")
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Kept:
@@ -28,14 +39,48 @@ class Kept:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._let_go: Callable[[], object] | None = None  # of what others must not remove
 
     def read(self, sha256: str) -> bytes | None:
-        """A piece that is there and whole, else None."""
+        """A piece that is there and whole, else None; one that is damaged is removed."""
+        if not _SHA256.fullmatch(sha256):  # it may be what a server calls one
+            return None
+        path = self.directory / sha256
         try:
-            data = (self.directory / sha256).read_bytes()
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                data = file.read(_LARGEST_PIECE + 1)
         except OSError:
             return None
-        return data if hashlib.sha256(data).hexdigest() == sha256 else None
+        if hashlib.sha256(data).hexdigest() == sha256:
+            return data
+        path.unlink(missing_ok=True)
+        return None
+
+    def has(self, sha256: str) -> bool:
+        """Whether a piece is there, whole or not."""
+        return (self.directory / sha256).is_file()
+
+    @contextlib.contextmanager
+    def fetching(self, tell: Tell) -> Iterator[None]:
+        """Nobody else fetches into the directory meanwhile; what is in it stays until `clear`."""
+        self._hold()
+        with locked(self.directory / _FETCH, "another diskless fetches the same version", tell):
+            yield
+
+    def _hold(self) -> None:
+        """Keeps others from removing it, as long as the process lives or until `clear`."""
+        while self._let_go is None:
+            self._make()
+            path = self.directory / _USE
+            try:
+                handle = os.open(path, _OPEN, 0o600)
+            except FileNotFoundError:
+                continue
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            if _is_named(path, handle):
+                self._let_go = weakref.finalize(self, os.close, handle)
+            else:
+                os.close(handle)  # who cleared the directory was faster
 
     def write(self, sha256: str, data: bytes) -> None:
         """Keeps a piece, whole or not at all; HostError when the disk is full."""
@@ -62,9 +107,8 @@ class Kept:
     def _lock(self, sha256: str) -> BinaryIO | None:
         """The file of a piece, ours until it is closed; None where another process has it, or clears the directory."""
         self._make()
-        path = self.directory / f"{sha256}.part"
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            handle = os.open(self._part(sha256), _OPEN, 0o600)
         except FileNotFoundError:
             return None
         try:
@@ -74,33 +118,75 @@ class Kept:
             return None
         return os.fdopen(handle, "r+b", buffering=0)
 
+    def whole(self, sha256: str, size: int) -> BinaryIO | None:
+        """A larger piece that is there as a whole, to read; None where it is not, or has another size."""
+        try:
+            file = open(os.open(self._part(sha256), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")  # noqa: SIM115
+        except OSError:
+            return None
+        if os.fstat(file.fileno()).st_size == size:
+            return file
+        file.close()
+        return None
+
+    def forget(self, sha256: str) -> None:
+        """Removes a piece, a larger one too."""
+        for path in (self.directory / sha256, self._part(sha256)):
+            path.unlink(missing_ok=True)
+
     def clear(self) -> None:
-        """Forgets everything."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Forgets everything that nobody else uses."""
+        if self._let_go is not None:
+            self._let_go()
+            self._let_go = None
+        _remove_unused(self.directory)
 
     def prune(self, count: int) -> None:
         """Forgets all but the newest pieces."""
         with contextlib.suppress(OSError):
             found = sorted(self.directory.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
             for path in found[count:]:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def forget_old(self) -> None:
-        """Removes what lies beside this directory and nobody came back for in a week.
+        """Removes what lies beside this directory and nobody came back for in a week, and all but the newest few.
 
         A week by the clock, since a clock that is wrong costs no more than to fetch it again; what is of a time to come
         begins its week now, or would stay for years.
         """
         with contextlib.suppress(OSError):
-            for path in self.directory.parent.iterdir():
+            found = sorted(self.directory.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+            for number, path in enumerate(found):
                 age = time.time() - path.stat().st_mtime
-                if path != self.directory and age > _OLD:
-                    shutil.rmtree(path, ignore_errors=True)
+                if path != self.directory and (age > _OLD or number >= _MOST_BESIDE):
+                    _remove_unused(path)
                 elif age < 0:
                     os.utime(path)
 
+    def _part(self, sha256: str) -> Path:
+        return self.directory / f"{sha256}.part"
+
     def _make(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def _remove_unused(directory: Path) -> None:
+    """Removes a directory of pieces, unless somebody uses what is in it."""
+    try:
+        with open(os.open(directory / _USE, _OPEN & ~os.O_CREAT), "r+b", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(directory, ignore_errors=True)
+    except FileNotFoundError:
+        shutil.rmtree(directory, ignore_errors=True)
+    except OSError:
+        return
+
+
+def _is_named(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def open_kept(options: Options, *names: str) -> Kept:

@@ -2,54 +2,80 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import io
 import os
 import stat
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from builder.errors import AuditError, InputError, TransferError
 from builder.model.artifacts.manifest import MANIFEST, Manifest
-from builder.model.version import Version
+from builder.model.version import VERSION, Version
 from builder.output.given import SIGNATURE, open_given, read_given
-from builder.output.offer import Offer, offer_directory
+from builder.output.offer import Asked, Offer, SignedStatement, offer_directory
 from builder.output.versions import manifest_in
 from builder.system.files import sha256_of_first
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.owners import group_name, user_name
 from builder.system.guarded.private import entered, made_directory
-from builder.transports.base import Options, Pushed, Scheme, Transport
+from builder.transports.base import Options, Pushed, Scheme, TagMove, Transport
+from builder.transports.channel_file import CHANNELS, LARGEST_CHANNEL, ChannelFile, read_channel, write_channel
 from builder.transports.kept import disk_full
 from builder.transports.pieces import Piece, whole_files
 
 _DRAFT = ".tmp-upload-"
 _FILE = "file://"
+_LOOKS, _PAUSE = 20, 0.05  # at a tag that moves just now; seconds
 
 
 class DirectoryTransport(Transport):
-    """DIRECTORY/IMAGE/VERSION, and a symbolic link beside it for each tag."""
+    """DIRECTORY/IMAGE/VERSION, and a symbolic link beside it for each tag; what is signed about it in channels/."""
 
     def __init__(self, directory: Path, options: Options) -> None:
         self._directory = directory
         self._options = options
 
-    def push(self, version: HeldDirectory, manifest: Manifest, tags: Sequence[str]) -> Pushed:
+    def push(self, version: HeldDirectory, manifest: Manifest, moves: Sequence[TagMove]) -> Pushed:
         """Copies under a temporary name, checks the copy, renames it, then moves the links."""
         path = self._directory / manifest.image
         pieces = whole_files(version, manifest)
         with disk_full(path), self._image(manifest.image) as image:
-            for tag in tags:
-                _check_tag(image, tag)
+            for move in moves:
+                _check_tag(image, move.tag)
             sent = [] if _is_there(image, manifest) else pieces
             if sent:
                 self._publish(sent, image, manifest.version)
             else:
                 self._add_signature(version, image.enter(manifest.version))
-            for tag in tags:
-                image.point(tag, manifest.version)
+            with _alone(image):
+                for move in moves:
+                    self._move(image, manifest, move)
         moved = sum(piece.size for piece in sent)
         size = sum(piece.size for piece in pieces)
         return Pushed(str(path / manifest.version), moved, size, len(sent), len(pieces) - len(sent))
+
+    def _move(self, image: HeldDirectory, manifest: Manifest, move: TagMove) -> None:
+        move.check_before(_statement_in(image, move.tag))
+        with image.enter(manifest.version) as version:
+            document = read_given(version, MANIFEST)
+            move.check_document(document, str(version.path))
+        if move.statement is not None:
+            with entered(image, CHANNELS, _of_directory(self._options.mode)) as channels:
+                content = write_channel(manifest, document, move.statement)
+                channels.write(f"{move.tag}.json", io.BytesIO(content), self._options.mode)
+        image.point(move.tag, manifest.version)
+
+    def statement(self, image: str, tag: str) -> SignedStatement | None:
+        """What the file of the channel says."""
+        try:
+            with HeldDirectory.at((self._directory / image).resolve()) as held:
+                return _statement_in(held, tag)
+        except FileNotFoundError:
+            return None
 
     def _image(self, name: str) -> HeldDirectory:
         """The directory of an image's versions; one that is there keeps its mode: others may be served from it."""
@@ -88,14 +114,73 @@ class DirectoryTransport(Transport):
 
     def find(self, image: str, name: str) -> Offer:
         """The link is followed once."""
-        return offer_directory(self._directory / image / name)
+        return _find_offer(self._directory / image / name)
 
     def names(self, image: str) -> tuple[str, ...] | None:
         """What is in the image's directory."""
         directory = self._directory / image
         if not directory.is_dir():
             return ()
-        return tuple(sorted(path.name for path in directory.iterdir() if not path.name.startswith(".")))
+        names = (path.name for path in directory.iterdir() if not path.name.startswith("."))
+        return tuple(sorted(name for name in names if name != CHANNELS))
+
+
+def _find_offer(path: Path) -> Offer:
+    """The version in a directory, or that a link leads to; a link's name is a tag, with what is signed about it.
+
+    The link and what is signed change one after the other: a tag that moves just now is looked at again.
+    """
+    if VERSION.accepts(path.name) or not path.is_symlink():
+        version = Version(path.name) if VERSION.accepts(path.name) else None
+        return offer_directory(path, Asked(str(path), version=version))
+    asked = Asked(str(path), tag=path.name, place=str(path.parent.absolute()))
+    for _ in range(_LOOKS):
+        channel = _channel_beside(path)
+        if channel is None or channel.manifest == f"../{path.readlink().name}/{MANIFEST}":
+            break
+        time.sleep(_PAUSE)
+    return offer_directory(path, asked, None if channel is None else channel.statement)
+
+
+def _channel_beside(path: Path) -> ChannelFile | None:
+    try:
+        with HeldDirectory.at(path.parent.resolve()) as image:
+            return _channel_in(image, path.name)
+    except FileNotFoundError:
+        return None
+
+
+def _channel_in(image: HeldDirectory, tag: str) -> ChannelFile | None:
+    """The file of a channel; AuditError where it is no plain file."""
+    if not image.is_directory(CHANNELS):
+        return None
+    with image.enter(CHANNELS) as channels:
+        if not channels.kind(f"{tag}.json"):
+            return None
+        with open_given(channels, f"{tag}.json") as file:
+            return read_channel(file.read(LARGEST_CHANNEL + 1))
+
+
+def _statement_in(image: HeldDirectory, tag: str) -> SignedStatement | None:
+    channel = _channel_in(image, tag)
+    return None if channel is None else channel.statement
+
+
+@contextlib.contextmanager
+def _alone(image: HeldDirectory) -> Iterator[None]:
+    """No other upload moves a tag of the image meanwhile; TransferError where one does, or somebody holds it."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(image.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+    else:
+        raise TransferError(f"another upload moves tags in {image.path}", "upload again when it is through")
+    try:
+        yield
+    finally:
+        fcntl.flock(image.handle, fcntl.LOCK_UN)
 
 
 def _is_there(image: HeldDirectory, manifest: Manifest) -> bool:
@@ -137,6 +222,6 @@ def _path(text: str) -> Path:
 DIRECTORY = Scheme(
     (_FILE,),
     "a directory",
-    lambda reference, options: offer_directory(_path(reference)),
+    lambda reference, options: _find_offer(_path(reference)),
     lambda target, options: (DirectoryTransport(_path(target), options), ()),
 )

@@ -13,7 +13,7 @@ from builder.model.artifacts.index import Frame
 # a request costs about as much as these bytes; the facts of docs/formats.md
 _GAP = 64 << 10
 _LARGEST_RUN = 4 << 20
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/(?:[0-9]{1,19}|\*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A version on a server: its artifacts whole, and the frames of its archive by ranges, several requests at once.
 
-Everything is checked before it is handed out, and kept for the next attempt until `close`.
+Everything is checked before it is handed out, and kept for the next attempt until `close`. What is prepared is kept
+too; sealed, a version gives what is kept and asks no server.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError
 from builder.model.artifacts.index import Frame
 from builder.model.artifacts.manifest import INDEX, ROOTFS, Artifact
-from builder.output.source import Source
+from builder.output.source import MissingPartsError, Source
 from builder.transports.base import Options
 from builder.transports.http.addresses import plain_address
 from builder.transports.http.client import Answer, HttpClient
@@ -68,6 +70,7 @@ class RemoteSource(Source):
         self._options = options
         self._kept = open_kept(options, "versions", place.sha256[:32])
         self._kept.forget_old()
+        self._is_sealed = False
 
     @property
     def name(self) -> str:
@@ -94,12 +97,41 @@ class RemoteSource(Source):
 
     def frames(self, frames: Sequence[Frame]) -> Iterator[bytes]:
         """Each checked against its digest; a few requests ahead of the reader."""
+        if self._is_sealed:
+            yield from self._kept_frames(frames)
+            return
         with contextlib.closing(_Frames(self._client, self._kept, self._options, frames)) as source:
             yield from source.read(plan_runs(frames, self._place.archive))
+
+    def prepare(self, artifacts: Sequence[str], frames: Sequence[Frame]) -> None:
+        """Fetched and checked; who prepares the same version meanwhile is waited for, and has fetched it then."""
+        with self._kept.fetching(self._options.progress.note):
+            for name in artifacts:
+                with disk_full(self._kept.directory):
+                    self._fetch_blobs(name)
+            for _ in self.frames(frames):
+                pass
+
+    @contextlib.contextmanager
+    def sealed(self) -> Iterator[None]:
+        """Within it no server is asked."""
+        self._is_sealed = True
+        try:
+            yield
+        finally:
+            self._is_sealed = False
 
     def close(self) -> None:
         """Forgets what was kept for another attempt."""
         self._kept.clear()
+
+    def _kept_frames(self, frames: Sequence[Frame]) -> Iterator[bytes]:
+        for number, frame in enumerate(frames):
+            data = self._kept.read(frame.sha256)
+            if data is None:
+                rest = [one for one in frames[number:] if not self._kept.has(one.sha256)]
+                raise MissingPartsError(self.name, (), rest or frames[number:])
+            yield data
 
     def _fetch_archive(self, target: Path) -> None:
         index = target.with_name(f".tmp-{target.name}.index")
@@ -117,22 +149,43 @@ class RemoteSource(Source):
 
     def _fetch_file(self, name: str, target: Path) -> None:
         blobs = self._place.files[name]
-        offsets = itertools.accumulate((blob.size for blob in blobs), initial=0)
-        with (
-            target.open("w+b") as file,
-            concurrent.futures.ThreadPoolExecutor(self._options.streams, "fetch") as pool,
-        ):
-            list(pool.map(self._fetch_blob, blobs, itertools.repeat(file), offsets))
+        with target.open("w+b") as file:
+            if self._is_sealed:
+                self._copy_kept(name, file)
+            else:
+                self._fetch_blobs(name, file)
             if hashlib.file_digest(file, "sha256").hexdigest() != self._place.artifacts[name].sha256:
+                for blob in blobs:  # each is what its digest says, and all together are nothing
+                    self._kept.forget(blob.sha256)
                 raise AuditError(f"{self.name}: the parts of {name} do not make it up", "upload the version again")
 
-    def _fetch_blob(self, blob: Blob, file: BinaryIO, offset: int) -> None:
-        """Writes a blob to its place in a file, when it has come as a whole."""
+    def _fetch_blobs(self, name: str, file: BinaryIO | None = None) -> None:
+        """Fetches the parts of an artifact, several at once, and writes them to their places in a file."""
+        blobs = self._place.files[name]
+        offsets = itertools.accumulate((blob.size for blob in blobs), initial=0)
+        with concurrent.futures.ThreadPoolExecutor(self._options.streams, "fetch") as pool:
+            list(pool.map(self._fetch_blob, blobs, itertools.repeat(file), offsets))
+
+    def _copy_kept(self, name: str, target: BinaryIO) -> None:
+        for blob in self._place.files[name]:
+            file = self._kept.whole(blob.sha256, blob.size)
+            if file is None:
+                raise MissingPartsError(self.name, (name,), ())
+            with file:
+                shutil.copyfileobj(file, target)
+        target.seek(0)
+
+    def _fetch_blob(self, blob: Blob, file: BinaryIO | None, offset: int) -> None:
+        """Keeps a blob, and writes it to its place in a file, when it has come as a whole."""
         with self._kept.partial(blob.sha256) as part:
             self._client.meter.expect(blob.size - part.seek(0, 2))
-            persist(lambda: self._continue(blob, part), self._options.retries, lambda: part.seek(0, 2))
+            try:
+                persist(lambda: self._continue(blob, part), self._options.retries, lambda: part.seek(0, 2))
+            except DamagedTransferError:
+                self._kept.forget(blob.sha256)
+                raise
             part.seek(0)
-            while data := part.read(1 << 20):
+            while file is not None and (data := part.read(1 << 20)):
                 offset += os.pwrite(file.fileno(), data, offset)
 
     def _continue(self, blob: Blob, part: BinaryIO) -> None:
@@ -144,10 +197,12 @@ class RemoteSource(Source):
                 part.seek(_start_of(answer, have))
                 _copy(answer, part, blob.size)
         if part.seek(0, 2) < blob.size:
-            raise BrokenTransferError(f"{blob.url} ended early", TRY_LATER)
+            raise BrokenTransferError(f"{plain_address(blob.url)} ended early", TRY_LATER)
         if _digest(part) != blob.sha256:
             part.truncate(0)
-            raise DamagedTransferError(f"{blob.url} is not what the manifest says", "upload the version again")
+            raise DamagedTransferError(
+                f"{plain_address(blob.url)} is not what the manifest says", "upload the version again"
+            )
 
 
 class _Frames:
@@ -219,7 +274,7 @@ class _Frames:
         # of the whole file every frame was kept, by us or by the thread that we wait for
         with self._whole:
             if self._missing(run, found):
-                raise BrokenTransferError(f"{run.extent.url} ended early", TRY_LATER)
+                raise BrokenTransferError(f"{plain_address(run.extent.url)} ended early", TRY_LATER)
 
     def _take_whole(self, answer: Answer, extent: Extent) -> None:
         end = extent.offset + extent.size

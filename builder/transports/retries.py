@@ -50,7 +50,7 @@ class Retries:
 
     def delay(self, failures: int) -> float:
         """Seconds to wait after so many failures: random, so that many clients do not come back at once."""
-        return min(self.longest, self.first * 2.0 ** (failures - 1)) * random.uniform(0.5, 1.0)
+        return min(self.longest, self.first * 2.0 ** min(failures - 1, 60)) * random.uniform(0.5, 1.0)
 
 
 def persist(

@@ -8,17 +8,18 @@ BASE/IMAGE/channels/TAG.json          which version a tag means
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections.abc import Sequence
 from urllib.parse import quote, urljoin, urlsplit
 
 from builder.errors import AuditError, InputError
 from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.output.given import SIGNATURE
-from builder.output.offer import Offer
+from builder.output.offer import Offer, SignedStatement
 from builder.output.versions import parse_manifest
 from builder.system.guarded.held import HeldDirectory
-from builder.transports.base import Options, Pushed, Scheme, Transport
+from builder.transports.base import Options, Pushed, Scheme, TagMove, Transport
+from builder.transports.channel_file import CHANNELS, read_channel, write_channel
 from builder.transports.http.addresses import check_address
 from builder.transports.http.client import HttpClient
 from builder.transports.http.credentials import environment_login
@@ -28,8 +29,8 @@ from builder.transports.remote import Blob, RemoteSource, RemoteVersion
 from builder.transports.retries import DamagedTransferError, persist
 from builder.transports.web_reader import WebReader
 
-CHANNELS = "channels"
 _MARK = ".sha256"
+_SIZE = re.compile("[0-9]{1,19}")
 
 
 class WebTransport(Transport):
@@ -45,7 +46,7 @@ class WebTransport(Transport):
     def _client(self) -> HttpClient:
         return HttpClient(self._base, self._options, environment_login(), preset=True)
 
-    def push(self, version: HeldDirectory, manifest: Manifest, tags: Sequence[str]) -> Pushed:
+    def push(self, version: HeldDirectory, manifest: Manifest, moves: Sequence[TagMove]) -> Pushed:
         """Artifacts that are not there with their checksum, the manifest, then the tags."""
         upload = _Upload(self._client(), self._options)
         directory = f"{self._base}{manifest.image}/{manifest.version}/"
@@ -57,15 +58,26 @@ class WebTransport(Transport):
             pieces = []  # packed by another program; it stays, and so does its checksum
             here = there
         sent = [piece for piece in pieces if upload.put(directory, piece, complete=there is not None)]
-        for tag in tags:
-            upload.put_channel(f"{self._base}{manifest.image}/{CHANNELS}/{quote(tag)}.json", _channel(manifest, here))
+        for move in moves:
+            url = self._channel(manifest.image, move.tag)
+            move.check_document(here, directory)
+            move.check_before(_statement_in(upload.read(url)))
+            upload.put_channel(url, write_channel(manifest, here, move.statement))
+            move.check_after(_statement_in(upload.read(url)))
         size = sum(piece.size for piece in pieces)
         return Pushed(directory + MANIFEST, upload.sent, size, len(sent), len(pieces) - len(sent))
 
+    def statement(self, image: str, tag: str) -> SignedStatement | None:
+        """What the file of the channel says."""
+        reader = WebReader(self._client(), self._options)
+        return _statement_in(reader.read(self._channel(image, tag)))
+
     def find(self, image: str, name: str) -> Offer:
         """A channel of this name, else a version."""
-        channel = f"{self._base}{image}/{CHANNELS}/{quote(name)}.json"
-        return self._offer(channel, f"{self._base}{image}/{name}/{MANIFEST}")
+        return self._offer(self._channel(image, name), f"{self._base}{image}/{name}/{MANIFEST}")
+
+    def _channel(self, image: str, tag: str) -> str:
+        return f"{self._base}{image}/{CHANNELS}/{quote(tag)}.json"
 
     def open(self) -> Offer:
         """The version that this transport's own address names: of a manifest, a directory, or a channel."""
@@ -78,15 +90,16 @@ class WebTransport(Transport):
     def _offer(self, *urls: str) -> Offer:
         """The version at the first address where something is; read once, so that a channel that moves is harmless."""
         reader = WebReader(self._client(), self._options)
-        url, body, manifest = persist(lambda: reader.find_manifest(urls), self._options.retries)
+        found = persist(lambda: reader.find_manifest(urls), self._options.retries)
+        url, artifacts = found.url, found.manifest.artifacts
         signature = reader.read(urljoin(url, SIGNATURE))
-        artifacts = manifest.artifacts
         files = {
             name: [Blob(urljoin(url, name), artifacts[name].size, artifacts[name].sha256)] for name in (INDEX, BUNDLE)
         }
         archive = [Extent(0, artifacts[ROOTFS].size, urljoin(url, ROOTFS))]
-        place = RemoteVersion(url, hashlib.sha256(body).hexdigest(), artifacts, files, archive)
-        return Offer(RemoteSource(reader.client, place, self._options), body, manifest, signature)
+        place = RemoteVersion(url, hashlib.sha256(found.data).hexdigest(), artifacts, files, archive)
+        source = RemoteSource(reader.client, place, self._options)
+        return Offer(source, found.data, found.manifest, signature, found.asked, found.statement)
 
 
 class _Upload:
@@ -144,7 +157,7 @@ class _Upload:
             self._make_and_put(url, piece)
             # nothing on the way can change what goes through TLS; else only reading it again tells
             size = self._size_of(url) if url.startswith("https:") else None
-            arrived = self._digest_of(url) == piece.sha256 if size is None else size == piece.size
+            arrived = self._digest_of(url, piece.size) == piece.sha256 if size is None else size == piece.size
             if not arrived:
                 raise DamagedTransferError(f"{url} is not what was put there", "the server or the network changes it")
 
@@ -177,22 +190,25 @@ class _Upload:
         def head() -> int | None:
             status, headers, _ = self._client.call("HEAD", url, accept=(200, 404, 405, 501))
             size = headers.get("Content-Length", "")
-            return int(size) if status == 200 and size.isdecimal() else None
+            return int(size) if status == 200 and _SIZE.fullmatch(size) else None
 
         return persist(head, self._options.retries)
 
-    def _digest_of(self, url: str) -> str:
+    def _digest_of(self, url: str, size: int) -> str:
+        """Of what is there, or of a beginning that is longer than `size`."""
         digest = hashlib.sha256()
         with self._client.open("GET", url) as answer:
             for piece in answer.pieces():
                 digest.update(piece)
+                size -= len(piece)
+                if size < 0:
+                    break
         return digest.hexdigest()
 
 
-def _channel(manifest: Manifest, document: bytes) -> bytes:
-    target = f"../{manifest.version}/{MANIFEST}"
-    content = {"schema": 1, "manifest": target, "sha256": hashlib.sha256(document).hexdigest()}
-    return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
+def _statement_in(body: bytes | None) -> SignedStatement | None:
+    channel = None if body is None else read_channel(body)
+    return None if channel is None else channel.statement
 
 
 def _check_same(directory: str, there: bytes, manifest: Manifest) -> None:

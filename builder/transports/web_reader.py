@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
-from urllib.parse import urljoin
+from dataclasses import dataclass
+from urllib.parse import unquote, urljoin, urlsplit
 
 from builder.errors import AuditError, TransferError
 from builder.model.artifacts.manifest import CHECKSUMS, MANIFEST, Manifest
+from builder.model.version import VERSION, Version
+from builder.output.offer import Asked, SignedStatement
 from builder.output.versions import parse_manifest
 from builder.transports.base import Options
+from builder.transports.channel_file import CHANNELS, ChannelFile, read_channel
+from builder.transports.http.addresses import led_to
 from builder.transports.http.client import HttpClient
 from builder.transports.retries import DamagedTransferError, persist
 
-_LARGEST_MANIFEST = 64 << 20
+_LARGEST_MANIFEST = 16 << 20
 _AGAIN = "upload the version again"
+_ENDING = ".json"
+
+
+@dataclass(frozen=True)
+class FoundManifest:
+    """A manifest on a web server: its address, its bytes, what was asked for, and what the channel on the way says."""
+
+    url: str
+    data: bytes
+    manifest: Manifest
+    asked: Asked
+    statement: SignedStatement | None = None
 
 
 class WebReader:
@@ -34,8 +50,8 @@ class WebReader:
         status, _, body = self.client.call("GET", url, accept=(200, 404), most=_LARGEST_MANIFEST)
         return body if status == 200 else None
 
-    def find_manifest(self, urls: Iterable[str]) -> tuple[str, bytes, Manifest]:
-        """The address and bytes of the manifest that the first file there is, or that it leads to as a channel; parsed.
+    def find_manifest(self, urls: Iterable[str]) -> FoundManifest:
+        """The manifest that the first file there is, or that it leads to as a channel.
 
         DamagedTransferError where it is not what channel or checksums say.
         """
@@ -43,15 +59,18 @@ class WebReader:
             body = self.read_once(url)
             if body is not None:
                 channel = read_channel(body)
-                return self._follow(url, *channel) if channel is not None else (url, body, self._checked(url, body))
+                if channel is not None:
+                    return self._follow(url, channel)
+                return FoundManifest(url, body, self._checked(url, body), named_by(url, is_channel=False))
         raise TransferError(f"there is no version at {url}", "check the image's name and the tag")
 
-    def _follow(self, url: str, target: str, sha256: str) -> tuple[str, bytes, Manifest]:
-        manifest = urljoin(url, target)
-        body = self.read_once(manifest)
-        if body is None or hashlib.sha256(body).hexdigest() != sha256:
-            raise DamagedTransferError(f"{manifest} is not what {url} says", _AGAIN)
-        return manifest, body, parse_manifest(body, manifest)
+    def _follow(self, url: str, channel: ChannelFile) -> FoundManifest:
+        address = led_to(url, channel.manifest)
+        body = self.read_once(address)
+        if body is None or hashlib.sha256(body).hexdigest() != channel.sha256:
+            raise DamagedTransferError(f"{address} is not what {url} says", _AGAIN)
+        asked = named_by(url, is_channel=True)
+        return FoundManifest(address, body, parse_manifest(body, address), asked, channel.statement)
 
     def _checked(self, url: str, body: bytes) -> Manifest:
         """What comes without TLS and without a digest must make sense, and is compared with the checksums beside it."""
@@ -69,13 +88,18 @@ class WebReader:
         return manifest
 
 
-def read_channel(body: bytes) -> tuple[str, str] | None:
-    """Where a channel leads, and the SHA-256 of the manifest there; None for anything else."""
-    try:
-        content = json.loads(body)
-        target, sha256 = content["manifest"], content["sha256"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    if not (isinstance(target, str) and isinstance(sha256, str) and content.get("schema") == 1):
-        return None
-    return target, sha256
+def named_by(url: str, *, is_channel: bool) -> Asked:
+    """What an address names: .../IMAGE/VERSION/manifest.json, or .../IMAGE/channels/TAG.json.
+
+    A channel that lies elsewhere is one all the same, called by its file's name; a manifest that lies elsewhere was
+    named by nobody, so that anything may come to be there: it is a channel too. A version's name is of its digest, so
+    it is of no other image, however the directory above is called.
+    """
+    parts = [unquote(part) for part in urlsplit(url).path.split("/")]
+    *_, image, directory, name = ["", "", "", *parts]
+    tag = name.removesuffix(_ENDING)
+    if directory == CHANNELS:
+        return Asked(url, image, tag=tag)
+    if is_channel or not VERSION.accepts(directory):
+        return Asked(url, tag=tag if is_channel else directory or tag)
+    return Asked(url, version=Version(directory))

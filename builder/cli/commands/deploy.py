@@ -10,8 +10,16 @@ from pathlib import Path
 import click
 
 from builder.cli.options import complete_version, json_option, output_option, store_option
-from builder.cli.reporting import reports_progress
-from builder.cli.transfer import transfer_options, trust_option
+from builder.cli.reporting import reports_progress, show
+from builder.cli.transfer import (
+    describe_signer,
+    downgrade_option,
+    image_option,
+    revoked_option,
+    state_option,
+    transfer_options,
+    trust_option,
+)
 from builder.deploy import Deployed, DeployOptions
 from builder.deploy import deploy as run_deploy
 from builder.model.artifacts.difference import compare_manifests
@@ -33,6 +41,10 @@ from builder.transports.table import find_offer, is_remote
 @click.option("--replace-loaders", is_flag=True, help="Also replace pxelinux.0 and its modules by the version's.")
 @output_option
 @trust_option
+@revoked_option
+@image_option
+@downgrade_option
+@state_option
 @reports_progress
 @transfer_options
 @json_option
@@ -45,6 +57,10 @@ def deploy(
     replace_loaders: bool,
     output: Path,
     trust: Path | None,
+    revoked: Path | None,
+    image: str | None,
+    allow_downgrade: bool,
+    state: Path,
     options: Options,
     as_json: bool,
     progress: Progress,
@@ -59,10 +75,12 @@ def deploy(
     `diskless rollback` goes back.
     """
     offer = _offer(target, output, options)
-    wanted = DeployOptions(server, not no_activate, replace_loaders, keep, trust)
+    wanted = DeployOptions(
+        server, not no_activate, replace_loaders, keep, trust, revoked, image, allow_downgrade, state
+    )
     deployed = run_deploy(offer, store, wanted, progress)
     result = {**describe_json(deployed), "received_bytes": offer.source.received}
-    click.echo(json.dumps(result, indent=1) if as_json else describe_text(deployed, store))
+    show(json.dumps(result, indent=1) if as_json else describe_text(deployed, store))
     for line in summarize(deployed, progress.seconds, store):
         progress.note(line)
     progress.result(result)
@@ -78,7 +96,12 @@ def summarize(deployed: Deployed, seconds: Mapping[str, float], store: Path) -> 
 def _offer(target: str | None, output: Path, options: Options) -> Offer:
     if target is not None and is_remote(target):
         return find_offer(target, options)
-    return offer_directory(find_version(target, output))
+    version = find_version(target, output)
+    given = None if target is None else Path(target)
+    # what a name in another directory than the operator's own leads to is said by whoever can write there
+    if given is not None and given.is_symlink() and not version.is_relative_to(output.resolve()):
+        return find_offer(str(given), options)
+    return offer_directory(version)
 
 
 def describe_json(deployed: Deployed) -> dict[str, object]:
@@ -91,6 +114,7 @@ def describe_json(deployed: Deployed) -> dict[str, object]:
         "generation": deployed.generation.number,
         "active": deployed.generation.active,
         "unchanged": deployed.unpacked is None,
+        **describe_signer(deployed.approval),
         "unpacked": deployed.unpacked and vars(deployed.unpacked),
         "replaced": replaced
         and {"version": replaced.version, "root": str(replaced.root), "changed": replaced.differences.lines()},
@@ -102,6 +126,10 @@ def describe_text(deployed: Deployed, store: Path) -> str:
     """The result as people read it."""
     manifest = deployed.manifest
     lines = [f"{manifest.image} {manifest.version}: generation {deployed.generation.number}"]
+    if deployed.approval is not None:
+        said = deployed.approval.statement
+        channel = f"; {said.tag} means it, serial {said.serial}" if said else ""
+        lines.append(f"signed by {deployed.approval.signer}{channel}")
     if deployed.unpacked is None:
         lines.append("the version was there already")
     else:

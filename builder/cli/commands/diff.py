@@ -11,6 +11,7 @@ import click
 
 from builder.archive.unpack import index_in
 from builder.cli.options import complete_version, json_option, output_option
+from builder.cli.reporting import show
 from builder.model.artifacts.difference import Difference, FileDifference, compare_files, compare_manifests
 from builder.model.quantity import format_change
 from builder.output.given import hold_version
@@ -35,10 +36,10 @@ def diff(old: str, new: str, files: bool, output: Path, as_json: bool) -> None:
     difference = compare_manifests(manifest_in(before), manifest_in(after))
     changes = compare_files(index_in(before), index_in(after))
     if as_json:
-        click.echo(json.dumps(describe_json(difference, changes), indent=1))
+        show(json.dumps(describe_json(difference, changes), indent=1))
         return
     lines = [*package_lines(difference), f"to transfer: {format_change(difference.transfer)}", count_line(changes)]
-    click.echo("\n".join([*lines, *(file_lines(changes) if files else ())]))
+    show("\n".join([*lines, *(file_lines(changes) if files else ())]))
 
 
 def describe_json(difference: Difference, changes: FileDifference) -> dict[str, Any]:

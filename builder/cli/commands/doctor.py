@@ -15,7 +15,9 @@ from builder.cli.typed import as_typed
 from builder.doctor import examine_host, examine_server
 from builder.errors import HostError
 from builder.model.diagnostic import Diagnostic, Level, worst
+from builder.model.escapes import escaped
 
+_KEPT = "\n\t"
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 
 
@@ -65,8 +67,9 @@ def describe_text(findings: list[Diagnostic], *, colour: bool) -> list[str]:
         for finding in (finding for finding in findings if finding.area == area):
             level = f"{finding.level.value:<4}"
             shown = click.style(level, fg=_COLOURS[finding.level]) if colour else level
-            lines.append(f"  {shown}  {finding.name:<{width}}  {finding.text}")
+            # servers say some of it
+            lines.append(f"  {shown}  {finding.name:<{width}}  {escaped(finding.text, keep=_KEPT)}")
             if finding.remedy:
-                lines.append(f"  {'':4}  {'':{width}}  -> {finding.remedy}")
+                lines.append(f"  {'':4}  {'':{width}}  -> {escaped(finding.remedy, keep=_KEPT)}")
     counts = {level: sum(finding.level is level for finding in findings) for level in Level}
     return [*lines, ", ".join(f"{count} {level.value}" for level, count in counts.items())]

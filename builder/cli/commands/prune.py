@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from builder.cli.options import Duration, json_option, store_option
-from builder.cli.reporting import reports_progress
+from builder.cli.reporting import reports_progress, show
 from builder.deploy import prune as run_prune
 from builder.errors import HostError
 from builder.progress.progress import Progress
@@ -63,9 +63,9 @@ def prune(
     """
     decisions = run_prune(store, PruneOptions(keep, min_age, force, evict), progress, dry_run=dry_run)
     if as_json:
-        click.echo(json.dumps([decision.to_json() for decision in decisions], indent=1))
+        show(json.dumps([decision.to_json() for decision in decisions], indent=1))
     else:
-        click.echo("\n".join(_describe(decision, dry_run) for decision in decisions))
+        show("\n".join(_describe(decision, dry_run) for decision in decisions))
     unmet = [decision for decision in decisions if decision.unmet]
     if unmet and not dry_run:
         names = ", ".join(f"{decision.image} {decision.version}" for decision in unmet)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from builder.cli.options import json_option, store_option
+from builder.cli.reporting import show
 from builder.cli.typed import as_typed
 from builder.reading import load_site
 from builder.store.clients import describe_clients
@@ -30,7 +31,7 @@ def status(store: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(read), indent=1, default=str))
     else:
-        click.echo("\n".join(_lines(read)))
+        show("\n".join(_lines(read)))
 
 
 def _lines(read: StoreStatus) -> list[str]:
@@ -59,6 +60,7 @@ def _lines(read: StoreStatus) -> list[str]:
 def _version(version: VersionStatus) -> str:
     notes = [f"Linux {version.kernel}", f"{version.size / 1e6:.0f} MB", version.mode]
     notes += [f"kernels {', '.join(version.boot_names)}"] if len(version.boot_names) > 1 else []
+    notes += [f"signed by {version.signer}"] if version.signer else []
     notes += [f"pinned by {', '.join(version.pinned_by)}"] if version.pinned_by else []
     notes += [f"in use by {describe_clients(set(version.clients))}"] if version.clients else []
     notes += [f"mounted once by {describe_clients(set(version.hinted))}"] if version.hinted else []

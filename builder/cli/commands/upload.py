@@ -9,18 +9,19 @@ from pathlib import Path
 
 import click
 
-from builder.cli.options import complete_version, json_option, output_option
-from builder.cli.reporting import reports_progress
+from builder.cli.options import Duration, complete_version, json_option, output_option
+from builder.cli.reporting import reports_progress, show
 from builder.cli.transfer import transfer_options
 from builder.cli.typed import as_typed
 from builder.errors import InputError
+from builder.model.artifacts.channel import LARGEST_SERIAL
 from builder.model.artifacts.difference import compare_manifests
 from builder.output.versions import find_version
 from builder.progress.progress import Progress
 from builder.render.report.summary import summary
 from builder.transports.base import Options
 from builder.transports.table import is_remote
-from builder.upload import Uploaded
+from builder.upload import DEFAULT_LIFE, Signing, Uploaded
 from builder.upload import upload as run_upload
 
 _MODES = ("0600", "0640", "0644")
@@ -42,7 +43,31 @@ _MODES = ("0600", "0640", "0644")
     help="A name that means this version from now on; can be repeated.  [default: latest]",
 )
 @click.option(
-    "--sign", type=click.Path(path_type=Path, dir_okay=False), metavar="KEY", help="Sign the manifest with an ssh key."
+    "--sign",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="KEY",
+    help="Sign the manifest, and what the tags mean, with an ssh key.",
+)
+@click.option(
+    "--expires",
+    type=Duration(),
+    default=f"{DEFAULT_LIFE // 86400}d",
+    show_default=True,
+    metavar="TIME",
+    help="How long what is signed about the tags holds: 12h, 7d.",
+)
+@click.option("--renew", is_flag=True, help="Sign only what the tags mean already, so that it does not expire.")
+@click.option(
+    "--serial",
+    type=click.IntRange(min=1, max=LARGEST_SERIAL),
+    metavar="N",
+    help="Of what is signed about the tags, where a registry lost it.  [default: one more than there]",
+)
+@click.option(
+    "--trust",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="ALLOWED_SIGNERS",
+    help="Who may have signed what the tags mean now: else somebody there could choose its serial.",
 )
 @click.option(
     "--mode",
@@ -58,6 +83,10 @@ def upload(
     target: str,
     tags: tuple[str, ...],
     sign: Path | None,
+    expires: int,
+    renew: bool,
+    serial: int | None,
+    trust: Path | None,
     mode: str | None,
     output: Path,
     options: Options,
@@ -75,9 +104,12 @@ def upload(
         if is_remote(target) and not target.startswith("file://"):
             raise InputError(f"--mode {mode}: {target} is no directory, and has its own rules", "leave it out")
         options = dataclasses.replace(options, mode=int(mode, 8))
-    done = run_upload(find_version(version, output), target, tags, options, sign)
+    if sign is None and (renew or serial):
+        raise InputError("only what is signed has a serial and expires", "--sign KEY")
+    signing = Signing(sign, expires, serial, renew, trust)
+    done = run_upload(find_version(version, output), target, tags, options, signing)
     result = _result(done)
-    click.echo(json.dumps(result, indent=1) if as_json else done.pushed.reference)
+    show(json.dumps(result, indent=1) if as_json else done.pushed.reference)
     _tell(progress, done)
     command = as_typed(f"diskless deploy {shlex.quote(done.pushed.reference)} --to DIR")
     before = done.before
@@ -94,6 +126,7 @@ def _result(done: Uploaded) -> dict[str, object]:
         "version": done.manifest.version,
         "root_digest": done.manifest.root_digest,
         "tags": list(done.tags),
+        "serials": done.serials,
         "sent_bytes": done.pushed.sent,
         "size": done.pushed.size,
         "sent": done.pushed.files,

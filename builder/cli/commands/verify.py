@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 
 from builder.cli.options import json_option, store_option
-from builder.cli.reporting import reports_progress
+from builder.cli.reporting import reports_progress, show
 from builder.errors import AuditError
 from builder.progress.progress import Progress
+from builder.reading import load_site
+from builder.store.channels import require_trust
 from builder.store.layout import find_store
 from builder.store.verification import EXPORTS, FILE_SYSTEMS, Severity
 from builder.store.verification import verify as run_verify
@@ -28,13 +30,16 @@ def verify(store: Path, deep: bool, as_json: bool, progress: Progress) -> None:
     What clients changed in read-write roots is listed, and is not a fault.
     """
     with progress.step("verify"):
-        findings = run_verify(find_store(store), deep=deep, on_version=progress.note)
+        found = find_store(store)
+        site = load_site(found.site_file) if found.site_file.exists() else None
+        trust = require_trust(site) if site is not None and site.trust else None
+        findings = run_verify(found, deep=deep, trust=trust, on_version=progress.note)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     else:
         for finding in findings:
-            click.echo(f"{finding.kind}: {finding.where}: {finding.message}")
-            click.echo("".join(f"    {line}\n" for line in finding.details), nl=False)
+            show(f"{finding.kind}: {finding.where}: {finding.message}")
+            show("".join(f"    {line}\n" for line in finding.details), newline=False)
     faults = [finding for finding in findings if finding.kind is Severity.FAULT]
     if faults:
         in_versions = any(finding.where not in (EXPORTS, FILE_SYSTEMS) for finding in faults)

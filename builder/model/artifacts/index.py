@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from builder.model.typed import parse_json
+
 INDEX_SCHEMA = 1
 # types as find(1) prints them; `h` is a further name of a file that came before
 DIRECTORY, FILE, SYMLINK, HARDLINK = "d", "f", "l", "h"
@@ -21,6 +23,7 @@ _TIMES = range(-(2**31), 2**34)  # what ext4 can hold, seconds
 _SHA256 = re.compile("[0-9a-f]{64}")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # in no name of a file, or of no UTF-8
 LARGEST_FRAME = 1 << 20
+MOST_INDEX_VALUES = 24_000_000  # commas and brackets: of a million files and more
 _quoted = json.encoder.encode_basestring
 _ROWS = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _FRAME_TYPES = (int, int, int, str)
@@ -85,9 +88,9 @@ class Index:
         return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
-    def from_json(cls, data: bytes) -> Index:
-        """Reads an index; ValueError when it is not one of ours."""
-        frame_rows, file_rows = _read_rows(data)
+    def from_json(cls, data: bytes, most: int = MOST_INDEX_VALUES) -> Index:
+        """Reads an index; ValueError when it is not one of ours, or has more than `most` commas and brackets."""
+        frame_rows, file_rows = _read_rows(data, most)
         frames = tuple(Frame(*row) for row in frame_rows)
         files = tuple(FileRecord(*row) for row in file_rows)
         _check_frames(frames)
@@ -95,16 +98,16 @@ class Index:
         return cls(frames, files)
 
 
-def _read_rows(data: bytes) -> tuple[list[list[Any]], list[list[Any]]]:
+def _read_rows(data: bytes, most: int) -> tuple[list[list[Any]], list[list[Any]]]:
     """The rows of frames and of files, whose values have the types of their columns; ValueError."""
     try:
-        document = json.loads(data)
+        document = parse_json(data, most)
         if document["schema"] != INDEX_SCHEMA or tuple(document["columns"]) != COLUMNS:
             raise ValueError(f"index of schema {document['schema']!r}, this program reads {INDEX_SCHEMA}")
         _check_columns(document["frames"], _FRAME_TYPES)
         _check_columns(document["files"], _FILE_TYPES)
         return document["frames"], document["files"]
-    except (TypeError, KeyError, RecursionError) as error:
+    except (TypeError, KeyError) as error:
         raise ValueError(f"not an index: {error}") from error
 
 
@@ -177,8 +180,10 @@ def _is_xattr(item: tuple[str, str]) -> bool:
         return False
 
 
-def root_digest(files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:
-    """SHA-256 over the canonical file table and the bundle's plain digests (name -> SHA-256).
+def root_digest(files: Sequence[FileRecord], bundle: Mapping[str, str], boot: Mapping[str, Any] | None = None) -> str:
+    """SHA-256 over the canonical file table and the bundle's plain digests (name -> SHA-256), and what menus say.
+
+    boot: that, in a last row of its own; None: a digest of the first schema, which does not know it
 
     A row of the table is the JSON of path, type, mode, uid, gid, mtime, size, sha256, link and sorted xattrs, without
     spaces. How things are compressed does not change it: a row leaves out the frame.
@@ -193,12 +198,14 @@ def root_digest(files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:
         digest.update(row.encode())
     for name, sha256 in sorted(bundle.items()):
         digest.update(json.dumps([name, sha256]).encode() + b"\n")
+    if boot is not None:
+        digest.update(json.dumps({"boot": boot}, sort_keys=True, separators=(",", ":")).encode() + b"\n")
     return digest.hexdigest()
 
 
-def file_rows(data: bytes) -> dict[str, list[Any]]:
+def file_rows(data: bytes, most: int = MOST_INDEX_VALUES) -> dict[str, list[Any]]:
     """The rows of the plain files by path; ValueError when it is not an index of ours.
 
     Their values have the right types and no more: to be compared with those of an Index, not to be used.
     """
-    return {row[0]: row for row in _read_rows(data)[1] if row[1] == FILE}
+    return {row[0]: row for row in _read_rows(data, most)[1] if row[1] == FILE}

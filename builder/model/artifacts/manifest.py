@@ -5,16 +5,21 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from builder.model.artifacts.index import FileRecord, root_digest
 from builder.model.recipe import Architecture, DistributionName, GeneratorName, LoaderName, NfsVersion, RootMode
 from builder.model.recipe.script import RanScript
 from builder.model.syntax import IMAGE_NAME
-from builder.model.typed import schema_of, typed
+from builder.model.typed import parse_json, schema_of, typed
 from builder.model.version import Version
 
 MANIFEST_SCHEMA = 2
+DIGEST_SCHEMA = 2
+_CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 MANIFEST, ROOTFS, BUNDLE, INDEX, CHECKSUMS, LOG, REPORT = (
     "manifest.json",
     "rootfs.tar.zst",
@@ -64,13 +69,14 @@ class NfsRoot:
 class Manifest:
     """What manifest.json holds. Paths and times of the build host are not in it.
 
-    root_digest: SHA-256 (hex) of the canonical file table and the bundle's plain digests
+    root_digest: SHA-256 (hex) of the canonical file table, the bundle's plain digests, and what menus say
     epoch: seconds; no file of the image is younger
     release: the distribution's, empty where it has none
     cmdline: kernel arguments besides those that name the root
     capabilities: files with capabilities that NFS does not carry to clients
     scripts: what ran inside, in order; manifests of before scripts lack it
     loaders: those in the bundle; manifests of before several lack it
+    digest_schema: what the root digest is of: 1, files alone; 2, also what menus say; manifests of 0.1 lack it
     """
 
     image: str
@@ -94,6 +100,23 @@ class Manifest:
     schema: int = MANIFEST_SCHEMA
     scripts: tuple[RanScript, ...] = ()
     loaders: tuple[LoaderName, ...] = (LoaderName.PXELINUX,)
+    digest_schema: int = 1
+
+    def digest_of(self, files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:
+        """The root digest that it should have, with these files, and a bundle of these (name -> SHA-256)."""
+        return root_digest(files, bundle, self._boot() if self.digest_schema > 1 else None)
+
+    def _boot(self) -> Mapping[str, Any]:
+        """Everything that a menu is made of, but what a site and a store say."""
+        return {
+            "image": self.image,
+            "architecture": self.architecture,
+            "kernel": self.kernel,
+            "initramfs": self.initramfs,
+            "root": dataclasses.asdict(self.root),
+            "cmdline": self.cmdline,
+            "loaders": self.loaders,
+        }
 
     def to_json(self) -> str:
         """The bytes of manifest.json: keys sorted, one line break at the end."""
@@ -103,17 +126,34 @@ class Manifest:
     def from_json(cls, text: str) -> Manifest:
         """Reads manifest.json of any schema so far; ValueError when it is not one of ours."""
         try:
-            manifest = typed(_of_this_schema(json.loads(text)), cls)
-        except RecursionError as error:
-            raise ValueError("not a manifest: it is nested too deeply") from error
+            document = parse_json(text)
+            manifest = typed(_of_this_schema(document), cls)
+            _check_texts({name: value for name, value in document.items() if name != "capabilities"})
         except ValueError as error:
             raise ValueError(f"not a manifest: {error}") from error
         # it becomes the name of a directory
         if not IMAGE_NAME.accepts(manifest.image):
             raise ValueError(f"not a manifest: image {manifest.image!r}")
+        if not 1 <= manifest.digest_schema <= DIGEST_SCHEMA:
+            known = f"1 to {DIGEST_SCHEMA} are known"
+            raise ValueError(f"not a manifest: a digest of schema {manifest.digest_schema}, {known}")
         if set(manifest.artifacts) != {ROOTFS, BUNDLE, INDEX}:
             raise ValueError(f"not a manifest: it names {', '.join(manifest.artifacts) or 'no artifact'}")
         return manifest
+
+
+def _check_texts(value: Any) -> None:  # noqa: ANN401 - any JSON
+    """ValueError for a text that a terminal would obey, or that begins a line where it is printed.
+
+    But not for names of files, which may be any.
+    """
+    if isinstance(value, str) and _CONTROL.search(value):
+        raise ValueError(f"control characters in {value!r:.60}")
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for item in value:
+            _check_texts(item)
 
 
 def _of_this_schema(data: Any) -> Any:  # noqa: ANN401 - any JSON

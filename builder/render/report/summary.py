@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from builder.model.artifacts.difference import Difference, FileDifference
 from builder.model.artifacts.manifest import Manifest
+from builder.model.escapes import escaped
 from builder.model.quantity import format_bytes, format_change, format_seconds
 
 _MOST_PACKAGES = 12
@@ -54,9 +55,11 @@ def package_lines(difference: Difference, most: int | None = None) -> tuple[str,
 
 def file_lines(difference: FileDifference) -> tuple[str, ...]:
     """Every file that differs, one a line."""
-    lines = [f"  ~ /{change.path}  {', '.join(change.what)}{_more(change.size)}" for change in difference.changed]
-    lines += [f"  + /{file.path}{_more(file.size)}" for file in difference.added]
-    lines += [f"  - /{file.path}{_more(-file.size)}" for file in difference.removed]
+    lines = [
+        f"  ~ /{escaped(change.path)}  {', '.join(change.what)}{_more(change.size)}" for change in difference.changed
+    ]
+    lines += [f"  + /{escaped(file.path)}{_more(file.size)}" for file in difference.added]
+    lines += [f"  - /{escaped(file.path)}{_more(-file.size)}" for file in difference.removed]
     return tuple(lines)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
-from builder.errors import InputError
+from builder.errors import InputError, TransferError
 
 
 def check_address(url: str, *, plain_http: bool) -> None:
@@ -44,7 +44,32 @@ def origin_of(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
+def is_akin(host: str, other: str) -> bool:
+    """Whether two hosts are one, or of one domain as registries and their token servers are: registry.gitlab.com and
+    gitlab.com, registry-1.docker.io and auth.docker.io.
+    """
+    if host == other:
+        return True
+    names = (host.lower().rstrip(".").split("."), other.lower().rstrip(".").split("."))
+    if any(len(name) < 2 or name[-1].isdecimal() or ":" in name[-1] for name in names):
+        return False
+    return names[0][-2:] == names[1][-2:]
+
+
+def led_to(url: str, location: str) -> str:
+    """The address that a server at `url` leads to by `location`; TransferError where that is none."""
+    try:
+        target = urljoin(url, location)
+        origin_of(target)
+    except ValueError:
+        raise TransferError(f"{plain_address(url)} leads to no address", "ask who runs the server") from None
+    return target
+
+
 def plain_address(url: str) -> str:
     """An address for messages: no login, no parameters (an upload's address may hold a token)."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is none"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -6,6 +6,8 @@ A request is made once; what may pass is raised as a PassingError, and who asked
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import io
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,20 +15,22 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from builder.errors import InputError, TransferError
 from builder.output.given import open_given
 from builder.system.guarded.held import HeldDirectory
 from builder.transports.base import Options
-from builder.transports.http.addresses import check_address, is_loopback, origin_of, plain_address
+from builder.transports.http.addresses import check_address, is_akin, is_loopback, led_to, origin_of, plain_address
 from builder.transports.http.credentials import Login
 from builder.transports.http.faults import TRY_LATER, connection_fault
 from builder.transports.http.meter import Meter
 from builder.transports.http.refusals import refusal, retry_after
 from builder.transports.http.tokens import Authority
+from builder.transports.http.watch import Exchange, Watch, watched_adapter
 from builder.transports.retries import BrokenTransferError
 
 _TIMEOUT = (15.0, 120.0)  # to connect, between two reads; a store may think about 100 MB for a while
@@ -65,27 +69,56 @@ class FilePart:
 Body = bytes | FilePart
 
 
-class Answer:
-    """A response whose body was not read yet."""
+@dataclass(frozen=True)
+class Reply:
+    """A response whose body was not read yet, and the exchange that it is of.
 
-    def __init__(self, response: requests.Response, what: str, meter: Meter) -> None:
-        self._response = response
+    is_ours: whether it is of the client's own origin, and no other led there
+    """
+
+    response: requests.Response
+    exchange: Exchange
+    watch: Watch
+    is_ours: bool = False
+
+    def close(self) -> None:
+        """Ends it."""
+        self.response.close()
+        self.watch.finish(self.exchange)
+
+
+class Answer:
+    """What a reply says."""
+
+    def __init__(self, reply: Reply, what: str, meter: Meter) -> None:
+        self._reply = reply
         self._what = what
         self._meter = meter
+        response = reply.response
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.url = str(response.url)
 
     def pieces(self) -> Iterator[bytes]:
         """The body as it comes; BrokenTransferError where it ends early."""
+        while piece := self._next():
+            self._meter.add(len(piece))
+            yield piece
+
+    def _next(self) -> bytes:
+        """What is there of the body, as it was sent: nothing is unpacked that a server packed."""
+        exchange = self._reply.exchange
         try:
-            for piece in self._response.iter_content(PIECE):
-                self._meter.add(len(piece))
-                yield piece
-        except (requests.RequestException, HTTPException, OSError) as error:
-            raise BrokenTransferError(
-                f"{self._what}: the connection broke: {type(error).__name__}", TRY_LATER
-            ) from error
+            with exchange.waiting():
+                piece: bytes = self._reply.response.raw.read1(PIECE, decode_content=False)
+        except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
+            fault = self._reply.watch.fault(exchange, self._what)
+            message = f"{self._what}: the connection broke: {type(error).__name__}"
+            raise fault or BrokenTransferError(message, TRY_LATER) from error
+        exchange.moved += len(piece)
+        if not piece and (fault := self._reply.watch.fault(exchange, self._what)):
+            raise fault
+        return piece
 
     def body(self, most: int) -> bytes:
         """The whole body; TransferError where it has more than `most` bytes."""
@@ -111,7 +144,10 @@ class HttpClient:
         values = [text for _, value in options.headers for text in (value, value.rpartition(" ")[2])]
         self._secrets = [*values, *(login.secrets if login else ())]
         first = login.basic if login is not None and preset else None
-        self._authority = Authority(login, self._ask_token, first, scope)
+        # web servers give no tokens: whoever asks for one there wants the login
+        self._authority = Authority(login, self._ask_token if scope else None, first, scope)
+        self._has_login = login is not None
+        self._watch = Watch(options.limits)
         self._local = threading.local()
 
     @contextlib.contextmanager
@@ -126,15 +162,18 @@ class HttpClient:
     ) -> Iterator[Answer]:
         """One request, its answer with a status in `accept`; PassingError or TransferError otherwise."""
         used = self._authority.value
-        response = self._send(method, url, headers or {}, body)
-        if response.status_code == 401 and self._authority.renew(response.headers.get("WWW-Authenticate", ""), used):
-            response.close()
-            response = self._send(method, url, headers or {}, body)
-        with contextlib.closing(response):
+        with contextlib.ExitStack() as stack:
+            reply = stack.enter_context(contextlib.closing(self._send(method, url, headers or {}, body)))
+            # who was only led to has nothing to ask for: the login is for the server that it was given for
+            if reply.response.status_code == 401 and reply.is_ours:
+                challenge = reply.response.headers.get("WWW-Authenticate", "")
+                if self._authority.renew(challenge, used):
+                    stack.close()
+                    reply = stack.enter_context(contextlib.closing(self._send(method, url, headers or {}, body)))
             what = f"{method} {plain_address(url)}"
-            if response.status_code not in accept:
-                raise self._refusal(what, response)
-            yield Answer(response, what, self.meter)
+            if reply.response.status_code not in accept:
+                raise self._refusal(what, reply)
+            yield Answer(reply, what, self.meter)
 
     def call(
         self,
@@ -150,13 +189,16 @@ class HttpClient:
         with self.open(method, url, headers=headers, body=body, accept=accept) as answer:
             return answer.status, answer.headers, answer.body(most)
 
-    def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> requests.Response:
+    def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Reply:
+        is_ours = True
         for _ in range(_MOST_REDIRECTS):
-            response = self._send_once(method, url, headers, body)
+            is_ours = is_ours and origin_of(url) == self._origin
+            reply = self._send_once(method, url, headers, body, is_ours=is_ours)
+            response = reply.response
             if response.status_code not in _REDIRECTS or "Location" not in response.headers:
-                return response
-            response.close()
-            target = _led_to(url, response.headers["Location"])
+                return reply
+            reply.close()
+            target = led_to(url, response.headers["Location"])
             if url.startswith("https:") and not target.startswith("https:"):
                 raise TransferError(
                     f"{plain_address(url)} leads to {plain_address(target)}, without TLS", "ask who runs the server"
@@ -166,13 +208,15 @@ class HttpClient:
             url = target
         raise TransferError(f"{plain_address(url)}: too many redirects", "ask who runs the server")
 
-    def _send_once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> requests.Response:
-        ours = dict(self._options.headers) if origin_of(url) == self._origin else {}
+    def _send_once(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, *, is_ours: bool
+    ) -> Reply:
+        ours = dict(self._options.headers) if is_ours else {}
         own = {"Accept-Encoding": "identity", "User-Agent": "diskless", **ours, **headers}
-        if self._authority.value and origin_of(url) == self._origin:
+        if self._authority.value and is_ours:
             own["Authorization"] = self._authority.value
         with _body_of(body, self.sent) as data:
-            return self._exchange(method, url, own, data)
+            return dataclasses.replace(self._exchange(method, url, own, data), is_ours=is_ours)
 
     def _exchange(
         self,
@@ -181,27 +225,34 @@ class HttpClient:
         headers: Mapping[str, str],
         data: Any,  # noqa: ANN401 - bytes, a form, or something with read and len
         params: Mapping[str, str] | None = None,
-    ) -> requests.Response:
+    ) -> Reply:
         what = f"{method} {plain_address(url)}"
         check_address(url, plain_http=self._options.plain_http)
-        session = self._session(url)
+        session, exchange = self._session(url), self._watch.begin()
+        if isinstance(data, _CountedBody):
+            data.exchange = exchange
         try:
-            return session.request(
-                method,
-                url,
-                params=params,
-                headers=dict(headers),
-                data=data,
-                auth=_no_auth,
-                timeout=_TIMEOUT,
-                stream=True,
-                allow_redirects=False,
-                verify=_certificates(self._options.ca),
-            )
-        except requests.RequestException as error:
-            raise connection_fault(what, error) from None  # the error's own text may hold a proxy's password
-        except (HTTPException, OSError) as error:
-            raise BrokenTransferError(f"{what}: {type(error).__name__}", TRY_LATER) from None
+            with exchange.waiting():
+                response = session.request(
+                    method,
+                    url,
+                    params=params,
+                    headers=dict(headers),
+                    data=data,
+                    auth=_no_auth,
+                    timeout=_TIMEOUT,
+                    stream=True,
+                    allow_redirects=False,
+                    verify=_certificates(self._options.ca),
+                )
+            return Reply(response, exchange, self._watch)
+        except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
+            self._watch.finish(exchange)
+            # the error's own text may hold a proxy's password
+            raise self._watch.fault(exchange, what) or connection_fault(what, error) from None
+        except BaseException:
+            self._watch.finish(exchange)
+            raise
 
     def _session(self, url: str) -> requests.Session:
         """One for each thread; proxies of the environment are not for this host."""
@@ -210,24 +261,33 @@ class HttpClient:
         if session is None:
             session = requests.Session()
             session.trust_env = name == "there"
+            for prefix in ("http://", "https://"):
+                session.mount(prefix, watched_adapter(self._watch))
             setattr(self._local, name, session)
         return session
 
     def _ask_token(self, method: str, realm: str, wanted: Mapping[str, str], headers: Mapping[str, str]) -> bytes:
+        what = f"{method} {plain_address(realm)} for a token"
+        led_to(realm, "")
+        host = urlsplit(realm).hostname or ""
+        if self._has_login and host not in self._options.token_servers and not is_akin(self._origin[1] or "", host):
+            hint = f"if it is the registry's: --token-server {host}"
+            raise TransferError(f"{self._origin[1]} wants the login to go to {host}", hint)
+        if self._origin[0] == "https" and not realm.startswith("https:"):
+            raise TransferError(f"{what}: it is asked for without TLS", "ask who runs the server")
         if method == "GET":
-            response = self._exchange("GET", realm, headers, None, wanted)
+            reply = self._exchange("GET", realm, headers, None, wanted)
         else:
-            response = self._exchange("POST", realm, headers, dict(wanted))
-        with contextlib.closing(response):
-            what = f"{method} {plain_address(realm)} for a token"
-            if response.status_code != 200:
-                raise self._refusal(what, response)
-            return Answer(response, what, self.meter).body(_SMALL_BODY)
+            reply = self._exchange("POST", realm, headers, dict(wanted))
+        with contextlib.closing(reply):
+            if reply.response.status_code != 200:
+                raise self._refusal(what, reply)
+            return Answer(reply, what, self.meter).body(_SMALL_BODY)
 
-    def _refusal(self, what: str, response: requests.Response) -> Exception:
-        body = b""
+    def _refusal(self, what: str, reply: Reply) -> Exception:
+        body, response = b"", reply.response
         with contextlib.suppress(BrokenTransferError, TransferError):
-            body = Answer(response, what, self.meter).body(_SMALL_BODY)
+            body = Answer(reply, what, self.meter).body(_SMALL_BODY)
         error = refusal(
             what,
             response.status_code,
@@ -240,21 +300,14 @@ class HttpClient:
         return error
 
 
-def _led_to(url: str, location: str) -> str:
-    try:
-        target = urljoin(url, location)
-        origin_of(target)
-    except ValueError:
-        raise TransferError(f"{plain_address(url)} leads to no address", "ask who runs the server") from None
-    return target
+class _CountedBody:
+    """Bytes that requests can send: they have a length, and are read."""
 
+    exchange: Exchange | None = None
 
-class _CountedFile:
-    """A part of a file that requests can send: it has a length and reads."""
-
-    def __init__(self, part: FilePart, meter: Meter) -> None:
-        self._file = part.open()
-        self._left = self._size = part.size
+    def __init__(self, file: BinaryIO, size: int, meter: Meter) -> None:
+        self._file = file
+        self._left = self._size = size
         self._meter = meter
 
     def __len__(self) -> int:
@@ -269,6 +322,8 @@ class _CountedFile:
         data = self._file.read(self._left if size < 0 else min(size, self._left))
         self._left -= len(data)
         self._meter.add(len(data))
+        if self.exchange is not None:
+            self.exchange.moved += len(data)
         return data
 
     def close(self) -> None:
@@ -278,13 +333,14 @@ class _CountedFile:
 
 @contextlib.contextmanager
 def _body_of(body: Body | None, meter: Meter) -> Iterator[Any]:
-    if not isinstance(body, FilePart) or body.size == 0:  # which requests would send in chunks
-        data = body if isinstance(body, bytes) else None if body is None else b""
-        meter.add(len(data or b""))
-        yield data
+    size = 0 if body is None else len(body) if isinstance(body, bytes) else body.size
+    if body is None or size == 0:  # which requests would send in chunks
+        yield None if body is None else b""
         return
-    with contextlib.closing(_CountedFile(body, meter)) as file:
-        yield file
+    with contextlib.closing(
+        _CountedBody(io.BytesIO(body) if isinstance(body, bytes) else body.open(), size, meter)
+    ) as data:
+        yield data
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -19,7 +19,7 @@ TRY_LATER = "this may pass: try again, what was moved so far is kept"
 _PROXY_HINT = "see http_proxy, https_proxy and no_proxy in the environment"
 
 
-def connection_fault(what: str, error: requests.RequestException) -> DisklessError:
+def connection_fault(what: str, error: Exception) -> DisklessError:
     """The error of ours for one of requests, which does not quote it: it may hold a login of a proxy."""
     causes = list(_causes(error))
     if isinstance(error, requests.exceptions.ProxyError):
@@ -46,7 +46,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             pending += [cause.__cause__, *inner, *cause.args, cause.__context__]
 
 
-def _passing_fault(what: str, error: requests.RequestException, causes: list[BaseException]) -> DisklessError:
+def _passing_fault(what: str, error: Exception, causes: list[BaseException]) -> DisklessError:
     if isinstance(error, requests.exceptions.Timeout):
         return BrokenTransferError(f"{what}: no answer in time", TRY_LATER)
     if _is_any(causes, socket.gaierror):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from builder.errors import DisklessError, TransferError
+from builder.model.typed import parse_json
 from builder.transports.retries import PASSING_STATUSES, BrokenTransferError
 
 _MEANINGS = {
@@ -21,7 +20,7 @@ _MEANINGS = {
     507: ("has no room left", "free some space on the server"),
 }
 _LOGIN_REFUSED = "check DISKLESS_USERNAME and DISKLESS_PASSWORD, the headers, or docker login again"
-_TEXT = 200
+_TEXT, _ERRORS = 200, 10
 
 
 def refusal(what: str, status: int, body: bytes, *, logged_in: bool = False, retry_after: float = 0.0) -> DisklessError:
@@ -41,8 +40,8 @@ def refusal(what: str, status: int, body: bytes, *, logged_in: bool = False, ret
 def server_says(body: bytes) -> str:
     """What the errors of a registry's JSON say, in one short line; "" for anything else."""
     try:
-        errors = json.loads(body)["errors"]
-        said = "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors)
+        errors = parse_json(body)["errors"]
+        said = "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors[:_ERRORS])
     except (ValueError, KeyError, TypeError, AttributeError):
         return ""
     return "".join(char for char in said if char.isprintable())[:_TEXT]

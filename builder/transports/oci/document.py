@@ -13,7 +13,9 @@ from typing import Any
 
 from builder.errors import AuditError, InputError
 from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
+from builder.model.typed import parse_json
 from builder.output.given import SIGNATURE
+from builder.output.offer import SignedStatement
 from builder.transports.pieces import Piece
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -22,6 +24,7 @@ EMPTY = b"{}"
 EMPTY_SHA256 = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _TITLE = "org.opencontainers.image.title"
+_STATEMENT, _STATEMENT_SIGNATURE = "vnd.diskless.channel", "vnd.diskless.channel.signature"
 _TYPES = {
     MANIFEST: "application/vnd.diskless.manifest.v1+json",
     SIGNATURE: "application/vnd.diskless.signature.v1",
@@ -52,6 +55,7 @@ class OciManifest:
     files: Mapping[str, Layer]
     bundle: Sequence[Layer]
     archive: Sequence[Layer]
+    statement: SignedStatement | None = None
 
     @property
     def digests(self) -> set[str]:
@@ -59,8 +63,12 @@ class OciManifest:
         return {layer.digest for layer in (*self.files.values(), *self.bundle, *self.archive)}
 
 
-def write_document(manifest: Manifest, pieces: Sequence[Piece]) -> bytes:
-    """The OCI manifest of a version; the same version gives the same bytes."""
+def write_document(manifest: Manifest, pieces: Sequence[Piece], statement: SignedStatement | None = None) -> bytes:
+    """The OCI manifest of a version; the same version gives the same bytes.
+
+    statement: of a tag that is to have this manifest
+    """
+    signed = {} if statement is None else {_STATEMENT: statement.text, _STATEMENT_SIGNATURE: _text(statement)}
     document = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
@@ -71,9 +79,24 @@ def write_document(manifest: Manifest, pieces: Sequence[Piece]) -> bytes:
             "org.opencontainers.image.title": manifest.image,
             "org.opencontainers.image.version": manifest.version,
             "vnd.diskless.root-digest": manifest.root_digest,
+            **signed,
         },
     }
     return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _text(statement: SignedStatement) -> str:
+    return statement.signature.decode("ascii")
+
+
+def _statement(annotations: Mapping[str, Any]) -> SignedStatement | None:
+    """ValueError where one of the two is missing, or no text."""
+    text, signature = annotations.get(_STATEMENT), annotations.get(_STATEMENT_SIGNATURE)
+    if text is None and signature is None:
+        return None
+    if not isinstance(text, str) or not isinstance(signature, str):
+        raise ValueError("a channel statement without a signature, or the other way about")
+    return SignedStatement(text, signature.encode("ascii"))
 
 
 def _descriptor(piece: Piece) -> dict[str, Any]:
@@ -88,7 +111,7 @@ def _descriptor(piece: Piece) -> dict[str, Any]:
 def read_document(data: bytes, name: str) -> OciManifest:
     """Reads an OCI manifest; InputError for other things than versions, AuditError for one that makes no sense."""
     try:
-        document = json.loads(data)
+        document = parse_json(data)
         kind = document.get("artifactType") or document.get("mediaType")
         if kind != ARTIFACT_TYPE:
             raise InputError(
@@ -96,10 +119,11 @@ def read_document(data: bytes, name: str) -> OciManifest:
             )
         layers = [_layer(row) for row in document["layers"]]
         image = str(document["annotations"][_TITLE])
+        statement = _statement(document["annotations"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AuditError(f"{name} has no manifest that we can read: {error}", "upload the version again") from error
     files = {layer.title: layer for layer in layers if layer.title in _TYPES}
-    found = OciManifest(image, files, _parts(layers, BUNDLE), _parts(layers, ROOTFS))
+    found = OciManifest(image, files, _parts(layers, BUNDLE), _parts(layers, ROOTFS), statement)
     there = {**files, BUNDLE: found.bundle, ROOTFS: found.archive}
     missing = [file for file in (MANIFEST, INDEX, BUNDLE, ROOTFS) if not there.get(file)]
     if missing:

@@ -6,20 +6,23 @@ Source: the OCI distribution specification 1.1. What Debian's docker-registry do
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
-from urllib.parse import urljoin
 
 from builder.errors import TransferError
+from builder.model.artifacts.channel import TAG
+from builder.model.typed import parse_json
 from builder.transports.base import Options
+from builder.transports.http.addresses import led_to
 from builder.transports.http.client import HttpClient
 from builder.transports.http.credentials import registry_login
 from builder.transports.oci.document import MANIFEST_TYPE
 from builder.transports.retries import DamagedTransferError, persist
 
-_LARGEST_MANIFEST = 16 << 20
-_NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
+_LARGEST_MANIFEST = 4 << 20  # bytes, as registries have it
+_NEXT = re.compile(r'<([^<>]{1,2048})>\s{0,8};\s{0,8}rel="?next"?')
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_MOST_PAGES, _MOST_TAGS = 100, 100_000
 
 
 class MissingBlobError(TransferError):
@@ -42,7 +45,8 @@ class Registry:
     def resolve(self, reference: str) -> str | None:
         """The digest that a tag means now; None where there is no such tag or the registry does not say."""
         status, headers, _ = self._call("HEAD", f"manifests/{reference}", headers={"Accept": MANIFEST_TYPE})
-        return headers.get("Docker-Content-Digest") if status == 200 else None
+        digest = headers.get("Docker-Content-Digest", "")
+        return digest if status == 200 and _DIGEST.fullmatch(digest) else None
 
     def manifest(self, reference: str) -> bytes | None:
         """The manifest under a tag or digest; None where there is none, DamagedTransferError where it is another."""
@@ -90,11 +94,11 @@ class Registry:
         persist(put, self._options.retries)
 
     def tags(self) -> tuple[str, ...]:
-        """All tags, sorted; () where there is no such repository."""
+        """All tags, sorted, as far as anybody waits for them; () where there is no such repository."""
         found: list[str] = []
         path = "tags/list"
         seen = {""}
-        while path not in seen:  # a list may lead back to itself
+        while path not in seen and len(seen) <= _MOST_PAGES and len(found) < _MOST_TAGS:  # it may lead back to itself
             seen.add(path)
             status, headers, body = self._call("GET", path)
             if status != 200:
@@ -112,7 +116,7 @@ class Registry:
         self, method: str, path: str, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
         def call() -> tuple[int, Mapping[str, str], bytes]:
-            url = urljoin(self.base, path)
+            url = led_to(self.base, path)
             return self.client.call(method, url, headers=headers, accept=(200, 404), most=_LARGEST_MANIFEST)
 
         return persist(call, self._options.retries)
@@ -129,7 +133,7 @@ def check_digest(headers: Mapping[str, str], sha256: str) -> None:
 
 def _tags_in(body: bytes) -> list[str]:
     try:
-        tags = json.loads(body)["tags"] or []
+        tags = parse_json(body)["tags"] or []
+        return [tag for tag in tags if isinstance(tag, str) and TAG.accepts(tag)]
     except (ValueError, KeyError, TypeError) as error:
         raise TransferError("the registry's list of tags cannot be read", "is it an OCI registry?") from error
-    return [str(tag) for tag in tags]

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from builder.errors import AuditError, DisklessError, InputError, TransferError
-from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, Manifest
+from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.model.version import VERSION
-from builder.output.given import SIGNATURE
-from builder.output.offer import Offer
+from builder.output.given import LARGEST, SIGNATURE
+from builder.output.offer import Asked, Offer, SignedStatement
 from builder.output.versions import parse_manifest
 from builder.system.guarded.held import HeldDirectory
-from builder.transports.base import Options, Pushed, Scheme, Transport
+from builder.transports.base import Options, Pushed, Scheme, TagMove, Transport
 from builder.transports.http.addresses import is_loopback
 from builder.transports.kept import open_kept
 from builder.transports.oci.document import EMPTY, EMPTY_SHA256, Layer, OciManifest, read_document, write_document
@@ -34,7 +34,6 @@ _REFERENCE = re.compile(
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 _KEPT_DOCUMENTS = 32
-_LARGEST_MANIFEST = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,6 @@ def parse_oci(text: str) -> OciReference:
     return OciReference(found["host"], found["repository"], found["tag"], found["digest"])
 
 
-def is_tag(name: str) -> bool:
-    """Whether every transport takes a name as a tag; the form is that of registries."""
-    return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", name) is not None
-
-
 class OciTransport(Transport):
     """One repository of a registry; it is meant for the versions of one image."""
 
@@ -81,9 +75,15 @@ class OciTransport(Transport):
             self._reference.host, self._reference.repository, self._options, scheme=self._scheme, write=write
         )
 
-    def push(self, version: HeldDirectory, manifest: Manifest, tags: Sequence[str]) -> Pushed:
-        """Layers that the last version of the tags lacks, then the manifest under its version, then the tags."""
+    def push(self, version: HeldDirectory, manifest: Manifest, moves: Sequence[TagMove]) -> Pushed:
+        """Layers that the last version of the tags lacks, then the manifest under its version, then the tags.
+
+        A tag with a statement has an OCI manifest of its own, the version's with the statement in it: one request says
+        what it means, and who signed that. Registries know no condition for a change, so what was signed is read again
+        just before and just after: who comes in between is noticed by one of the two, and by every store.
+        """
         registry = self._registry(write=True)
+        tags = [move.tag for move in moves]
         pieces = layers(version, manifest)
         document = write_document(manifest, pieces)
         unique = list({piece.sha256: piece for piece in pieces}.values())
@@ -95,12 +95,27 @@ class OciTransport(Transport):
             there = self._send(registry, unique)
             known = set()
             registry.put_manifest(manifest.version, document)
-        for tag in tags:
-            registry.put_manifest(tag, document)
+        for move in moves:
+            move.check_before(self._statement(registry, move.tag))
+            registry.put_manifest(move.tag, write_document(manifest, pieces, move.statement))
+            move.check_after(self._statement(registry, move.tag) if move.statement else None)
         skipped = sum(f"sha256:{piece.sha256}" in known for piece in unique) + there
         reference = f"{self._where}:{manifest.version}"
         size = sum(piece.size for piece in pieces)
         return Pushed(reference, registry.client.sent.moved, size, len(unique) - skipped, skipped)
+
+    def statement(self, image: str, tag: str) -> SignedStatement | None:
+        """What the annotations of the tag's manifest say."""
+        return self._statement(self._registry(), tag)
+
+    def _statement(self, registry: Registry, tag: str) -> SignedStatement | None:
+        data = registry.manifest(tag)
+        if data is None:
+            return None
+        try:
+            return read_document(data, f"{self._where}:{tag}").statement
+        except InputError:
+            return None  # a tag of something else
 
     def find(self, image: str, name: str) -> Offer:
         """By tag, version or sha256:DIGEST; the repository has one image."""
@@ -116,19 +131,25 @@ class OciTransport(Transport):
                 kept.write(digest.removeprefix("sha256:"), data)
                 kept.prune(_KEPT_DOCUMENTS)
         shown = f"{self._where}{'@' if ':' in name else ':'}{name}"
-        return self._offer(registry, read_document(data, shown), shown)
+        asked = Asked.by_name(shown, name, image=image or None, place=self._where)
+        return self._offer(registry, read_document(data, shown), asked)
 
-    def _offer(self, registry: Registry, document: OciManifest, shown: str) -> Offer:
+    def _offer(self, registry: Registry, document: OciManifest, asked: Asked) -> Offer:
+        shown = asked.reference
         data = self._small(registry, document.files[MANIFEST])
         signature = self._small(registry, document.files[SIGNATURE]) if SIGNATURE in document.files else None
         manifest = parse_manifest(data, shown)
+        if document.image != manifest.image:
+            raise AuditError(f"{shown} is called {document.image}, and is {manifest.image}", "upload the version again")
+        _check_sizes(document, manifest, shown)
         files = {
             INDEX: [_blob(registry, document.files[INDEX])],
             BUNDLE: [_blob(registry, layer) for layer in document.bundle],
         }
         sha256, extents = hashlib.sha256(data).hexdigest(), _extents(registry, document)
         place = RemoteVersion(shown, sha256, manifest.artifacts, files, extents)
-        return Offer(RemoteSource(registry.client, place, self._options), data, manifest, signature)
+        source = RemoteSource(registry.client, place, self._options)
+        return Offer(source, data, manifest, signature, asked, document.statement)
 
     def names(self, image: str) -> tuple[str, ...] | None:
         """All tags; versions are tags too."""
@@ -181,13 +202,15 @@ class OciTransport(Transport):
             return sum(pool.map(send, pieces))
 
     def _small(self, registry: Registry, layer: Layer) -> bytes:
-        """A manifest or signature, checked, from the last time if it was the same."""
+        """A manifest or signature, checked, from the last time if it was the same; AuditError for one that is none."""
+        if layer.size > LARGEST[layer.title]:
+            message = f"{layer.title} has {layer.size} bytes, and {LARGEST[layer.title]} at most in any version"
+            raise AuditError(message, "upload the version again")
         kept = open_kept(self._options, "documents")
         sha256 = layer.digest.removeprefix("sha256:")
 
         def fetch() -> bytes:
-            most = min(layer.size, _LARGEST_MANIFEST)
-            _, _, body = registry.client.call("GET", registry.blob_address(layer.digest), most=most)
+            _, _, body = registry.client.call("GET", registry.blob_address(layer.digest), most=layer.size)
             kept.write(sha256, body)
             data = kept.read(sha256)
             if data is None:
@@ -200,6 +223,16 @@ class OciTransport(Transport):
         tags = registry.tags()
         listed = ", ".join(tags[-20:]) or "none"
         return TransferError(f"{self._where} has no {name}", f"tags there: {listed}")
+
+
+def _check_sizes(document: OciManifest, manifest: Manifest, shown: str) -> None:
+    """AuditError unless the parts of each file are as long as the manifest says: before a byte of them is fetched."""
+    parts = {INDEX: [document.files[INDEX]], BUNDLE: document.bundle, ROOTFS: document.archive}
+    for name, layers_of in parts.items():
+        said, there = manifest.artifacts[name].size, sum(layer.size for layer in layers_of)
+        if said != there:
+            message = f"{shown} has {there} bytes of {name}, its manifest says {said}"
+            raise AuditError(message, "upload the version again")
 
 
 def _blob(registry: Registry, layer: Layer) -> Blob:

@@ -10,10 +10,10 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from urllib.parse import urljoin
 
 from builder.errors import TransferError
 from builder.transports.base import Options
+from builder.transports.http.addresses import led_to
 from builder.transports.http.client import Body
 from builder.transports.http.faults import TRY_LATER
 from builder.transports.kept import open_kept
@@ -24,7 +24,7 @@ from builder.transports.retries import BrokenTransferError, DamagedTransferError
 CHUNK = 4 << 20
 _MOST_SESSIONS = 256
 _OCTETS = {"Content-Type": "application/octet-stream"}
-_HELD = re.compile(r"(?:bytes=)?0-(\d+)")
+_HELD = re.compile(r"(?:bytes=)?0-([0-9]{1,19})")
 _LOST = (404, 410, 416)  # the registry forgot the upload, or has another length of it
 
 
@@ -106,7 +106,7 @@ class BlobSender:
     def _location(self, headers: Mapping[str, str], url: str) -> str:
         if "Location" not in headers:
             raise TransferError("the registry does not say where to send a blob", "is it an OCI registry?")
-        return urljoin(url, headers["Location"])
+        return led_to(url, headers["Location"])
 
     def _session_name(self, piece: Piece) -> str:
         return hashlib.sha256(f"{self._registry.base}\0{piece.sha256}".encode()).hexdigest()

@@ -18,8 +18,9 @@ from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
 from builder.model.generation import GENERATION_SCHEMA
 from builder.model.version import Version
 from builder.output.offer import Offer
+from builder.output.trust import SignerTrust
 from builder.output.versions import read_manifest
-from builder.pull import pull
+from builder.pull import PullOptions, pull
 from builder.reading import load_site
 from builder.render.boot.cmdline import bundle_menu
 from builder.store.layout import find_store
@@ -140,7 +141,7 @@ def test_old_versions_go_from_a_store_of_0_1(release: Path) -> None:
 
 def test_a_signed_version_of_0_1_is_pulled_uploaded_and_deployed_byte_for_byte(release: Path) -> None:
     place, old = release / "new", release / "registry/lab" / SECOND
-    pulled = pull(offer_of(release), place / "output", quiet(), release / "allowed_signers")
+    pulled = pull(offer_of(release), place / "output", quiet(), PullOptions(SignerTrust(release / "allowed_signers")))
     assert (pulled.directory.name, pulled.signer) == (SECOND, "builder@example.org")
     upload(pulled.directory, str(place / "registry"), (), Options())
     assert files(place / "registry/lab" / SECOND) == files(old)

@@ -97,4 +97,4 @@ def test_a_signature_is_checked_without_a_file_in_tmp(monkeypatch: pytest.Monkey
     signers = tmp_path / "signers"
     signers.write_text(f"builder {ssh_key().with_suffix('.pub').read_text('ascii')}", encoding="ascii")
     manifest, signature = ((signed / name).read_bytes() for name in ("manifest.json", SIGNATURE))
-    assert verify_signature(manifest, signature, signers) == "builder"
+    assert verify_signature(manifest, signature, signers) == ("builder",)

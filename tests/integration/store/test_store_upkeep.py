@@ -395,7 +395,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "holds the manifest of lab",
     ),
     "index": (lambda p: rewrite(kept(p) / "index.json.zst"), "is not what the manifest says"),
-    "bundle": (lambda p: rewrite(kept(p) / "boot/pxelinux.0"), "are not those of its bundle"),
+    "bundle": (lambda p: rewrite(kept(p) / "boot/pxelinux.0"), "is not as it was built"),
     "kernel-missing": (lambda p: (served(p) / "vmlinuz").unlink(), "vmlinuz is missing"),
     "kernel": (
         lambda p: replace_by_file(served(p) / "vmlinuz"),

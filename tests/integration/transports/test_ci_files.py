@@ -16,8 +16,9 @@ import yaml
 from builder.transports.base import Options
 from tests.images import DISKLESS, ROOT, ssh_key
 from tests.places import HASTY, registry_place
-from tests.require import needs_tool
+from tests.require import needs_root, needs_tool
 from tests.servers import PASSWORD, USER, run_registry
+from tests.stores import SERVER, faults, new_place
 from tests.versions import make_version
 
 CI = ROOT / "docs/ci"
@@ -71,12 +72,38 @@ def test_build_and_upload(
     assert not list(tmp_path.glob("tmp.*"))
 
 
+@needs_tool("docker-registry", "htpasswd", "ssh-keygen")
+def test_renew(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISKLESS_USERNAME", USER)
+    monkeypatch.setenv("DISKLESS_PASSWORD", PASSWORD)
+    monkeypatch.setenv("DISKLESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("SIGNING_KEY", ssh_key().read_text(encoding="ascii"))
+    signers = tmp_path / "signers"
+    signers.write_text(f"promoter {ssh_key().with_suffix('.pub').read_text('ascii')}", encoding="ascii")
+    monkeypatch.setenv("ALLOWED_SIGNERS", str(signers))
+    (tmp_path / "bin/make").write_text("#!/bin/sh\n", encoding="ascii")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    with run_registry(tmp_path / "server", auth="basic") as server:
+        place = registry_place(server, Options(retries=HASTY))
+        command: list[str | Path] = [checkout / "docs/ci/renew", place.target, "stable"]
+        version = make_version(tmp_path / "here", files=30)
+        place.upload(version, "stable")
+        assert subprocess.run(command, check=False).returncode == 5  # nobody signed what it means
+        place.upload(version, "stable", sign=ssh_key())
+        subprocess.run(command, check=True)
+        statement = place.open("stable").statement
+    assert statement is not None
+    assert '"serial": 2' in statement.text
+    assert not list(tmp_path.glob("tmp.*"))
+
+
 @pytest.mark.parametrize("name", ["github.yml", "gitlab-ci.yml"])
 def test_pipelines(name: str) -> None:
     text = (CI / name).read_text(encoding="utf-8")
     pipeline = yaml.safe_load(text)
     jobs = pipeline["jobs"] if name == "github.yml" else pipeline
-    commands = {job: commands_of(jobs[job]) for job in ("build", "upload")}
+    commands = {job: commands_of(jobs[job]) for job in ("build", "upload", "renew")}
     if name == "github.yml":
         used = {step["uses"].partition("@")[0] for job in jobs.values() for step in job["steps"] if "uses" in step}
         assert used == {f"actions/{one}" for one in ("checkout", "cache", "upload-artifact", "download-artifact")}
@@ -86,6 +113,7 @@ def test_pipelines(name: str) -> None:
     assert not re.search("SIGNING_KEY|PASSWORD", yaml.safe_dump(jobs["build"]))
     assert "runuser -u builder -- docs/ci/build-and-upload --build" in commands["build"]
     assert "docs/ci/build-and-upload --upload" in commands["upload"]
+    assert re.findall(r"docs/ci/[a-z-]+", commands["renew"]) == ["docs/ci/renew"]
     for text in commands.values():
         subprocess.run(["sh", "-n"], input=text.encode(), check=True)
         for script, recipe in re.findall(r"(docs/ci/[a-z-]+) --\w+ (recipes/[a-z-]+\.yml)", text):
@@ -116,3 +144,42 @@ def test_units(tmp_path: Path) -> None:
     timer = configparser.ConfigParser()
     timer.read(CI / "diskless-update@.timer", encoding="utf-8")
     assert timer["Timer"]["RandomizedDelaySec"] == "30min"
+
+
+@needs_tool("systemd-analyze")
+def test_what_the_unit_may_do_has_its_reason(tmp_path: Path) -> None:
+    """Every line of systemd's examination that is not well is named in the unit; and it is good in all."""
+    text = (CI / "diskless-update@.service").read_text(encoding="utf-8")
+    unit = tmp_path / "diskless-update@lab.service"
+    unit.write_text(text, encoding="utf-8")
+    command: list[str | Path] = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "300"})
+    open_lines = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("✗")]
+    assert open_lines, done.stdout + done.stderr
+    reasons = "\n".join(line for line in text.splitlines() if line.startswith("#"))
+    for name in open_lines:
+        setting, _, value = name.partition("=")
+        word = value.removeprefix("~").strip("()") if setting in ("SystemCallFilter",) else f"{setting}="
+        assert word in reasons, name
+    exposure = re.search(r"exposure level for .*: ([0-9.]+)", done.stdout)
+    assert exposure is not None
+    assert float(exposure[1]) <= 3.0
+
+
+@needs_root
+@needs_tool("setpriv")
+@pytest.mark.root
+def test_the_units_capabilities_are_enough(tmp_path: Path) -> None:
+    """A deploy of files with owners, setuid bits and capabilities, and another one over it."""
+    text = (CI / "diskless-update@.service").read_text(encoding="utf-8")
+    names = re.findall(r"^CapabilityBoundingSet=(.*)$", text, re.M)[0].split()
+    bounds = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in names)])
+    place = new_place()
+    for changes in ({}, {"etc/hostname": b"changed\n"}):
+        version = make_version(tmp_path, changes)
+        command = ["setpriv", f"--bounding-set={bounds}", "--inh-caps=-all", "--no-new-privs", DISKLESS, "deploy"]
+        done = subprocess.run(
+            [*command, version, "--to", place, "--server", SERVER, "-q"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert faults(place) == []

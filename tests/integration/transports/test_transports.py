@@ -158,9 +158,11 @@ def test_signatures(place: Place, tmp_path: Path) -> None:
     assert (pulled.directory / SIGNATURE).read_bytes() == (version / SIGNATURE).read_bytes()
     altered = make_version(tmp_path / "here", CHANGE)
     shutil.copy(version / SIGNATURE, altered / SIGNATURE)
-    place.upload(altered, "stable")
+    with pytest.raises(InputError, match="what stable means is signed"):
+        place.upload(altered, "stable")
+    place.upload(altered, "testing")
     with pytest.raises(AuditError, match="does not fit"):
-        place.pull("stable", tmp_path / "there", trust)
+        place.pull("testing", tmp_path / "there", trust)
 
 
 def test_several_at_once_share_what_is_kept(place: Place, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import zstandard
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, InputError
 from builder.model.artifacts.index import FileRecord, Frame, Index, root_digest
-from builder.model.artifacts.manifest import Manifest
+from builder.model.artifacts.manifest import DIGEST_SCHEMA, Manifest
 from builder.model.generation import Generation
 from builder.model.recipe.script import RanScript
 from builder.model.syntax import Syntax
@@ -323,3 +323,25 @@ def test_a_syntax_accepts_nothing_but_whole_matches() -> None:
     assert syntax.accepts("12")
     assert not syntax.accepts("12\n")
     assert not syntax.accepts("a12")
+
+
+def test_the_digest_covers_what_menus_say() -> None:
+    """Of the second schema; one of the first, as 0.1 made them, keeps its version whatever the manifest says."""
+    new = dataclasses.replace(MANIFEST, digest_schema=DIGEST_SCHEMA)
+    changes: dict[str, object] = {
+        "image": "desk",
+        "kernel": "6.1.0-2-amd64",
+        "cmdline": ("ip=dhcp", "init=/bin/sh"),
+        "root": dataclasses.replace(MANIFEST.root, options=("rsize=1",)),
+        "initramfs": "mkinitcpio",
+        "loaders": (),
+    }
+    for name, value in changes.items():
+        other = dataclasses.replace(new, **{name: value})  # type: ignore[arg-type]
+        assert other.digest_of(INDEX.files, BUNDLE) != new.digest_of(INDEX.files, BUNDLE), name
+        old = dataclasses.replace(MANIFEST, **{name: value})  # type: ignore[arg-type]
+        assert old.digest_of(INDEX.files, BUNDLE) == root_digest(INDEX.files, BUNDLE)
+    assert Manifest.from_json(new.to_json()) == new
+    text = MANIFEST.to_json().replace('"digest_schema": 1', '"digest_schema": 3')
+    with pytest.raises(ValueError, match="a digest of schema 3"):
+        Manifest.from_json(text)

@@ -1,0 +1,48 @@
+"""What a command that changes a store says of it besides: exports, pins, clocks."""
+
+from __future__ import annotations
+
+import shlex
+
+from builder.model.artifacts.manifest import Manifest
+from builder.model.generation import Generation
+from builder.model.recipe import RootMode
+from builder.model.share import TOPS
+from builder.model.site import Site
+from builder.progress.progress import Progress
+from builder.store.activation import missing_pins
+from builder.store.ages import clock_fault
+from builder.store.generations import history
+from builder.store.inventory import Inventory
+from builder.store.layout import Store
+
+
+def warn_of_exports(inventory: Inventory, manifest: Manifest, progress: Progress) -> None:
+    """Every time while an export does not hold, and once where a file system is exported from now on."""
+    store = inventory.store
+    command = f"--to {shlex.quote(str(store.root))}"
+    fault = store.record.fault(str(store.root))
+    if fault is not None:
+        progress.warn(fault)
+    elif not store.record.shares:
+        progress.warn(
+            f"no client can mount what is in {store.root}: roots need a file system of their own, else clients would "
+            f"reach everything beside them. diskless storage {command} --{TOPS[manifest.root.mode]} SIZE makes it"
+        )
+    elif manifest.root.mode is RootMode.RW and all(m.root.mode is not RootMode.RW for m in inventory.manifests):
+        progress.note(f"the first read-write image: run diskless server-config {command} --install again")
+
+
+def warn_of_pins(inventory: Inventory, site: Site, generation: Generation, progress: Progress) -> None:
+    """Which clients' pins lead nowhere."""
+    for mac in missing_pins(inventory, site, generation):
+        progress.warn(
+            f"{inventory.store.site_file} pins {mac} to a version that is not in the store: it boots as others do"
+        )
+
+
+def warn_of_clock(store: Store, generation: Generation, progress: Progress) -> None:
+    """That the clock contradicts what it said before."""
+    fault = clock_fault(generation, [one for one in history(store) if one.number < generation.number])
+    if fault is not None:
+        progress.warn(f"{fault}: this server's clock is wrong, or was; a prune keeps what it cannot tell the age of")

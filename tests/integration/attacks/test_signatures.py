@@ -1,0 +1,130 @@
+"""What whoever can write to a place of versions, or into a store, could make a server boot in 0.1."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from builder.model.artifacts.manifest import MANIFEST
+from tests.integration.attacks.signed import Fleet
+from tests.require import needs_root, needs_tool
+from tests.stores import active, menu
+
+pytestmark = [needs_root, needs_tool("ssh-keygen"), pytest.mark.root]
+SIGNATURE = f"{MANIFEST}.sig"
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Fleet:
+    return Fleet(tmp_path, capsys)
+
+
+def test_a_tag_that_is_put_back_to_an_older_signed_version(fleet: Fleet) -> None:
+    fleet.upload(fleet.make("1"))
+    assert fleet.deploy()[0] == 0
+    before = fleet.keep()
+    second = fleet.make("2")
+    fleet.upload(second)
+    assert fleet.deploy()[0] == 0
+    fleet.play_back(before)
+    status, _, error = fleet.deploy()
+    assert status == 5, error
+    assert "serial" in error
+    assert active(fleet.store) == second.name
+
+
+def test_an_older_signed_version_under_a_tag_that_stays(fleet: Fleet) -> None:
+    """Only the link is moved."""
+    first, second = fleet.make("1"), fleet.make("2")
+    fleet.upload(first)
+    fleet.upload(second)
+    (fleet.share / "lab/stable").unlink()
+    (fleet.share / "lab/stable").symlink_to(first.name)
+    assert fleet.deploy()[0] == 5
+
+
+def test_another_images_version_under_the_tag_of_one(fleet: Fleet) -> None:
+    fleet.upload(fleet.make("1"))
+    other = fleet.make("1", image="desk")
+    fleet.upload(other)
+    assert fleet.deploy()[0] == 0
+    shutil.rmtree(fleet.share / "lab")
+    shutil.copytree(fleet.share / "desk", fleet.share / "lab", symlinks=True)
+    assert fleet.deploy()[0] == 5
+    assert not (fleet.store / "versions/desk").exists()
+
+
+def test_a_versions_name_that_means_another_version(fleet: Fleet) -> None:
+    first, second = fleet.make("1"), fleet.make("2")
+    fleet.upload(first)
+    fleet.upload(second)
+    shutil.rmtree(fleet.share / "lab" / second.name)
+    shutil.copytree(fleet.share / "lab" / first.name, fleet.share / "lab" / second.name)
+    status, _, error = fleet.deploy(fleet.share / "lab" / second.name)
+    assert status == 5, error
+    assert second.name in error
+
+
+def test_pull_takes_no_unsigned_version_for_a_signed_one(fleet: Fleet) -> None:
+    """One that is here already, with the same files and other kernel arguments."""
+    version = fleet.make("1")
+    fleet.upload(version)
+    there = fleet.work / "there/lab" / version.name
+    shutil.copytree(version, there)
+    (there / SIGNATURE).unlink(missing_ok=True)
+    manifest = json.loads((there / MANIFEST).read_text("utf-8"))
+    manifest["cmdline"] = ["init=/bin/sh"]
+    (there / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    command = ("pull", fleet.tag(), "--output", fleet.work / "there", "--trust", fleet.signers)
+    status, _, error = fleet.run(*command)
+    assert status == 5, error
+    assert "manifest" in error
+
+
+def test_an_edited_manifest_of_a_store_comes_into_no_menu(fleet: Fleet) -> None:
+    version = fleet.make("1")
+    fleet.upload(version)
+    assert fleet.deploy()[0] == 0
+    path = fleet.store / "versions/lab" / version.name / MANIFEST
+    manifest = json.loads(path.read_text("utf-8"))
+    manifest["cmdline"].append("init=/bin/sh")
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    status, _, error = fleet.run("refresh", "--to", fleet.store)
+    assert status == 5, error
+    assert "init=/bin/sh" not in menu(fleet.store)
+    status, out, _ = fleet.run("verify", "--to", fleet.store)
+    assert status == 5
+    assert "does not fit" in out
+    fleet.upload(fleet.make("2"))
+    status, _, error = fleet.deploy()
+    assert status == 0, error
+    assert f"does not fit lab {version.name}: prune it" in error
+    status, _, error = fleet.run("rollback", "--to", fleet.store)
+    assert status == 5, error
+
+
+def test_a_version_of_a_signer_of_another_image(fleet: Fleet) -> None:
+    fleet.site.write_text(
+        fleet.site.read_text("utf-8") + "signers: [{image: desk, names: [builder]}]\n", encoding="utf-8"
+    )
+    fleet.upload(fleet.make("1"))
+    status, _, error = fleet.deploy()
+    assert status == 5, error
+    assert "may not sign the image lab" in error
+
+
+def test_other_kernel_arguments_under_the_same_version(fleet: Fleet) -> None:
+    """Unsigned: the name of a version is of what menus say, too."""
+    version = fleet.make("1")
+    fleet.site.write_text("server: 192.168.1.1\n", encoding="utf-8")
+    manifest = json.loads((version / MANIFEST).read_text("utf-8"))
+    manifest["cmdline"].append("init=/bin/sh")
+    forged = fleet.work / "forged" / version.name
+    shutil.copytree(version, forged)
+    (forged / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    status, _, error = fleet.deploy(forged)
+    assert status == 5, error
+    assert not (fleet.store / "versions/lab").exists()
