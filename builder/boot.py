@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.bootlab.diagnosis import Diagnosis
+from builder.bootlab.firmware import find_flash
 from builder.bootlab.guest import Guest, GuestError, Machine
-from builder.bootlab.lab import Lab, lab_tools
+from builder.bootlab.lab import Lab, lab_site, lab_tools
 from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import Patience
 from builder.bootlab.units import Units, await_units, examine_units, runs_systemd
@@ -21,6 +22,7 @@ from builder.errors import BootError, CommandError, HostError, InputError
 from builder.model.artifacts.manifest import BUNDLE, INDEX, Manifest
 from builder.model.generation import BootName
 from builder.model.menu import KERNEL
+from builder.model.recipe import LoaderName
 from builder.model.share import TOPS
 from builder.model.site import Site
 from builder.model.version import Version
@@ -51,6 +53,7 @@ class BootOptions:
     checks: shell commands to run inside as root, after the login prompt
     strict: whether a unit that failed is an error
     site: the server that the lab is; None: the lab's own
+    loader: the boot loader that the guest gets; None: the first of the image's that its firmware can start
     console_log: where the console is written to; None: beside the version, as VERSION.console.log
     work: where the image is unpacked, into file systems of the lab's own
     """
@@ -59,6 +62,7 @@ class BootOptions:
     strict: bool = False
     machine: Machine = field(default_factory=Machine)
     site: Site | None = None
+    loader: LoaderName | None = None
     patience: Patience = field(default_factory=Patience)
     console_log: Path | None = None
     work: Path = Path("/var/cache/diskless/boot")
@@ -164,8 +168,26 @@ def preflight(options: BootOptions) -> Medium:
     check_work_path(options.work)
     nfs = choose_nfs_server()
     require_tools(lab_tools(nfs))
+    find_flash(options.machine.firmware)
     require_permissions((*LAB, *nfs.permissions), "a boot", options.work)
     return choose_medium(nfs.name, exports_tmpfs=nfs.exports_tmpfs())
+
+
+def choose_loader(manifest: Manifest, options: BootOptions) -> LoaderName:
+    """The boot loader that the guest gets; InputError where image and firmware have none in common."""
+    firmware = options.machine.firmware
+    fitting = [name for name in firmware.loaders if name in manifest.loaders and options.loader in (None, name)]
+    if fitting:
+        return fitting[0]
+    has = f"{manifest.image} {manifest.version} has {', '.join(manifest.loaders)}"
+    if options.loader is not None and options.loader not in firmware.loaders:
+        raise InputError(
+            f"--firmware {firmware} starts no {options.loader}", f"it starts {', '.join(firmware.loaders)}"
+        )
+    raise InputError(
+        f"no loader for --firmware {firmware}: {has}",
+        f"build the image with {' or '.join(firmware.loaders)}: boot.loaders in the recipe, or left out",
+    )
 
 
 def check_work_path(work: Path) -> None:
@@ -184,6 +206,7 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
     """A lab that serves `version` as a deploy would, from a private store; nothing of it is left at the end."""
     offer = offer_directory(version)
     manifest = offer.manifest
+    loader = choose_loader(manifest, options)
     medium = preflight(options)
     with contextlib.ExitStack() as stack:
         cache = stack.enter_context(hold_cache(options.work.parent, progress.note))
@@ -195,7 +218,9 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
         stack.enter_context(private_mounts())
         stack.enter_context(mounted(store_volumes(work / "store", manifest, options, medium), medium, images))
         store = stack.enter_context(open_store(work / "store", progress.note, create=True))
-        lab = stack.enter_context(Lab(logs, store.served(rw=True), site=options.site, patience=options.patience))
+        nfs = choose_nfs_server()
+        site = dataclasses.replace(options.site or lab_site(nfs), loaders=(loader,))
+        lab = stack.enter_context(Lab(logs, store.served(rw=True), site=site, patience=options.patience, nfs=nfs))
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
             inventory, _ = add_version(read_inventory(store), offer, on_file)
         with progress.step("serve"):

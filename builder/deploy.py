@@ -16,12 +16,13 @@ from builder.model.artifacts.manifest import INDEX, Manifest
 from builder.model.escapes import escaped
 from builder.model.generation import BootName, Generation
 from builder.model.recipe import RootMode
-from builder.model.share import TOPS
+from builder.model.share import TOPS, ServedStore
 from builder.model.site import Site
 from builder.model.version import Version
 from builder.output.offer import Offer
 from builder.progress.progress import Progress
 from builder.reading import load_site
+from builder.render.server.boot_files import choose_boot_files
 from builder.store.activation import activate, check_cmdline, missing_pins, site_of
 from builder.store.admission import add_version, check_storable
 from builder.store.ages import clock_fault
@@ -35,6 +36,7 @@ from builder.store.pruning import Decision, PruneOptions, decide, remove_version
 from builder.store.reaching import hold_root
 from builder.store.recovery import recover
 from builder.store.reserve import Reserve, with_room
+from builder.store.served_loaders import is_refused, read_served_store
 from builder.store.usage import versions_in_use
 from builder.system.clock import read_moment
 
@@ -99,6 +101,7 @@ def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress)
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
             inventory, unpacked = add_version(inventory, offer, on_file)
         with progress.step("activate"):
+            before_loaders = read_served_store(store, rw=False)
             if options.replace_loaders:
                 set_up_loaders(store, manifest, replace=True)
             before = _before(inventory, manifest) if options.activate else None
@@ -110,6 +113,7 @@ def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress)
             else:
                 generation = _activate(inventory, site, manifest, options)
             _warn_of_pins(inventory, site, generation, progress)
+            _warn_of_loaders(store, site, before_loaders, manifest, progress)
             _warn_of_clock(store, generation, progress)
         pruned = _prune_after(inventory, site, manifest, options)
         offer.source.close()
@@ -290,6 +294,19 @@ def _warn_of_pins(inventory: Inventory, site: Site, generation: Generation, prog
     for mac in missing_pins(inventory, site, generation):
         progress.warn(
             f"{inventory.store.site_file} pins {mac} to a version that is not in the store: it boots as others do"
+        )
+
+
+def _warn_of_loaders(store: Store, site: Site, before: ServedStore, manifest: Manifest, progress: Progress) -> None:
+    """Where DHCP must say something else from now on, and where Secure Boot refuses what was deployed."""
+    now = read_served_store(store, rw=False)
+    if before.loaders is not None and choose_boot_files(site, before) != choose_boot_files(site, now):
+        command = f"diskless server-config --to {shlex.quote(str(store.root))} --install"
+        progress.warn(f"clients can start with other loaders than before: run {command}, or they get the old ones")
+    if is_refused(store, manifest):
+        progress.warn(
+            f"{manifest.image} {manifest.version}: its kernel is not signed by whom GRUB here trusts, so it is offered "
+            "on UEFI without Secure Boot only"
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from builder.bootlab.accelerator import QEMU
 from builder.bootlab.console import Log, begin_log
 from builder.bootlab.diagnosis import Diagnosis, Failure, diagnose, find_fault
+from builder.bootlab.firmware import Firmware, Flash, find_flash, firmware_arguments, nic_device
 from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.serial import SERIAL_PORTS, SerialPorts
 from builder.bootlab.settings import Patience
@@ -25,12 +26,19 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Machine:
-    """The guest's hardware. memory: MiB; nic: a network card of QEMU that has a PXE ROM."""
+    """The guest's hardware.
+
+    memory: MiB
+    nic: a network card of QEMU that its firmware boots from; None: one that it does
+    flash: another UEFI firmware than the host's
+    """
 
     memory: int = 1024
     processors: int = 2
-    nic: str = "e1000"
+    nic: str | None = None
     mac: str = "52:54:00:00:00:01"
+    firmware: Firmware = Firmware.BIOS
+    flash: Flash | None = None
 
 
 class GuestError(BootError):
@@ -49,12 +57,12 @@ def qemu_command(machine: Machine, hardware: Sequence[str], tap: str) -> list[st
     return [
         QEMU.name,
         *hardware,
-        # without graphics the firmware and the loaders speak on the first serial port
-        *("-machine", "q35,graphics=off", "-display", "none", "-nodefaults", "-no-user-config"),
+        *firmware_arguments(machine.firmware, machine.flash or find_flash(machine.firmware)),
+        *("-display", "none", "-nodefaults", "-no-user-config"),
         *("-monitor", "none", "-no-reboot"),
         *("-m", str(machine.memory), "-smp", str(machine.processors)),
         *("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"),
-        *("-device", f"{machine.nic},netdev=net,mac={machine.mac},bootindex=0"),
+        *("-device", f"{nic_device(machine.firmware, machine.nic)},netdev=net,mac={machine.mac},bootindex=0"),
         *("-device", "virtio-rng-pci"),
         *SERIAL_PORTS,
     ]

@@ -11,12 +11,14 @@ import click
 
 from builder.boot import BootOptions, BootResult, preflight
 from builder.boot import boot as run_boot
+from builder.bootlab.firmware import Firmware
 from builder.bootlab.guest import Machine
 from builder.bootlab.settings import Patience
 from builder.build import build
 from builder.cli.options import cache_option, json_option, output_option
 from builder.cli.reporting import reports_progress
 from builder.cli.typed import as_typed
+from builder.model.recipe import LoaderName
 from builder.output.versions import find_version
 from builder.progress.progress import Progress
 from builder.reading import load_recipe
@@ -44,7 +46,19 @@ from builder.reading import load_recipe
     help="The guest's memory, in MiB.",
 )
 @click.option("--strict", is_flag=True, help="A unit that failed is an error: exit status 6.")
-@click.option("--nic", default="e1000", show_default=True, help="The guest's network card, a device of QEMU.")
+@click.option(
+    "--firmware",
+    type=click.Choice([one.value for one in Firmware]),
+    default=Firmware.BIOS.value,
+    show_default=True,
+    help="What the guest starts with; uefi-secure checks signatures, uefi-http fetches the loader over HTTP.",
+)
+@click.option(
+    "--loader",
+    type=click.Choice([one.value for one in LoaderName]),
+    help="The boot loader it gets; left out: the first of the image's that the firmware can start.",
+)
+@click.option("--nic", help="The guest's network card, a device of QEMU; left out: one that the firmware boots from.")
 @click.option(
     "--console-log",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -60,7 +74,9 @@ def boot(
     timeout: float,
     memory: int,
     strict: bool,
-    nic: str,
+    firmware: str,
+    loader: str | None,
+    nic: str | None,
     console_log: Path | None,
     output: Path,
     cache: Path,
@@ -77,7 +93,8 @@ def boot(
     options = BootOptions(
         checks=checks,
         strict=strict,
-        machine=Machine(memory=memory, nic=nic),
+        machine=Machine(memory=memory, nic=nic, firmware=Firmware(firmware)),
+        loader=LoaderName(loader) if loader else None,
         patience=Patience(login=timeout),
         console_log=console_log,
         work=cache / "boot",

@@ -86,7 +86,12 @@ def test_a_timeline_gives_every_milestone_its_first_second() -> None:
     assert timeline.note(Logs(""), 0.5) == ()
     assert timeline.note(Logs("", LEASE), 1.0) == (Milestone.LEASE,)
     assert timeline.note(Logs("", LEASE), 2.0) == ()
-    assert timeline.note(Logs(INITRAMFS, LOADER), 3.0) == (Milestone.LOADER, Milestone.KERNEL, Milestone.INITRAMFS)
+    assert timeline.note(Logs(INITRAMFS, LOADER), 3.0) == (
+        Milestone.LOADER,
+        Milestone.MENU,
+        Milestone.KERNEL,
+        Milestone.INITRAMFS,
+    )
     assert timeline.last is Milestone.INITRAMFS
     assert timeline.seconds[Milestone.LEASE] == 1.0
     assert timeline.seconds[Milestone.KERNEL] == 3.0
