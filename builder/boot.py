@@ -168,7 +168,8 @@ def preflight(options: BootOptions) -> Medium:
     check_work_path(options.work)
     nfs = choose_nfs_server()
     require_tools(lab_tools(nfs))
-    find_flash(options.machine.firmware)
+    if options.machine.flash is None:
+        find_flash(options.machine.firmware)
     require_permissions((*LAB, *nfs.permissions), "a boot", options.work)
     return choose_medium(nfs.name, exports_tmpfs=nfs.exports_tmpfs())
 
@@ -220,7 +221,11 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
         store = stack.enter_context(open_store(work / "store", progress.note, create=True))
         nfs = choose_nfs_server()
         site = dataclasses.replace(options.site or lab_site(nfs), loaders=(loader,))
-        lab = stack.enter_context(Lab(logs, store.served(rw=True), site=site, patience=options.patience, nfs=nfs))
+        flash = options.machine.flash
+        shared = (flash.code, flash.variables) if flash else ()
+        lab = stack.enter_context(
+            Lab(logs, store.served(rw=True), site=site, patience=options.patience, nfs=nfs, shared=shared)
+        )
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
             inventory, _ = add_version(read_inventory(store), offer, on_file)
         with progress.step("serve"):
