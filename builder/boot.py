@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builder.bootlab.console import begin_log
 from builder.bootlab.diagnosis import Diagnosis
 from builder.bootlab.firmware import find_flash
 from builder.bootlab.guest import Guest, GuestError, Machine
@@ -55,6 +56,7 @@ class BootOptions:
     site: the server that the lab is; None: the lab's own
     loader: the boot loader that the guest gets; None: the first of the image's that its firmware can start
     console_log: where the console is written to; None: beside the version, as VERSION.console.log
+    screenshot: where a picture of the screen is written to, at the login prompt or where it failed; None: none is taken
     work: where the image is unpacked, into file systems of the lab's own
     """
 
@@ -65,6 +67,7 @@ class BootOptions:
     loader: LoaderName | None = None
     patience: Patience = field(default_factory=Patience)
     console_log: Path | None = None
+    screenshot: Path | None = None
     work: Path = Path("/var/cache/diskless/boot")
 
 
@@ -75,6 +78,19 @@ class CheckResult:
     command: str
     status: int
     output: str
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Where somebody sits: the descriptor of the keyboard, how to show bytes, and the keys that end it.
+
+    hold: what the terminal is in meanwhile, so that keys come as they are
+    """
+
+    keyboard: int
+    show: Callable[[bytes], None]
+    leave: bytes
+    hold: Callable[[], contextlib.AbstractContextManager[None]]
 
 
 @dataclass
@@ -132,23 +148,57 @@ def boot(version: Path, options: BootOptions, progress: Progress) -> BootResult:
     What goes wrong with the guest is in the result; InputError, HostError and CommandError, which are
     this machine's, are raised.
     """
-    console = options.console_log or default_console_log(version)
-    with open_bench(version, options, progress) as bench:
-        result = BootResult(bench.manifest.version, console.absolute())
-        guest = bench.power_on(result.console_log, options.machine)
+    with _powered_on(version, options, progress) as (guest, result):
         guest.on_milestone = lambda milestone: progress.note(f"{guest.seconds:.0f} s: {milestone}")
-        guest.on_restart = lambda reason: progress.warn(f"{reason}: powered on once more")
         guest.on_wait = lambda: progress.tick(_describe(guest))
         try:
             _exercise(guest, options, progress, result)
         except GuestError as error:
             result.error, result.diagnosis = error, error.diagnosis
+            if guest.is_running:
+                _take_picture(guest, options)
         except (HostError, CommandError) as error:
             error.details = (*error.details, f"console log: {result.console_log}")
             raise
-        result.timeline = {milestone.value: round(second, 1) for milestone, second in guest.timeline.seconds.items()}
-        result.address = guest.address
+        _note_timeline(guest, result)
     return result
+
+
+def attend(version: Path, options: BootOptions, progress: Progress, terminal: Terminal) -> BootResult:
+    """Boots `version` with a terminal as its console, until somebody leaves it or the machine is off.
+
+    InputError, HostError and CommandError, which are this machine's, are raised; the guest's own faults are seen.
+    """
+    with _powered_on(version, options, progress) as (guest, result):
+        with terminal.hold():
+            guest.attend(terminal.keyboard, terminal.show, terminal.leave)
+        if guest.is_running:
+            _take_picture(guest, options)
+        _note_timeline(guest, result)
+    return result
+
+
+@contextlib.contextmanager
+def _powered_on(version: Path, options: BootOptions, progress: Progress) -> Iterator[tuple[Guest, BootResult]]:
+    """A guest that was just switched on, and a result that nothing is in yet."""
+    console = options.console_log or default_console_log(version)
+    machine = dataclasses.replace(options.machine, screen=options.screenshot is not None)
+    with open_bench(version, options, progress) as bench:
+        result = BootResult(bench.manifest.version, console.absolute())
+        guest = bench.power_on(result.console_log, machine)
+        guest.on_restart = lambda reason: progress.warn(f"{reason}: powered on once more")
+        yield guest, result
+
+
+def _note_timeline(guest: Guest, result: BootResult) -> None:
+    result.timeline = {milestone.value: round(second, 1) for milestone, second in guest.timeline.seconds.items()}
+    result.address = guest.address
+
+
+def _take_picture(guest: Guest, options: BootOptions) -> None:
+    if options.screenshot is not None:
+        begin_log(options.screenshot, "--screenshot")
+        options.screenshot.write_bytes(guest.take_picture())
 
 
 def default_console_log(version: Path) -> Path:
@@ -283,6 +333,7 @@ def _exercise(guest: Guest, options: BootOptions, progress: Progress, result: Bo
             done = guest.run(command)
             result.checks.append(CheckResult(command, done.status, done.output))
         result.units = examine_units(guest) if has_units else None
+    _take_picture(guest, options)
     with progress.step("power off"):
         guest.power_off()
     result.error = _failed_check(result.checks) or (_failed_units(result.units) if options.strict else None)

@@ -101,8 +101,9 @@ def firmware_with(authority: str) -> Flash:
     flash = Flash(directory / "code.fd", directory / "variables.fd")
     shutil.copyfile(secure.code, flash.code)
     program = Path(sys.executable).with_name("virt-fw-vars")
-    options = ["--enroll-microsoft", "--microsoft-db", authority, "--sb", "-i", plain.variables, "-o", flash.variables]
-    subprocess.run([program, *options], check=True, capture_output=True)
+    paths = ["-i", str(plain.variables), "-o", str(flash.variables)]
+    options = ["--enroll-microsoft", "--microsoft-db", authority, "--sb"]
+    subprocess.run([str(program), *options, *paths], check=True, capture_output=True)
     for path in (flash.code, flash.variables):
         path.chmod(0o644)
     return flash
