@@ -81,7 +81,7 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
-class Terminal:
+class Seat:
     """Where somebody sits: the descriptor of the keyboard, how to show bytes, and the keys that end it.
 
     hold: what the terminal is in meanwhile, so that keys come as they are
@@ -164,14 +164,14 @@ def boot(version: Path, options: BootOptions, progress: Progress) -> BootResult:
     return result
 
 
-def attend(version: Path, options: BootOptions, progress: Progress, terminal: Terminal) -> BootResult:
+def attend(version: Path, options: BootOptions, progress: Progress, seat: Seat) -> BootResult:
     """Boots `version` with a terminal as its console, until somebody leaves it or the machine is off.
 
     InputError, HostError and CommandError, which are this machine's, are raised; the guest's own faults are seen.
     """
     with _powered_on(version, options, progress) as (guest, result):
-        with terminal.hold():
-            guest.attend(terminal.keyboard, terminal.show, terminal.leave)
+        with seat.hold():
+            guest.attend(seat.keyboard, seat.show, seat.leave)
         if guest.is_running:
             _take_picture(guest, options)
         _note_timeline(guest, result)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from builder.boot import BootOptions, BootResult, Terminal, attend, preflight
+from builder.boot import BootOptions, BootResult, Seat, attend, preflight
 from builder.boot import boot as run_boot
 from builder.bootlab.firmware import Firmware
 from builder.bootlab.guest import Machine
@@ -154,7 +154,7 @@ def _attend(version: Path, options: BootOptions, progress: Progress) -> BootResu
         finally:
             termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
 
-    return attend(version, options, progress, Terminal(keyboard, show, _LEAVE, hold))
+    return attend(version, options, progress, Seat(keyboard, show, _LEAVE, hold))
 
 
 def _version(target: Path | None, output: Path, cache: Path, options: BootOptions, progress: Progress) -> Path:
