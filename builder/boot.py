@@ -271,8 +271,9 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
         store = stack.enter_context(open_store(work / "store", progress.note, create=True))
         nfs = choose_nfs_server()
         site = dataclasses.replace(options.site or lab_site(nfs), loaders=(loader,))
-        flash = options.machine.flash
-        shared = (flash.code, flash.variables) if flash else ()
+        machine = options.machine
+        flash = [machine.flash.code, machine.flash.variables] if machine.flash else []
+        shared = (*flash, *([machine.medium] if machine.medium else []))
         lab = stack.enter_context(
             Lab(logs, store.served(rw=True), site=site, patience=options.patience, nfs=nfs, shared=shared)
         )

@@ -37,6 +37,7 @@ class Machine:
     nic: a network card of QEMU that its firmware boots from; None: one that it does
     more_nics: further cards, which it does not boot from; their addresses follow that of the first
     flash: another UEFI firmware than the host's
+    medium: a file that it boots from instead of the network; cd: as a CD, else as a disk
     screen: whether it has a screen, of which pictures can be taken
     """
 
@@ -47,6 +48,8 @@ class Machine:
     firmware: Firmware = Firmware.BIOS
     flash: Flash | None = None
     more_nics: tuple[str, ...] = ()
+    medium: Path | None = None
+    cd: bool = False
     screen: bool = False
 
 
@@ -72,10 +75,18 @@ def _nic_arguments(machine: Machine, tap: str) -> list[str]:
     arguments = []
     for number, (name, device) in enumerate(zip(taps_of(machine, tap), devices, strict=True)):
         mac = f"{start}:{(int(last, 16) + number) % 256:02x}"
-        first = ",bootindex=0" if number == 0 else ""
+        first = ",bootindex=0" if number == 0 and machine.medium is None else ""
         arguments += ["-netdev", f"tap,id=net{number},ifname={name},script=no,downscript=no"]
         arguments += ["-device", f"{device},netdev=net{number},mac={mac}{first}"]
     return arguments
+
+
+def _medium_arguments(machine: Machine) -> list[str]:
+    if machine.medium is None:
+        return []
+    device = "ide-cd" if machine.cd else "virtio-blk-pci"
+    drive = f"if=none,id=medium,format=raw,readonly=on,file={machine.medium}"
+    return ["-drive", drive, "-device", f"{device},drive=medium,bootindex=0"]
 
 
 def qemu_command(machine: Machine, hardware: Sequence[str], tap: str) -> list[str]:
@@ -91,6 +102,7 @@ def qemu_command(machine: Machine, hardware: Sequence[str], tap: str) -> list[st
         *("-monitor", "none", "-no-reboot"),
         *("-m", str(machine.memory), "-smp", str(machine.processors)),
         *_nic_arguments(machine, tap),
+        *_medium_arguments(machine),
         *("-device", "virtio-rng-pci"),
         *SERIAL_PORTS,
         *(MONITOR if machine.screen else ()),
