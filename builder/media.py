@@ -126,13 +126,15 @@ def _fill(store: Store, label: str, entry: MenuEntry, isolinux: dict[str, Path],
         return False
     efi = tree.parent / "efi"
     (efi / "EFI/BOOT").mkdir(parents=True)
-    (efi / "grub").mkdir()
     for source, name in _UEFI.items():
         shutil.copyfile(store.boot / source, efi / "EFI/BOOT" / name)
     mark = f"/boot/{label.rpartition('-')[2][:8]}"  # of the version: another medium in the machine has another
     (tree / mark.lstrip("/")).touch()
     grub = LOADERS[LoaderName.GRUB].render(menu)
-    (efi / "grub/grub.cfg").write_text(f"search --no-floppy --file --set=root {mark}\n{grub}", encoding="utf-8")
+    # its prefix is on the file system that firmware says it came from: this one, or where that is not told the whole
+    for directory in (efi / "grub", tree / "grub"):
+        directory.mkdir()
+        (directory / "grub.cfg").write_text(f"search --no-floppy --file --set=root {mark}\n{grub}", encoding="utf-8")
     return True
 
 
