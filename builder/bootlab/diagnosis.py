@@ -181,7 +181,7 @@ def find_fault(logs: Logs) -> Diagnosis | None:
     for fault, sign in _SIGNS:
         found = sign.search(logs.console)
         if found:
-            return Diagnosis(fault, found[0].strip())
+            return Diagnosis(fault, found[0].strip(" \t\r|"))  # shim draws a box around what it says
     if _FIRMWARE_GAVE_UP.search(logs.console):
         return _diagnose_firmware(logs)
     if _GAVE_UP.search(logs.console) or len(_RETRIES.findall(logs.console)) >= _MOUNT_TRIES:
