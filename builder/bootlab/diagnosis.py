@@ -49,13 +49,13 @@ ADVICE = {
     " subnet, and do UDP ports 67, 68 and 4011 pass the server's firewall?",
     Failure.NO_BOOT_FILE: "does dhcp-boot name a file below tftp-root that all may read, and does UDP port 69 pass the"
     " server's firewall?",
-    Failure.NO_DRIVER: "UEFI boots from cards that it has a driver for, or that bring one in their ROM, which Secure"
-    " Boot takes only if it is signed: --nic virtio-net-pci, or another card in a real machine",
+    Failure.NO_DRIVER: "UEFI boots from cards that it has a driver for, or that bring one in their ROM: --nic"
+    " virtio-net-pci in the lab, another card in a real machine, or `diskless media`",
     Failure.NO_HTTP_CLIENT: "firmware that boots over HTTP takes an offer only with option 60 HTTPClient and an URL as"
     " file name, for client architecture 16: `diskless server-config` writes both where the site has http_port",
     Failure.LOADER_REFUSED: "the first loader must be the distribution's signed shim, what it loads the signed GRUB"
     " of the same distribution, and neither revoked by the firmware's dbx or shim's SBAT level: deploy a newer image,"
-    " or switch Secure Boot off; iPXE is signed by nobody",
+    " or switch Secure Boot off; iPXE is signed by nobody, and in a card's ROM it hands shim a GRUB that looks damaged",
     Failure.NO_MENU: "GRUB's network image reads /grub/grub.cfg from the server that it came from, and the signed one"
     " of Debian 12 reads nothing over HTTP: is boot/grub there, and did GRUB come over TFTP?",
     Failure.NO_KERNEL: "compare the kernel and initramfs in the loader's menu (pxelinux.cfg/default, grub/grub.cfg,"
@@ -120,7 +120,10 @@ _GENERATORS = tuple(generator.signs for generator in GENERATORS.values())
 _SIGNS = (
     # what GRUB says next is that there is no kernel
     (Failure.KERNEL_REFUSED, _line(r"bad shim signature|diskless: nobody whom this loader trusts signed")),
-    (Failure.LOADER_REFUSED, _line(r"Security Violation|BdsDxe: failed to (?:load|start) .*: Access Denied")),
+    (
+        Failure.LOADER_REFUSED,
+        _line(r"Security Violation|Verification failed: \(0x|BdsDxe: failed to (?:load|start) .*: Access Denied"),
+    ),
     (
         Failure.NO_KERNEL,
         _line(

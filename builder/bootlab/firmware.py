@@ -14,7 +14,7 @@ from builder.errors import HostError
 from builder.model.recipe import LoaderName
 
 _DEBIAN, _ARCH = Path("/usr/share/OVMF"), Path("/usr/share/edk2/x64")
-# its own driver, and an iPXE in the card's ROM would be refused by Secure Boot
+# OVMF has a driver for it; through the iPXE in the ROM of others shim cannot verify GRUB: "(0x2) Invalid Parameter"
 _DRIVEN_NIC = "virtio-net-pci"
 _HINT = "Debian: apt-get install ovmf; Arch Linux: pacman -S edk2-ovmf"
 _NO_KEYS = "Arch Linux's edk2-ovmf has no variables with Microsoft's keys in them; Debian's ovmf does"

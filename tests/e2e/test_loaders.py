@@ -18,7 +18,7 @@ from builder.bootlab.guest import Machine, qemu_command
 from builder.bootlab.serial import SerialPorts
 from builder.loaders.table import LOADERS
 from builder.model.artifacts.manifest import BUNDLE
-from builder.model.menu import KERNEL, Menu
+from builder.model.menu import KERNEL, Menu, MenuEntry
 from builder.model.recipe import LoaderName
 from builder.model.site import Site
 from builder.render.server.files import Format
@@ -37,13 +37,14 @@ pytestmark = [
 PATIENCE = 120
 UNKNOWN = "52:54:00:00:00:99"
 ALL, ONE = "greeting-for-all", "greeting-for-one"
-EMPTY = Menu((), "none")
+EMPTY = Menu((MenuEntry("none", "none", "none", "none", "none", bootif=True),), "none")
+CARD = KNOWN.replace(":", "-")  # as BOOTIF= has it
 # what each loader says on a console when it read its menu; QEMU's cards have iPXE in their ROM, so a site chooses
 FIRMWARE = {LoaderName.PXELINUX: Firmware.BIOS, LoaderName.GRUB: Firmware.UEFI_SECURE, LoaderName.IPXE: Firmware.UEFI}
 
 
 def greeting_menus(loader: LoaderName) -> dict[str, str]:
-    """Menus that only greet: for all, and for the known client, by path below the TFTP root."""
+    """Menus that only greet: for all, and for the known client by its network card; by path below the TFTP root."""
     kind = LOADERS[loader]
     general, own = (f"{kind.directory}/{kind.menu_file(mac)}" for mac in (None, KNOWN))
     first = kind.render(EMPTY, [KNOWN]).splitlines()
@@ -51,10 +52,16 @@ def greeting_menus(loader: LoaderName) -> dict[str, str]:
         texts = [f"SERIAL 0 115200\nSAY {said}\nDEFAULT none\n" for said in (ALL, ONE)]
     elif loader is LoaderName.GRUB:
         sends = [line for line in first if "configfile" in line]
-        texts = ["\n".join([*sends, f"echo {ALL}", "sleep 60", ""]), f"echo {ONE}\nsleep 60\n"]
+        names = [line for line in first if line.startswith(("regexp", "set bootif"))]
+        assert len(names) == 2
+        own_lines = [*names, f'echo "{ONE} $bootif"', "sleep 60", ""]
+        texts = ["\n".join([*sends, f"echo {ALL}", "sleep 60", ""]), "\n".join(own_lines)]
     else:
         sends = [line for line in first if line.startswith(("#!", "iseq"))]
-        texts = ["\n".join([*sends, f"echo {ALL}", "sleep 60", ""]), f"#!ipxe\necho {ONE}\nsleep 60\n"]
+        texts = [
+            "\n".join([*sends, f"echo {ALL}", "sleep 60", ""]),
+            f"#!ipxe\necho {ONE} ${{netX/mac:hexhyp}}\nsleep 60\n",
+        ]
     return {general: texts[0], own: texts[1]}
 
 
@@ -95,9 +102,10 @@ def greeting(network: ServerNetwork, loader: LoaderName, mac: str) -> str:
     SerialPorts(console).connect(lambda files: network.namespace.start("qemu", command, files=files))
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        found = re.search(f"{ALL}|{ONE}", console.read_text("utf-8", "replace"))
+        card = "" if loader is LoaderName.PXELINUX else f" {CARD}"
+        found = re.search(f"({ALL})|({ONE}){card}", console.read_text("utf-8", "replace"))
         if found:
-            return found[0]
+            return found[1] or found[2]
         time.sleep(0.2)
     return console.read_text("utf-8", "replace")[-2000:]
 

@@ -143,6 +143,8 @@ FINAL_SIGNS = [
         Failure.LOADER_REFUSED,
         'BdsDxe: failed to load Boot0001 "UEFI PXEv4 (MAC:525400000001)" from PciRoot(0x0): Access Denied\n',
     ),
+    # through the iPXE in the ROM of a network card
+    (Failure.LOADER_REFUSED, "|   Verification failed: (0x2) Invalid Parameter   |\n"),
     (
         Failure.NO_BOOT_FILE,
         "Fetching Netboot Image grubx64.efi\nUnable to fetch TFTP image: Not Found\nstart_image() returned Not Found\n",
