@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST := $(SUDO) $(BIN)/pytest $(if $(SUDO),-p no:cacheprovider)
 
 .DEFAULT_GOAL := help
-.PHONY: help build boot test test-full test-hosts lint format bench docs clean host-build host-boot host-test
+.PHONY: help build boot test test-full test-hosts test-boot lint format bench docs clean host-build host-boot host-test
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,6 +26,9 @@ test-full: host-test $(BIN)/pytest ## all tests
 
 test-hosts: host-build $(BIN)/pytest ## README's commands on minimal Debian 12 and 13; CELLS='trixie-* ...', COMMANDS='make build, ...', JSON=1
 	@$(SUDO) $(BIN)/python -m tests.hosts --cells "$(CELLS)" --commands "$(COMMANDS)" $(if $(JSON),--json)
+
+test-boot: host-test $(BIN)/pytest ## every firmware, loader, distribution and root: boots, docs/boot-matrix.md; CELLS='uefi-*/debian-12/*'
+	@$(SUDO) $(BIN)/python -m tests.bootmatrix --cells "$(CELLS)"
 
 lint: $(BIN)/pytest ## style, types and the floors of the house
 	$(BIN)/ruff check

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builder.bootlab.console import begin_log
 from builder.bootlab.diagnosis import Diagnosis
+from builder.bootlab.firmware import find_flash
 from builder.bootlab.guest import Guest, GuestError, Machine
-from builder.bootlab.lab import Lab, lab_tools
+from builder.bootlab.lab import Lab, lab_site, lab_tools
 from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import Patience
 from builder.bootlab.units import Units, await_units, examine_units, runs_systemd
@@ -21,6 +23,7 @@ from builder.errors import BootError, CommandError, HostError, InputError
 from builder.model.artifacts.manifest import BUNDLE, INDEX, Manifest
 from builder.model.generation import BootName
 from builder.model.menu import KERNEL
+from builder.model.recipe import LoaderName
 from builder.model.share import TOPS
 from builder.model.site import Site
 from builder.model.version import Version
@@ -51,7 +54,9 @@ class BootOptions:
     checks: shell commands to run inside as root, after the login prompt
     strict: whether a unit that failed is an error
     site: the server that the lab is; None: the lab's own
+    loader: the boot loader that the guest gets; None: the first of the image's that its firmware can start
     console_log: where the console is written to; None: beside the version, as VERSION.console.log
+    screenshot: where a picture of the screen is written to, at the login prompt or where it failed; None: none is taken
     work: where the image is unpacked, into file systems of the lab's own
     """
 
@@ -59,8 +64,10 @@ class BootOptions:
     strict: bool = False
     machine: Machine = field(default_factory=Machine)
     site: Site | None = None
+    loader: LoaderName | None = None
     patience: Patience = field(default_factory=Patience)
     console_log: Path | None = None
+    screenshot: Path | None = None
     work: Path = Path("/var/cache/diskless/boot")
 
 
@@ -71,6 +78,19 @@ class CheckResult:
     command: str
     status: int
     output: str
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Where somebody sits: the descriptor of the keyboard, how to show bytes, and the keys that end it.
+
+    hold: what the terminal is in meanwhile, so that keys come as they are
+    """
+
+    keyboard: int
+    show: Callable[[bytes], None]
+    leave: bytes
+    hold: Callable[[], contextlib.AbstractContextManager[None]]
 
 
 @dataclass
@@ -128,23 +148,57 @@ def boot(version: Path, options: BootOptions, progress: Progress) -> BootResult:
     What goes wrong with the guest is in the result; InputError, HostError and CommandError, which are
     this machine's, are raised.
     """
-    console = options.console_log or default_console_log(version)
-    with open_bench(version, options, progress) as bench:
-        result = BootResult(bench.manifest.version, console.absolute())
-        guest = bench.power_on(result.console_log, options.machine)
+    with _powered_on(version, options, progress) as (guest, result):
         guest.on_milestone = lambda milestone: progress.note(f"{guest.seconds:.0f} s: {milestone}")
-        guest.on_restart = lambda reason: progress.warn(f"{reason}: powered on once more")
         guest.on_wait = lambda: progress.tick(_describe(guest))
         try:
             _exercise(guest, options, progress, result)
         except GuestError as error:
             result.error, result.diagnosis = error, error.diagnosis
+            if guest.is_running:
+                _take_picture(guest, options)
         except (HostError, CommandError) as error:
             error.details = (*error.details, f"console log: {result.console_log}")
             raise
-        result.timeline = {milestone.value: round(second, 1) for milestone, second in guest.timeline.seconds.items()}
-        result.address = guest.address
+        _note_timeline(guest, result)
     return result
+
+
+def attend(version: Path, options: BootOptions, progress: Progress, seat: Seat) -> BootResult:
+    """Boots `version` with a terminal as its console, until somebody leaves it or the machine is off.
+
+    InputError, HostError and CommandError, which are this machine's, are raised; the guest's own faults are seen.
+    """
+    with _powered_on(version, options, progress) as (guest, result):
+        with seat.hold():
+            guest.attend(seat.keyboard, seat.show, seat.leave)
+        if guest.is_running:
+            _take_picture(guest, options)
+        _note_timeline(guest, result)
+    return result
+
+
+@contextlib.contextmanager
+def _powered_on(version: Path, options: BootOptions, progress: Progress) -> Iterator[tuple[Guest, BootResult]]:
+    """A guest that was just switched on, and a result that nothing is in yet."""
+    console = options.console_log or default_console_log(version)
+    machine = dataclasses.replace(options.machine, screen=options.screenshot is not None)
+    with open_bench(version, options, progress) as bench:
+        result = BootResult(bench.manifest.version, console.absolute())
+        guest = bench.power_on(result.console_log, machine)
+        guest.on_restart = lambda reason: progress.warn(f"{reason}: powered on once more")
+        yield guest, result
+
+
+def _note_timeline(guest: Guest, result: BootResult) -> None:
+    result.timeline = {milestone.value: round(second, 1) for milestone, second in guest.timeline.seconds.items()}
+    result.address = guest.address
+
+
+def _take_picture(guest: Guest, options: BootOptions) -> None:
+    if options.screenshot is not None:
+        begin_log(options.screenshot, "--screenshot")
+        options.screenshot.write_bytes(guest.take_picture())
 
 
 def default_console_log(version: Path) -> Path:
@@ -164,8 +218,27 @@ def preflight(options: BootOptions) -> Medium:
     check_work_path(options.work)
     nfs = choose_nfs_server()
     require_tools(lab_tools(nfs))
+    if options.machine.flash is None:
+        find_flash(options.machine.firmware)
     require_permissions((*LAB, *nfs.permissions), "a boot", options.work)
     return choose_medium(nfs.name, exports_tmpfs=nfs.exports_tmpfs())
+
+
+def choose_loader(manifest: Manifest, options: BootOptions) -> LoaderName:
+    """The boot loader that the guest gets; InputError where image and firmware have none in common."""
+    firmware = options.machine.firmware
+    fitting = [name for name in firmware.loaders if name in manifest.loaders and options.loader in (None, name)]
+    if fitting:
+        return fitting[0]
+    has = f"{manifest.image} {manifest.version} has {', '.join(manifest.loaders)}"
+    if options.loader is not None and options.loader not in firmware.loaders:
+        raise InputError(
+            f"--firmware {firmware} starts no {options.loader}", f"it starts {', '.join(firmware.loaders)}"
+        )
+    raise InputError(
+        f"no loader for --firmware {firmware}: {has}",
+        f"build the image with {' or '.join(firmware.loaders)}: boot.loaders in the recipe, or left out",
+    )
 
 
 def check_work_path(work: Path) -> None:
@@ -184,6 +257,7 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
     """A lab that serves `version` as a deploy would, from a private store; nothing of it is left at the end."""
     offer = offer_directory(version)
     manifest = offer.manifest
+    loader = choose_loader(manifest, options)
     medium = preflight(options)
     with contextlib.ExitStack() as stack:
         cache = stack.enter_context(hold_cache(options.work.parent, progress.note))
@@ -195,7 +269,14 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
         stack.enter_context(private_mounts())
         stack.enter_context(mounted(store_volumes(work / "store", manifest, options, medium), medium, images))
         store = stack.enter_context(open_store(work / "store", progress.note, create=True))
-        lab = stack.enter_context(Lab(logs, store.served(rw=True), site=options.site, patience=options.patience))
+        nfs = choose_nfs_server()
+        site = dataclasses.replace(options.site or lab_site(nfs), loaders=(loader,))
+        machine = options.machine
+        flash = [machine.flash.code, machine.flash.variables] if machine.flash else []
+        shared = (*flash, *([machine.medium] if machine.medium else []))
+        lab = stack.enter_context(
+            Lab(logs, store.served(rw=True), site=site, patience=options.patience, nfs=nfs, shared=shared)
+        )
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
             inventory, _ = add_version(read_inventory(store), offer, on_file)
         with progress.step("serve"):
@@ -253,6 +334,7 @@ def _exercise(guest: Guest, options: BootOptions, progress: Progress, result: Bo
             done = guest.run(command)
             result.checks.append(CheckResult(command, done.status, done.output))
         result.units = examine_units(guest) if has_units else None
+    _take_picture(guest, options)
     with progress.step("power off"):
         guest.power_off()
     result.error = _failed_check(result.checks) or (_failed_units(result.units) if options.strict else None)

@@ -35,8 +35,9 @@ from builder.store.layout import Store, check_changeable, find_store, look_at_st
 from builder.store.pruning import Decision, PruneOptions, decide, remove_versions
 from builder.store.reaching import hold_root
 from builder.store.recovery import recover
-from builder.store.remarks import warn_of_clock, warn_of_exports, warn_of_pins
+from builder.store.remarks import warn_of_clock, warn_of_exports, warn_of_loaders, warn_of_pins
 from builder.store.reserve import Reserve, with_room
+from builder.store.served_loaders import read_served_store
 from builder.store.signatures import Recheck, keep_signature
 from builder.store.usage import versions_in_use
 from builder.system.clock import read_moment
@@ -141,6 +142,7 @@ def _deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
             inventory, unpacked = add_version(inventory, offer, on_file)
         with progress.step("activate"):
+            before_loaders = read_served_store(store, rw=False)
             if options.replace_loaders:
                 set_up_loaders(store, manifest, replace=True)
             before = _before(inventory, manifest) if options.activate else None
@@ -159,6 +161,7 @@ def _deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress
             else:
                 generation = finish(inventory)
             warn_of_pins(inventory, site, generation, progress)
+            warn_of_loaders(store, site, before_loaders, manifest, progress)
             warn_of_clock(store, generation, progress)
         pruned = _prune_after(inventory, site, manifest, options)
         return Deployed(manifest, before, store.root_of(manifest), generation, unpacked, replaced, pruned, approval)

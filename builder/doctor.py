@@ -15,6 +15,7 @@ from builder.installers.registry import INSTALLERS
 from builder.loaders.table import loader_of
 from builder.model.diagnostic import Diagnostic, Level, fail, ok, warn
 from builder.model.quantity import format_bytes
+from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.probes.building import examine_building
 from builder.probes.firewall import examine_firewall
@@ -44,6 +45,7 @@ from builder.store.activation import site_of
 from builder.store.generations import served_menus
 from builder.store.layout import Store, find_store
 from builder.store.reserve import Reserve
+from builder.store.served_loaders import read_served_store
 from builder.system.files import free_bytes, is_read_only
 from builder.system.host import host_family
 from builder.system.sandbox.sandbox import TOOLS as SANDBOX_TOOLS
@@ -81,9 +83,9 @@ def examine_server(root: Path, seconds: float) -> list[Diagnostic]:
         *_shares(store),
         _room(store),
         examine_address(site),
-        *_asked_dhcp(site, seconds),
+        *_asked_dhcp(site, read_served_store(store, rw=False), seconds),
         *examine_tftp(site, store.boot, boots, [path for path, _ in menus]),
-        *examine_http(site, store.boot, boots),
+        *examine_http(site, store.boot, boots, [path for path, _ in menus]),
         *examine_nfs(site, boots),
         *examine_read_plus(boots, running_ganesha()),
         *examine_firewall(site),
@@ -171,7 +173,7 @@ def _room(store: Store) -> Diagnostic:
     return ok("store", "room", text)
 
 
-def _asked_dhcp(site: Site, seconds: float) -> list[Diagnostic]:
+def _asked_dhcp(site: Site, store: ServedStore, seconds: float) -> list[Diagnostic]:
     if os.geteuid() != 0:
         return [warn("dhcp", "question", "only root can ask", "sudo diskless doctor --to ...")]
-    return examine_dhcp(site, seconds)
+    return examine_dhcp(site, store, seconds)

@@ -29,6 +29,7 @@ from builder.store.activation import site_of
 from builder.store.inventory import read_inventory
 from builder.store.layout import Store, find_store, store_name
 from builder.store.record import MARKER
+from builder.store.served_loaders import read_served_store
 from builder.system.files import write_atomic
 
 BACKUP = ".diskless-backup"
@@ -74,7 +75,7 @@ def served_store(root: Path) -> tuple[ServedStore, str | None]:
         return ServedStore(name, ()), None
     store = find_store(root)
     rw = any(manifest.root.mode is RootMode.RW for manifest in read_inventory(store).manifests)
-    return ServedStore(name, store.record.exported(rw=rw)), store.record.fault(name)
+    return read_served_store(store, rw=rw), store.record.fault(name)
 
 
 def choose_formats(site: Site, store: ServedStore, wanted: Sequence[Format] | None) -> tuple[Format, ...]:
@@ -104,6 +105,7 @@ _ADDRESSES = (
 _LACKS = {
     Format.DNSMASQ: _ADDRESSES,
     Format.DHCPD: _ADDRESSES,
+    Format.KEA: _ADDRESSES,
     Format.NGINX: ("the site has no http_port", "add http_port: 80 to the site file"),
     Format.EXPORTS: (
         "the site's path is another than the store's, and the kernel's server exports real paths only",
@@ -130,7 +132,9 @@ def install_files(files: Sequence[ServerFile], prefix: Path) -> tuple[Installed,
     _refuse_conflicts(files, prefix)
     wanted = [file for file in files if file.path is not None and _fits(file, prefix)]
     if not wanted:
-        raise InputError("nothing to install", "the formats router and services are to be read: leave --install out")
+        raise InputError(
+            "nothing to install", "the formats router, windows and services are to be read: leave --install out"
+        )
     return tuple(_install(file, prefix) for file in wanted)
 
 

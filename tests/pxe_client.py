@@ -1,15 +1,17 @@
 """A PXE client as far as DHCP and TFTP go, for tests of servers; what it got is printed as JSON. Run by path, in a
 network of its own; it imports only the standard library.
 
-    pxe_client.py discover INTERFACE MAC ANSWERS                  a broadcast DHCPDISCOVER, as firmware sends it
-    pxe_client.py request INTERFACE MAC ANSWERS SERVER ADDRESS    a DHCPREQUEST to port 4011 of SERVER, the proxy's
-    pxe_client.py tftp SERVER NAME SECONDS                        a file, or the server's error
+    pxe_client.py discover INTERFACE MAC ARCHITECTURE CLASS ANSWERS                  a broadcast DHCPDISCOVER
+    pxe_client.py request INTERFACE MAC ARCHITECTURE CLASS ANSWERS SERVER ADDRESS    a DHCPREQUEST, port 4011
+    pxe_client.py tftp SERVER NAME SECONDS                                           a file, or the server's error
+
+ARCHITECTURE is what firmware says in option 93; CLASS the user class, option 77, empty for firmware that sends none.
 
 It asks again every second, as firmware does, until ANSWERS servers have answered, at most ten times. With 0 ANSWERS
 nobody is expected to: it asks twice and prints who did.
 
-Sources: RFC 2131 and 2132; options 60, 93, 94 and 97: RFC 4578. Firmware and PXELINUX do not ask for options 208 to
-211: a server must send them all the same.
+Sources: RFC 2131 and 2132; options 60, 93, 94 and 97: RFC 4578; HTTPClient: UEFI 2.10, 24.7. Firmware and PXELINUX do
+not ask for options 208 to 211: a server must send them all the same.
 """
 
 from __future__ import annotations
@@ -32,13 +34,22 @@ def option(code: int, value: bytes) -> bytes:
     return bytes((code, len(value))) + value
 
 
-def packet(kind: int, mac: str, address: str, more: bytes = b"") -> bytes:
+# which architectures boot over HTTP, by IANA's registry
+_HTTP = (15, 16, 18, 19)
+
+
+def packet(kind: int, mac: str, client: tuple[int, str], address: str, more: bytes = b"") -> bytes:
+    architecture, user_class = client
+    what = "HTTPClient" if architecture in _HTTP else "PXEClient"
+    version = "002001" if architecture == 0 else "003000"
     card = bytes.fromhex(mac.replace(":", ""))
     broadcast = b"\x80\x00"
     head = b"\x01\x01\x06\x00" + _TRANSACTION + b"\0\0" + broadcast + socket.inet_aton(address) + bytes(12)
     options = option(53, bytes((kind,))) + option(57, b"\x04\xec") + option(55, _ASKED)
-    options += option(60, b"PXEClient:Arch:00000:UNDI:002001") + option(93, b"\0\0") + option(94, b"\x01\x02\x01")
-    options += option(97, b"\0" + bytes(10) + card) + more + b"\xff"
+    options += option(60, f"{what}:Arch:{architecture:05}:UNDI:{version}".encode())
+    options += option(93, architecture.to_bytes(2, "big")) + option(94, b"\x01\x02\x01")
+    options += option(97, b"\0" + bytes(10) + card)
+    options += (option(77, user_class.encode()) if user_class else b"") + more + b"\xff"
     return head + card + bytes(10 + 64 + 128) + _COOKIE + options
 
 
@@ -76,15 +87,15 @@ def open_sockets(interface: str) -> tuple[socket.socket, selectors.BaseSelector]
     return opened[0], selector
 
 
-def ask(kind: str, interface: str, mac: str, answers: int, *to: str) -> list[dict[str, Any]]:
+def ask(kind: str, interface: str, mac: str, client: tuple[int, str], answers: int, *to: str) -> list[dict[str, Any]]:
     """The different answers."""
     sender, selector = open_sockets(interface)
     if kind == "discover":
-        question, target = packet(_DISCOVER, mac, "0.0.0.0"), ("255.255.255.255", 67)
+        question, target = packet(_DISCOVER, mac, client, "0.0.0.0"), ("255.255.255.255", 67)
     else:
         # option 43: the first boot server of the menu that the offer held, layer 0
         chosen = option(43, option(71, b"\x80\0\0\0") + b"\xff")
-        question, target = packet(_REQUEST, mac, to[1], chosen), (to[0], 4011)
+        question, target = packet(_REQUEST, mac, client, to[1], chosen), (to[0], 4011)
     found: dict[str, dict[str, Any]] = {}
     for _ in range(_TRIES if answers else 2):
         if not answers or len(found) < answers:
@@ -129,7 +140,8 @@ def main() -> None:
     if kind == "tftp":
         result: object = fetch(rest[0], rest[1], int(rest[2]))
     else:
-        result = ask(kind, rest[0], rest[1], int(rest[2]), *rest[3:])
+        interface, mac, architecture, user_class, answers, *to = rest
+        result = ask(kind, interface, mac, (int(architecture), user_class), int(answers), *to)
     sys.stdout.write(json.dumps(result))
 
 

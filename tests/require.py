@@ -7,7 +7,9 @@ import socket
 
 import pytest
 
+from builder.bootlab.firmware import Firmware, find_flash
 from builder.bootlab.nfs import SERVERS
+from builder.errors import HostError
 from builder.system.run import Tool
 from tests.images import ROOT
 
@@ -51,6 +53,20 @@ needs_boot = (
     pytest.mark.root,
     pytest.mark.network,
     pytest.mark.boot,
+)
+
+
+# a UEFI guest boots besides what needs_boot says; Secure Boot needs firmware with keys in it
+def _has_flash(firmware: Firmware) -> bool:
+    try:
+        return find_flash(firmware) is not None
+    except HostError:
+        return False
+
+
+needs_ovmf = pytest.mark.skipif(
+    not all(map(_has_flash, (Firmware.UEFI, Firmware.UEFI_SECURE))),
+    reason="needs OVMF with Microsoft's keys, as Debian's ovmf has it: run .ci/host-packages build test",
 )
 
 # a server guest is built like any image, and booted without a network

@@ -38,6 +38,7 @@ from builder.model.version import Version
 from builder.output.versions import LATEST, read_manifest
 from builder.render.boot.cmdline import bundle_menu
 from builder.system.files import sha256_of, swap_symlink
+from tests.efi_programs import efi_program, grub_program
 from tests.samples import MANIFEST as SAMPLE
 
 EPOCH = 1767312000
@@ -118,10 +119,14 @@ def make_version(
     files: int = 300,
     kernel: bytes = b"",
     epoch: int = EPOCH,
+    grub: str | None = None,
+    signed: bool = True,
 ) -> Path:
     """Makes OUTPUT/IMAGE/VERSION of the sample tree with `changes` (None removes) and returns it; latest points there.
 
     kernel: what follows the header in the stand-in for vmlinuz, so that another one makes another bundle
+    grub: the version of the GRUB that is in the bundle too, and iPXE with it; None: PXELINUX alone
+    signed: with GRUB, whether Debian signed the kernel
     """
     tree: dict[str, Entry] = sample_tree(files)
     for path, change in (changes or {}).items():
@@ -130,7 +135,8 @@ def make_version(
             tree[path] = change if isinstance(change, Entry) else Entry(change)
     (output / image).mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".tmp-version-", dir=output / image))
-    version = _write_artifacts(draft, tree, image, mode, kernel, epoch)
+    bundle = _bundle(kernel) if grub is None else {**_bundle(kernel, signed=signed), **_uefi_loaders(grub)}
+    version = _write_artifacts(draft, tree, image, mode, bundle, epoch)
     draft.chmod(0o755)
     target = output / image / version
     if target.exists():
@@ -185,9 +191,10 @@ def _opener(content: bytes) -> Callable[[], BinaryIO]:
     return lambda: io.BytesIO(content)
 
 
-def _write_artifacts(directory: Path, tree: Tree, image: str, mode: str, kernel: bytes, epoch: int) -> str:
+def _write_artifacts(directory: Path, tree: Tree, image: str, mode: str, files: Mapping[str, bytes], epoch: int) -> str:
     """Everything that pack writes, and a log; returns the version."""
     nfs = NfsRoot(RootMode(mode), NfsVersion.V4_2 if mode == RootMode.OVERLAY else NfsVersion.V3, ())
+    loaders = [loader for loader in LOADERS.values() if set(loader.files) & set(files)]
     draft = dataclasses.replace(
         SAMPLE,
         image=image,
@@ -197,9 +204,10 @@ def _write_artifacts(directory: Path, tree: Tree, image: str, mode: str, kernel:
         version=SAMPLE.version,
         root_digest="",
         digest_schema=DIGEST_SCHEMA,
+        loaders=tuple(loader.name for loader in loaders),
     )
-    menus = menu_files([bundle_menu(draft)], LOADERS.values())
-    bundle = {**_bundle(kernel), **{path: text.encode() for path, text in menus.items()}}
+    menus = menu_files([bundle_menu(draft)], loaders)
+    bundle = {**files, **{path: text.encode() for path, text in menus.items()}}
     index = write_archive(tree_members(tree, epoch), directory / ROOTFS)
     write_archive(memory_members(bundle, epoch), directory / BUNDLE)
     return _finish_artifacts(directory, draft, index, bundle)
@@ -235,13 +243,24 @@ def _write_index(index: Index, path: Path) -> None:
     path.write_bytes(compressor.compress(index.to_json()))
 
 
-def _bundle(kernel: bytes) -> dict[str, bytes]:
+def _bundle(kernel: bytes, *, signed: bool = False) -> dict[str, bytes]:
+    image = kernel_image(RELEASE) + some_bytes("vmlinuz", 400000) + kernel
     return {
-        KERNEL: kernel_image(RELEASE) + some_bytes("vmlinuz", 400000) + kernel,
+        KERNEL: efi_program(signers=["Debian Secure Boot Signer"], body=image) if signed else image,
         INITRAMFS: _initramfs() + b"\0" * 512,
         "pxelinux.0": some_bytes("pxelinux.0", 40000),
         "lpxelinux.0": some_bytes("lpxelinux.0", 90000),
         "ldlinux.c32": some_bytes("ldlinux.c32", 100000),
+    }
+
+
+def _uefi_loaders(grub: str) -> dict[str, bytes]:
+    return {
+        "shimx64.efi": efi_program("shim.debian,1,Debian,shim,16.1,https://x\n", ["Microsoft UEFI CA 2023"]),
+        "grubx64.efi": grub_program(grub),
+        "mmx64.efi": efi_program(),
+        "ipxe/undionly.kpxe": some_bytes("undionly.kpxe", 70000),
+        "ipxe/ipxe.efi": efi_program(),
     }
 
 

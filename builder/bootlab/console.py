@@ -23,10 +23,13 @@ def clean(raw: str) -> str:
     return re.sub(r"\n\s*\n+", "\n", text)
 
 
-def begin_log(path: Path) -> None:
-    """Makes an empty file to write to, kept from others; InputError where a link or anything but a file is there."""
+def begin_log(path: Path, option: str = "--console-log") -> None:
+    """Makes an empty file to write to, kept from others; InputError where a link or anything but a file is there.
+
+    `option` is the one that names it.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    hint = "see what it is, and remove it; or name another file with --console-log"
+    hint = f"see what it is, and remove it; or name another file with {option}"
     try:
         handle = os.open(path, flags, 0o600)
     except OSError as error:

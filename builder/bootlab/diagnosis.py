@@ -19,8 +19,13 @@ class Failure(enum.StrEnum):
     """What can go wrong, in the order of a boot."""
 
     NO_LEASE = "no lease"
+    NO_DRIVER = "no driver for the network card in the firmware"
+    NO_HTTP_CLIENT = "no offer for a client that boots over HTTP"
     NO_BOOT_FILE = "boot file not found"
+    LOADER_REFUSED = "Secure Boot refused a loader"
+    NO_MENU = "menu not found"
     NO_KERNEL = "kernel or initramfs not found"
+    KERNEL_REFUSED = "Secure Boot refused the kernel"
     EMULATION = "fault of the emulation"
     PANIC = "kernel panic"
     NO_NFS_SERVER = "NFS server not reached"
@@ -44,8 +49,19 @@ ADVICE = {
     " subnet, and do UDP ports 67, 68 and 4011 pass the server's firewall?",
     Failure.NO_BOOT_FILE: "does dhcp-boot name a file below tftp-root that all may read, and does UDP port 69 pass the"
     " server's firewall?",
-    Failure.NO_KERNEL: "compare KERNEL and INITRD in pxelinux.cfg/default with what lies below the TFTP root: their"
-    " paths are relative to it",
+    Failure.NO_DRIVER: "UEFI boots from cards that it has a driver for, or that bring one in their ROM: --nic"
+    " virtio-net-pci in the lab, another card in a real machine, or `diskless media`",
+    Failure.NO_HTTP_CLIENT: "firmware that boots over HTTP takes an offer only with option 60 HTTPClient and an URL as"
+    " file name, for client architecture 16: `diskless server-config` writes both where the site has http_port",
+    Failure.LOADER_REFUSED: "the first loader must be the distribution's signed shim, what it loads the signed GRUB"
+    " of the same distribution, and neither revoked by the firmware's dbx or shim's SBAT level: deploy a newer image,"
+    " or switch Secure Boot off; iPXE is signed by nobody, and in a card's ROM it hands shim a GRUB that looks damaged",
+    Failure.NO_MENU: "GRUB's network image reads /grub/grub.cfg from the server that it came from, and the signed one"
+    " of Debian 12 reads nothing over HTTP: is boot/grub there, and did GRUB come over TFTP?",
+    Failure.NO_KERNEL: "compare the kernel and initramfs in the loader's menu (pxelinux.cfg/default, grub/grub.cfg,"
+    " ipxe/boot.ipxe) with what lies below the TFTP root: their paths are relative to it",
+    Failure.KERNEL_REFUSED: "the kernel was changed, or is signed by another distribution than GRUB and shim, or by"
+    " nobody: compare it with `diskless verify`, or switch Secure Boot off",
     Failure.EMULATION: "QEMU, which emulates several processors, ran code that the kernel had changed meanwhile: boot"
     " it again; with KVM it does not happen",
     Failure.PANIC: "read the lines above the panic; without its initramfs the kernel cannot mount NFS",
@@ -102,10 +118,21 @@ def _line(pattern: str) -> re.Pattern[str]:
 _GENERATORS = tuple(generator.signs for generator in GENERATORS.values())
 # final signs on the console; the first that matches names the fault, so the particular stand before the general
 _SIGNS = (
+    # what GRUB says next is that there is no kernel
+    (Failure.KERNEL_REFUSED, _line(r"bad shim signature|diskless: nobody whom this loader trusts signed")),
+    (
+        Failure.LOADER_REFUSED,
+        _line(r"Security Violation|Verification failed: \(0x|BdsDxe: failed to (?:load|start) .*: Access Denied"),
+    ),
     (
         Failure.NO_KERNEL,
-        _line(r"Could not find kernel image|Loading \S+?\.\.\. ?failed|No DEFAULT or UI configuration"),
+        _line(
+            r"Could not find kernel image|Loading \S+?\.\.\. ?failed|No DEFAULT or UI configuration"
+            r"|error: file .*/(?:vmlinuz|initramfs\.img)' not found|diskless: not all of it came"
+        ),
     ),
+    (Failure.NO_MENU, re.compile(r"^grub> ", re.M)),
+    (Failure.NO_BOOT_FILE, _line(r"start_image\(\) returned Not Found")),
     (Failure.NO_BOOT_FILE, _line(r"Failed to load ldlinux\.c32|PXE-T01|PXE-E3[268]|PXE-E53")),
     (
         Failure.NO_INIT,
@@ -137,7 +164,12 @@ _RETRIES = re.compile("|".join([r"diskless: try \d+ of ", *filter(None, (signs.r
 _MOUNT_TRIES = 3
 _NOT_RESPONDING = _line(r"nfs: server \S+ not responding")
 _RESPONDING_AGAIN = re.compile(r"nfs: server \S+ OK")
-_FIRMWARE_GAVE_UP = _line(r"No bootable device|No more network devices|Boot failed: |Nothing to boot")
+_FIRMWARE_GAVE_UP = _line(
+    r"No bootable device|No more network devices|Boot failed: |Nothing to boot|No bootable option or device was found"
+)
+_STARTED_NETWORK = re.compile(r">>Start (?:PXE|HTTP Boot) over IPv4")
+_STARTED_HTTP = _line(r">>Start HTTP Boot over IPv4")
+_IS_UEFI = re.compile(r"^BdsDxe: ", re.M)
 _NFSROOT = re.compile(r"^.*Kernel command line: .*\bnfsroot=[^\s:]+:([^\s,]+)", re.M)
 # what dnsmasq says
 _BOOT_FILE_MISSING = _line(rf"file \S*?/(?:{'|'.join(map(re.escape, FIRST_FILES))}) not found")
@@ -152,7 +184,7 @@ def find_fault(logs: Logs) -> Diagnosis | None:
     for fault, sign in _SIGNS:
         found = sign.search(logs.console)
         if found:
-            return Diagnosis(fault, found[0].strip())
+            return Diagnosis(fault, found[0].strip(" \t\r|"))  # shim draws a box around what it says
     if _FIRMWARE_GAVE_UP.search(logs.console):
         return _diagnose_firmware(logs)
     if _GAVE_UP.search(logs.console) or len(_RETRIES.findall(logs.console)) >= _MOUNT_TRIES:
@@ -190,7 +222,12 @@ def _diagnose_standstill(logs: Logs, last: Milestone | None) -> Diagnosis:
 
 def _diagnose_firmware(logs: Logs) -> Diagnosis:
     refused = _NO_ADDRESS.search(logs.dhcp)
+    if _IS_UEFI.search(logs.console) and not _STARTED_NETWORK.search(logs.console):
+        return Diagnosis(Failure.NO_DRIVER)
     if Milestone.LEASE not in find_milestones(logs):
+        over_http = _STARTED_HTTP.search(logs.console)
+        if over_http and "DHCPOFFER" in logs.dhcp:
+            return Diagnosis(Failure.NO_HTTP_CLIENT, over_http[0].strip())
         return Diagnosis(Failure.NO_LEASE, refused[0] if refused else "")
     missing = _BOOT_FILE_MISSING.search(logs.dhcp)
     return Diagnosis(Failure.NO_BOOT_FILE, missing[0] if missing else "")

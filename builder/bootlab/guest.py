@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +13,8 @@ from pathlib import Path
 from builder.bootlab.accelerator import QEMU
 from builder.bootlab.console import Log, begin_log
 from builder.bootlab.diagnosis import Diagnosis, Failure, diagnose, find_fault
+from builder.bootlab.firmware import Firmware, Flash, find_flash, firmware_arguments, nic_device
+from builder.bootlab.monitor import MONITOR, Monitor
 from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.serial import SERIAL_PORTS, SerialPorts
 from builder.bootlab.settings import Patience
@@ -21,16 +26,31 @@ from builder.system.run import describe_status
 
 _LAST_LINES = 15
 _POLL_SECONDS = 0.1
+_KEYS = 4096  # read at once
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The guest's hardware. memory: MiB; nic: a network card of QEMU that has a PXE ROM."""
+    """The guest's hardware.
+
+    memory: MiB
+    nic: a network card of QEMU that its firmware boots from; None: one that it does
+    more_nics: further cards, which it does not boot from; their addresses follow that of the first
+    flash: another UEFI firmware than the host's
+    medium: a file that it boots from instead of the network; cd: as a CD, else as a disk
+    screen: whether it has a screen, of which pictures can be taken
+    """
 
     memory: int = 1024
     processors: int = 2
-    nic: str = "e1000"
+    nic: str | None = None
     mac: str = "52:54:00:00:00:01"
+    firmware: Firmware = Firmware.BIOS
+    flash: Flash | None = None
+    more_nics: tuple[str, ...] = ()
+    medium: Path | None = None
+    cd: bool = False
+    screen: bool = False
 
 
 class GuestError(BootError):
@@ -44,19 +64,48 @@ class GuestError(BootError):
         self.diagnosis = diagnosis
 
 
+def taps_of(machine: Machine, tap: str) -> list[str]:
+    """The taps that a machine's network cards are plugged into; `tap` is the first card's."""
+    return [tap, *(f"{tap}-{number}" for number in range(1, len(machine.more_nics) + 1))]
+
+
+def _nic_arguments(machine: Machine, tap: str) -> list[str]:
+    start, _, last = machine.mac.rpartition(":")
+    devices = [nic_device(machine.firmware, machine.nic), *machine.more_nics]
+    arguments = []
+    for number, (name, device) in enumerate(zip(taps_of(machine, tap), devices, strict=True)):
+        mac = f"{start}:{(int(last, 16) + number) % 256:02x}"
+        first = ",bootindex=0" if number == 0 and machine.medium is None else ""
+        arguments += ["-netdev", f"tap,id=net{number},ifname={name},script=no,downscript=no"]
+        arguments += ["-device", f"{device},netdev=net{number},mac={mac}{first}"]
+    return arguments
+
+
+def _medium_arguments(machine: Machine) -> list[str]:
+    if machine.medium is None:
+        return []
+    device = "ide-cd" if machine.cd else "virtio-blk-pci"
+    drive = f"if=none,id=medium,format=raw,readonly=on,file={machine.medium}"
+    return ["-drive", drive, "-device", f"{device},drive=medium,bootindex=0"]
+
+
 def qemu_command(machine: Machine, hardware: Sequence[str], tap: str) -> list[str]:
-    """A machine with a network card, two serial ports and nothing else; the ports lead to descriptors 3 and 4."""
+    """A machine with network cards, two serial ports and nothing else; the ports lead to descriptors 3 and 4.
+
+    With a screen it has a monitor too, at descriptor 5.
+    """
     return [
         QEMU.name,
         *hardware,
-        # without graphics the firmware and the loaders speak on the first serial port
-        *("-machine", "q35,graphics=off", "-display", "none", "-nodefaults", "-no-user-config"),
+        *firmware_arguments(machine.firmware, machine.flash or find_flash(machine.firmware)),
+        *("-display", "none", "-nodefaults", "-no-user-config"),
         *("-monitor", "none", "-no-reboot"),
         *("-m", str(machine.memory), "-smp", str(machine.processors)),
-        *("-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"),
-        *("-device", f"{machine.nic},netdev=net,mac={machine.mac},bootindex=0"),
+        *_nic_arguments(machine, tap),
+        *_medium_arguments(machine),
         *("-device", "virtio-rng-pci"),
         *SERIAL_PORTS,
+        *(MONITOR if machine.screen else ()),
     ]
 
 
@@ -71,6 +120,7 @@ class Guest:
 
     def __init__(
         self,
+        machine: Machine,
         namespace: Namespace,
         start: Callable[[Sequence[int]], Service],
         console: Path,
@@ -80,7 +130,9 @@ class Guest:
     ) -> None:
         self._namespace = namespace
         self._start = start
-        self._ports = SerialPorts(console)
+        self._monitor = Monitor() if machine.screen else None
+        self._machine = machine
+        self._ports = self._new_ports(console)
         self._service = self._ports.connect(start)
         self._restarts = 0
         self._patience = patience
@@ -131,13 +183,41 @@ class Guest:
             if self.seconds > self._patience.login:
                 raise GuestError(diagnose(self.logs, self.timeline.last, running=True), self.console, self.seconds)
 
+    def _new_ports(self, console: Path) -> SerialPorts:
+        return SerialPorts(console, [self._monitor.machines_end] if self._monitor else [])
+
+    def take_picture(self) -> bytes:
+        """Its screen, as a PNG file; ValueError where it has none, CommandError where QEMU gives no picture."""
+        if self._monitor is None:
+            raise ValueError("this machine has no screen")
+        return self._monitor.take_picture()
+
+    def attend(self, keyboard: int, show: Callable[[bytes], None], leave: bytes) -> None:
+        """Connects the descriptor of a terminal with its console, until it is off or `leave` is typed.
+
+        HostError when QEMU fails.
+        """
+        self._ports.on_output = show
+        try:
+            while self.is_running:
+                self._observe()
+                if select.select([keyboard], [], [], 0)[0]:
+                    keys = os.read(keyboard, _KEYS)
+                    if leave in keys or not keys:
+                        return
+                    with contextlib.suppress(OSError):  # it was switched off meanwhile
+                        self._ports.type(keys)
+        finally:
+            self._ports.on_output = lambda said: None
+
     def _restart(self, reason: str) -> None:
         self._restarts += 1
         self.on_restart(reason)
         self._namespace.end(self._service)
         self._ports.close()
         begin_log(self.console.path)
-        self._ports = SerialPorts(self.console.path)
+        self._monitor = Monitor() if self._machine.screen else None
+        self._ports = self._new_ports(self.console.path)
         self._service = self._ports.connect(self._start)
         self._started = time.monotonic()
         self.timeline = Timeline()
@@ -169,6 +249,8 @@ class Guest:
     def close(self) -> None:
         """Lets go of its serial ports; the machine itself ends with the lab."""
         self._ports.close()
+        if self._monitor is not None:
+            self._monitor.close()
 
     def is_on(self, service: Service) -> bool:
         """Whether `service` is the machine that it runs on."""

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from builder.bootlab import accelerator, dhcp, network
 from builder.bootlab.console import Log, begin_log
-from builder.bootlab.guest import Guest, Machine, qemu_command
+from builder.bootlab.guest import Guest, Machine, qemu_command, taps_of
 from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.nfs import NfsServer, check_exportable, choose_nfs_server
 from builder.bootlab.settings import LAB_SITE, QEMU_USER, Patience
@@ -118,14 +118,16 @@ class Lab:
         if self._hardware is None:
             self._hardware = accelerator.hardware_arguments(self.namespace, kernel)
         name = f"tap{len(self._guests)}"
-        network.add_tap(self.namespace, self.site, name, QEMU_USER.uid)
+        hardware = machine or Machine()
+        for tap in taps_of(hardware, name):
+            network.add_tap(self.namespace, self.site, tap, QEMU_USER.uid)
         begin_log(console)
-        command = qemu_command(machine or Machine(), self._hardware, name)
+        command = qemu_command(hardware, self._hardware, name)
 
         def start(files: Sequence[int]) -> Service:
             return self.namespace.start(f"qemu-{name}", command, identity=QEMU_USER, files=files)
 
-        guest = Guest(self.namespace, start, console, self.patience, self.logs, self.check_servers)
+        guest = Guest(hardware, self.namespace, start, console, self.patience, self.logs, self.check_servers)
         self._guests.append(guest)
         return guest
 

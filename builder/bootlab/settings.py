@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from builder.bootlab.walls.identity import Identity
 from builder.inits.table import INITS
+from builder.model.recipe import LoaderName
 from builder.model.site import Site, SiteDhcp
 
 # Users of the lab: numbers that no distribution gives to an account, and systemd to no service (systemd's UIDS-GIDS.md,
@@ -96,6 +97,8 @@ LAB_SITE = Site(
     dhcp=SiteDhcp(first="10.77.0.100", last="10.77.0.199"),
     nameservers=("10.77.0.1",),
     http_port=80,
+    # QEMU's cards have iPXE in their ROM, which would be given a script where the lab has another loader to show
+    loaders=(LoaderName.PXELINUX,),
     cmdline=KERNEL_ARGUMENTS,
 )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from builder.generators.table import GENERATORS
 from builder.inits.table import INITS
-from builder.loaders.table import FIRST_FILES
+from builder.loaders.table import FIRST_FILES, LOADERS, MENU_DIRECTORIES
 
 
 class Milestone(enum.StrEnum):
@@ -17,6 +17,7 @@ class Milestone(enum.StrEnum):
 
     LEASE = "lease"
     LOADER = "loader"
+    MENU = "menu"
     KERNEL = "kernel"
     INITRAMFS = "initramfs"
     ROOT = "root mounted"
@@ -46,9 +47,17 @@ def _any(*patterns: str | None) -> re.Pattern[str]:
     return re.compile("|".join(filter(None, patterns)), re.M)
 
 
-# DHCP's log has the lease and TFTP; later loaders and kernels announce themselves on the console
+def _fetched(names: Iterable[str]) -> re.Pattern[str]:
+    """A file that went to a client, by what dnsmasq says of TFTP, or a web server."""
+    either = "|".join(map(re.escape, names))
+    return re.compile(rf"sent \S+?/(?:{either}) to |\"GET /(?:{either}) HTTP/[\d.]+\" 20")
+
+
+# DHCP's log has the lease and TFTP, the web server's what came over HTTP; kernels announce themselves on the console
 _LEASE = re.compile(r"DHCPACK\(\S+\) (\S+)")
-_LOADER = re.compile(rf"sent \S+?/(?:{'|'.join(map(re.escape, FIRST_FILES))}) to ")
+_LOADER = _fetched(FIRST_FILES)
+_MENU = _fetched(f"{loader.directory}/{loader.menu_file(None)}" for loader in LOADERS.values())
+_OWN_MENU = re.compile(rf"(?:sent \S+?/|\"GET /)(?:{'|'.join(map(re.escape, MENU_DIRECTORIES))})/01-[0-9a-f-]+")
 _CONSOLE = {
     Milestone.KERNEL: re.compile(r"Linux version \d|Run /init as init process"),
     Milestone.INITRAMFS: _any(r"Run /init as init process", *(signs.begun for signs in _SIGNS)),
@@ -65,8 +74,11 @@ def find_milestones(logs: Logs) -> set[Milestone]:
     seen = {milestone for milestone, sign in _CONSOLE.items() if sign.search(logs.console)}
     if _LEASE.search(logs.dhcp):
         seen.add(Milestone.LEASE)
-    if _LOADER.search(logs.dhcp):
+    fetched = f"{logs.dhcp}\n{logs.http}"
+    if _LOADER.search(fetched):
         seen.add(Milestone.LOADER)
+    if _MENU.search(fetched) or _OWN_MENU.search(fetched):
+        seen.add(Milestone.MENU)
     order = list(Milestone)
     last = max((order.index(milestone) for milestone in seen), default=-1)
     return set(order[: last + 1])

@@ -11,6 +11,7 @@ from builder.checks.users import script_contradictions, user_contradictions
 from builder.distributions.table import DISTRIBUTIONS, distro_of, titles
 from builder.generators.table import generator_of
 from builder.inits.table import init_of
+from builder.loaders.table import available
 from builder.model.fault import Fault, Place
 from builder.model.recipe import Recipe, Resolver
 
@@ -36,6 +37,7 @@ def _repeated(recipe: Recipe) -> Iterator[Fault]:
         ("system", "services"): recipe.system.services,
         ("system", "masked"): recipe.system.masked,
         ("initramfs", "modules"): recipe.initramfs.modules,
+        ("boot", "loaders"): recipe.boot.loaders or (),
         ("boot", "cmdline"): recipe.boot.cmdline,
         ("network", "nameservers"): recipe.network.nameservers,
     }
@@ -55,8 +57,9 @@ def _names(recipe: Recipe) -> Iterator[Fault]:
 def _empty(recipe: Recipe) -> Iterator[Fault]:
     needed: dict[Place, Sequence[object]] = {
         ("packages",): recipe.packages,
-        ("boot", "loaders"): recipe.boot.loaders,
     }
+    if recipe.boot.loaders is not None:
+        needed[("boot", "loaders")] = recipe.boot.loaders
     for name in distro_of(recipe).filled:
         needed[("distribution", name)] = getattr(recipe.distribution, name)
     for place, values in needed.items():
@@ -173,6 +176,18 @@ def _boot(recipe: Recipe) -> Iterator[Fault]:
         )
 
 
+def _loaders(recipe: Recipe) -> Iterator[Fault]:
+    distribution = recipe.distribution
+    there = [loader.name for loader in available(distribution.name, distribution.architecture)]
+    for position, loader in enumerate(recipe.boot.loaders or ()):
+        if loader not in there:
+            yield Fault(
+                ("boot", "loaders", position),
+                f"{distro_of(recipe).title} has no package of {loader} for {distribution.architecture}",
+                f"it has {', '.join(there)}: remove it, or leave the key out",
+            )
+
+
 _CHECKS = (
     _names,
     _repeated,
@@ -185,5 +200,6 @@ _CHECKS = (
     user_contradictions,
     _distribution,
     _boot,
+    _loaders,
     root_contradictions,
 )

@@ -20,6 +20,7 @@ from builder.model.escapes import escaped
 COMMANDS = (
     *("init", "check", "build", "boot", "shell", "diff", "upload", "pull"),
     *("storage", "deploy", "rollback", "status", "prune", "verify", "refresh", "adopt-kernel", "server-config"),
+    "media",
     *("doctor", "schema", "completion"),
 )
 

@@ -64,7 +64,7 @@ network: {{client: systemd-networkd}}
 
 initramfs: {{generator: mkinitcpio, hooks: [base, udev, modconf, {hook}]}}
 {root}
-boot: {{loaders: [pxelinux], cmdline: ["{ip}"]}}
+boot: {{cmdline: ["{ip}"]}}
 """
 
 

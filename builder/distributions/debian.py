@@ -68,7 +68,7 @@ network: {{client: dhcpcd, inform: true, interface: eth0}}
 
 initramfs: {{generator: initramfs-tools, drivers: netboot}}
 {root}
-boot: {{loaders: [pxelinux], cmdline: ["ip=dhcp"]}}
+boot: {{cmdline: ["ip=dhcp"]}}
 """
 
 

@@ -67,7 +67,7 @@ class Systemd:
     mask_directory: str | None = _UNITS
     resolver_file: str = _RESOLVER_UNIT
     update_stamps: tuple[str, ...] = ("/etc/.updated", "/var/.updated")
-    begun: str = r"systemd\[1\]: systemd \d|Welcome to "
+    begun: str = r"systemd\[1\]: systemd \d|Welcome to (?!GRUB!)[^\n]+!"
     speaks: str = r"systemd\[1\]: "
     lab_arguments: tuple[str, ...] = ("systemd.show_status=true", "systemd.debug_shell=ttyS1")
     # a shell at its prompt ignores SIGTERM, and systemd would wait 90 seconds for it

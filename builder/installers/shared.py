@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from builder.errors import AuditError
-from builder.loaders.table import chosen, packages
+from builder.installers.base import Job
+from builder.loaders.base import Loader
+from builder.loaders.table import packages, wanted
 from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import Recipe
 from builder.progress.progress import Progress
@@ -41,15 +43,36 @@ def _arrived(package: LockedPackage, directory: Path) -> int:
     return 0
 
 
-def loader_packages(recipe: Recipe) -> dict[str, dict[str, str]]:
-    """The packages that bring the recipe's loaders: name in the bundle -> path in the package, by package."""
-    return packages(recipe.boot.loaders, recipe.distribution.name)
+def choose_loaders(job: Job, has: Callable[[str], bool]) -> tuple[Loader, ...]:
+    """The recipe's loaders; where it leaves them open, those of which the mirror has every package."""
+    loaders = wanted(job.recipe)
+    if job.recipe.boot.loaders is not None:
+        return loaders
+    found = []
+    for loader in loaders:
+        missing = [name for name in packages([loader], job.recipe) if not has(name)]
+        if missing:
+            job.record(f"no boot loader {loader.name}: no mirror has {', '.join(missing)}")
+        else:
+            found.append(loader)
+    return tuple(found) or loaders  # that none is there is an error, and it names them
+
+
+def loaders_in(recipe: Recipe, lock: Lock) -> tuple[Loader, ...]:
+    """The loaders whose packages were locked."""
+    names = {package.name for package in lock.loaders}
+    return tuple(loader for loader in wanted(recipe) if set(packages([loader], recipe)) <= names)
+
+
+def loader_packages(recipe: Recipe, lock: Lock) -> dict[str, dict[str, str]]:
+    """The packages that bring a build's loaders: name in the bundle -> path in the package, by package."""
+    return packages(loaders_in(recipe, lock), recipe)
 
 
 def check_loader_builds(recipe: Recipe, lock: Lock) -> None:
     """AuditError where the files of one loader come from builds that do not match each other."""
-    for loader in chosen(recipe.boot.loaders):
-        names = loader.packages[recipe.distribution.name]
+    for loader in loaders_in(recipe, lock):
+        names = packages([loader], recipe)
         versions = {package.version for package in lock.loaders if package.name in names}
         if loader.one_build and len(versions) != 1:
             raise AuditError(f"{' and '.join(names)} differ in version: {', '.join(sorted(versions))}")

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from builder.model.menu import Menu, MenuEntry
-from builder.model.recipe import DistributionName, LoaderName
+from builder.model.recipe import Architecture, DistributionName, LoaderName
+
+# of one distribution and architecture: package -> name in the bundle -> path in the package
+LoaderPackages = Mapping[str, Mapping[str, str]]
 
 
 class ClientArchitecture(enum.IntEnum):
     """What a client's firmware says that it is, DHCP option 93.
 
-    Source: RFC 4578, 2.1, and IANA's registry of processor architecture types.
+    Source: RFC 4578, 2.1, its erratum 4625 (x64 UEFI is 7, and old firmware says 9), and IANA's registry of processor
+    architecture types.
     """
 
     X86_BIOS = 0
     IA32_UEFI = 6
     X64_UEFI = 7
+    X64_UEFI_OLD = 9
     ARM64_UEFI = 11
+    X64_UEFI_HTTP = 16
+    ARM64_UEFI_HTTP = 19
+
+    @property
+    def over_http(self) -> bool:
+        """Whether it fetches its loader over HTTP, and wants an URL."""
+        return self in (ClientArchitecture.X64_UEFI_HTTP, ClientArchitecture.ARM64_UEFI_HTTP)
 
 
 @dataclass(frozen=True)
 class BootFile:
-    """What firmware of one architecture fetches over TFTP, below the TFTP root.
+    """What firmware of one architecture fetches, below the TFTP root.
 
     tftp: the loader that goes on over TFTP; http: the one that goes on over HTTP, where a web server serves its files
     """
@@ -44,7 +56,8 @@ class Loader(Protocol):
     name: what recipes call it
     directory: where its menus lie, below the TFTP root; a link there leads into the active generation
     files: the loader's own files, in the bundle and in the TFTP root
-    packages: of each distribution that has it: package -> name in the bundle -> path in the package
+    with_generation: whether they come and go with the generation; else they stay in the TFTP root until they are
+        replaced
     one_build: whether its packages must be of one version, since their files match each other
     boot_files: what firmware asks for, by its architecture
     cmdline_bytes: the longest kernel command line that it hands over whole
@@ -54,20 +67,28 @@ class Loader(Protocol):
     name: LoaderName
     directory: str
     files: tuple[str, ...]
-    packages: Mapping[DistributionName, Mapping[str, Mapping[str, str]]]
+    with_generation: bool
     one_build: bool
     boot_files: Mapping[ClientArchitecture, BootFile]
     cmdline_bytes: int
     menu_seconds: int
 
+    def packages(self, distribution: DistributionName, architecture: Architecture) -> LoaderPackages:
+        """The packages that bring it; none where the distribution does not have it."""
+        ...
+
     def menu_file(self, client: str | None) -> str:
         """The name in `directory` of the menu for a MAC address; with None of the one for every other client."""
         ...
 
-    def render(self, menu: Menu) -> str:
-        """A menu as the loader reads it."""
+    def render(self, menu: Menu, clients: Sequence[str] = ()) -> str:
+        """A menu as the loader reads it; `clients` are the MAC addresses that have one of their own beside it."""
         ...
 
     def parse(self, text: str) -> tuple[MenuEntry, ...]:
         """The entries of a menu, ours or edited by hand; what it does not understand it passes over."""
+        ...
+
+    def unfit_word(self, cmdline: str) -> str | None:
+        """The first word of a kernel command line that it would hand over changed; None where there is none."""
         ...

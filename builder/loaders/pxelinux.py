@@ -6,13 +6,21 @@ FILE; the packages pxelinux and syslinux-common of Debian, syslinux of Arch Linu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from builder.loaders.base import BootFile, ClientArchitecture
+from builder.loaders.base import BootFile, ClientArchitecture, LoaderPackages
 from builder.model.menu import Menu, MenuEntry
-from builder.model.recipe import DistributionName, LoaderName
+from builder.model.recipe import Architecture, DistributionName, LoaderName
 
+_PCS: tuple[Architecture, ...] = (Architecture.X86_64, Architecture.I686)
 _FILES = ("pxelinux.0", "lpxelinux.0", "ldlinux.c32")
+_PACKAGES: Mapping[DistributionName, LoaderPackages] = {
+    DistributionName.DEBIAN: {
+        "pxelinux": {"pxelinux.0": "usr/lib/PXELINUX/pxelinux.0", "lpxelinux.0": "usr/lib/PXELINUX/lpxelinux.0"},
+        "syslinux-common": {"ldlinux.c32": "usr/lib/syslinux/modules/bios/ldlinux.c32"},
+    },
+    DistributionName.ARCH: {"syslinux": {name: f"usr/lib/syslinux/bios/{name}" for name in _FILES}},
+}
 
 
 class Pxelinux:
@@ -21,13 +29,7 @@ class Pxelinux:
     name: LoaderName = LoaderName.PXELINUX
     directory: str = "pxelinux.cfg"
     files: tuple[str, ...] = _FILES
-    packages: Mapping[DistributionName, Mapping[str, Mapping[str, str]]] = {
-        DistributionName.DEBIAN: {
-            "pxelinux": {"pxelinux.0": "usr/lib/PXELINUX/pxelinux.0", "lpxelinux.0": "usr/lib/PXELINUX/lpxelinux.0"},
-            "syslinux-common": {"ldlinux.c32": "usr/lib/syslinux/modules/bios/ldlinux.c32"},
-        },
-        DistributionName.ARCH: {"syslinux": {name: f"usr/lib/syslinux/bios/{name}" for name in _FILES}},
-    }
+    with_generation: bool = False  # a client may be between a loader and its module
     one_build: bool = True
     boot_files: Mapping[ClientArchitecture, BootFile] = {
         ClientArchitecture.X86_BIOS: BootFile(tftp="pxelinux.0", http="lpxelinux.0")
@@ -35,12 +37,19 @@ class Pxelinux:
     cmdline_bytes: int = 2047  # COMMAND_LINE_SIZE of x86 is 2048 with the final NUL
     menu_seconds: int = 3599  # TIMEOUT counts tenths of a second, up to 35996
 
+    def packages(self, distribution: DistributionName, architecture: Architecture) -> LoaderPackages:
+        """PCs have a BIOS."""
+        return _PACKAGES[distribution] if architecture in _PCS else {}
+
     def menu_file(self, client: str | None) -> str:
         """01 is the hardware type of Ethernet (ARP, RFC 826)."""
         return "default" if client is None else "01-" + client.lower().replace(":", "-")
 
-    def render(self, menu: Menu) -> str:
-        """Without seconds the default boots at once; holding Shift shows the prompt (syslinux wiki, PROMPT)."""
+    def render(self, menu: Menu, clients: Sequence[str] = ()) -> str:
+        """Without seconds the default boots at once; holding Shift shows the prompt (syslinux wiki, PROMPT).
+
+        It asks for the files of `clients` itself.
+        """
         lines = [f"# {menu.note}"] if menu.note else []
         lines += [f"DEFAULT {menu.default}", f"PROMPT {1 if menu.seconds else 0}", f"TIMEOUT {menu.seconds * 10}"]
         if menu.seconds and menu.listed:
@@ -60,6 +69,10 @@ class Pxelinux:
             elif entries:
                 entries[-1][keyword.upper()] = value
         return tuple(_entry(fields) for fields in entries)
+
+    def unfit_word(self, cmdline: str) -> str | None:
+        """It takes the line as it is."""
+        return None
 
 
 def _entry_lines(entry: MenuEntry) -> list[str]:

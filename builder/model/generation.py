@@ -47,6 +47,7 @@ class Generation:
     active: image -> name of its boot files, BootName as text
     made: seconds since 1970; reason: what was asked for, for people
     menus: path of a loader's menu, below the TFTP root -> its SHA-256
+    loaders: the same of the loaders' own files that came with it; of 0.1 none did
     clock: what is known of the clock that said `made`; None: nothing, as of those that 0.1 made
     """
 
@@ -57,6 +58,7 @@ class Generation:
     made: int
     reason: str
     menus: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    loaders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     clock: Clock | None = None
     schema: int = GENERATION_SCHEMA
 

@@ -13,6 +13,7 @@ class MenuEntry:
     """One choice of a boot menu; paths are relative to the TFTP root.
 
     bootif: the loader adds BOOTIF=, the network card that it came through
+    signed: whether a loader that checks signatures (UEFI Secure Boot) takes the kernel
     """
 
     label: str
@@ -21,6 +22,7 @@ class MenuEntry:
     initramfs: str
     cmdline: str
     bootif: bool = False
+    signed: bool = True
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Menu:
     listed: the labels that a prompt names
     note: the comment that the text begins with
     client: the MAC address of the only client that gets it; None: every other client
+    web_server: ADDRESS or ADDRESS:PORT of the web server that has the same files; None: there is none
     """
 
     entries: tuple[MenuEntry, ...]
@@ -40,3 +43,4 @@ class Menu:
     listed: tuple[str, ...] = ()
     note: str = ""
     client: str | None = None
+    web_server: str | None = None

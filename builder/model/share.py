@@ -51,10 +51,14 @@ class ServedStore:
     """A store as the texts of its servers name it.
 
     path: absolute, of plain characters (STORE_PATH)
+    loaders: the loaders' own files below its TFTP root; None: before its first deploy, when nobody knows
+    tftp_only: those among them that cannot go on where firmware fetched them over HTTP
     """
 
     path: str
     shares: tuple[Share, ...]
+    loaders: tuple[str, ...] | None = None
+    tftp_only: tuple[str, ...] = ()
 
 
 OLD_SHARES = tuple(Share(path, fsid, holds=False) for path, fsid in _OLD_FSIDS.items())

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
+from builder.model.recipe.choices import LoaderName
 from builder.model.syntax import (
     Address,
     FilePath,
@@ -96,6 +97,9 @@ class Site:
     )
     nfs_options: tuple[NfsOption, ...] = key("mount options for every image, after its own", ())
     http_port: int | None = key("the port of a web server that serves the store's boot/; kernels come from it", None)
+    loaders: tuple[LoaderName, ...] = key(
+        "the boot loaders that clients get, the first that fits first; left out: pxelinux, grub, ipxe", ()
+    )
     default: ImageName | None = key("the image that unknown clients boot; left out: the first that was deployed", None)
     menu_seconds: int = key("how long a client shows its menu; 0: it boots at once", 0)
     trust: FilePath | None = key(
@@ -118,6 +122,13 @@ class Site:
     def network(self) -> ipaddress.IPv4Network:
         """The clients' network."""
         return ipaddress.IPv4Network(self.subnet or f"{self.server}/24", strict=False)
+
+    @property
+    def web_server(self) -> str | None:
+        """The web server that serves the store's boot/, as addresses name it; None where there is none."""
+        if self.http_port is None:
+            return None
+        return self.server if self.http_port == 80 else f"{self.server}:{self.http_port}"
 
     @property
     def lease(self) -> LeaseTime:

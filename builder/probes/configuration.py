@@ -27,6 +27,7 @@ PROGRAMS = {
     Format.DNSMASQ: _DNSMASQ,
     Format.DNSMASQ_PROXY: _DNSMASQ,
     Format.DHCPD: Tool("dhcpd", "isc-dhcp-server", "dhcp"),
+    Format.KEA: Tool("kea-dhcp4", "kea-dhcp4-server", "kea"),
     Format.TFTPD: Tool("in.tftpd", "tftpd-hpa", "tftp-hpa"),
     Format.XINETD: Tool("xinetd", "xinetd", None),
     Format.EXPORTS: _NFS,

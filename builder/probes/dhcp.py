@@ -1,7 +1,8 @@
-"""Asks for a lease as a network card does that boots, and hears every server's offer. Nothing is leased.
+"""Asks for a lease as firmware of each kind does that boots, and hears every server's offer. Nothing is leased.
 
-RFC 2131 and 2132; the PXE options 60, 93, 94 and 97 of RFC 4578. Offers are read from the wire, where a server on this
-host may put them past the kernel's sockets, and from a socket, where they come if the wire has nobody at its other end.
+RFC 2131 and 2132; the PXE options 60, 93, 94 and 97 of RFC 4578; option 77, RFC 3004, as iPXE sends it. Offers are read
+from the wire, where a server on this host may put them past the kernel's sockets, and from a socket, where they come if
+the wire has nobody at its other end.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from builder.loaders.base import ClientArchitecture
 from builder.probes.answer import NoAnswerError
 
 _CLIENT_PORT, _SERVER_PORT = 68, 67
@@ -34,6 +36,7 @@ class DhcpOffer:
 
     server: its address; address: for the client, None: a proxy that only names boot files
     boot_file, boot_server, root_path: None where it names none
+    vendor_class: option 60, HTTPClient for firmware that boots over HTTP; None where it sends none
     """
 
     server: str
@@ -41,28 +44,44 @@ class DhcpOffer:
     boot_file: str | None
     boot_server: str | None
     root_path: str | None
+    vendor_class: str | None = None
 
 
-def discover(interface: str, seconds: float) -> list[DhcpOffer]:
-    """All offers that come within `seconds`, one a server; NoAnswerError where nothing can be asked. Needs root."""
-    mac = b"\x02" + os.urandom(5)  # locally administered: nobody's
-    transaction = os.urandom(4)
-    offers: dict[str, DhcpOffer] = {}
+@dataclass(frozen=True)
+class PxeClient:
+    """What a client says of itself: its architecture, option 93, and its user class, empty for firmware."""
+
+    architecture: ClientArchitecture = ClientArchitecture.X86_BIOS
+    user_class: str = ""
+
+
+def discover(interface: str, seconds: float, clients: Sequence[PxeClient]) -> dict[PxeClient, list[DhcpOffer]]:
+    """All offers that come to each client within `seconds`, one a server; they ask at once, as machines of their own.
+
+    NoAnswerError where nothing can be asked. Needs root.
+    """
+    # locally administered: nobody's
+    asking = {client: (os.urandom(4), b"\x02" + os.urandom(5)) for client in clients}
+    offers: dict[PxeClient, dict[str, DhcpOffer]] = {client: {} for client in clients}
     try:
         with _listener(interface) as wire, _sender(interface) as sender:
             end, again = time.monotonic() + seconds, 0.0
             while (now := time.monotonic()) < end:
                 if now >= again:
                     again = now + _AGAIN_SECONDS
-                    sender.sendto(_discover(transaction, mac), ("255.255.255.255", _SERVER_PORT))
+                    for client, (transaction, mac) in asking.items():
+                        question = _discover(client, transaction, mac)
+                        sender.sendto(question, ("255.255.255.255", _SERVER_PORT))
                 for handle in select.select([wire, sender], [], [], 0.2)[0]:
                     data, peer = handle.recvfrom(65536)
-                    offer = read_packet(data, transaction) if handle is wire else read_offer(data, peer[0], transaction)
-                    if offer is not None:
-                        offers.setdefault(offer.server, offer)
+                    for client, (transaction, _) in asking.items():
+                        own = handle is wire
+                        offer = read_packet(data, transaction) if own else read_offer(data, peer[0], transaction)
+                        if offer is not None:
+                            offers[client].setdefault(offer.server, offer)
     except OSError as error:
         raise NoAnswerError(f"{interface}: {error.strerror or error}") from error
-    return list(offers.values())
+    return {client: list(heard.values()) for client, heard in offers.items()}
 
 
 @contextlib.contextmanager
@@ -84,18 +103,23 @@ def _sender(interface: str) -> Iterator[socket.socket]:
         yield sender
 
 
-def _discover(transaction: bytes, mac: bytes) -> bytes:
-    """A DHCPDISCOVER of BIOS firmware that boots by PXE."""
+def _discover(client: PxeClient, transaction: bytes, mac: bytes) -> bytes:
+    """A DHCPDISCOVER of firmware that boots from the network."""
+    kind = client.architecture
+    name = "HTTPClient" if kind.over_http else "PXEClient"
+    version = "002001" if kind is ClientArchitecture.X86_BIOS else "003000"
     head = struct.pack("!BBBB4sHH16x16s192x", 1, 1, 6, 0, transaction, 0, _BROADCAST, mac.ljust(16, b"\0"))
     options = {
         53: bytes([_DISCOVER]),
         55: bytes(_ASKED),
         57: struct.pack("!H", 1464),
-        60: b"PXEClient:Arch:00000:UNDI:002001",
-        93: b"\0\0",
+        60: f"{name}:Arch:{kind:05d}:UNDI:{version}".encode(),
+        93: struct.pack("!H", kind),
         94: b"\1\2\1",
         97: b"\0" + mac.ljust(16, b"\0"),
     }
+    if client.user_class:
+        options[77] = client.user_class.encode()
     body = b"".join(bytes([code, len(value)]) + value for code, value in options.items())
     return (head + _COOKIE + body + b"\xff").ljust(300, b"\0")
 
@@ -123,6 +147,7 @@ def read_offer(message: bytes, sender: str, transaction: bytes) -> DhcpOffer | N
         boot_file=_text(options.get(67)) or _text(message[108:236]),
         boot_server=_address(message[20:24]) or _text(options.get(66)) or _text(message[44:108]),
         root_path=_text(options.get(17)),
+        vendor_class=_text(options.get(60)),
     )
 
 

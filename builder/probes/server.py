@@ -9,15 +9,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.loaders.base import Loader
 from builder.loaders.table import FIRST_FILES, loader_of
 from builder.model.diagnostic import Diagnostic, fail, ok, warn
 from builder.model.ganesha import answers_with_nothing
 from builder.model.menu import MenuEntry
+from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.probes import dhcp, rpc, tftp
 from builder.probes.answer import ErrorAnswerError, NoAnswerError, RefusedAnswerError
 from builder.probes.programs import run_quietly
 from builder.probes.rpc import NFS_PORT, PORTMAPPER_PORT, Program
+from builder.render.server.boot_files import HTTP_CLIENT, IPXE, choose_boot_files, describe
 from builder.system.network import interface_address
 
 _LARGEST = 4 << 20
@@ -64,14 +67,20 @@ def examine_address(site: Site) -> Diagnostic:
     return ok("network", "interface", f"{site.interface} has {own}")
 
 
-def examine_dhcp(site: Site, seconds: float) -> list[Diagnostic]:
-    """Who answers a client that boots by PXE, and with what."""
+def examine_dhcp(site: Site, store: ServedStore, seconds: float) -> list[Diagnostic]:
+    """Who answers a client that boots from the network, and with what: firmware of each kind that the store serves."""
     if site.interface is None:
         return []
+    files = choose_boot_files(site, store)
+    bios = dhcp.PxeClient()
+    wanted = {dhcp.PxeClient(kind): name for kind, name in files.others.items()}
+    if files.script is not None:
+        wanted[dhcp.PxeClient(user_class=IPXE)] = files.script
     try:
-        offers = dhcp.discover(site.interface, seconds)
+        heard = dhcp.discover(site.interface, seconds, (bios, *wanted))
     except NoAnswerError as error:
         return [fail("dhcp", "question", str(error), "run it as root on the server, with its network up")]
+    offers = heard[bios]
     if not offers:
         remedy = (
             f"does a DHCP server run and listen on {site.interface}, with addresses left, and does its firewall let"
@@ -88,7 +97,27 @@ def examine_dhcp(site: Site, seconds: float) -> list[Diagnostic]:
     if not leases:
         remedy = "a proxy alone is not enough: some server must give addresses"
         findings.append(fail("dhcp", "address", "nobody offers an address", remedy))
-    return [*findings, *_examine_boot_file(site, offers)]
+    others = [_examine_kind(site, client, name, heard[client]) for client, name in wanted.items()]
+    return [*findings, *_examine_boot_file(site, offers), *others]
+
+
+def _examine_kind(site: Site, client: dhcp.PxeClient, wanted: str, offers: Sequence[dhcp.DhcpOffer]) -> Diagnostic:
+    """Whether a client that is not BIOS firmware is sent to what the store has for it."""
+    name = client.user_class or describe(client.architecture)
+    remedy = "diskless server-config prints what DHCP must say to each kind of firmware"
+    named = [offer for offer in offers if offer.boot_file]
+    if not named:
+        return fail("dhcp", name, f"no answer names a boot file, the store has {wanted}", remedy)
+    # over TFTP where another server's DHCP has no room for an address
+    fitting = [
+        offer for offer in named if offer.boot_file in (wanted, wanted.removeprefix(f"http://{site.web_server}/"))
+    ]
+    if not fitting:
+        return fail("dhcp", name, f"{named[0].server} names {named[0].boot_file}, the store has {wanted}", remedy)
+    if client.architecture.over_http and fitting[0].vendor_class != HTTP_CLIENT:
+        text = f"{fitting[0].server} does not answer with option 60, {HTTP_CLIENT}: firmware passes the offer over"
+        return fail("dhcp", name, text, remedy)
+    return ok("dhcp", name, f"boot file {fitting[0].boot_file}")
 
 
 def _examine_boot_file(site: Site, offers: Sequence[dhcp.DhcpOffer]) -> list[Diagnostic]:
@@ -118,7 +147,7 @@ def _describe(offer: dhcp.DhcpOffer) -> str:
 def examine_tftp(site: Site, boot: Path, boots: Boots, menus: Iterable[str]) -> list[Diagnostic]:
     """The loaders, their menus and every kernel and initramfs of the store, over TFTP."""
     served = list(menus)
-    first = [file.tftp for path in served for file in loader_of(path).boot_files.values()]
+    first = [name for path in served for name in _first_files(loader_of(path))]
     whole = _present(boot, dict.fromkeys((*first, *served)))
     findings = [
         fail("tftp", name, f"{boot / name} does not exist", "deploy the image again, or roll back")
@@ -138,6 +167,12 @@ def examine_tftp(site: Site, boot: Path, boots: Boots, menus: Iterable[str]) -> 
     return findings
 
 
+def _first_files(loader: Loader) -> list[str]:
+    """What a loader's clients fetch before a menu; what comes over HTTP alone is asked for there."""
+    first = [file.tftp for file in loader.boot_files.values()]
+    return [*first, *loader.files] if loader.with_generation else first
+
+
 def _present(boot: Path, names: Iterable[str]) -> list[str]:
     return [name for name in names if (boot / name).is_file()]
 
@@ -150,12 +185,14 @@ def _tftp_remedy(error: NoAnswerError, boot: Path, name: str) -> str:
     return "does UDP port 69 pass the server's firewall, and does the server listen on this address?"
 
 
-def examine_http(site: Site, boot: Path, boots: Boots) -> list[Diagnostic]:
-    """The same kernels over HTTP, where site.yml says so."""
+def examine_http(site: Site, boot: Path, boots: Boots, menus: Iterable[str]) -> list[Diagnostic]:
+    """The same kernels over HTTP, where site.yml says so, and the loaders that firmware fetches so."""
     if site.http_port is None:
         return []
     findings: list[Diagnostic] = []
-    for name in _present(boot, boots.files):
+    over_http = [loader_of(path) for path in menus]
+    first = [file.http for one in over_http for kind, file in one.boot_files.items() if kind.over_http]
+    for name in _present(boot, dict.fromkeys((*first, *boots.files))):
         try:
             content = _get(site.server, site.http_port, f"/{name}")
         except (OSError, http.client.HTTPException) as error:

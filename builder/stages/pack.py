@@ -12,7 +12,8 @@ import libarchive.ffi
 import zstandard
 
 from builder.archive.writer import Member, memory_members, scan_tree, write_archive, write_index
-from builder.loaders.table import chosen, menu_files
+from builder.installers.shared import loaders_in
+from builder.loaders.table import menu_files
 from builder.model.artifacts.index import FileRecord, Index
 from builder.model.artifacts.lock import Lock
 from builder.model.artifacts.manifest import (
@@ -92,7 +93,7 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
         artifacts={},
         tools=_tools(),
         scripts=ran_scripts(context),
-        loaders=recipe.boot.loaders,
+        loaders=tuple(loader.name for loader in loaders_in(recipe, lock)),
         digest_schema=DIGEST_SCHEMA,
     )
 
@@ -109,7 +110,7 @@ def _tools() -> dict[str, str]:
 
 
 def _bundle(context: Context, lock: Lock, kernel: Kernel, draft: Manifest) -> dict[str, bytes]:
-    loaders = chosen(context.recipe.boot.loaders)
+    loaders = loaders_in(context.recipe, lock)
     return {
         **context.installer.loader_files(lock),
         KERNEL: kernel.image.read_bytes(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from builder.errors import InputError
@@ -22,8 +22,9 @@ from builder.store.inventory import Inventory
 from builder.store.layout import Store
 from builder.store.reaching import hold_root
 from builder.store.recovery import repair_shortcuts
+from builder.store.served_loaders import ServedLoader, goes_over_http, is_verified, loaders_to_serve
 from builder.system.clock import read_moment
-from builder.system.files import text_sha256
+from builder.system.files import sha256_of, text_sha256
 
 
 def activate(
@@ -37,12 +38,12 @@ def activate(
     """
     store = inventory.store
     before = active_generation(store)
-    generation, texts = _prepared(inventory, site, before, changes, reason)
+    generation, texts, loaders = _prepared(inventory, site, before, changes, reason)
     if before is not None and is_served(store, generation, before):
         return before
     now = now or read_moment()
     generation = dataclasses.replace(generation, made=now.time, clock=now.clock)
-    commit(store, generation, texts)
+    commit(store, generation, texts, loaders)
     repair_shortcuts(inventory)
     return generation
 
@@ -54,8 +55,8 @@ def are_menus_current(inventory: Inventory, site: Site, active: Generation) -> b
 
 def _prepared(
     inventory: Inventory, site: Site, before: Generation | None, changes: Mapping[str, BootName], reason: str
-) -> tuple[Generation, dict[str, str]]:
-    """A generation that nothing is written of yet, of no time, and its menus."""
+) -> tuple[Generation, dict[str, str], dict[str, Path]]:
+    """A generation that nothing is written of yet, of no time, its menus, and the loaders that come with it."""
     store, kept = inventory.store, bootables(inventory, site)
     by_name = {(bootable.manifest.image, str(bootable.boot)): bootable for bootable in kept}
     for image, name in changes.items():
@@ -66,11 +67,39 @@ def _prepared(
     if not active:
         raise InputError(f"{store.root} holds no version that could be booted", f"diskless deploy --to {store.root}")
     generation = Generation(next_number(store), site.server, _default(site, before, active), active, 0, reason)
+    first = sorted(active.items(), key=lambda item: item[0] != generation.default)
+    served = loaders_to_serve(inventory, [by_name[image, name].manifest for image, name in first])
+    texts = _menu_texts(inventory, site, generation, kept, served)
+    files = {path: _same_as_now(store, path, file) for one in served for path, file in one.files.items()}
+    generation = dataclasses.replace(
+        generation,
+        menus={name: text_sha256(text) for name, text in texts.items()},
+        loaders={path: sha256_of(file) for path, file in sorted(files.items())},
+    )
+    return generation, texts, files
+
+
+def _menu_texts(
+    inventory: Inventory,
+    site: Site,
+    generation: Generation,
+    kept: Sequence[Bootable],
+    served: Sequence[ServedLoader],
+) -> dict[str, str]:
+    """The menus of every loader, by path below the TFTP root; InputError where one would change a command line."""
     loaders = _loaders_of(bootable.manifest for bootable in kept)
-    wanted_menus = menus(generation, kept, site)
-    check_lengths(wanted_menus, loaders)
-    texts = menu_files(wanted_menus, loaders)
-    return dataclasses.replace(generation, menus={name: text_sha256(text) for name, text in texts.items()}), texts
+    checked = [
+        dataclasses.replace(one, signed=is_verified(inventory.store, one.manifest, one.boot, served)) for one in kept
+    ]
+    wanted = menus(generation, checked, site, grub_over_http=goes_over_http(served))
+    check_cmdlines(wanted, loaders)
+    return menu_files(wanted, loaders)
+
+
+def _same_as_now(store: Store, path: str, file: Path) -> Path:
+    """The file of the active generation where it is the same: where boot/ is another disk it needs no copy."""
+    now = store.current / path
+    return now if now.is_file() and sha256_of(now) == sha256_of(file) else file
 
 
 def bootables(inventory: Inventory, site: Site) -> list[Bootable]:
@@ -127,7 +156,7 @@ def check_cmdline(store: Store, site: Site, manifest: Manifest) -> None:
     """InputError when the command line of a version that is to come would be cut off."""
     bootable = Bootable(manifest, BootName(manifest.version), _seen_as(store, site, manifest))
     draft = Generation(1, site.server, manifest.image, {manifest.image: manifest.version}, 0, "")
-    check_lengths(menus(draft, [bootable], dataclasses.replace(site, clients=())), _loaders_of([manifest]))
+    check_cmdlines(menus(draft, [bootable], dataclasses.replace(site, clients=())), _loaders_of([manifest]))
 
 
 def _seen_as(store: Store, site: Site, manifest: Manifest) -> str:
@@ -135,10 +164,16 @@ def _seen_as(store: Store, site: Site, manifest: Manifest) -> str:
     return str(Path(site.path or store.root) / store.root_of(manifest).relative_to(store.root))
 
 
-def check_lengths(found: Iterable[Menu], loaders: Iterable[Loader]) -> None:
-    """InputError when one of these loaders would cut off a command line of these menus."""
-    longest = max((entry.cmdline for menu in found for entry in menu.entries), key=lambda line: len(line.encode()))
+def check_cmdlines(found: Iterable[Menu], loaders: Iterable[Loader]) -> None:
+    """InputError when one of these loaders would cut off a command line of these menus, or change it."""
+    lines = {entry.cmdline for menu in found for entry in menu.entries}
+    longest = max(lines, key=lambda line: len(line.encode()))
     for loader in loaders:
+        for word in filter(None, map(loader.unfit_word, sorted(lines))):
+            raise InputError(
+                f"{loader.name} would hand over another kernel argument than {word}",
+                "write it without these characters, or leave the loader out: boot.loaders in the recipe",
+            )
         if len(longest.encode()) > loader.cmdline_bytes:
             raise InputError(
                 f"a kernel command line is longer than {loader.cmdline_bytes} bytes: {longest:.100}...",

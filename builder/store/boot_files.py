@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from builder.loaders.table import LOADER_FILES
+from builder.loaders.table import LASTING_FILES, LOADER_FILES
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName
 from builder.model.menu import INITRAMFS, KERNEL
@@ -33,7 +33,7 @@ def check_boot_room(store: Store, source: Path) -> None:
     """HostError where the TFTP root is a file system of its own without room for the boot files in `source`."""
     if source.stat().st_dev == store.boot.stat().st_dev:
         return  # they will be links
-    files = [path for path in source.iterdir() if path.name in (KERNEL, INITRAMFS, *LOADER_FILES)]
+    files = [path for name in (KERNEL, INITRAMFS, *LOADER_FILES) if (path := source / name).is_file()]
     check_room(store.boot, sum(path.stat().st_size for path in files) + _MENUS, "this version", _INODES)
 
 
@@ -75,11 +75,12 @@ def copy_synced(source: Path, target: Path) -> None:
 def set_up_loaders(store: Store, manifest: Manifest, *, replace: bool) -> list[str]:
     """Puts the version's loaders into the TFTP root where it has none, or if asked; returns those that changed.
 
-    They are replaced only on request: a client may be between its loader and the loader's modules, which must match.
+    Those that come with a generation are not meant. The others are replaced only on request: a client may be between
+    its loader and the loader's modules, which must match.
     For the same reason all of them are replaced where one is missing.
     """
     source = store.version(manifest.image, manifest.version) / "boot"
-    there = [name for name in LOADER_FILES if (source / name).exists()]
+    there = [name for name in LASTING_FILES if (source / name).exists()]
     if not replace and all((store.boot / name).exists() for name in there):
         return []
     changed = [name for name in there if not _is_same(source / name, store.boot / name)]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from builder.errors import AuditError, InputError
-from builder.loaders.table import MENU_DIRECTORIES, loader_of
+from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES, is_menu, loader_of
 from builder.model.generation import Generation
 from builder.model.version import Version
-from builder.store.layout import GENERATIONS, TEMPORARY, Store
+from builder.store.boot_files import copy_synced, hard_link
+from builder.store.layout import CURRENT, GENERATIONS, TEMPORARY, Store
 from builder.system.files import make_directory, sha256_of, swap_symlink, sync_directory
 
 GENERATION = "generation.json"
@@ -83,11 +84,10 @@ def superseded_numbers(store: Store) -> list[int]:
 
 def naming_generation(store: Store, image: str, version: Version) -> int:
     """The number of the first generation whose menus name a version; one more than the newest where none does."""
-    word = f" {image}/{version}"
+    word = f" {image}/{version}"  # of a label in every version's menus
     for number in generation_numbers(store):
         directory = store.generations / f"{number:06}"
-        menus = (path for name in MENU_DIRECTORIES for path in sorted((directory / name).glob("*")) if path.is_file())
-        if any(word in path.read_text("utf-8", "replace") for path in menus):
+        if any(word in text for _, text in _menus_below(directory)):
             return number
     return next_number(store)
 
@@ -99,47 +99,77 @@ def previous_boot_name(store: Store, image: str) -> str | None:
     return next((name for name in names if name != names[0] and name in there), None)
 
 
-def commit(store: Store, generation: Generation, menus: Mapping[str, str]) -> None:
+def commit(store: Store, generation: Generation, menus: Mapping[str, str], loaders: Mapping[str, Path]) -> None:
     """Writes a generation and makes it the active one: after the rename of `current`, and not before, it is served.
 
-    `menus` are the loaders' menus by path. Everything that they name must be on disk by now.
+    `menus` are the loaders' menus by path, `loaders` the files that come with it. Everything that the menus name must
+    be on disk by now.
     """
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=store.generations))
     temporary.chmod(0o755)  # mkdtemp made it 0700, and TFTP servers run as others
-    directories = {(temporary / path).parent for path in menus}
+    directories = {(temporary / path).parent for path in (*menus, *loaders)}
     for directory in sorted(directories):
         make_directory(directory, 0o755)
     for path, text in menus.items():
         _write(temporary / path, text)
+    for path, file in loaders.items():
+        if not hard_link(file, temporary / path):
+            copy_synced(file, temporary / path)
     _write(temporary / GENERATION, generation.to_json())
     for directory in (*sorted(directories), temporary):
         sync_directory(directory)
     name = f"{generation.number:06}"
     temporary.rename(store.generations / name)
     sync_directory(store.generations)
+    _make_entrances(store, {path.partition("/")[0] for path in (*menus, *loaders)})
     swap_symlink(store.current, f"{GENERATIONS}/{name}")
+
+
+def _make_entrances(store: Store, names: Iterable[str]) -> None:
+    """The links to what comes with a generation; a store of 0.1 has that of PXELINUX alone.
+
+    What an administrator put in the place of one stays, and `verify` names it.
+    """
+    missing = [name for name in sorted(names) if not os.path.lexists(store.boot / name)]
+    for name in missing:
+        (store.boot / name).symlink_to(f"{CURRENT}/{name}")
+    if missing:
+        sync_directory(store.boot)
 
 
 def is_served(store: Store, wanted: Generation, active: Generation) -> bool:
     """Whether clients get just what `wanted` would give them."""
-    same = (wanted.active, wanted.default, wanted.server, wanted.menus)
-    return same == (active.active, active.default, active.server, active.menus) and not damaged_menus(store, active)
+    same = (wanted.active, wanted.default, wanted.server, wanted.menus, wanted.loaders)
+    now = (active.active, active.default, active.server, active.menus, active.loaders)
+    return same == now and not damaged_files(store, active)
 
 
-def damaged_menus(store: Store, generation: Generation) -> list[str]:
-    """The paths of a generation's menus that are missing, or not as they were written."""
+def damaged_files(store: Store, generation: Generation) -> list[str]:
+    """The paths of a generation's menus and loaders that are missing, or not as they were written."""
     directory = store.generations / f"{generation.number:06}"
     return [
         path
-        for path, sha256 in generation.menus.items()
+        for path, sha256 in (*generation.menus.items(), *generation.loaders.items())
         if not (directory / path).is_file() or sha256_of(directory / path) != sha256
     ]
 
 
 def served_menus(store: Store) -> list[tuple[str, str]]:
     """What lies in the directories that the loaders read their menus from: path below the TFTP root, and text."""
-    paths = [path for name in MENU_DIRECTORIES for path in sorted((store.boot / name).glob("*")) if path.is_file()]
-    return [(str(path.relative_to(store.boot)), path.read_text("utf-8", "replace")) for path in paths]
+    return list(_menus_below(store.boot))
+
+
+def served_loaders(store: Store) -> list[str]:
+    """The loaders' own files that clients can fetch: paths below the TFTP root."""
+    return [name for name in LOADER_FILES if (store.boot / name).is_file()]
+
+
+def _menus_below(directory: Path) -> Iterator[tuple[str, str]]:
+    """The menus of a generation, or of the TFTP root: path below it, and text."""
+    for path in (path for name in MENU_DIRECTORIES for path in sorted((directory / name).glob("*"))):
+        name = str(path.relative_to(directory))
+        if is_menu(name) and path.is_file():
+            yield name, path.read_text("utf-8", "replace")
 
 
 def missing_boot_files(store: Store) -> list[tuple[str, str]]:

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.errors import HostError, InputError
-from builder.loaders.table import MENU_DIRECTORIES
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName
 from builder.model.recipe import RootMode
@@ -284,10 +283,6 @@ def _lay_out(root: Path) -> None:
         (store.shortcuts, 0o755),
     ):
         make_directory(path, mode)
-    for name in MENU_DIRECTORIES:
-        link = store.boot / name
-        if not link.is_symlink():
-            link.symlink_to(f"{CURRENT}/{name}")
     sync_directory(store.boot)
     sync_directory(root)
 

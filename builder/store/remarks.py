@@ -7,14 +7,16 @@ import shlex
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import Generation
 from builder.model.recipe import RootMode
-from builder.model.share import TOPS
+from builder.model.share import TOPS, ServedStore
 from builder.model.site import Site
 from builder.progress.progress import Progress
+from builder.render.server.boot_files import choose_boot_files
 from builder.store.activation import missing_pins
 from builder.store.ages import clock_fault
 from builder.store.generations import history
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
+from builder.store.served_loaders import is_refused, read_served_store
 
 
 def warn_of_exports(inventory: Inventory, manifest: Manifest, progress: Progress) -> None:
@@ -46,3 +48,16 @@ def warn_of_clock(store: Store, generation: Generation, progress: Progress) -> N
     fault = clock_fault(generation, [one for one in history(store) if one.number < generation.number])
     if fault is not None:
         progress.warn(f"{fault}: this server's clock is wrong, or was; a prune keeps what it cannot tell the age of")
+
+
+def warn_of_loaders(store: Store, site: Site, before: ServedStore, manifest: Manifest, progress: Progress) -> None:
+    """Where DHCP must say something else from now on, and where Secure Boot refuses what was deployed."""
+    now = read_served_store(store, rw=False)
+    if before.loaders is not None and choose_boot_files(site, before) != choose_boot_files(site, now):
+        command = f"diskless server-config --to {shlex.quote(str(store.root))} --install"
+        progress.warn(f"clients can start with other loaders than before: run {command}, or they get the old ones")
+    if is_refused(store, manifest):
+        progress.warn(
+            f"{manifest.image} {manifest.version}: its kernel is not signed by whom GRUB here trusts, so it is offered "
+            "on UEFI without Secure Boot only"
+        )

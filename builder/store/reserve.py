@@ -101,7 +101,9 @@ class Reserve:
             generation = self._store.generations / f"{current_number(self._store):06}"
             for path in generation.rglob("*"):
                 files += 2
-                blocks += 2 * -(-path.lstat().st_size // _BLOCK)
+                info = path.lstat()
+                if info.st_nlink == 1 or path.is_dir():  # a loader has its bytes in its version, and a name here
+                    blocks += 2 * -(-info.st_size // _BLOCK)
         on_btrfs = filesystem_of(self._store.boot) == "btrfs"
         return _Size(_BYTES + blocks * _BLOCK, files, _ATTRIBUTES if on_btrfs else 0)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from builder.archive.unpack import read_index
 from builder.errors import AuditError, DisklessError, HostError
-from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES
+from builder.loaders.table import LASTING_FILES
 from builder.model.artifacts.index import Index
 from builder.model.artifacts.manifest import INDEX, Manifest
 from builder.model.generation import BootName, Generation
@@ -21,7 +21,7 @@ from builder.store.activation import check_agreement
 from builder.store.boot_files import bundle_digests
 from builder.store.differences import compare_tree, shown
 from builder.store.generations import (
-    damaged_menus,
+    damaged_files,
     generation_numbers,
     history,
     missing_boot_files,
@@ -30,6 +30,7 @@ from builder.store.generations import (
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import CURRENT, GENERATIONS, Store, require_mounted
 from builder.store.reaching import hold_root, is_missing, obstacle
+from builder.store.served_loaders import outdated
 from builder.store.signatures import signer_of
 from builder.system.files import sha256_of
 
@@ -39,11 +40,16 @@ OnVersion = Callable[[str], None]
 
 
 class Severity(enum.StrEnum):
-    """How bad a finding is: a fault, what clients of a read-write root did, which is their right, or not known."""
+    """How bad a finding is; only the first is a fault.
+
+    The others: what clients of a read-write root did, which is their right; a signature that was not checked; a loader
+    that is older than another one in the store.
+    """
 
     FAULT = "fault"
     CHANGED = "changed by clients"
     UNCHECKED = "unchecked"
+    OLDER = "older loader"
 
 
 @dataclass(frozen=True)
@@ -188,18 +194,20 @@ def _generations(inventory: Inventory) -> Iterator[Discrepancy]:
             yield Discrepancy(Severity.FAULT, f"{image} {name}", str(error))
     yield from _entrances(store, current)
     yield from _menus(store, current)
+    for path, message in outdated(inventory, current):
+        yield Discrepancy(Severity.OLDER, path, message)
 
 
 def _entrances(store: Store, current: Generation) -> Iterator[Discrepancy]:
     """What a client asks for first: loaders and the way to the menus."""
-    for directory in MENU_DIRECTORIES:
-        link = store.boot / directory
-        if not link.is_symlink() or str(link.readlink()) != f"{CURRENT}/{directory}":
-            yield Discrepancy(Severity.FAULT, str(link), f"leads elsewhere than to {CURRENT}/{directory}")
+    for name in sorted({path.partition("/")[0] for path in (*current.menus, *current.loaders)}):
+        link = store.boot / name
+        if not link.is_symlink() or str(link.readlink()) != f"{CURRENT}/{name}":
+            yield Discrepancy(Severity.FAULT, str(link), f"leads elsewhere than to {CURRENT}/{name}")
     boot = [
         store.version(image, BootName.parse(name).version) / "boot" / loader
         for image, name in current.active.items()
-        for loader in LOADER_FILES
+        for loader in LASTING_FILES
     ]
     for loader in sorted({path.name for path in boot if path.exists()}):
         served = store.boot / loader
@@ -209,7 +217,7 @@ def _entrances(store: Store, current: Generation) -> Iterator[Discrepancy]:
 
 def _menus(store: Store, current: Generation) -> Iterator[Discrepancy]:
     """The active menus are as they were written, and what they name is there."""
-    for name in damaged_menus(store, current):
+    for name in damaged_files(store, current):
         yield Discrepancy(Severity.FAULT, f"{GENERATIONS}: {name}", "is missing, or is not as it was written")
     for path, name in missing_boot_files(store):
         yield Discrepancy(Severity.FAULT, f"{GENERATIONS}: {path}", f"names {name}, which is not there")

@@ -1,5 +1,6 @@
-"""The Debian recipe, with a test key added, boots: BIOS PXE, DHCP, PXELINUX, NFSv3 read-write. Seen from inside.
+"""The Debian recipe, with a test key added, boots: UEFI PXE under Secure Boot, DHCP, shim, GRUB, NFSv3 read-write.
 
+Seen from inside.
 The image is of another release than the host: of what only one of them has nothing may be missing.
 """
 
@@ -14,16 +15,17 @@ from pathlib import Path
 import pytest
 
 from builder.boot import Bench, BootOptions, open_bench
-from builder.bootlab.guest import Guest
+from builder.bootlab.firmware import Firmware
+from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.namespace import Completed
 from builder.bootlab.settings import Patience
 from builder.bootlab.timeline import Milestone
 from builder.bootlab.units import await_units, examine_units
 from builder.progress.progress import Progress
 from tests.images import other_image, scratch, ssh_key
-from tests.require import needs_boot
+from tests.require import needs_boot, needs_ovmf
 
-pytestmark = [*needs_boot]
+pytestmark = [*needs_boot, needs_ovmf]
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,12 @@ class Booted:
 
 
 @contextlib.contextmanager
-def booted(version: Path) -> Iterator[Booted]:
+def booted(version: Path, firmware: Firmware = Firmware.BIOS) -> Iterator[Booted]:
     """A guest at its login prompt, with every unit started."""
-    with open_bench(version, BootOptions(work=scratch() / "boot"), Progress()) as bench:
-        guest = bench.power_on(scratch() / f"{version.parent.name}.console.log")
+    machine = Machine(firmware=firmware)
+    options = BootOptions(machine=machine, work=scratch() / "boot")
+    with open_bench(version, options, Progress()) as bench:
+        guest = bench.power_on(scratch() / f"{version.parent.name}.console.log", machine)
         guest.await_login()
         await_started(guest)
         yield Booted(bench, guest)
@@ -78,7 +82,7 @@ def check_nothing_is_updated(machine: Booted) -> None:
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Booted]:
-    with booted(other_image()) as running:
+    with booted(other_image(), Firmware.UEFI_SECURE) as running:
         yield running
 
 
@@ -90,6 +94,12 @@ def test_every_milestone_was_passed_in_order(machine: Booted) -> None:
     order = [milestone for milestone in Milestone if milestone is not Milestone.OFF]
     assert list(machine.guest.timeline.seconds) == order
     assert list(machine.guest.timeline.seconds.values()) == sorted(machine.guest.timeline.seconds.values())
+
+
+def test_secure_boot_was_on_and_the_kernel_is_locked_down(machine: Booted) -> None:
+    assert "Secure boot enabled" in machine.inside("dmesg | grep secureboot:")
+    assert "[integrity]" in machine.inside("cat /sys/kernel/security/lockdown")
+    assert machine.inside("cat /proc/cmdline").startswith("BOOT_IMAGE=")
 
 
 def test_root_is_the_export_and_writable(machine: Booted) -> None:

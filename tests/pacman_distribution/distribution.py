@@ -135,7 +135,7 @@ def _packages(work: Path) -> Iterable[Package]:
                 sources[deb.name] = package
             else:
                 yield package
-    yield loaders(sources)
+    yield from loaders(sources)
     yield from _standins(sources, next(deb for deb in debs if deb.name == "klibc-utils"))
 
 

@@ -56,7 +56,7 @@ ASKED = [
     "gpg-agent",
 ]
 KERNEL = "linux-image-amd64"
-LOADERS = ("pxelinux", "syslinux-common")
+LOADERS = ("pxelinux", "syslinux-common", "ipxe")
 
 # Debian's own tools, replaced by `filesystem` and by Arch's hooks; `sh` is bash's on Arch
 DROPPED = frozenset(

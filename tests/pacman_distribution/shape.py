@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lzma
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import zstandard
 
@@ -300,16 +300,26 @@ _BASE_FILES = {
 }
 
 
-def loaders(debs: dict[str, Package]) -> Package:
-    """Arch's `syslinux`, as far as PXE needs it."""
-    package = Package("syslinux", debs["pxelinux"].version, "x86_64", "Boot loaders for PXE")
-    files = {
-        "pxelinux.0": ("pxelinux", "usr/lib/PXELINUX/pxelinux.0"),
-        "lpxelinux.0": ("pxelinux", "usr/lib/PXELINUX/lpxelinux.0"),
-        "ldlinux.c32": ("syslinux-common", "usr/lib/syslinux/modules/bios/ldlinux.c32"),
-    }
-    for name, (source, path) in files.items():
-        info, content = debs[source].members[path]
-        assert info.type == tarfile.REGTYPE
-        package.add_file(f"usr/lib/syslinux/bios/{name}", content)
-    return package
+# of each of Arch's packages of loaders, as far as PXE needs it: where a file lies, and where Debian has it
+_LOADERS = {
+    "syslinux": {
+        "usr/lib/syslinux/bios/pxelinux.0": ("pxelinux", "usr/lib/PXELINUX/pxelinux.0"),
+        "usr/lib/syslinux/bios/lpxelinux.0": ("pxelinux", "usr/lib/PXELINUX/lpxelinux.0"),
+        "usr/lib/syslinux/bios/ldlinux.c32": ("syslinux-common", "usr/lib/syslinux/modules/bios/ldlinux.c32"),
+    },
+    "ipxe": {
+        "usr/share/ipxe/undionly.kpxe": ("ipxe", "usr/lib/ipxe/undionly.kpxe"),
+        "usr/share/ipxe/x86_64/ipxe.efi": ("ipxe", "usr/lib/ipxe/snponly.efi"),
+    },
+}
+
+
+def loaders(debs: dict[str, Package]) -> Iterator[Package]:
+    """The packages of Arch that boot loaders are taken from."""
+    for name, files in _LOADERS.items():
+        package = Package(name, debs[next(iter(files.values()))[0]].version, "x86_64", "Boot loaders for PXE")
+        for target, (source, path) in files.items():
+            info, content = debs[source].members[path]
+            assert info.type == tarfile.REGTYPE
+            package.add_file(target, content)
+        yield package

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import shlex
+import sys
+import termios
+import tty
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from builder.boot import BootOptions, BootResult, preflight
+from builder.boot import BootOptions, BootResult, Seat, attend, preflight
 from builder.boot import boot as run_boot
+from builder.bootlab.firmware import Firmware
 from builder.bootlab.guest import Machine
 from builder.bootlab.settings import Patience
 from builder.build import build
 from builder.cli.options import cache_option, json_option, output_option
 from builder.cli.reporting import reports_progress
 from builder.cli.typed import as_typed
+from builder.errors import InputError
+from builder.model.recipe import LoaderName
 from builder.output.versions import find_version
 from builder.progress.progress import Progress
 from builder.reading import load_recipe
+
+_LEAVE = b"\x1d"  # Ctrl-]
 
 
 @click.command()
@@ -44,12 +55,36 @@ from builder.reading import load_recipe
     help="The guest's memory, in MiB.",
 )
 @click.option("--strict", is_flag=True, help="A unit that failed is an error: exit status 6.")
-@click.option("--nic", default="e1000", show_default=True, help="The guest's network card, a device of QEMU.")
+@click.option(
+    "--firmware",
+    type=click.Choice([one.value for one in Firmware]),
+    default=Firmware.BIOS.value,
+    show_default=True,
+    help="What the guest starts with; uefi-secure checks signatures, uefi-http fetches the loader over HTTP.",
+)
+@click.option(
+    "--loader",
+    type=click.Choice([one.value for one in LoaderName]),
+    help="The boot loader it gets; left out: the first of the image's that the firmware can start.",
+)
+@click.option(
+    "--nic",
+    "nics",
+    multiple=True,
+    help="The guest's network card, a device of QEMU; left out: one that the firmware boots from. Repeated: more.",
+)
 @click.option(
     "--console-log",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where the console is written to; left out: beside the version, as VERSION.console.log.",
 )
+@click.option(
+    "--screenshot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a picture of the guest's screen, PNG: at the login prompt, or where it failed.",
+)
+@click.option("--console", is_flag=True, help="Sit at the guest's console; Ctrl-] leaves it and switches it off.")
 @output_option
 @cache_option
 @json_option
@@ -60,8 +95,12 @@ def boot(
     timeout: float,
     memory: int,
     strict: bool,
-    nic: str,
+    firmware: str,
+    loader: str | None,
+    nics: tuple[str, ...],
     console_log: Path | None,
+    screenshot: Path | None,
+    console: bool,
     output: Path,
     cache: Path,
     as_json: bool,
@@ -77,22 +116,45 @@ def boot(
     options = BootOptions(
         checks=checks,
         strict=strict,
-        machine=Machine(memory=memory, nic=nic),
+        machine=Machine(memory=memory, nic=nics[0] if nics else None, more_nics=nics[1:], firmware=Firmware(firmware)),
+        loader=LoaderName(loader) if loader else None,
         patience=Patience(login=timeout),
         console_log=console_log,
+        screenshot=screenshot,
         work=cache / "boot",
     )
     version = _version(target, output, cache, options, progress)
-    result = run_boot(version, options, progress)
+    result = _attend(version, options, progress) if console else run_boot(version, options, progress)
     click.echo(json.dumps(describe_json(result), indent=1) if as_json else describe_text(result))
     if result.error is not None:
         raise result.error
     if result.units is not None and result.units.fault is not None:
         progress.warn(f"{result.units.fault}; --strict makes this an error")
     progress.result(describe_json(result))
-    if not as_json:
+    if not as_json and not console:
         command = as_typed(f"diskless deploy {shlex.quote(str(version))} --to /disklessroot")
         progress.note(f"{result.version} boots; next: {command}")
+
+
+def _attend(version: Path, options: BootOptions, progress: Progress) -> BootResult:
+    """With this terminal as the guest's console: keys go there as they are, Ctrl-C too."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise InputError("--console needs a terminal", "leave it out: the console is in the file of --console-log")
+    keyboard = sys.stdin.fileno()
+
+    def show(said: bytes) -> None:
+        os.write(sys.stdout.fileno(), said)
+
+    @contextlib.contextmanager
+    def hold() -> Iterator[None]:
+        before = termios.tcgetattr(keyboard)
+        try:
+            tty.setraw(keyboard)
+            yield
+        finally:
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+
+    return attend(version, options, progress, Seat(keyboard, show, _LEAVE, hold))
 
 
 def _version(target: Path | None, output: Path, cache: Path, options: BootOptions, progress: Progress) -> Path:

@@ -37,7 +37,8 @@ from builder.installers.keyrings.debian import NewestKeyring
 from builder.installers.keyrings.debian_archive import DebianArchive
 from builder.installers.keyrings.gnupg import TOOLS as GNUPG
 from builder.installers.look import AskMirror, ask_through, read_proxies
-from builder.installers.shared import BUSY, check_loader_builds, loader_packages, watched_download
+from builder.installers.shared import BUSY, check_loader_builds, choose_loaders, loader_packages, watched_download
+from builder.loaders.table import packages as packages_of
 from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository, Recipe
 from builder.system.files import copy_verified, make_directory
@@ -97,7 +98,8 @@ class AptInstaller:
             self._update()
             check_snapshot(self._distribution, self._state / "lists")
             packages = self._closure(self._request(), self._job.recipe.packages)
-            wanted = loader_packages(self._job.recipe)
+            known = set(self._apt(["apt-cache", "pkgnames"], capture=True).split())
+            wanted = packages_of(choose_loaders(self._job, known.__contains__), self._job.recipe)
             loaders = self._closure(list(wanted), tuple(wanted))
         lock = Lock(packages, tuple(package for package in loaders if package.name in wanted))
         _check_roles(lock)
@@ -168,7 +170,7 @@ class AptInstaller:
     def loader_files(self, lock: Lock) -> dict[str, bytes]:
         """Of packages that are unpacked, not installed."""
         check_loader_builds(self._job.recipe, lock)
-        wanted = loader_packages(self._job.recipe)
+        wanted = loader_packages(self._job.recipe, lock)
         found: dict[str, bytes] = {}
         for package in lock.loaders:
             directory = self._job.work / package.name

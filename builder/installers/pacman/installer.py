@@ -42,7 +42,8 @@ from builder.installers.pacman.errors import (
 from builder.installers.pacman.keyring import find_keyring, keyring_files, prepare_keyring
 from builder.installers.pacman.looks import explain_databases, explain_missing
 from builder.installers.pacman.tree import OWN_HOOKS, check_installed, give_databases, prepare_tree, take_back
-from builder.installers.shared import BUSY, check_loader_builds, loader_packages, watched_download
+from builder.installers.shared import BUSY, check_loader_builds, choose_loaders, loader_packages, watched_download
+from builder.loaders.table import packages as packages_of
 from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import ArchDistribution, Recipe, Signatures
 from builder.system.guarded.locks import locked
@@ -107,7 +108,9 @@ class PacmanInstaller:
         if keyring is not None:
             prepare_keyring(self._job, keyring, self._gpgdir)
         packages = self._closure(database)
-        loaders = tuple(self._loader(database, *wanted) for wanted in loader_packages(self._job.recipe).items())
+        chosen = choose_loaders(self._job, lambda name: database.first(name) is not None)
+        wanted = packages_of(chosen, self._job.recipe)
+        loaders = tuple(self._loader(database, *one) for one in wanted.items())
         check_roles(packages, database)
         check_ignored(packages, self._distribution)
         return Lock(tuple(sorted(entry.package for entry in packages)), loaders)
@@ -154,7 +157,7 @@ class PacmanInstaller:
     def loader_files(self, lock: Lock) -> dict[str, bytes]:
         """Of packages that are unpacked, not installed."""
         check_loader_builds(self._job.recipe, lock)
-        wanted = loader_packages(self._job.recipe)
+        wanted = loader_packages(self._job.recipe, lock)
         found: dict[str, bytes] = {}
         for package in lock.loaders:
             directory = self._job.work / "loaders" / package.name

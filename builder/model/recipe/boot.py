@@ -34,5 +34,7 @@ class Root:
 class Boot:
     """How clients get from their firmware to the kernel."""
 
-    loaders: tuple[LoaderName, ...] = key("the loaders in the bundle", (LoaderName.PXELINUX,))
+    loaders: tuple[LoaderName, ...] | None = key(
+        "the loaders in the bundle; left out: all that the distribution has", None
+    )
     cmdline: tuple[KernelArgument, ...] = key("kernel arguments; root= and nfsroot= are ours", ("ip=dhcp",))

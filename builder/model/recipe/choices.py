@@ -94,3 +94,5 @@ class LoaderName(enum.StrEnum):
     """The boot loaders that a bundle can hold."""
 
     PXELINUX = "pxelinux"
+    GRUB = "grub"
+    IPXE = "ipxe"

@@ -20,11 +20,15 @@ _NOTE = "written by diskless at each deploy, rollback and prune"
 
 @dataclass(frozen=True)
 class Bootable:
-    """A version with a set of boot files, and where clients find its root: a path on the server."""
+    """A version with a set of boot files, and where clients find its root: a path on the server.
+
+    signed: whether a loader that checks signatures takes its kernel
+    """
 
     manifest: Manifest
     boot: BootName
     root: str
+    signed: bool = True
 
     @property
     def label(self) -> str:
@@ -32,8 +36,11 @@ class Bootable:
         return f"{self.manifest.image}/{self.boot}"
 
 
-def menus(generation: Generation, kept: Sequence[Bootable], site: Site) -> list[Menu]:
-    """The menu of every client that has no pin, then one for each that has."""
+def menus(generation: Generation, kept: Sequence[Bootable], site: Site, *, grub_over_http: bool = False) -> list[Menu]:
+    """The menu of every client that has no pin, then one for each that has.
+
+    grub_over_http: whether the GRUB that is served can fetch kernels from a web server that it did not come from
+    """
     entries = [_entry(bootable, site) for bootable in kept]
     active = {image: f"{image}/{name}" for image, name in generation.active.items()}
     found = [menu(entries, active[generation.default], active, site.menu_seconds)]
@@ -41,7 +48,8 @@ def menus(generation: Generation, kept: Sequence[Bootable], site: Site) -> list[
         label = pinned_label(client, kept, active)
         if label is not None:
             found.append(menu(entries, label, active, site.menu_seconds, client.mac))
-    return found
+    web_server = site.web_server if grub_over_http else None
+    return [dataclasses.replace(one, web_server=web_server) for one in found]
 
 
 def pinned_label(client: SiteClient, kept: Sequence[Bootable], active: dict[str, str]) -> str | None:
@@ -69,4 +77,4 @@ def _entry(bootable: Bootable, site: Site) -> MenuEntry:
     options = (*manifest.root.options, *site.nfs_options)
     configured = dataclasses.replace(manifest, root=dataclasses.replace(manifest.root, options=options))
     entry = image_entry(configured, f"{site.server}:{bootable.root}", f"{bootable.label}/", more=site.cmdline)
-    return dataclasses.replace(entry, label=bootable.label, title=bootable.label)
+    return dataclasses.replace(entry, label=bootable.label, title=bootable.label, signed=bootable.signed)

@@ -5,19 +5,18 @@ Sources: dhcpd.conf(5), dhcp-options(5), dhcp-eval(5); RFC 5071 for PXELINUX's o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from builder.loaders.base import ClientArchitecture
+from builder.model.share import ServedStore
 from builder.model.site import Site, SiteClient, lease_seconds
+from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, choose_boot_files
 from builder.render.server.comments import comment, sections
-from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, choose_boot_files, path_prefix
+from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, path_prefix
 
 DHCPD_FILE = "/etc/dhcp/diskless.conf"
 _FOREVER = 0xFFFFFFFF  # RFC 2131, 3.3; dhcpd itself counts to January 2038
 _INDENT = "    "
 
 
-def dhcpd_config(site: Site) -> str:
+def dhcpd_config(site: Site, store: ServedStore) -> str:
     """A file that dhcpd.conf includes: one subnet, and a host block for each known client."""
     head = (
         f"{DHCPD_FILE} - clients without disks, for ISC dhcpd\n"
@@ -26,14 +25,15 @@ def dhcpd_config(site: Site) -> str:
         "dhcpd serves no files: see the formats tftpd and xinetd."
     )
     options = "PXELINUX's own options (RFC 5071): 208 lets it believe 210, the prefix of all names.\n" + NEVER_209
+    files = choose_boot_files(site, store)
     declared = [
-        *(["option arch code 93 = unsigned integer 16;"] if len(choose_boot_files(site)) > 1 else []),
+        *(["option arch code 93 = unsigned integer 16;"] if files.others else []),
         "option space pxelinux;",
         "option pxelinux.magic code 208 = string;",
         "option pxelinux.path-prefix code 210 = text;",
     ]
     network = site.network
-    subnet = [f"subnet {network.network_address} netmask {network.netmask} {{", *_indent(_subnet(site)), "}"]
+    subnet = [f"subnet {network.network_address} netmask {network.netmask} {{", *_indent(_subnet(site, files)), "}"]
     hosts = [line for client in site.clients for line in _host(client)]
     parts = [(head, []), (options, declared), ("the clients' network", subnet)]
     return sections(*parts, *([("one block for each known client", hosts)] if hosts else []))
@@ -45,7 +45,7 @@ def _interface_note(site: Site) -> str:
     return f'\nand name the interface (Debian: /etc/default/isc-dhcp-server):  INTERFACESv4="{site.interface}"'
 
 
-def _subnet(site: Site) -> list[str]:
+def _subnet(site: Site, files: BootFiles) -> list[str]:
     lines = [*_comment("clients may boot, old ones with BOOTP"), "allow booting;", "allow bootp;"]
     if site.dhcp is None:
         lines += _comment("no range: only clients with a host block get an address")
@@ -57,14 +57,14 @@ def _subnet(site: Site) -> list[str]:
         lines.append(f"option routers {site.router};")
     if site.nameservers:
         lines.append(f"option domain-name-servers {', '.join(site.nameservers)};")
-    return [*lines, *_comment(ROOT_PATH_NOTE), "", *_loader(site)]
+    return [*lines, *_comment(ROOT_PATH_NOTE), "", *_loader(site, files)]
 
 
-def _loader(site: Site) -> list[str]:
+def _loader(site: Site, files: BootFiles) -> list[str]:
     return [
         *_comment("the machine with TFTP, and the loader that it serves"),
         f"next-server {site.server};",
-        *_file_names(choose_boot_files(site)),
+        *_file_names(files),
         "",
         *_comment("sent although nobody asks for them: 208 and 210 join every client's list of wanted options"),
         'site-option-space "pxelinux";',
@@ -76,17 +76,20 @@ def _loader(site: Site) -> list[str]:
     ]
 
 
-def _file_names(files: Mapping[ClientArchitecture, str]) -> list[str]:
-    """The first is for whoever names no architecture (option 93, RFC 4578)."""
-    first, *others = files
-    if not others:
-        return [f'filename "{files[first]}";']
+def _file_names(files: BootFiles) -> list[str]:
+    """The last is for whoever names no architecture (option 93, RFC 4578)."""
+    cases = [(f"option arch = 00:{kind:02x}", name, kind.over_http) for kind, name in files.others.items()]
+    if files.script is not None:
+        cases.insert(0, (f'exists user-class and option user-class = "{IPXE}"', files.script, False))
     lines: list[str] = []
-    for architecture in others:
-        word = "elsif" if lines else "if"
-        name = f'{_INDENT}filename "{files[architecture]}";'
-        lines += [f"{word} option arch = 00:{architecture:02x} {{", name, "}"]
-    return [*lines, "else {", f'{_INDENT}filename "{files[first]}";', "}"]
+    for condition, name, over_http in cases:
+        lines += [f"{'elsif' if lines else 'if'} {condition} {{", f'{_INDENT}filename "{name}";']
+        if over_http:  # without it firmware does not take the offer for one of HTTP boot
+            lines.append(f'{_INDENT}option vendor-class-identifier "{HTTP_CLIENT}";')
+        lines.append("}")
+    if files.bios is None or not cases:
+        return [*lines, *([f'filename "{files.bios}";'] if files.bios else [])]
+    return [*lines, "else {", f'{_INDENT}filename "{files.bios}";', "}"]
 
 
 def _host(client: SiteClient) -> list[str]:

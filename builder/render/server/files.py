@@ -10,6 +10,7 @@ from builder.model.share import ServedStore, Share
 from builder.model.site import Site
 from builder.render.server.dhcpd import DHCPD_FILE, dhcpd_config
 from builder.render.server.firewall import FIREWALL_FILE, firewall_rules
+from builder.render.server.kea import KEA_FILE, kea_config
 from builder.render.server.nginx import NGINX_FILE, nginx_server
 from builder.render.server.order import services_text
 from builder.render.server.proxy import proxy_config
@@ -35,6 +36,7 @@ from builder.render.server.tftp import (
     tftpd_unit,
     xinetd_service,
 )
+from builder.render.server.windows import windows_config
 
 
 class Format(enum.StrEnum):
@@ -43,7 +45,9 @@ class Format(enum.StrEnum):
     DNSMASQ = "dnsmasq"
     DNSMASQ_PROXY = "dnsmasq-proxy"
     ROUTER = "router"
+    WINDOWS = "windows"
     DHCPD = "dhcpd"
+    KEA = "kea"
     TFTPD = "tftpd"
     XINETD = "xinetd"
     EXPORTS = "exports"
@@ -71,6 +75,7 @@ ROLES: dict[Format, tuple[str, ...]] = {
     Format.DNSMASQ: ("DHCP", "TFTP"),
     Format.DNSMASQ_PROXY: ("DHCP", "TFTP"),
     Format.DHCPD: ("DHCP",),
+    Format.KEA: ("DHCP",),
     Format.TFTPD: ("TFTP",),
     Format.XINETD: ("TFTP",),
     Format.EXPORTS: ("NFS",),
@@ -84,6 +89,7 @@ ROLES: dict[Format, tuple[str, ...]] = {
 PLACES: dict[str, tuple[Format, ...]] = {
     DNSMASQ_FILE: (Format.DNSMASQ, Format.DNSMASQ_PROXY),
     DHCPD_FILE: (Format.DHCPD,),
+    KEA_FILE: (Format.KEA,),
     DEFAULTS_FILE: (Format.TFTPD,),
     UNIT_FILE: (Format.TFTPD,),
     XINETD_FILE: (Format.XINETD,),
@@ -99,7 +105,7 @@ def gives_addresses(site: Site) -> bool:
 
 def possible_formats(site: Site, store: ServedStore) -> tuple[Format, ...]:
     """The formats that make sense for a site, in the order in which they are read."""
-    unfit = set() if gives_addresses(site) else {Format.DNSMASQ, Format.DHCPD}
+    unfit = set() if gives_addresses(site) else {Format.DNSMASQ, Format.DHCPD, Format.KEA}
     if site.http_port is None:
         unfit.add(Format.NGINX)
     if site.path not in (None, store.path):
@@ -140,22 +146,30 @@ def _clients_of(site: Site, share: Share) -> tuple[str, ...]:
 
 
 def _dnsmasq(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = dnsmasq_config(site, f"{store.path}/boot")
+    text = dnsmasq_config(site, store)
     return (ServerFile(Format.DNSMASQ, DNSMASQ_FILE, text, "systemctl restart dnsmasq"),)
 
 
 def _proxy(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = proxy_config(site, f"{store.path}/boot")
+    text = proxy_config(site, store)
     return (ServerFile(Format.DNSMASQ_PROXY, DNSMASQ_FILE, text, "systemctl restart dnsmasq"),)
 
 
 def _router(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    return (ServerFile(Format.ROUTER, None, router_config(site)),)
+    return (ServerFile(Format.ROUTER, None, router_config(site, store)),)
 
 
 def _dhcpd(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = dhcpd_config(site)
+    text = dhcpd_config(site, store)
     return (ServerFile(Format.DHCPD, DHCPD_FILE, text, "systemctl restart isc-dhcp-server"),)
+
+
+def _windows(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
+    return (ServerFile(Format.WINDOWS, None, windows_config(site, store)),)
+
+
+def _kea(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
+    return (ServerFile(Format.KEA, KEA_FILE, kea_config(site, store), "systemctl restart kea-dhcp4-server"),)
 
 
 def _tftpd(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
@@ -211,7 +225,9 @@ _RENDERERS: dict[Format, Callable[[Site, ServedStore], tuple[ServerFile, ...]]] 
     Format.DNSMASQ: _dnsmasq,
     Format.DNSMASQ_PROXY: _proxy,
     Format.ROUTER: _router,
+    Format.WINDOWS: _windows,
     Format.DHCPD: _dhcpd,
+    Format.KEA: _kea,
     Format.TFTPD: _tftpd,
     Format.XINETD: _xinetd,
     Format.EXPORTS: _exports,

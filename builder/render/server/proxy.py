@@ -6,26 +6,27 @@ Seen with dnsmasq 2.90: without pxe-service a proxy answers nothing, and it neve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from builder.loaders.base import ClientArchitecture
+from builder.model.share import ServedStore
 from builder.model.site import Site
+from builder.render.server.boot_files import BootFiles, choose_boot_files
 from builder.render.server.comments import sections
-from builder.render.server.services import DNSMASQ_FILE, boot_lines, choose_boot_files, listening
+from builder.render.server.services import DNSMASQ_FILE, boot_lines, listening
 
 # dnsmasq's names of client systems, dnsmasq(8)
 _SYSTEMS = {
     ClientArchitecture.X86_BIOS: "x86PC",
     ClientArchitecture.IA32_UEFI: "IA32_EFI",
     ClientArchitecture.X64_UEFI: "X86-64_EFI",
+    ClientArchitecture.X64_UEFI_OLD: "BC_EFI",
     ClientArchitecture.ARM64_UEFI: "ARM64_EFI",
 }
 
 
-def proxy_config(site: Site, tftp_root: str) -> str:
+def proxy_config(site: Site, store: ServedStore) -> str:
     """A dnsmasq configuration that tells clients the loader only: addresses come from a DHCP server that stays."""
     network = site.network
-    files = choose_boot_files(site, http=False)
+    files = choose_boot_files(site, store, http=False)
     return sections(
         (f"{DNSMASQ_FILE} - clients without disks: proxy DHCP and TFTP beside another DHCP server", []),
         ("no DNS; remove this where dnsmasq is to be the name server too", ["port=0"]),
@@ -43,14 +44,14 @@ def proxy_config(site: Site, tftp_root: str) -> str:
         (
             "what TFTP serves; nothing below it may lead out of it\n"
             "A proxy's answer has no room for PXELINUX's options, so kernels come over TFTP too.",
-            ["enable-tftp", f"tftp-root={tftp_root}"],
+            ["enable-tftp", f"tftp-root={store.path}/boot"],
         ),
     )
 
 
-def _services(files: Mapping[ClientArchitecture, str]) -> list[str]:
+def _services(files: BootFiles) -> list[str]:
     """One menu entry each; dnsmasq appends .0, the layer, to a name without a suffix of its own."""
     return [
         f'pxe-service={_SYSTEMS[architecture]},"diskless",{name.removesuffix(".0")}'
-        for architecture, name in files.items()
+        for architecture, name in files.firmware.items()
     ]

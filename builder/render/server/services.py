@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from builder.loaders.base import ClientArchitecture
-from builder.loaders.table import BOOT_FILES
+from builder.model.share import ServedStore
 from builder.model.site import Site, SiteClient
+from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, choose_boot_files
 from builder.render.server.comments import comment, sections
 
 DNSMASQ_FILE = "/etc/dnsmasq.d/diskless.conf"
@@ -28,22 +29,12 @@ ROOT_PATH_NOTE = """\
 root-path (option 17) is for menus that leave the root to DHCP, as the one in an untarred bundle does; the store's
 own menus name it"""
 PXELINUX_MAGIC = "f1:00:74:7e"
-
-
-def choose_boot_files(site: Site, *, http: bool | None = None) -> dict[ClientArchitecture, str]:
-    """The file that firmware of each architecture fetches over TFTP; BIOS first, for those who do not say theirs.
-
-    `http`: whether the loader goes on over HTTP; None: where a web server serves its files.
-    """
-    over_http = site.http_port is not None if http is None else http
-    return {architecture: BOOT_FILES[architecture].choose(http=over_http) for architecture in sorted(BOOT_FILES)}
+_IPXE_TAG = "diskless-ipxe"
 
 
 def path_prefix(site: Site) -> str:
     """What PXELINUX puts before every name (option 210): the URL of the TFTP root where a web server serves it too."""
-    if site.http_port is None:
-        return "/"
-    return f"http://{site.server}/" if site.http_port == 80 else f"http://{site.server}:{site.http_port}/"
+    return "/" if site.web_server is None else f"http://{site.web_server}/"
 
 
 @dataclass(frozen=True)
@@ -64,15 +55,15 @@ class Export:
     holds: bool = True
 
 
-def dnsmasq_config(site: Site, tftp_root: str) -> str:
+def dnsmasq_config(site: Site, store: ServedStore) -> str:
     """A dnsmasq configuration with DHCP and TFTP on one interface and without DNS."""
     return sections(
         (f"{DNSMASQ_FILE} - clients without disks: DHCP and TFTP\n{_DIRECTORY_NOTE}", []),
         ("no DNS; remove this where dnsmasq is to be the name server too", ["port=0"]),
         ("only on this interface", listening(site)),
         (_addresses_title(site), _addresses(site)),
-        (_loader_title(site), loader_options(site)),
-        ("what TFTP serves; nothing below it may lead out of it", ["enable-tftp", f"tftp-root={tftp_root}"]),
+        (_loader_title(site), loader_options(site, choose_boot_files(site, store))),
+        ("what TFTP serves; nothing below it may lead out of it", ["enable-tftp", f"tftp-root={store.path}/boot"]),
     )
 
 
@@ -86,22 +77,36 @@ def listening(site: Site) -> list[str]:
     return [f"interface={site.interface}", "except-interface=lo", "bind-interfaces"]
 
 
-def loader_options(site: Site, server: str = "") -> list[str]:
-    """The lines of dnsmasq.conf for PXELINUX; `server` is `,NAME,ADDRESS` where TFTP is another machine's."""
+def loader_options(site: Site, files: BootFiles, server: str = "") -> list[str]:
+    """The lines of dnsmasq.conf for the loaders; `server` is `,NAME,ADDRESS` where TFTP is another machine's."""
     # forced: PXELINUX needs both and asks for neither
     return [
-        *boot_lines(choose_boot_files(site), server),
+        *boot_lines(files, server),
         f"dhcp-option-force=208,{PXELINUX_MAGIC}",
         f"dhcp-option-force=210,{path_prefix(site)}",
     ]
 
 
-def boot_lines(files: Mapping[ClientArchitecture, str], server: str = "") -> list[str]:
-    """The lines of dnsmasq.conf that name each architecture's loader, the first one's to whoever says none."""
-    first, *others = files
-    lines = [f"dhcp-match=set:diskless-{architecture:d},option:client-arch,{architecture:d}" for architecture in others]
-    lines += [f"dhcp-boot=tag:diskless-{architecture:d},{files[architecture]}{server}" for architecture in others]
-    return [*lines, f"dhcp-boot={files[first]}{server}"]
+def boot_lines(files: BootFiles, server: str = "") -> list[str]:
+    """The lines of dnsmasq.conf that name each client's loader, BIOS clients' to whoever says nothing of itself."""
+    kinds = files.others
+    lines = [f"dhcp-match=set:{_tag(kind)},option:client-arch,{kind:d}" for kind in kinds]
+    not_ipxe = ""
+    if files.script is not None:
+        lines.append(f"dhcp-userclass=set:{_IPXE_TAG},{IPXE}")
+        not_ipxe = f"tag:!{_IPXE_TAG},"
+    for kind, name in kinds.items():
+        if kind.over_http:
+            # without it firmware does not take the offer for one of HTTP boot; an URL needs no server beside it
+            lines.append(f"dhcp-option-force={not_ipxe}tag:{_tag(kind)},option:vendor-class,{HTTP_CLIENT}")
+        lines.append(f"dhcp-boot={not_ipxe}tag:{_tag(kind)},{name}{'' if kind.over_http else server}")
+    if files.script is not None:
+        lines.append(f"dhcp-boot=tag:{_IPXE_TAG},{files.script}{server}")
+    return [*lines, *([f"dhcp-boot={files.bios}{server}"] if files.bios else [])]
+
+
+def _tag(kind: ClientArchitecture) -> str:
+    return f"diskless-{kind:d}"
 
 
 def reservations(clients: Sequence[SiteClient]) -> list[str]:

@@ -61,14 +61,20 @@ class ServerNetwork:
         await_ready(self.namespace, service, is_up)
         return service
 
-    def discover(self, mac: str, answers: int = 1) -> list[dict[str, Any]]:
+    def discover(
+        self, mac: str, answers: int = 1, *, architecture: int = 0, user_class: str = ""
+    ) -> list[dict[str, Any]]:
         """What servers offer a PXE client, by their addresses; with 0 answers nobody is expected to."""
-        offers: list[dict[str, Any]] = self._client("discover", "eth0", mac, str(answers))
+        asked = ("discover", "eth0", mac, str(architecture), user_class, str(answers))
+        offers: list[dict[str, Any]] = self._client(*asked)
         return offers
 
-    def request_at_4011(self, mac: str, server: str, address: str) -> list[dict[str, Any]]:
+    def request_at_4011(
+        self, mac: str, server: str, address: str, *, architecture: int = 0, user_class: str = ""
+    ) -> list[dict[str, Any]]:
         """What a proxy says to a client that has an address."""
-        answers: list[dict[str, Any]] = self._client("request", "eth0", mac, "1", server, address)
+        asked = ("request", "eth0", mac, str(architecture), user_class, "1", server, address)
+        answers: list[dict[str, Any]] = self._client(*asked)
         return answers
 
     def fetch(self, server: str, name: str, seconds: int = 10) -> dict[str, str]:

@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.root,
 ]
 SERVER, BRIDGE = "10.77.0.1", "lab0"
+BIOS = "dhcp-boot=lpxelinux.0"  # the line for whoever says nothing of itself
 SITE = f"""\
 schema: 1
 server: {SERVER}
@@ -44,7 +45,7 @@ class Clinic:
     def __init__(self, directory: Path) -> None:
         self.store = directory / "store"
         (self.store / "site.yml").write_text(SITE, encoding="utf-8")
-        version = make_version(directory / "output", mode="rw")
+        version = make_version(directory / "output", mode="rw", grub="2.12-9+deb13u1")
         result = run_diskless("deploy", version, "--to", self.store)
         assert result.returncode == 0, result.stderr
         self.version = version.name
@@ -116,6 +117,14 @@ def test_healthy_servers(clinic: Clinic) -> None:
     assert {name: finding for name, finding in findings.items() if finding["level"] != "ok"} == {}
     assert status == 0
     kernel = f"lab/{clinic.version}/vmlinuz"
+    for name in (
+        "dhcp UEFI (7)",
+        "dhcp UEFI that boots over HTTP (16)",
+        "dhcp iPXE",
+        "tftp grubx64.efi",
+        "http shimx64.efi",
+    ):
+        assert name in findings
     for name in (f"dhcp {SERVER}", "tftp pxelinux.0", f"tftp {kernel}", f"http {kernel}", "nfs NFSv3", "nfs NFSv4"):
         assert name in findings
     assert findings[f"dhcp {SERVER}"]["text"].startswith("offers 10.77.0.")
@@ -138,16 +147,34 @@ def test_nobody_gives_addresses_or_loaders(clinic: Clinic) -> None:
 @pytest.mark.parametrize(
     ("change", "by", "complaints"),
     [
-        ("dhcp-boot=", "", {"dhcp boot file": "no answer names a boot file"}),
-        ("dhcp-boot=", "dhcp-boot=grub.efi", {"dhcp boot file": f"{SERVER} names grub.efi"}),
+        (BIOS, "", {"dhcp boot file": "no answer names a boot file"}),
+        (BIOS, "dhcp-boot=grub.efi", {"dhcp boot file": f"{SERVER} names grub.efi"}),
         (
-            "dhcp-boot=",
+            BIOS,
             "dhcp-boot=pxelinux.0,other,10.77.0.7",
             {"dhcp boot server": f"{SERVER} sends clients to 10.77.0.7 for pxelinux.0, not to {SERVER}"},
         ),
         ("dhcp-range=", "", {"dhcp answer": "nobody answers on lab0 in 2 s"}),
+        (
+            "dhcp-boot=tag:!diskless-ipxe,tag:diskless-7,",
+            "",
+            {"dhcp UEFI (7)": f"{SERVER} names lpxelinux.0, the store has shimx64.efi"},
+        ),
+        (
+            "dhcp-option-force=tag:!diskless-ipxe,tag:diskless-16,",
+            "",
+            {
+                "dhcp UEFI that boots over HTTP (16)": f"{SERVER} does not answer with option 60, HTTPClient: "
+                "firmware passes the offer over"
+            },
+        ),
+        (
+            "dhcp-userclass=",
+            "",
+            {"dhcp iPXE": f"{SERVER} names lpxelinux.0, the store has http://{SERVER}/ipxe/boot.ipxe"},
+        ),
     ],
-    ids=["no-boot-file", "another-boot-file", "another-server", "no-range"],
+    ids=["no-boot-file", "another-boot-file", "another-server", "no-range", "no-uefi", "no-http-client", "no-ipxe"],
 )
 def test_a_dhcp_server_that_says_something_else(
     clinic: Clinic, change: str, by: str, complaints: dict[str, str]
@@ -211,7 +238,7 @@ def test_two_servers_that_give_addresses(clinic: Clinic) -> None:
 def test_no_web_server(clinic: Clinic) -> None:
     clinic.stop("http")
     try:
-        assert list(clinic.complaints()) == [f"http lab/{clinic.version}/initramfs.img"]
+        assert list(clinic.complaints()) == ["http shimx64.efi"]
     finally:
         dhcp.start_web_server(clinic.lab.namespace, clinic.lab.site, served(clinic.store))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder.bootlab.dhcp import dnsmasq_options
-from builder.bootlab.guest import Guest, GuestError
+from builder.bootlab.guest import Guest, GuestError, Machine
 from builder.bootlab.lab import Lab, lab_site
 from builder.bootlab.namespace import Namespace, Service
 from builder.bootlab.nfs import Ganesha, KernelNfsd, check_exportable
@@ -136,7 +136,7 @@ def test_only_what_is_the_emulations_fault_is_tried_once_more(lab: Lab, said: st
         pids.append(service.pid)
         return service
 
-    guest = Guest(lab.namespace, start, console, Patience(login=20), lab.logs, lab.check_servers)
+    guest = Guest(Machine(), lab.namespace, start, console, Patience(login=20), lab.logs, lab.check_servers)
     guest.on_restart = reasons.append
     lab._guests.append(guest)
     if said != INT3:

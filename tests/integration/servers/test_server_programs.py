@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 import tempfile
@@ -21,7 +22,20 @@ from tests.unit.render.test_server_config import KNOWN_ONLY, SITES
 
 pytestmark = [
     needs_root,
-    needs_tool("unshare", "setpriv", "ip", "ss", "nsenter", "dnsmasq", "dhcpd", "in.tftpd", "xinetd", "nft", "nginx"),
+    needs_tool(
+        "unshare",
+        "setpriv",
+        "ip",
+        "ss",
+        "nsenter",
+        "dnsmasq",
+        "dhcpd",
+        "kea-dhcp4",
+        "in.tftpd",
+        "xinetd",
+        "nft",
+        "nginx",
+    ),
     needs_tool("exportfs", "nfsconf", "ganesha.nfsd", "rpcbind", "rpcinfo", "systemd-analyze"),
     pytest.mark.root,
 ]
@@ -38,7 +52,7 @@ ODD_NAMES = Site(
 
 @pytest.fixture(params=SITES)
 def site(request: pytest.FixtureRequest) -> Site:
-    return {**SITES, "odd-names": ODD_NAMES}[request.param]
+    return {**SITES, "odd-names": ODD_NAMES, "without-http": WITHOUT_HTTP}[request.param]
 
 
 @pytest.fixture
@@ -66,6 +80,7 @@ def test_every_text_is_checked_by_its_program(network: ServerNetwork, site: Site
         Format.DNSMASQ_PROXY: lambda path: network.run("dnsmasq", "--test", f"--conf-file={path}"),
         Format.ROUTER: lambda path: network.run("dnsmasq", "--test", f"--conf-file={path}"),
         Format.DHCPD: lambda path: network.run("dhcpd", "-t", "-cf", path),
+        Format.KEA: lambda path: network.run("kea-dhcp4", "-t", path),
         Format.FIREWALL: lambda path: network.run("nft", "--check", "--file", path),
     }
     mistakes = {
@@ -73,6 +88,7 @@ def test_every_text_is_checked_by_its_program(network: ServerNetwork, site: Site
         Format.DNSMASQ_PROXY: ("proxy,", "proxies,"),
         Format.ROUTER: ("dhcp-option-force", "dhcp-options-force"),
         Format.DHCPD: ("next-server", "next-servers"),
+        Format.KEA: ("boot-file-name", "boot-file-names"),
         Format.FIREWALL: ("dport", "dports"),
     }
     for form in possible_formats(site, served(network.store)):
@@ -200,9 +216,13 @@ def check_offer(answer: dict[str, Any], site: Site) -> None:
         loader, prefix = "lpxelinux.0", f"http://{site.server}{port}/"
     assert answer["sender"] == site.server
     assert answer["next_server"] == site.server
-    file = answer["file"] or bytes.fromhex(answer["options"]["67"]).rstrip(b"\0").decode()
-    assert file == loader
+    assert file_of(answer) == loader
     assert options(answer, 208, 209, 210) == ["f100747e", None, prefix.encode().hex()]
+
+
+def file_of(answer: dict[str, Any]) -> str:
+    """The boot file, in its own field or as option 67."""
+    return str(answer["file"] or bytes.fromhex(answer["options"]["67"]).rstrip(b"\0").decode())
 
 
 def start_dhcp(network: ServerNetwork, form: Format, site: Site) -> None:
@@ -212,13 +232,18 @@ def start_dhcp(network: ServerNetwork, form: Format, site: Site) -> None:
         arguments = ("-4", "-f", "-d", "-cf", config, "-lf", leases, "-pf", network.directory / "pid", "eth1")
         network.start("dhcpd", "Server starting service", "dhcpd", *arguments)
         return
+    if form is Format.KEA:
+        for command in ("mount -t tmpfs tmpfs /var/lib", "mkdir /run/kea /var/lib/kea"):
+            network.namespace.check(command.split())
+        network.start("kea", "DHCP4_STARTED", "kea-dhcp4", "-c", config)
+        return
     files = (f"--conf-file={config}", f"--dhcp-leasefile={network.directory}/leases")
     foreground = ("--keep-in-foreground", "--user=root", "--log-facility=-", "--pid-file", "--no-ping")
     network.start("dnsmasq", "TFTP root is", "dnsmasq", *foreground, *files)
 
 
 @pytest.mark.parametrize("site", ["full", "known-only"], indirect=True)
-@pytest.mark.parametrize("form", [Format.DNSMASQ, Format.DHCPD])
+@pytest.mark.parametrize("form", [Format.DNSMASQ, Format.DHCPD, Format.KEA])
 def test_clients_are_offered_addresses_and_the_loader(form: Format, network: ServerNetwork, site: Site) -> None:
     start_dhcp(network, form, site)
     (known,) = network.discover(KNOWN)
@@ -237,6 +262,39 @@ def test_clients_are_offered_addresses_and_the_loader(form: Format, network: Ser
     assert unknown["options"]["51"] == "ffffffff" or form is Format.DHCPD
     assert int(unknown["options"]["51"], 16) > 2**25
     assert options(unknown, 6) == ["c0a803fec0a80002"]
+
+
+# what firmware says of itself, its user class, and what it is to fetch over TFTP, or with a web server over HTTP
+KINDS = [
+    (0, "", "pxelinux.0", "lpxelinux.0"),
+    (7, "", "shimx64.efi", "shimx64.efi"),
+    (9, "", "shimx64.efi", "shimx64.efi"),
+    (16, "", None, "http://{}/shimx64.efi"),
+    (0, "iPXE", "ipxe/boot.ipxe", "http://{}/ipxe/boot.ipxe"),
+    (7, "iPXE", "ipxe/boot.ipxe", "http://{}/ipxe/boot.ipxe"),
+]
+WITHOUT_HTTP = dataclasses.replace(KNOWN_ONLY, http_port=None)
+
+
+@pytest.mark.parametrize("site", ["full", "without-http"], indirect=True)
+@pytest.mark.parametrize("form", [Format.DNSMASQ, Format.DHCPD, Format.KEA, Format.ROUTER])
+def test_each_kind_of_firmware_gets_its_loader(form: Format, network: ServerNetwork, site: Site) -> None:
+    if form is Format.ROUTER:
+        own = network.render(Format.ROUTER, site).read_text("utf-8")
+        start_router(network, f"dhcp-range={site.network[100]},{site.network[199]},{site.network.netmask},1h\n{own}")
+    else:
+        start_dhcp(network, form, site)
+    for architecture, user_class, over_tftp, over_http in KINDS:
+        wanted = over_tftp if site.web_server is None else over_http.format(site.web_server)
+        (answer,) = network.discover(KNOWN, architecture=architecture, user_class=user_class)
+        if wanted is not None:
+            assert file_of(answer) == wanted, (architecture, user_class)
+        # firmware that boots over HTTP passes over every offer without it
+        is_http = architecture == 16 and site.web_server is not None
+        assert (answer["options"].get("60") == b"HTTPClient".hex()) is is_http, architecture
+        if over_http.startswith("http") and site.web_server is not None:
+            continue  # an address in itself
+        assert answer["next_server"] == site.server
 
 
 @pytest.mark.parametrize("site", ["odd-names"], indirect=True)

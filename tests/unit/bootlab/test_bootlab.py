@@ -67,6 +67,32 @@ def test_a_login_prompt_stands_at_the_start_of_a_line() -> None:
     assert Milestone.LOGIN not in find_milestones(Logs("Starting getty, see the diskless login: prompt\n"))
 
 
+@pytest.mark.parametrize(
+    ("dhcp", "http"),
+    [
+        ("dnsmasq-tftp: sent /srv/boot/grub/grub.cfg to 10.77.0.123\n", ""),
+        ("dnsmasq-tftp: sent /srv/boot/pxelinux.cfg/01-52-54-00-00-00-01 to 10.77.0.123\n", ""),
+        ("", '10.77.0.123 - - [x] "GET /ipxe/boot.ipxe HTTP/1.1" 200 -\n'),
+        ("", '10.77.0.123 - - [x] "GET /ipxe/01-52-54-00-00-00-01.ipxe HTTP/1.1" 200 -\n'),
+    ],
+)
+def test_a_menu_is_read_over_tftp_or_http(dhcp: str, http: str) -> None:
+    assert Milestone.MENU in find_milestones(Logs("", dhcp, http))
+
+
+@pytest.mark.parametrize("name", ["shimx64.efi", "ipxe/ipxe.efi"])
+def test_a_loader_may_come_over_http(name: str) -> None:
+    assert Milestone.LOADER in find_milestones(Logs("", "", f'"GET /{name} HTTP/1.1" 200 -\n'))
+    assert Milestone.LOADER not in find_milestones(Logs("", "", f'"GET /{name} HTTP/1.1" 404 -\n'))
+
+
+def test_grub_welcomes_as_systemd_does() -> None:
+    """Seen: a GRUB that found no menu was taken for an image that had come to its init."""
+    for said in ("Welcome to GRUB!\n", "Welcome to ", "Welcome to GRU"):  # a console is read while it is written
+        assert find_milestones(Logs(said)) == set()
+    assert Milestone.INIT in find_milestones(Logs("Welcome to Debian GNU/Linux 12 (bookworm)!\n"))
+
+
 def test_other_files_over_tftp_are_no_loader() -> None:
     dhcp = LEASE + "dnsmasq-tftp: sent /srv/boot/ldlinux.c32 to 10.77.0.123\nfile /srv/boot/pxelinux.0 not found\n"
     assert Milestone.LOADER not in find_milestones(Logs("", dhcp))
@@ -86,7 +112,12 @@ def test_a_timeline_gives_every_milestone_its_first_second() -> None:
     assert timeline.note(Logs(""), 0.5) == ()
     assert timeline.note(Logs("", LEASE), 1.0) == (Milestone.LEASE,)
     assert timeline.note(Logs("", LEASE), 2.0) == ()
-    assert timeline.note(Logs(INITRAMFS, LOADER), 3.0) == (Milestone.LOADER, Milestone.KERNEL, Milestone.INITRAMFS)
+    assert timeline.note(Logs(INITRAMFS, LOADER), 3.0) == (
+        Milestone.LOADER,
+        Milestone.MENU,
+        Milestone.KERNEL,
+        Milestone.INITRAMFS,
+    )
     assert timeline.last is Milestone.INITRAMFS
     assert timeline.seconds[Milestone.LEASE] == 1.0
     assert timeline.seconds[Milestone.KERNEL] == 3.0
@@ -99,6 +130,28 @@ FINAL_SIGNS = [
     (Failure.NO_KERNEL, "Could not find kernel image: lab/vmlinuz\nboot: "),
     (Failure.NO_BOOT_FILE, "Failed to load ldlinux.c32\nBoot failed: press a key to retry\n"),
     (Failure.NO_BOOT_FILE, "PXE-E32: TFTP open timeout\n"),
+    # seen with OVMF, shim 16.1 and GRUB 2.06 under Secure Boot
+    (
+        Failure.KERNEL_REFUSED,
+        "error: bad shim signature.\nerror: you need to load the kernel first.\nPress any key to continue...\n",
+    ),
+    (
+        Failure.LOADER_REFUSED,
+        "Fetching Netboot Image grubx64.efi\n|   Verification failed: (0x1A) Security Violation   |\n",
+    ),
+    (
+        Failure.LOADER_REFUSED,
+        'BdsDxe: failed to load Boot0001 "UEFI PXEv4 (MAC:525400000001)" from PciRoot(0x0): Access Denied\n',
+    ),
+    # through the iPXE in the ROM of a network card
+    (Failure.LOADER_REFUSED, "|   Verification failed: (0x2) Invalid Parameter   |\n"),
+    (
+        Failure.NO_BOOT_FILE,
+        "Fetching Netboot Image grubx64.efi\nUnable to fetch TFTP image: Not Found\nstart_image() returned Not Found\n",
+    ),
+    (Failure.NO_MENU, "Welcome to GRUB!\nGNU GRUB  version 2.06-13+deb12u2\n   device or file completions.\ngrub> \n"),
+    (Failure.NO_KERNEL, "Booting `lab/2'\nerror: file `/lab/2/vmlinuz' not found.\nerror: you need to load the kernel"),
+    (Failure.NO_KERNEL, "diskless: not all of it came, trying again in 30 seconds\n"),
     (Failure.NO_INIT, ROOT + "No init found. Try passing init= bootarg.\n(initramfs) "),
     (Failure.NO_INIT, ROOT + "run-init: can't execute '/sbin/init': No such file or directory\n"),
     (Failure.NO_INIT, INITRAMFS + "ERROR: Root device mounted successfully, but /sbin/init does not exist.\n"),
@@ -173,6 +226,13 @@ def test_a_guest_with_a_login_prompt_has_no_fault() -> None:
         (Logs(""), None, Failure.NO_LEASE),
         (Logs("", "DHCPDISCOVER(lab0) 52:54:00:00:00:01 no address available\n"), None, Failure.NO_LEASE),
         (Logs("", LEASE), Milestone.LEASE, Failure.NO_BOOT_FILE),
+        (Logs('BdsDxe: failed to load Boot0001 "UEFI QEMU": Not Found\n'), None, Failure.NO_DRIVER),
+        (Logs(">>Start PXE over IPv4.\nBdsDxe: failed to load Boot0001: Not Found\n"), None, Failure.NO_LEASE),
+        (
+            Logs(">>Start HTTP Boot over IPv4.\n", "DHCPOFFER(lab0) 10.77.0.123 52:54:00:00:00:01\n"),
+            None,
+            Failure.NO_HTTP_CLIENT,
+        ),
         (
             Logs("", LEASE + "dnsmasq-tftp: file /srv/boot/pxelinux.0 not found\n"),
             Milestone.LEASE,

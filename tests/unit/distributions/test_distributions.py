@@ -12,9 +12,17 @@ from builder.distributions.table import DISTRIBUTIONS, distro_of, how_to_install
 from builder.generators.table import GENERATORS
 from builder.inits.table import INITS
 from builder.installers.registry import INSTALLERS
-from builder.loaders.table import LOADERS
+from builder.loaders.table import available
 from builder.model.entry import TreeEntry, TreeFile
-from builder.model.recipe import Compression, DistributionName, GeneratorName, InitName, NetworkClient, Recipe
+from builder.model.recipe import (
+    Architecture,
+    Compression,
+    DistributionName,
+    GeneratorName,
+    InitName,
+    NetworkClient,
+    Recipe,
+)
 from builder.reading import load_recipe
 from builder.reading.from_host import FROM_HOST
 from builder.render.image.entries import image_entries
@@ -60,7 +68,7 @@ def image_entries_of(recipe: Recipe) -> list[TreeEntry]:
 @every_distro
 def test_it_says_what_it_has(distro: Distro) -> None:
     assert set(distro.compressors) == set(Compression)
-    assert any(distro.name in loader.packages for loader in LOADERS.values())
+    assert available(distro.name, Architecture.X86_64)
     assert distro.generators and distro.inits and distro.clients
     for recipe in shipped_of(distro):
         assert all(getattr(recipe.distribution, name) for name in distro.filled)

@@ -22,10 +22,15 @@ MODULES = {
 PARTIAL = {
     ("builder/bootlab/timeline.py", "Milestone"),  # the others are seen in the servers' logs
     ("builder/distributions/apt.py", "Architecture"),  # recipes of Debian take this one alone
-    ("builder/loaders/pxelinux.py", "ClientArchitecture"),  # what it has files for
+    ("builder/loaders/grub.py", "Architecture"),  # what it has files for
+    ("builder/loaders/grub.py", "ClientArchitecture"),
+    ("builder/loaders/grub.py", "DistributionName"),  # who signs kernels
+    ("builder/loaders/ipxe.py", "ClientArchitecture"),  # what it has files for
+    ("builder/loaders/pxelinux.py", "ClientArchitecture"),
     ("builder/probes/configuration.py", "Format"),  # the programs that can be asked
     ("builder/render/image/network.py", "NetworkClient"),  # none writes nothing
     ("builder/render/server/files.py", "Format"),  # the others are written by functions of their own
+    ("builder/render/server/proxy.py", "ClientArchitecture"),  # a proxy's menu is for TFTP
     ("builder/server_config.py", "Format"),  # what is restarted in a way of its own
 }
 # read by name before there is a recipe: builder/reading/

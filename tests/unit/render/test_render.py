@@ -40,6 +40,7 @@ from tests.command import run_command
 from tests.golden_files import GOLDEN, check_golden
 from tests.images import ROOT, write_recipe
 from tests.samples import MANIFEST
+from tests.shares import served
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDah5vxWpLY64+CQh5jUQ5xnc5WSNklYenijjkkllyfT admin"
 SUITE = {"name": "debian", "suite": "bookworm"}
@@ -247,7 +248,7 @@ def settings(text: str) -> list[str]:
 
 @pytest.mark.parametrize(("name", "site"), [("smallest", SITE), ("full", FULL_SITE)])
 def test_dnsmasq(name: str, site: Site) -> None:
-    text = dnsmasq_config(site, "/disklessroot/boot")
+    text = dnsmasq_config(site, served("/disklessroot"))
     check_golden(GOLDEN / "server" / f"dnsmasq-{name}.conf", text)
     lines = settings(text)
     assert not [line for line in lines if "209" in line]

@@ -1,0 +1,95 @@
+"""kea-dhcp4.conf for Kea, which took the place of ISC dhcpd when its maker ended that in 2022.
+
+Source: the Kea Administrator Reference Manual: DHCPv4 server, client classification. Kea reads JSON with comments.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from builder.model.share import ServedStore
+from builder.model.site import Site, SiteClient, lease_seconds
+from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, choose_boot_files
+from builder.render.server.comments import comment
+from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, path_prefix
+
+KEA_FILE = "/etc/kea/kea-dhcp4.conf"
+_FOREVER = 0xFFFFFFFF
+_IPXE_CLASS = "diskless-ipxe"
+_NOTES = f"""\
+{KEA_FILE} - clients without disks, for Kea's DHCPv4 server
+Kea serves no files: see the formats tftpd and xinetd.
+208 lets PXELINUX believe 210, the prefix of all names;
+{NEVER_209}.
+service-sockets: a network card that comes late is waited for, a second at a time.
+match-client-id: firmware, initramfs and system name themselves differently, and are one client with one address.
+{ROOT_PATH_NOTE}"""
+
+
+def kea_config(site: Site, store: ServedStore) -> str:
+    """The whole configuration: one subnet, a class for each kind of firmware, a reservation for each known client."""
+    files = choose_boot_files(site, store)
+    server: dict[str, Any] = {
+        "interfaces-config": {
+            "interfaces": [site.interface or "*"],
+            "service-sockets-max-retries": 100000,
+            "service-sockets-retry-wait-time": 1000,
+        },
+        "valid-lifetime": lease_seconds(site.lease) or _FOREVER,
+        "match-client-id": False,
+        "next-server": site.server,
+        "option-def": [
+            {"name": "pxelinux-magic", "code": 208, "space": "dhcp4", "type": "binary"},
+            {"name": "pxelinux-path-prefix", "code": 210, "space": "dhcp4", "type": "string"},
+        ],
+        "option-data": [
+            _option("pxelinux-magic", PXELINUX_MAGIC.replace(":", "")),
+            _option("pxelinux-path-prefix", path_prefix(site)),
+        ],
+        "client-classes": _classes(files),
+        "subnet4": [_subnet(site)],
+    }
+    if files.bios is not None:
+        server["boot-file-name"] = files.bios
+    return comment(_NOTES) + json.dumps({"Dhcp4": server}, indent=4) + "\n"
+
+
+def _classes(files: BootFiles) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
+    if files.script is not None:
+        test = f"substring(option[77].hex, 0, {len(IPXE)}) == '{IPXE}'"
+        found.append({"name": _IPXE_CLASS, "test": test, "boot-file-name": files.script})
+    for kind, name in files.others.items():
+        test = f"option[93].hex == 0x{kind:04x}"
+        if files.script is not None:
+            test += f" and not member('{_IPXE_CLASS}')"
+        one: dict[str, Any] = {"name": f"diskless-{kind:d}", "test": test, "boot-file-name": name}
+        if kind.over_http:  # without it firmware does not take the offer for one of HTTP boot
+            one["option-data"] = [_option("vendor-class-identifier", HTTP_CLIENT)]
+        found.append(one)
+    return found
+
+
+def _subnet(site: Site) -> dict[str, Any]:
+    options = [{"name": "routers", "data": site.router}] if site.router is not None else []
+    if site.nameservers:
+        options.append({"name": "domain-name-servers", "data": ", ".join(site.nameservers)})
+    return {
+        "id": 1,
+        "subnet": str(site.network),
+        "pools": [{"pool": f"{site.dhcp.first} - {site.dhcp.last}"}] if site.dhcp is not None else [],
+        "option-data": options,
+        "reservations": [_reservation(client) for client in site.clients if client.address or client.name],
+    }
+
+
+def _reservation(client: SiteClient) -> dict[str, str]:
+    named = {"ip-address": client.address, "hostname": client.name}
+    return {"hw-address": client.mac.lower(), **{key: value for key, value in named.items() if value is not None}}
+
+
+def _option(name: str, data: str) -> dict[str, Any]:
+    """Sent to every client, asked for or not."""
+    return {"name": name, "data": data, "always-send": True}

@@ -1,0 +1,147 @@
+"""Which loaders come with a generation: those of the versions that clients boot, and of two of a kind the newer.
+
+A newer shim or GRUB, as a revocation asks for, comes with the deploy of a version that has it, and goes back with the
+rollback.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.loaders.base import Loader
+from builder.loaders.efi_program import read_efi_program
+from builder.loaders.grub import KERNEL_SIGNERS, Grub
+from builder.loaders.table import LOADERS
+from builder.model.artifacts.manifest import Manifest
+from builder.model.generation import BootName, Generation
+from builder.model.menu import KERNEL
+from builder.model.recipe import Architecture, DistributionName, LoaderName
+from builder.model.share import ServedStore
+from builder.store.generations import current_number, served_loaders
+from builder.store.inventory import Inventory
+from builder.store.layout import Store
+
+_OF_A_VERSION = re.compile(r"(\d+)|([^\d~]+)|(~)")
+_HTTP_SINCE = "2.12"  # GRUB's signed images have the module since then
+
+
+@dataclass(frozen=True)
+class ServedLoader:
+    """A loader of one version that a generation has: its files by their path below the TFTP root."""
+
+    loader: Loader
+    manifest: Manifest
+    files: dict[str, Path]
+
+    @property
+    def version(self) -> str:
+        """Its own version, of the first file that says one; empty where none does, as of iPXE."""
+        return next(filter(None, map(program_version, self.files.values())), "")
+
+
+def loaders_to_serve(inventory: Inventory, active: Sequence[Manifest]) -> tuple[ServedLoader, ...]:
+    """One of each loader and architecture that comes with a generation.
+
+    `active` are the versions that clients boot, that of unknown clients first. Where none of them has a loader that
+    another version in the store has, that one's is served: its clients' firmware may know no other way.
+    """
+    there = inventory.manifests
+    found = []
+    for loader in LOADERS.values():
+        for architecture in Architecture:
+            own = [one for group in (active, there) if (one := _newest(inventory.store, loader, architecture, group))]
+            found += own[:1]
+    return tuple(found)
+
+
+def _newest(
+    store: Store, loader: Loader, architecture: Architecture, manifests: Iterable[Manifest]
+) -> ServedLoader | None:
+    candidates = [
+        ServedLoader(loader, manifest, files)
+        for manifest in manifests
+        if manifest.architecture is architecture and (files := brought_files(store, manifest, loader))
+    ]
+    return max(candidates, key=lambda one: version_key(one.version), default=None)
+
+
+def brought_files(store: Store, manifest: Manifest, loader: Loader) -> dict[str, Path]:
+    """The files of a loader that comes with a generation, in one version; none where that does not have it."""
+    if not loader.with_generation or loader.name not in manifest.loaders:
+        return {}
+    boot = store.version(manifest.image, manifest.version) / "boot"
+    return {name: boot / name for name in loader.files if (boot / name).is_file()}
+
+
+def program_version(path: Path) -> str:
+    """The version of GRUB in a file; empty where it is something else."""
+    try:
+        program = read_efi_program(path.read_bytes())
+    except OSError:
+        return ""
+    return (program.version_of("grub.debian") or program.version_of("grub") or "") if program else ""
+
+
+def version_key(version: str) -> list[tuple[int, int, str]]:
+    """Sorts versions as Debian's policy does, 5.6.12: numbers by value, and ~ before everything, the end too."""
+    key = []
+    for number, text, tilde in _OF_A_VERSION.findall(version):
+        key.append((-1, 0, "") if tilde else (1, 0, text) if text else (2, int(number), ""))
+    return [*key, (0, 0, "")]
+
+
+def read_served_store(store: Store, *, rw: bool) -> ServedStore:
+    """A store as its servers' texts name it, with the loaders that clients can fetch now."""
+    shares = store.record.exported(rw=rw)
+    if current_number(store) == 0:
+        return ServedStore(str(store.root), shares)
+    there = tuple(served_loaders(store))
+    grub = {name for file in LOADERS[LoaderName.GRUB].boot_files.values() for name in (file.tftp, file.http)}
+    version = next(filter(None, (program_version(store.boot / name) for name in there)), "")
+    old = bool(version) and version_key(version) < version_key(_HTTP_SINCE)
+    return ServedStore(str(store.root), shares, there, tuple(name for name in there if old and name in grub))
+
+
+def goes_over_http(served: Iterable[ServedLoader]) -> bool:
+    """Whether the GRUB that is served fetches kernels over HTTP wherever it came from."""
+    versions = [one.version for one in served if one.loader.name is LoaderName.GRUB]
+    return bool(versions) and all(version_key(version) >= version_key(_HTTP_SINCE) for version in versions)
+
+
+def is_verified(store: Store, manifest: Manifest, boot: BootName, served: Iterable[ServedLoader]) -> bool:
+    """Whether GRUB takes a kernel under Secure Boot, by who signed it; True where there is no GRUB to ask."""
+    own = [one for one in served if isinstance(one.loader, Grub) and one.manifest.architecture is manifest.architecture]
+    return all(_is_signed(store, manifest, boot, one.manifest.distribution) for one in own)
+
+
+def _is_signed(store: Store, manifest: Manifest, boot: BootName, distribution: DistributionName) -> bool:
+    signer = KERNEL_SIGNERS.get(distribution)
+    try:
+        program = read_efi_program((store.boot_files(manifest.image, boot) / KERNEL).read_bytes())
+    except OSError:
+        return False
+    return signer is not None and program is not None and program.is_signed_by(signer)
+
+
+def is_refused(store: Store, manifest: Manifest) -> bool:
+    """Whether the active menus of GRUB offer a version only where Secure Boot is off."""
+    grub = LOADERS[LoaderName.GRUB]
+    menu = store.boot / grub.directory / grub.menu_file(None)
+    if not menu.is_file():
+        return False
+    label = f"{manifest.image}/{manifest.version}"
+    return any(entry.label == label and not entry.signed for entry in grub.parse(menu.read_text("utf-8", "replace")))
+
+
+def outdated(inventory: Inventory, generation: Generation) -> Iterator[tuple[str, str]]:
+    """Loaders that clients get older than some version in the store has: the path, and what is so."""
+    store = inventory.store
+    for path in generation.loaders:
+        now = program_version(store.boot / path)
+        for manifest in inventory.manifests if now else ():
+            own = program_version(store.version(manifest.image, manifest.version) / "boot" / path)
+            if version_key(own) > version_key(now) and own:
+                yield path, f"is {now}, and {manifest.image} {manifest.version} has {own}: activate it, or deploy anew"

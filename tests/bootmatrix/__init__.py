@@ -1,0 +1,1 @@
+"""Every firmware, loader, distribution and root that go together, booted in the lab."""

@@ -1,0 +1,187 @@
+"""Which loaders clients get: they come with a deploy, go back with a rollback, and verify compares them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from builder.deploy import refresh_menus, rollback
+from builder.loaders.base import ClientArchitecture
+from builder.loaders.grub import Grub
+from builder.model.site import Site
+from builder.render.server.boot_files import choose_boot_files
+from builder.store.generations import require_active
+from builder.store.layout import find_store
+from builder.store.served_loaders import program_version, read_served_store, version_key
+from builder.store.verification import Severity, verify
+from tests.images import scratch
+from tests.require import needs_root
+from tests.stores import deployed, faults, new_place, quiet
+from tests.versions import make_version
+
+pytestmark = [needs_root, pytest.mark.root]
+
+OLD, NEW = "2.06-13+deb12u2", "2.12-9+deb13u1"
+
+
+def version(name: str, grub: str | None, image: str = "lab", *, signed: bool = True) -> Path:
+    return make_version(
+        scratch() / "with-grub", {"etc/name": name.encode()}, image=image, files=20, grub=grub, signed=signed
+    )
+
+
+@pytest.fixture
+def place() -> Path:
+    return new_place()
+
+
+def grub_of(place: Path) -> str:
+    return program_version(place / "boot/grubx64.efi")
+
+
+def test_loaders_come_with_a_deploy_and_go_back_with_a_rollback(place: Path) -> None:
+    deployed(place, version("1", OLD))
+    assert grub_of(place) == OLD
+    assert {link: str((place / "boot" / link).readlink()) for link in ("grub", "ipxe", "shimx64.efi")} == {
+        "grub": "current/grub",
+        "ipxe": "current/ipxe",
+        "shimx64.efi": "current/shimx64.efi",
+    }
+    deployed(place, version("2", NEW))
+    assert grub_of(place) == NEW
+    rollback(place, None, None, quiet())
+    assert grub_of(place) == OLD
+    assert faults(place) == []
+
+
+def test_what_has_no_loader_of_its_own_is_booted_by_anothers(place: Path) -> None:
+    old = version("1", None)
+    deployed(place, version("2", OLD), old)
+    assert grub_of(place) == OLD
+    menu = (place / "boot/grub/grub.cfg").read_text("utf-8")
+    labels = [entry.label for entry in Grub().parse(menu)]
+    assert f"lab/{old.name}" in labels
+    assert f"set default=lab/{old.name}" in menu
+    assert faults(place) == []
+
+
+def test_the_newest_that_clients_boot_is_served(place: Path) -> None:
+    """Whatever image unknown clients boot: it boots the kernels of all."""
+    deployed(place, version("1", OLD), version("1", NEW, "other"))
+    assert grub_of(place) == NEW
+    assert require_active(find_store(place)).default == "lab"
+
+
+def test_verify_names_a_loader_that_is_older_than_one_in_the_store(place: Path) -> None:
+    deployed(place, version("1", OLD))
+    newer = version("2", NEW)
+    deployed(place, newer, activate=False)
+    found = [finding for finding in verify(find_store(place)) if finding.kind is Severity.OLDER]
+    assert [(finding.where, finding.message.split(":")[0]) for finding in found] == [
+        ("grubx64.efi", f"is {OLD}, and lab {newer.name} has {NEW}")
+    ]
+    assert faults(place) == []
+
+
+def replace_link(boot: Path) -> None:
+    (boot / "shimx64.efi").unlink()
+    (boot / "shimx64.efi").write_bytes(b"x")
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "gone": lambda boot: (boot / "current/grubx64.efi").unlink(),
+    "link-replaced": replace_link,
+    "link-gone": lambda boot: (boot / "grub").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_verify_names_a_damaged_loader(damage: str, place: Path) -> None:
+    deployed(place, version("1", OLD))
+    DAMAGES[damage](place / "boot")
+    assert faults(place) != []
+
+
+def test_what_an_administrator_put_there_is_left(place: Path) -> None:
+    deployed(place, version("1", None))
+    (place / "boot/shimx64.efi").write_bytes(b"mine")
+    deployed(place, version("2", OLD))
+    assert (place / "boot/shimx64.efi").read_bytes() == b"mine"
+    assert [Path(finding.where).name for finding in faults(place)] == ["shimx64.efi"]
+
+
+def test_under_secure_boot_only_signed_kernels_are_offered(place: Path) -> None:
+    unsigned, signed = version("1", OLD, signed=False), version("1", OLD, "other")
+    deployed(place, signed, unsigned)
+    menu = (place / "boot/grub/grub.cfg").read_text("utf-8")
+    offered = {entry.label: entry.signed for entry in Grub().parse(menu)}
+    assert offered == {
+        f"lab/{unsigned.name}": False,
+        "lab": False,
+        f"other/{signed.name}": True,
+        "other": True,
+    }
+
+
+def test_a_pinned_client_is_sent_to_its_own_menu(place: Path) -> None:
+    first = version("1", OLD)
+    deployed(place, first, version("2", OLD))
+    client = f"{{mac: '52:54:00:00:00:0A', image: lab, version: {first.name}}}"
+    (place / "site.yml").write_text(f"server: 192.168.1.1\nclients: [{client}]\n", "utf-8")
+    refresh_menus(place, quiet())
+    general = (place / "boot/grub/grub.cfg").read_text("utf-8")
+    assert "= 52:54:00:00:00:0a ]; then configfile $prefix/01-52-54-00-00-00-0a.cfg; fi" in general
+    own = (place / "boot/grub/01-52-54-00-00-00-0a.cfg").read_text("utf-8")
+    assert f"set default=lab/{first.name}\n" in own
+    script = (place / "boot/ipxe/01-52-54-00-00-00-0a.ipxe").read_text("utf-8")
+    assert f"\ngoto lab/{first.name}\n" in script
+    assert faults(place) == []
+
+
+def test_dhcp_names_what_the_store_has(place: Path) -> None:
+    site = Site(server="192.168.1.1", http_port=80)
+    deployed(place, version("1", None))
+    only_bios = choose_boot_files(site, read_served_store(find_store(place), rw=False))
+    assert (dict(only_bios.firmware), only_bios.script) == ({ClientArchitecture.X86_BIOS: "lpxelinux.0"}, None)
+    deployed(place, version("2", OLD))
+    # this GRUB cannot go on over HTTP: iPXE can
+    files = choose_boot_files(site, read_served_store(find_store(place), rw=False))
+    assert files.firmware[ClientArchitecture.X64_UEFI] == "shimx64.efi"
+    assert files.firmware[ClientArchitecture.X64_UEFI_HTTP] == "http://192.168.1.1/ipxe/ipxe.efi"
+    assert files.script == "http://192.168.1.1/ipxe/boot.ipxe"
+    deployed(place, version("3", NEW))
+    newer = choose_boot_files(site, read_served_store(find_store(place), rw=False))
+    assert newer.firmware[ClientArchitecture.X64_UEFI_HTTP] == "http://192.168.1.1/shimx64.efi"
+
+
+def test_kernels_come_over_http_where_grub_can(place: Path) -> None:
+    deployed(place, version("1", OLD))
+    (place / "site.yml").write_text("server: 192.168.1.1\nhttp_port: 8080\n", "utf-8")
+    deployed(place, version("2", OLD))
+    assert "set root" not in (place / "boot/grub/grub.cfg").read_text("utf-8")
+    deployed(place, version("3", NEW))
+    assert "\nset root=(http,192.168.1.1:8080)\n" in (place / "boot/grub/grub.cfg").read_text("utf-8")
+
+
+def test_a_loader_takes_no_room_beside_its_version(place: Path) -> None:
+    new = version("2", NEW)
+    deployed(place, version("1", OLD), new)
+    served = (place / "boot/grubx64.efi").stat()
+    assert served.st_ino == (place / "versions/lab" / new.name / "boot/grubx64.efi").stat().st_ino
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        (OLD, NEW),
+        ("2.06-3~deb11u5", "2.06-3"),
+        ("2.06-13+deb12u1", "2.06-13+deb12u2"),
+        ("2.06-9", "2.06-13"),
+        ("2.12~rc1", "2.12"),
+        ("", "2.06"),
+    ],
+)
+def test_versions_are_compared_as_debian_does(older: str, newer: str) -> None:
+    assert version_key(older) < version_key(newer)
