@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from builder.system.host import debian_suite
+from builder.system.userns.ids import find_ids
 
 if TYPE_CHECKING:
     from tests.users import User
@@ -65,6 +66,18 @@ def run_diskless(
         encoding="utf-8",
         check=False,
     )
+
+
+def build_cache(cache: Path) -> Path:
+    """Where builds of this process's user keep what is theirs below --cache."""
+    return cache / f"ids-{find_ids().name}"
+
+
+def own(top: Path) -> None:
+    """Makes root's files those of a build's user namespace."""
+    user, group = find_ids().users[0].outside, find_ids().groups[0].outside
+    for path in (top, *top.rglob("*")):
+        os.chown(path, user, group, follow_symlinks=False)
 
 
 def write_recipe(directory: Path, base: str = "debian-nfs", **changes: Any) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.model.artifacts.manifest import ROOTFS
-from tests.images import DISKLESS, run_diskless, scratch, write_recipe
+from tests.images import DISKLESS, build_cache, own, run_diskless, scratch, write_recipe
 
 ROUNDS = 2
 CACHE = Path("/var/cache/diskless")
@@ -69,7 +69,9 @@ def bench_build() -> None:
         "first": write_bench_recipe(directory),
         "edited": write_bench_recipe(edited, system={"hostname": "edited"}),
     }
-    shutil.copytree(CACHE / ARCHIVES, cache / ARCHIVES)
+    kept = build_cache(cache)
+    shutil.copytree(build_cache(CACHE) / ARCHIVES, kept / ARCHIVES)
+    own(kept / "packages")
     first = run_diskless(*_ours(recipes["first"], output, cache)[1:])
     if first.returncode != 0:
         raise RuntimeError(first.stderr)
@@ -78,7 +80,7 @@ def bench_build() -> None:
     costs: dict[str, list[Cost]] = {"first": [], "edited": [], "peer": []}
     seconds: dict[str, dict[str, float]] = {}
     for _ in range(ROUNDS):
-        shutil.rmtree(cache / "trees")
+        shutil.rmtree(kept / "trees")
         for name, recipe in recipes.items():
             shutil.rmtree(version.parent, ignore_errors=True)
             log = scratch() / "ours.log"
@@ -86,7 +88,7 @@ def bench_build() -> None:
             text = log.read_text("utf-8")
             seconds[name] = json.loads(text[text.index("\n{") :].partition("\n}")[0] + "\n}")["seconds"]
         target.unlink(missing_ok=True)
-        costs["peer"].append(measure(_peer(target, cache / ARCHIVES), scratch() / "peer.log"))
+        costs["peer"].append(measure(_peer(target, kept / ARCHIVES), scratch() / "peer.log"))
     for name in recipes:
         report(name, best(costs[name]), best(costs["peer"]), seconds[name])
     (latest,) = (path for path in version.parent.iterdir() if path.is_dir() and not path.is_symlink())

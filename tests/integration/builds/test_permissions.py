@@ -165,20 +165,22 @@ def test_a_store_needs_owners(version: Path) -> None:
             "one id",
             {
                 "files of other owners": "fail",
-                "mounts in them": "fail",
+                "ids": "fail",
                 "opening files by handle": "warn",
                 "file systems of its own": "warn",
             },
             marks=needs_open_checkout,
         ),
-        ("docker", {"namespaces of its own": "fail", "mounts in them": "fail", "opening files by handle": "warn"}),
+        ("docker", {"namespaces of its own": "fail", "user namespace": "fail", "opening files by handle": "warn"}),
     ],
 )
 def test_doctor_has_a_line_for_each(kind: str, bad: dict[str, str]) -> None:
     done = run(kind, "doctor", "--json", "--cache", scratch() / "permissions/cache")
     assert done.returncode == (3 if "fail" in bad.values() else 0), done.stdout
-    found = {item["name"]: item for item in json.loads(done.stdout) if item["area"] == "permissions"}
-    assert len(found) == len(Permission) - 1  # mounts are made in a build's user namespace only
+    lines = json.loads(done.stdout)
+    permissions = {item["name"]: item for item in lines if item["area"] == "permissions"}
+    assert len(permissions) == len(Permission) - 1  # mounts are made in a build's user namespace only
+    found = {item["name"]: item for item in lines if item["area"] == "build"} | permissions
     for name, level in bad.items():
         assert found[name]["level"] == level, found[name]
         assert found[name]["remedy"]

@@ -24,8 +24,7 @@ from builder.system.run import CLEAN_ENVIRONMENT, Runner
 from builder.system.sandbox.init import DEVICES
 from builder.system.sandbox.network import NetworkAccess
 from builder.system.sandbox.sandbox import Sandbox, require_open
-from builder.system.userns.ids import find_ids
-from tests.images import ROOT, scratch
+from tests.images import ROOT, own, scratch
 from tests.require import needs_root, needs_tool
 from tests.trees import copy_programs
 
@@ -76,13 +75,6 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
     work.mkdir(parents=True)
     with Runner(work / "log") as runner:
         yield make_box(runner, work / "wörk dir")
-
-
-def own(top: Path) -> None:
-    """Makes root's files those of a build's user namespace."""
-    user, group = find_ids().users[0].outside, find_ids().groups[0].outside
-    for path in (top, *top.rglob("*")):
-        os.chown(path, user, group, follow_symlinks=False)
 
 
 @functools.cache

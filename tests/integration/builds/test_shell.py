@@ -17,8 +17,8 @@ from builder.system.guarded.private import made_directory
 from builder.system.sandbox.network import NAME_SERVER
 from builder.system.workspace import open_workspace
 from tests import samples
-from tests.images import DISKLESS, run_diskless, scratch
-from tests.integration.builds.test_sandbox import own, small_tree
+from tests.images import DISKLESS, own, run_diskless, scratch
+from tests.integration.builds.test_sandbox import small_tree
 from tests.require import needs_root, needs_tool
 from tests.trees import copy_programs
 

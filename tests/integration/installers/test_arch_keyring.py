@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.images import processes_started_for, run_diskless, write_recipe
+from tests.images import build_cache, own, processes_started_for, run_diskless, write_recipe
 from tests.keyrings import MADE, KeyHome, keyring_package, ring_files
 from tests.pacman_distribution.repository import index_packages
 from tests.require import needs_root, needs_tool
@@ -104,7 +104,7 @@ def says(result: subprocess.CompletedProcess[str], status: int, *words: str) -> 
 
 def kept_ring(directory: Path) -> Path:
     """The ring that a build took, in its cache."""
-    (found,) = directory.glob("cache/packages/pacman/keyrings/newest-*/test.gpg")
+    (found,) = build_cache(directory / "cache").glob("packages/pacman/keyrings/newest-*/test.gpg")
     return found
 
 
@@ -247,7 +247,7 @@ def test_an_old_package_that_is_replayed_is_refused(tmp_path: Path) -> None:
     says(build(tmp_path, by_host(tmp_path)), *ACCEPTED)
     offer(mirror, world().packager, version="9-1")
     result = build(tmp_path, by_host(tmp_path))
-    seen = tmp_path / "cache/packages/keyrings/seen.json"
+    seen = build_cache(tmp_path / "cache") / "packages/keyrings/seen.json"
     says(result, 5, "test-keyring 9-1 is older than 10-1", "replays", str(seen))
     assert set(json.loads(seen.read_text("utf-8")).values()) == {"10-1"}
 
@@ -262,9 +262,10 @@ def test_a_package_that_is_refused_is_not_remembered(tmp_path: Path) -> None:
 
 def test_a_memory_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     offer(tmp_path / "mirror", world().packager)
-    seen = tmp_path / "cache/packages/keyrings/seen.json"
+    seen = build_cache(tmp_path / "cache") / "packages/keyrings/seen.json"
     seen.parent.mkdir(parents=True)
     seen.write_text("[]", "ascii")
+    own(seen.parents[1])
     says(build(tmp_path, by_host(tmp_path)), 3, f"{seen} cannot be read", "remove it")
 
 

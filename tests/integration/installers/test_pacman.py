@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.arch_images import extra_repository, hello, stranger, strict_pacman, write_arch_recipe
-from tests.images import run_diskless, scratch
+from tests.images import build_cache, run_diskless, scratch
 from tests.pacman_distribution.distribution import HERE, pacman_distribution
 from tests.pacman_distribution.package import Package
 from tests.pacman_distribution.repository import make_repository
@@ -79,7 +79,7 @@ def test_an_unknown_key_is_refused(tmp_path: Path) -> None:
     packages = [*PACKAGES, "less", "psmisc"]
     fails(tmp_path, 5, *words, phase="fetch", distribution=more, packages=packages)
     # of all that is in the cache now, nothing is thrown away but what was refused, and a signature that does not fit
-    cache = scratch() / "cache/packages/pacman/packages"
+    cache = build_cache(scratch() / "cache") / "packages/pacman/packages"
     assert not list(cache.glob("hello-2.0-1-*"))
     (less,), (psmisc,) = cache.glob("less-*.zst"), cache.glob("psmisc-*.zst")
     before = {path.name: path.stat().st_ino for path in cache.iterdir()}
@@ -250,7 +250,7 @@ def test_everything_that_a_recipe_can_ask_for(tmp_path: Path) -> None:
     packages = ["base", "linux", "mkinitcpio", "mkinitcpio-nfs-utils", "dhcpcd", "openssh", "tools"]
     recipe = write_arch_recipe(tmp_path, distribution=changes, packages=packages)
     # a damaged file in the cache is fetched again
-    cache = scratch() / "cache/packages/pacman/packages"
+    cache = build_cache(scratch() / "cache") / "packages/pacman/packages"
     cache.mkdir(parents=True, exist_ok=True)
     (less,) = distribution.directory.glob("less-*.pkg.tar.zst")
     shutil.copy(less, cache)
@@ -270,7 +270,7 @@ def test_everything_that_a_recipe_can_ask_for(tmp_path: Path) -> None:
 def test_a_lock_that_a_killed_build_left_does_not_matter(tmp_path: Path) -> None:
     packages = ["base", "linux", "mkinitcpio-nfs-utils", "nanoo"]
     fails(tmp_path, 2, "nanoo", packages=packages)
-    for directory in (scratch() / "cache/packages/pacman").glob("databases-*"):
+    for directory in (build_cache(scratch() / "cache") / "packages/pacman").glob("databases-*"):
         (directory / "db.lck").touch()
     fails(tmp_path, 2, "nanoo", packages=packages)
 
