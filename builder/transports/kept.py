@@ -31,14 +31,19 @@ _MOST_BESIDE = 8  # versions that were begun: whoever sends another one each tim
 _USE, _FETCH = ".use", ".fetch"
 _LARGEST_PIECE = 64 << 20  # bytes; of those that are read whole: documents and frames
 _SHA256 = re.compile("[0-9a-f]{64}")
+_VERSION = re.compile("[0-9a-f]{32}")  # the name of a directory of pieces that goes when it is old
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Kept:
-    """A directory of pieces that processes may share; private to its user, made when it is needed."""
+    """A directory of pieces that processes may share; private to its user, made when it is needed.
 
-    def __init__(self, directory: Path) -> None:
+    is_alone: whether what lies beside it is anything, and none of ours
+    """
+
+    def __init__(self, directory: Path, *, is_alone: bool = False) -> None:
         self.directory = directory
+        self._is_alone = is_alone
         self._let_go: Callable[[], object] | None = None  # of what others must not remove
 
     def read(self, sha256: str) -> bytes | None:
@@ -154,8 +159,11 @@ class Kept:
         A week by the clock, since a clock that is wrong costs no more than to fetch it again; what is of a time to come
         begins its week now, or would stay for years.
         """
+        if self._is_alone:
+            return
         with contextlib.suppress(OSError):
-            found = sorted(self.directory.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+            beside = [path for path in self.directory.parent.iterdir() if _VERSION.fullmatch(path.name)]
+            found = sorted(beside, key=lambda path: path.stat().st_mtime, reverse=True)
             for number, path in enumerate(found):
                 age = time.time() - path.stat().st_mtime
                 if path != self.directory and (age > _OLD or number >= _MOST_BESIDE):
@@ -199,7 +207,7 @@ def open_kept(options: Options, *names: str) -> Kept:
         except HostError as error:
             options.progress.note(f"{error.message}: what is fetched is kept for this command only")
     directory = tempfile.mkdtemp(prefix="diskless-transfer-")
-    kept = Kept(Path(directory))
+    kept = Kept(Path(directory), is_alone=True)
     weakref.finalize(kept, shutil.rmtree, directory, ignore_errors=True)
     return kept
 

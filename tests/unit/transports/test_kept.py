@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from builder.transports.kept import Kept
+from builder.transports.base import Options
+from builder.transports.kept import Kept, open_kept
 
 CONTENT = b"content"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -26,16 +28,17 @@ def test_a_piece_that_did_not_fit_leaves_nothing(tmp_path: Path) -> None:
 
 def test_what_is_used_is_not_removed(tmp_path: Path) -> None:
     """Neither by who is through with it nor by who forgets what is old; when nobody uses it any more it goes."""
-    one, two = Kept(tmp_path / "v"), Kept(tmp_path / "v")
+    place = tmp_path / ("a" * 32)
+    one, two = Kept(place), Kept(place)
     for kept in (one, two):
         with kept.fetching(lambda text: None):
             kept.write(DIGEST, CONTENT)
     one.clear()
-    os.utime(tmp_path / "v", (0, 0))
-    Kept(tmp_path / "other").forget_old()
+    os.utime(place, (0, 0))
+    Kept(tmp_path / ("b" * 32)).forget_old()
     assert two.read(DIGEST) == CONTENT
     two.clear()
-    assert not (tmp_path / "v").exists()
+    assert not place.exists()
     with two.fetching(lambda text: None):
         assert two.read(DIGEST) is None
 
@@ -57,8 +60,27 @@ def test_what_a_server_calls_a_digest_leads_nowhere(tmp_path: Path) -> None:
 
 
 def test_only_a_few_are_kept(tmp_path: Path) -> None:
-    for number in range(30):
-        Kept(tmp_path / str(number)).write(DIGEST, CONTENT)
-        os.utime(tmp_path / str(number), (time.time() - 1000 + number,) * 2)
-    Kept(tmp_path / "29").forget_old()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [str(number) for number in range(22, 30)]
+    names = [f"{number:032}" for number in range(30)]
+    for number, name in enumerate(names):
+        Kept(tmp_path / name).write(DIGEST, CONTENT)
+        os.utime(tmp_path / name, (time.time() - 1000 + number,) * 2)
+    Kept(tmp_path / names[29]).forget_old()
+    assert sorted(path.name for path in tmp_path.iterdir()) == names[22:]
+
+
+def test_what_is_not_ours_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a cache that we may write to, pieces lie in the directory of temporary files, beside everybody's.
+
+    0.1 removed from there what was older than a week.
+    """
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in (*map(str, range(20)), *(f"{number:032}" for number in range(20))):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (0, 0))
+    kept = open_kept(Options(), "versions", "0" * 32)
+    kept.forget_old()
+    assert len(list(tmp_path.iterdir())) == 41
+    shared = Kept(tmp_path / ("f" * 32))
+    shared.write(DIGEST, CONTENT)
+    shared.forget_old()
+    assert {str(number) for number in range(20)} < {path.name for path in tmp_path.iterdir()}

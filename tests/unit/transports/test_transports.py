@@ -248,15 +248,17 @@ def test_what_is_kept_is_checked(tmp_path: Path) -> None:
 
 
 def test_what_nobody_came_back_for_is_forgotten(tmp_path: Path) -> None:
-    for name in ("old", "new", "mine"):
+    old, new, mine = (letter * 32 for letter in "abc")
+    for name in (old, new, mine):
         Kept(tmp_path / "versions" / name).write("0", b"data")
-    os.utime(tmp_path / "versions/old", (1, 1))
-    Kept(tmp_path / "versions/mine").forget_old()
-    assert sorted(path.name for path in (tmp_path / "versions").iterdir()) == ["mine", "new"]
+    os.utime(tmp_path / "versions" / old, (1, 1))
+    Kept(tmp_path / "versions" / mine).forget_old()
+    assert sorted(path.name for path in (tmp_path / "versions").iterdir()) == [new, mine]
 
 
 def test_what_a_clock_that_was_ahead_has_left_is_not_kept_until_then(tmp_path: Path) -> None:
-    Kept(tmp_path / "versions/ahead").write("0", b"data")
-    os.utime(tmp_path / "versions/ahead", (1 << 40, 1 << 40))
-    Kept(tmp_path / "versions/mine").forget_old()
-    assert (tmp_path / "versions/ahead").stat().st_mtime < (1 << 40)
+    ahead, mine = (tmp_path / "versions" / (letter * 32) for letter in "ab")
+    Kept(ahead).write("0", b"data")
+    os.utime(ahead, (1 << 33, 1 << 33))
+    Kept(mine).forget_old()
+    assert ahead.stat().st_mtime < (1 << 33)
