@@ -19,7 +19,7 @@ from builder.output.given import SIGNATURE, hold_version
 from builder.system.guarded.links import resolve_given
 from builder.transports.base import Options
 from builder.transports.kept import open_kept
-from tests.images import DISKLESS, run_diskless, write_recipe
+from tests.images import DISKLESS, build_cache, run_diskless, write_recipe
 from tests.integration.builds.test_sandbox import small_tree
 from tests.require import needs_root
 from tests.stores import SERVER, snapshot, version
@@ -166,16 +166,16 @@ def test_a_build_that_fails_writes_through_no_link(name: str, ground: Path) -> N
     assert before.keys() >= {"victim", "secret"}
 
 
-@pytest.mark.parametrize("name", ["packages", "trees", "transfers", "boot"])
+@pytest.mark.parametrize("name", ["ids", "trees", "transfers", "boot"])
 def test_a_cache_with_a_link_in_it(name: str, ground: Path) -> None:
     victim, cache = ground / "victim", ground / "cache"
     victim.mkdir()
     (victim / "old").mkdir()
     os.utime(victim / "old", (0, 0))
     cache.mkdir()
-    plant_link(cache / name, victim)
+    plant_link(build_cache(cache) if name == "ids" else cache / name, victim)
     recipe = write_recipe(ground, image="lab")
-    if name == "packages":
+    if name == "ids":
         done = run_diskless("build", recipe, "--output", ground / "output", "--cache", cache)
         assert (done.returncode, "is no directory, but a link" in done.stderr) == (3, True), done.stderr
     elif name == "trees":
@@ -197,7 +197,7 @@ def test_a_kept_tree_that_leads_elsewhere(ground: Path) -> None:
     kept, victim = ground / "kept-1", ground / "victim"
     kept.mkdir()
     shutil.copytree(small_tree(), victim, symlinks=True)
-    plant_link(kept / "tree", victim)
+    plant_link(kept / "inside", victim)
     shell = ("shell", kept, "--output", ground / "output", "--", "sh", "-c", "echo x > /etc/x")
     done = run_diskless(*shell)
     assert (done.returncode, "is not a version of an image" in done.stderr) == (2, True), done.stderr
