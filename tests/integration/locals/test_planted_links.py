@@ -201,12 +201,13 @@ def test_a_kept_tree_that_leads_elsewhere(ground: Path) -> None:
     shell = ("shell", kept, "--output", ground / "output", "--", "sh", "-c", "echo x > /etc/x")
     done = run_diskless(*shell)
     assert (done.returncode, "is not a version of an image" in done.stderr) == (2, True), done.stderr
-    (kept / "tree").unlink()
-    victim.rename(kept / "tree")
+    (kept / "inside").unlink()
+    (kept / "inside").mkdir()
+    victim.rename(kept / "inside/tree")
     os.chown(kept, STRANGER, STRANGER)
     done = run_diskless(*shell)
     assert (done.returncode, "and no build's" in done.stderr) == (2, True), done.stderr
-    assert not (kept / "tree/etc/x").exists()
+    assert not (kept / "inside/tree/etc/x").exists()
 
 
 def test_a_console_log_that_is_a_link(ground: Path) -> None:
