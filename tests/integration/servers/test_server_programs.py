@@ -233,7 +233,7 @@ def start_dhcp(network: ServerNetwork, form: Format, site: Site) -> None:
         network.start("dhcpd", "Server starting service", "dhcpd", *arguments)
         return
     if form is Format.KEA:
-        for command in ("mount -t tmpfs tmpfs /var/lib", "mkdir /run/kea /var/lib/kea"):
+        for command in ("mount -t tmpfs tmpfs /var/lib", "mkdir /run/kea /var/lib/kea /var/lib/nginx"):
             network.namespace.check(command.split())
         network.start("kea", "DHCP4_STARTED", "kea-dhcp4", "-c", config)
         return
