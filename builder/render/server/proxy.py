@@ -26,7 +26,7 @@ _SYSTEMS = {
 def proxy_config(site: Site, store: ServedStore) -> str:
     """A dnsmasq configuration that tells clients the loader only: addresses come from a DHCP server that stays."""
     network = site.network
-    files = choose_boot_files(site, store, http=False)
+    files = choose_boot_files(site, store, by_proxy=True)
     return sections(
         (f"{DNSMASQ_FILE} - clients without disks: proxy DHCP and TFTP beside another DHCP server", []),
         ("no DNS; remove this where dnsmasq is to be the name server too", ["port=0"]),
