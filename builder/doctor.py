@@ -45,7 +45,7 @@ from builder.store.activation import site_of
 from builder.store.generations import served_menus
 from builder.store.layout import Store, find_store
 from builder.store.reserve import Reserve
-from builder.store.served_loaders import read_served_store
+from builder.store.served_loaders import read_served_store, served_shims
 from builder.system.files import free_bytes, is_read_only
 from builder.system.host import host_family
 from builder.system.sandbox.sandbox import TOOLS as SANDBOX_TOOLS
@@ -80,6 +80,7 @@ def examine_server(root: Path, seconds: float) -> list[Diagnostic]:
     boots = read_boots(entry for path, text in menus for entry in loader_of(path).parse(text))
     return [
         *_store(store, [path for path, _ in menus]),
+        *_shim(store),
         *_shares(store),
         _room(store),
         examine_address(site),
@@ -138,6 +139,17 @@ def _store(store: Store, menus: list[str]) -> Iterable[Diagnostic]:
         return [fail("store", "loaders", f"{store.boot} lacks {', '.join(missing)}", remedy)]
     number = "one boot menu" if len(menus) == 1 else f"{len(menus)} boot menus"
     return [ok("store", "active", f"{store.root}: {number}")]
+
+
+def _shim(store: Store) -> Iterable[Diagnostic]:
+    """Whose keys firmware needs for Secure Boot: before 2023 it had one authority's, today it may have another's."""
+    for name, authorities in served_shims(store).items():
+        if not authorities:
+            remedy = "deploy a version whose boot.loaders has grub: its shim is signed"
+            yield warn("store", name, "is signed by none of Microsoft's authorities: no Secure Boot", remedy)
+        else:
+            years = " and ".join(map(str, authorities))
+            yield ok("store", name, f"is signed by Microsoft's authority of {years}")
 
 
 def _shares(store: Store) -> Iterable[Diagnostic]:

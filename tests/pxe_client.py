@@ -2,10 +2,11 @@
 network of its own; it imports only the standard library.
 
     pxe_client.py discover INTERFACE MAC ARCHITECTURE CLASS ANSWERS                  a broadcast DHCPDISCOVER
-    pxe_client.py request INTERFACE MAC ARCHITECTURE CLASS ANSWERS SERVER ADDRESS    a DHCPREQUEST, port 4011
+    pxe_client.py request INTERFACE MAC ARCHITECTURE CLASS ANSWERS SERVER ADDRESS TYPE    a DHCPREQUEST, port 4011
     pxe_client.py tftp SERVER NAME SECONDS                                           a file, or the server's error
 
-ARCHITECTURE is what firmware says in option 93; CLASS the user class, option 77, empty for firmware that sends none.
+ARCHITECTURE is what firmware says in option 93; CLASS the user class, option 77, empty for firmware that sends none;
+TYPE, in hexadecimal, is that of the entry which it chose from a proxy's menu, empty where it was offered none.
 
 It asks again every second, as firmware does, until ANSWERS servers have answered, at most ten times. With 0 ANSWERS
 nobody is expected to: it asks twice and prints who did.
@@ -93,8 +94,8 @@ def ask(kind: str, interface: str, mac: str, client: tuple[int, str], answers: i
     if kind == "discover":
         question, target = packet(_DISCOVER, mac, client, "0.0.0.0"), ("255.255.255.255", 67)
     else:
-        # option 43: the first boot server of the menu that the offer held, layer 0
-        chosen = option(43, option(71, b"\x80\0\0\0") + b"\xff")
+        # option 43: a boot server of the menu that the offer held, layer 0; UEFI that was offered none chooses none
+        chosen = option(43, option(71, bytes.fromhex(to[2]) + b"\0\0") + b"\xff") if to[2] else b""
         question, target = packet(_REQUEST, mac, client, to[1], chosen), (to[0], 4011)
     found: dict[str, dict[str, Any]] = {}
     for _ in range(_TRIES if answers else 2):

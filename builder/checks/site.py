@@ -27,7 +27,7 @@ _IMAGES_ARGUMENTS = {
     "root": "the root is always /dev/nfs",
     "nfsroot": "the boot menu says where each version lies",
     "initrd": "the loader writes it",
-    "BOOTIF": "PXELINUX writes it for each client",
+    "BOOTIF": "the loader writes it for each client",
     "ip": "the image's recipe says it in boot.cmdline",
 }
 
@@ -42,6 +42,7 @@ def site_contradictions(site: Site) -> list[Fault]:
         _range,
         _lease,
         _nameservers,
+        _loaders,
         _clients,
         _twice,
         _numbers,
@@ -138,6 +139,12 @@ def _nameservers(site: Site) -> Iterator[Fault]:
             yield Fault(("nameservers", number), f"{address} is not a name server that clients reach", "correct it")
         if text in site.nameservers[:number]:
             yield Fault(("nameservers", number), f"'{text}' is listed twice", "keep one of the two")
+
+
+def _loaders(site: Site) -> Iterator[Fault]:
+    for number, name in enumerate(site.loaders):
+        if name in site.loaders[:number]:
+            yield Fault(("loaders", number), f"'{name}' is listed twice", "keep the place where it is preferred")
 
 
 def _clients(site: Site) -> Iterator[Fault]:

@@ -55,7 +55,7 @@ def choose_loaders(job: Job, has: Callable[[str], bool]) -> tuple[Loader, ...]:
             job.record(f"no boot loader {loader.name}: no mirror has {', '.join(missing)}")
         else:
             found.append(loader)
-    return tuple(found) or loaders  # that none is there is an error, and it names them
+    return tuple(found) or loaders[:1]  # that none is there is an error, and it names the usual one
 
 
 def loaders_in(recipe: Recipe, lock: Lock) -> tuple[Loader, ...]:

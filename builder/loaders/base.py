@@ -58,6 +58,7 @@ class Loader(Protocol):
     files: the loader's own files, in the bundle and in the TFTP root
     with_generation: whether they come and go with the generation; else they stay in the TFTP root until they are
         replaced
+    beside_proxy: whether it goes on with the server that a DHCP proxy named, and not with who gave the address
     one_build: whether its packages must be of one version, since their files match each other
     boot_files: what firmware asks for, by its architecture
     cmdline_bytes: the longest kernel command line that it hands over whole
@@ -68,6 +69,7 @@ class Loader(Protocol):
     directory: str
     files: tuple[str, ...]
     with_generation: bool
+    beside_proxy: bool
     one_build: bool
     boot_files: Mapping[ClientArchitecture, BootFile]
     cmdline_bytes: int

@@ -63,6 +63,7 @@ class Grub:
     directory: str = "grub"
     files: tuple[str, ...] = tuple(name for architecture in _SUFFIXES for name in _files(architecture))
     with_generation: bool = True
+    beside_proxy: bool = False  # seen with 2.06: it asks the router for its menu
     one_build: bool = False
     boot_files: Mapping[ClientArchitecture, BootFile] = {
         ClientArchitecture.X64_UEFI: _boot_file(Architecture.X86_64),

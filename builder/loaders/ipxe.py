@@ -38,6 +38,7 @@ class Ipxe:
     directory: str = "ipxe"
     files: tuple[str, ...] = (_BIOS, _X64)
     with_generation: bool = True
+    beside_proxy: bool = True
     one_build: bool = True
     boot_files: Mapping[ClientArchitecture, BootFile] = {
         ClientArchitecture.X86_BIOS: BootFile(tftp=_BIOS, http=_BIOS),

@@ -30,6 +30,7 @@ class Pxelinux:
     directory: str = "pxelinux.cfg"
     files: tuple[str, ...] = _FILES
     with_generation: bool = False  # a client may be between a loader and its module
+    beside_proxy: bool = True
     one_build: bool = True
     boot_files: Mapping[ClientArchitecture, BootFile] = {
         ClientArchitecture.X86_BIOS: BootFile(tftp="pxelinux.0", http="lpxelinux.0")

@@ -105,6 +105,16 @@ def read_served_store(store: Store, *, rw: bool) -> ServedStore:
     return ServedStore(str(store.root), shares, there, tuple(name for name in there if old and name in grub))
 
 
+def served_shims(store: Store) -> dict[str, tuple[int, ...]]:
+    """Each shim that clients can fetch, and the years of Microsoft's authorities that signed it."""
+    found = {}
+    for name in served_loaders(store):
+        program = read_efi_program((store.boot / name).read_bytes()) if name.startswith("shim") else None
+        if program is not None:
+            found[name] = program.authorities
+    return found
+
+
 def goes_over_http(served: Iterable[ServedLoader]) -> bool:
     """Whether the GRUB that is served fetches kernels over HTTP wherever it came from."""
     versions = [one.version for one in served if one.loader.name is LoaderName.GRUB]

@@ -132,6 +132,9 @@ def test_with_dhcpd_and_in_tftpd_under_xinetd_and_nginx(
 def test_with_a_proxy_beside_a_router_that_knows_nothing_of_it(
     network: ServerNetwork, site: Site, loader: LoaderName
 ) -> None:
+    if not LOADERS[loader].beside_proxy:
+        assert LOADERS[loader].files[0] not in network.render(Format.DNSMASQ_PROXY, site).read_text("utf-8")
+        return
     start_dhcp(network, Format.DNSMASQ_PROXY, with_loader(site, loader))
     start_router(network, f"dhcp-range={site.network[100]},{site.network[199]},255.255.255.0,1h\n")
     assert greeting(network, loader, KNOWN) == ONE

@@ -1,8 +1,12 @@
-"""An upgrade under a running client: what it booted stays, what it boots next is the new version whole, and back."""
+"""An upgrade under a running client: what it booted stays, what it boots next is the new version whole, and back.
+
+Once with each boot loader.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 from collections.abc import Iterator
@@ -12,22 +16,29 @@ from pathlib import Path
 import pytest
 import yaml
 
+from builder.bootlab.firmware import Firmware
 from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.lab import Lab, lab_site
 from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import Patience
 from builder.model.artifacts.manifest import Manifest
+from builder.model.recipe import LoaderName
 from builder.model.version import Version
 from builder.output.versions import read_manifest
 from builder.store.layout import Store, find_store
 from builder.system.private_mounts import private_mounts
 from tests.images import ROOT, authorized_key, build_image, run_diskless, scratch
-from tests.require import needs_boot
+from tests.require import needs_boot, needs_ovmf
 
-pytestmark = [*needs_boot, pytest.mark.full]
+pytestmark = [*needs_boot, needs_ovmf, pytest.mark.full]
 IMAGE = "upgraded"
 # the cloud kernel drives virtual hardware only
 MACHINE = Machine(nic="virtio-net-pci")
+MACHINES = {
+    LoaderName.PXELINUX: MACHINE,
+    LoaderName.GRUB: Machine(firmware=Firmware.UEFI_SECURE),
+    LoaderName.IPXE: Machine(firmware=Firmware.UEFI),
+}
 # what the client booted, below what it has written since; not all of it, for an emulated client reads slowly
 LOWER = "/run/overlay/lower"
 PARTS = " ".join(f"{LOWER}/{part}" for part in ("etc", "usr/bin", "usr/lib/systemd"))
@@ -60,6 +71,7 @@ class Server:
 
     lab: Lab
     store: Store
+    loader: LoaderName
 
     def deploy(self, version: Path, *options: str) -> dict[str, object]:
         result = run_diskless("deploy", version, "--to", self.store.root, "--json", "-q", *options)
@@ -77,13 +89,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(first: Path) -> Iterator[Server]:
-    """The lab's server with one version deployed."""
-    root = scratch() / "upgrade-store"
-    logs = scratch() / "upgrade-lab"
+def serving(first: Path, loader: LoaderName) -> Iterator[Server]:
+    """The lab's server with one version deployed, and one boot loader for its clients."""
+    root = scratch() / f"upgrade-store-{loader}"
+    logs = scratch() / f"upgrade-lab-{loader}"
     root.mkdir()
     logs.mkdir()
-    site = lab_site(choose_nfs_server())
+    site = dataclasses.replace(lab_site(choose_nfs_server()), loaders=(loader,))
     words = ", ".join(f'"{word}"' for word in site.cmdline)
     (root / "site.yml").write_text(
         f"server: {site.server}\nsubnet: {site.subnet}\npath: {site.path}\ncmdline: [{words}]\n", encoding="ascii"
@@ -93,16 +105,18 @@ def serving(first: Path) -> Iterator[Server]:
             result = run_diskless(*command, "--to", root)
             assert result.returncode == 0, result.stderr
         store = find_store(root)
-        with Lab(logs, store.served(rw=False), patience=Patience(login=600, check=400, power_off=400)) as lab:
+        patience = Patience(login=600, check=400, power_off=400)
+        with Lab(logs, store.served(rw=False), site=site, patience=patience) as lab:
             lab.serve()
-            yield Server(lab, store)
+            yield Server(lab, store, loader)
 
 
 @contextlib.contextmanager
 def booted(server: Server, name: str) -> Iterator[Guest]:
     """A client at its login prompt, switched off in order at the end."""
     kernel = server.store.boot_files(IMAGE, server.store.boot_names(IMAGE)[0]) / "vmlinuz"
-    guest = server.lab.power_on(scratch() / f"upgrade-{name}.console.log", kernel, MACHINE)
+    console = scratch() / f"upgrade-{server.loader}-{name}.console.log"
+    guest = server.lab.power_on(console, kernel, MACHINES[server.loader])
     guest.await_login()
     yield guest
     guest.power_off()
@@ -116,18 +130,18 @@ def inside(guest: Guest, command: str) -> str:
 
 def check_is(guest: Guest, manifest: Manifest) -> None:
     """The client runs a version whole: root, kernel and modules agree."""
-    assert f"/versions/{IMAGE}/{manifest.version}/root" in inside(guest, "cat /proc/cmdline")
-    assert f"BOOT_IMAGE={IMAGE}/{manifest.version}/vmlinuz" in inside(guest, "cat /proc/cmdline")
+    assert f"/ro/{IMAGE}/{manifest.version}/root" in inside(guest, "cat /proc/cmdline")
     assert inside(guest, "uname -r") == manifest.kernel
     assert inside(guest, "ls /usr/lib/modules") == manifest.kernel
     inside(guest, "modprobe dummy && rmmod dummy")
 
 
-def test_an_upgrade_under_a_running_client() -> None:
+@pytest.mark.parametrize("loader", MACHINES)
+def test_an_upgrade_under_a_running_client(loader: LoaderName) -> None:
     paths = versions()
     zero, one, two = (read_manifest(path) for path in paths)
     assert one.kernel != two.kernel
-    with serving(paths[0]) as server:
+    with serving(paths[0], loader) as server:
         deployed = server.deploy(paths[1])
         written = deployed["unpacked"]
         assert isinstance(written, dict)

@@ -59,7 +59,8 @@ def left(store: Store) -> Iterator[str]:
     versions = {(image, version) for image in store.images() for version in store.version_names(image)}
     for place in (*store.root_tops, store.boot):
         for path in place.glob("*/*"):
-            if path.parent not in (store.generations, store.current, store.boot / "pxelinux.cfg", store.boot / RESERVE):
+            own = (store.generations, store.boot / RESERVE)
+            if path.parent not in own and not path.parent.is_symlink():  # links lead into a generation
                 image, version = path.parent.name, path.name.partition(".")[0]
                 if (image, version) not in versions:
                     yield str(path)

@@ -51,17 +51,17 @@ class BootFiles:
         return {kind: name for kind, name in self.firmware.items() if kind is not ClientArchitecture.X86_BIOS}
 
 
-def choose_boot_files(site: Site, store: ServedStore, *, http: bool | None = None) -> BootFiles:
+def choose_boot_files(site: Site, store: ServedStore, *, by_proxy: bool = False) -> BootFiles:
     """What the loaders that a store has, and that the site wants, make of each client.
 
-    `http`: whether a loader that comes over TFTP goes on over HTTP; None: where a web server serves its files.
+    `by_proxy`: a DHCP proxy tells it, whose answer has no room for what PXELINUX must know to go on over HTTP.
     """
-    over_http = site.http_port is not None if http is None else http
+    over_http = site.http_port is not None and not by_proxy
     firmware = {}
     for architecture in ClientArchitecture:
         if architecture.over_http and (site.web_server is None or not over_http):
             continue
-        name = _first(architecture, site, store, http=over_http)
+        name = _first(architecture, site, store, http=over_http, by_proxy=by_proxy)
         if name is not None:
             firmware[architecture] = f"http://{site.web_server}/{name}" if architecture.over_http else name
     ipxe = LOADERS[LoaderName.IPXE]
@@ -71,8 +71,12 @@ def choose_boot_files(site: Site, store: ServedStore, *, http: bool | None = Non
     return BootFiles(firmware, f"http://{site.web_server}/{script}" if over_http else script)
 
 
-def _first(architecture: ClientArchitecture, site: Site, store: ServedStore, *, http: bool) -> str | None:
+def _first(
+    architecture: ClientArchitecture, site: Site, store: ServedStore, *, http: bool, by_proxy: bool
+) -> str | None:
     for loader in wanted_loaders(site):
+        if by_proxy and not loader.beside_proxy:
+            continue
         file = loader.boot_files.get(architecture)
         name = file.choose(http=http) if file else None
         if name is None or (architecture.over_http and name in store.tftp_only):

@@ -11,14 +11,14 @@ from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.render.server.boot_files import BootFiles, choose_boot_files
 from builder.render.server.comments import sections
-from builder.render.server.services import DNSMASQ_FILE, boot_lines, listening
+from builder.render.server.services import DNSMASQ_FILE, IPXE_TAG, boot_lines, listening
 
 # dnsmasq's names of client systems, dnsmasq(8)
 _SYSTEMS = {
     ClientArchitecture.X86_BIOS: "x86PC",
     ClientArchitecture.IA32_UEFI: "IA32_EFI",
-    ClientArchitecture.X64_UEFI: "X86-64_EFI",
-    ClientArchitecture.X64_UEFI_OLD: "BC_EFI",
+    ClientArchitecture.X64_UEFI: "BC_EFI",  # as RFC 4578 had it before its erratum
+    ClientArchitecture.X64_UEFI_OLD: "X86-64_EFI",
     ClientArchitecture.ARM64_UEFI: "ARM64_EFI",
 }
 
@@ -26,7 +26,7 @@ _SYSTEMS = {
 def proxy_config(site: Site, store: ServedStore) -> str:
     """A dnsmasq configuration that tells clients the loader only: addresses come from a DHCP server that stays."""
     network = site.network
-    files = choose_boot_files(site, store, http=False)
+    files = choose_boot_files(site, store, by_proxy=True)
     return sections(
         (f"{DNSMASQ_FILE} - clients without disks: proxy DHCP and TFTP beside another DHCP server", []),
         ("no DNS; remove this where dnsmasq is to be the name server too", ["port=0"]),
@@ -50,8 +50,15 @@ def proxy_config(site: Site, store: ServedStore) -> str:
 
 
 def _services(files: BootFiles) -> list[str]:
-    """One menu entry each; dnsmasq appends .0, the layer, to a name without a suffix of its own."""
-    return [
-        f'pxe-service={_SYSTEMS[architecture]},"diskless",{name.removesuffix(".0")}'
-        for architecture, name in files.firmware.items()
-    ]
+    """One menu entry each; dnsmasq appends .0, the layer, to a name without a suffix of its own.
+
+    iPXE asks for the menu too: with the firmware's entry it would load itself again and again.
+    """
+    if files.script is None:
+        return [_service("", kind, name) for kind, name in files.firmware.items()]
+    firmware = [_service(f"tag:!{IPXE_TAG},", kind, name) for kind, name in files.firmware.items()]
+    return [*firmware, *(_service(f"tag:{IPXE_TAG},", kind, files.script) for kind in files.firmware)]
+
+
+def _service(tag: str, kind: ClientArchitecture, name: str) -> str:
+    return f'pxe-service={tag}{_SYSTEMS[kind]},"diskless",{name.removesuffix(".0")}'

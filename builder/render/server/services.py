@@ -29,7 +29,7 @@ ROOT_PATH_NOTE = """\
 root-path (option 17) is for menus that leave the root to DHCP, as the one in an untarred bundle does; the store's
 own menus name it"""
 PXELINUX_MAGIC = "f1:00:74:7e"
-_IPXE_TAG = "diskless-ipxe"
+IPXE_TAG = "diskless-ipxe"
 
 
 def path_prefix(site: Site) -> str:
@@ -93,15 +93,15 @@ def boot_lines(files: BootFiles, server: str = "") -> list[str]:
     lines = [f"dhcp-match=set:{_tag(kind)},option:client-arch,{kind:d}" for kind in kinds]
     not_ipxe = ""
     if files.script is not None:
-        lines.append(f"dhcp-userclass=set:{_IPXE_TAG},{IPXE}")
-        not_ipxe = f"tag:!{_IPXE_TAG},"
+        lines.append(f"dhcp-userclass=set:{IPXE_TAG},{IPXE}")
+        not_ipxe = f"tag:!{IPXE_TAG},"
     for kind, name in kinds.items():
         if kind.over_http:
             # without it firmware does not take the offer for one of HTTP boot; an URL needs no server beside it
             lines.append(f"dhcp-option-force={not_ipxe}tag:{_tag(kind)},option:vendor-class,{HTTP_CLIENT}")
         lines.append(f"dhcp-boot={not_ipxe}tag:{_tag(kind)},{name}{'' if kind.over_http else server}")
     if files.script is not None:
-        lines.append(f"dhcp-boot=tag:{_IPXE_TAG},{files.script}{server}")
+        lines.append(f"dhcp-boot=tag:{IPXE_TAG},{files.script}{server}")
     return [*lines, *([f"dhcp-boot={files.bios}{server}"] if files.bios else [])]
 
 

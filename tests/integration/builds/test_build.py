@@ -16,7 +16,10 @@ import pytest
 
 from builder.archive.members import read_members
 from builder.archive.unpack import read_index
+from builder.loaders.efi_program import read_efi_program
+from builder.loaders.grub import KERNEL_SIGNERS
 from builder.model.artifacts.manifest import ROOTFS, Manifest
+from builder.model.recipe import DistributionName
 from builder.system.cpio import initramfs_names
 from tests.images import (
     debian_image,
@@ -102,7 +105,21 @@ def test_the_bundle_holds_what_a_tftp_server_needs() -> None:
         "lpxelinux.0",
         "ldlinux.c32",
         "pxelinux.cfg/default",
+        "shimx64.efi",
+        "grubx64.efi",
+        "mmx64.efi",
+        "grub/grub.cfg",
+        "ipxe/undionly.kpxe",
+        "ipxe/ipxe.efi",
+        "ipxe/boot.ipxe",
     }
+    shim, grub, kernel = (read_efi_program(members[name]) for name in ("shimx64.efi", "grubx64.efi", "vmlinuz"))
+    assert shim is not None
+    assert shim.authorities
+    assert grub is not None
+    assert grub.version_of("grub.debian")
+    assert kernel is not None
+    assert all(program.is_signed_by(KERNEL_SIGNERS[DistributionName.DEBIAN]) for program in (grub, kernel))
     config = members["pxelinux.cfg/default"].decode()
     assert "nfsroot=auto" in config
     assert manifest().version not in config

@@ -70,10 +70,10 @@ class ServerNetwork:
         return offers
 
     def request_at_4011(
-        self, mac: str, server: str, address: str, *, architecture: int = 0, user_class: str = ""
+        self, mac: str, server: str, address: str, *, chosen: str = "", architecture: int = 0, user_class: str = ""
     ) -> list[dict[str, Any]]:
-        """What a proxy says to a client that has an address."""
-        asked = ("request", "eth0", mac, str(architecture), user_class, "1", server, address)
+        """What a proxy says to a client that has an address, and chose an entry of this type from its menu."""
+        asked = ("request", "eth0", mac, str(architecture), user_class, "1", server, address, chosen)
         answers: list[dict[str, Any]] = self._client(*asked)
         return answers
 

@@ -117,6 +117,7 @@ def test_healthy_servers(clinic: Clinic) -> None:
     assert {name: finding for name, finding in findings.items() if finding["level"] != "ok"} == {}
     assert status == 0
     kernel = f"lab/{clinic.version}/vmlinuz"
+    assert findings["store shimx64.efi"]["text"] == "is signed by Microsoft's authority of 2023"
     for name in (
         "dhcp UEFI (7)",
         "dhcp UEFI that boots over HTTP (16)",

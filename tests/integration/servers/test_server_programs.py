@@ -233,7 +233,7 @@ def start_dhcp(network: ServerNetwork, form: Format, site: Site) -> None:
         network.start("dhcpd", "Server starting service", "dhcpd", *arguments)
         return
     if form is Format.KEA:
-        for command in ("mount -t tmpfs tmpfs /var/lib", "mkdir /run/kea /var/lib/kea"):
+        for command in ("mount -t tmpfs tmpfs /var/lib", "mkdir /run/kea /var/lib/kea /var/lib/nginx"):
             network.namespace.check(command.split())
         network.start("kea", "DHCP4_STARTED", "kea-dhcp4", "-c", config)
         return
@@ -273,6 +273,8 @@ KINDS = [
     (0, "iPXE", "ipxe/boot.ipxe", "http://{}/ipxe/boot.ipxe"),
     (7, "iPXE", "ipxe/boot.ipxe", "http://{}/ipxe/boot.ipxe"),
 ]
+# of a proxy's menu (option 43, 9): a length, then an entry's type and its name
+MENU_ENTRY = re.compile(rb"\x09.(..)\x08diskless", re.DOTALL)
 WITHOUT_HTTP = dataclasses.replace(KNOWN_ONLY, http_port=None)
 
 
@@ -323,9 +325,41 @@ def test_a_proxy_names_the_loader_beside_a_router_that_gives_addresses(network: 
     assert b"\x80\x00\x08diskless" in menu
     assert (address["sender"], address["file"], address["next_server"]) == (router, "", router)
     network.address_client(f"{address['address']}/24")
-    (answer,) = network.request_at_4011(UNKNOWN, site.server, address["address"])
+    (answer,) = network.request_at_4011(UNKNOWN, site.server, address["address"], chosen="8000")
     assert (answer["next_server"], answer["file"]) == (site.server, "pxelinux.0")
     assert network.fetch(site.server, "pxelinux.0") == {"content": "loader"}
+
+
+@pytest.mark.parametrize("site", ["smallest"], indirect=True)
+def test_a_proxy_tells_each_kind_of_firmware_its_loader(network: ServerNetwork, site: Site) -> None:
+    """In the menu of port 4011 as in the offer: iPXE that got its own file there loaded itself for ever.
+
+    UEFI gets iPXE, since GRUB would ask the router for its menu.
+    """
+    start_dhcp(network, Format.DNSMASQ_PROXY, site)
+    start_router(network, f"dhcp-range={site.network[100]},{site.network[199]},255.255.255.0,1h\n")
+    for architecture, user_class, over_tftp, _ in KINDS:
+        if over_tftp is None:
+            continue
+        wanted = over_tftp.replace("shimx64.efi", "ipxe/ipxe.efi")
+        kind = f"{architecture} {user_class}"
+        proxy, address = network.discover(UNKNOWN, 2, architecture=architecture, user_class=user_class)
+        # UEFI gets neither file nor menu in the offer, and asks at port 4011
+        menu = MENU_ENTRY.search(bytes.fromhex(proxy["options"].get("43", "")))
+        if architecture == 0:
+            assert file_of(proxy) == wanted, kind
+        else:
+            assert menu is None, kind
+        network.address_client(f"{address['address']}/24")
+        (answer,) = network.request_at_4011(
+            UNKNOWN,
+            site.server,
+            address["address"],
+            chosen=menu[1].hex() if menu else "",
+            architecture=architecture,
+            user_class=user_class,
+        )
+        assert (answer["next_server"], answer["file"]) == (site.server, wanted), kind
 
 
 @pytest.mark.parametrize("site", ["known-only"], indirect=True)
