@@ -30,6 +30,11 @@ class Job:
     cache: Path
     progress: Progress
 
+    @property
+    def open_to_packages(self) -> tuple[Path, ...]:
+        """What programs of packages may write to: links that they leave elsewhere would be followed by this program."""
+        return (self.tree, self.sandbox.temporary)
+
     def notify(self, text: str) -> None:
         """Tells the user one line."""
         self.progress.note(text)

@@ -13,6 +13,7 @@ from builder.loaders.table import packages, wanted
 from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import Recipe
 from builder.progress.progress import Progress
+from builder.system.tree import Tree
 
 BUSY = "another build fetches packages into the same cache"  # what its lock is waited for
 
@@ -76,3 +77,13 @@ def check_loader_builds(recipe: Recipe, lock: Lock) -> None:
         versions = {package.version for package in lock.loaders if package.name in names}
         if loader.one_build and len(versions) != 1:
             raise AuditError(f"{' and '.join(names)} differ in version: {', '.join(sorted(versions))}")
+
+
+def loader_file(directory: Path, path: str, package: str) -> bytes:
+    """A file of a package that was unpacked into `directory`; AuditError where it brings none, or a link out of it."""
+    content = Tree(directory).read(f"/{path}")
+    if content is None:
+        raise AuditError(
+            f"the package {package} has no file {path}", "its loader is not where it was: please report it"
+        )
+    return content

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +44,25 @@ def run(context: Context, epoch: int) -> Kernel:
                 image, initramfs = _update_initramfs(context, release, epoch)
             case other:
                 assert_never(other)
-        tree = context.workspace.tree
-        kernel = Kernel(release, tree / image.lstrip("/"), tree / initramfs.lstrip("/"))
+        kernel = Kernel(release, taken(context, image), taken(context, initramfs))
         check_kernel_agreement(kernel, root_modules(context.recipe.root), built_in_modules(context.tree, release))
         context.progress.note(f"Linux {release}, initramfs {kernel.initramfs.stat().st_size / 1e6:.1f} MB")
         return kernel
+
+
+def taken(context: Context, path: str) -> Path:
+    """A copy of a file of the tree: what packages made there may be a link, and leads nowhere out of it."""
+    place = context.workspace.path / "boot"
+    place.mkdir(exist_ok=True)
+    copy = place / posixpath.basename(path)
+    file = context.tree.open(path)
+    if file is None:
+        raise AuditError(
+            f"{path} is not there, or not a plain file", "the kernel's package, or initramfs, should make it"
+        )
+    with file, copy.open("wb") as target:
+        shutil.copyfileobj(file, target)
+    return copy
 
 
 def _update_initramfs(context: Context, release: str, epoch: int) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import hashlib
 import re
 import urllib.parse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from builder.distributions.apt import (
@@ -37,7 +38,14 @@ from builder.installers.keyrings.debian import NewestKeyring
 from builder.installers.keyrings.debian_archive import DebianArchive
 from builder.installers.keyrings.gnupg import TOOLS as GNUPG
 from builder.installers.look import AskMirror, ask_through, read_proxies
-from builder.installers.shared import BUSY, check_loader_builds, choose_loaders, loader_packages, watched_download
+from builder.installers.shared import (
+    BUSY,
+    check_loader_builds,
+    choose_loaders,
+    loader_file,
+    loader_packages,
+    watched_download,
+)
 from builder.loaders.table import packages as packages_of
 from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository, Recipe
@@ -46,6 +54,7 @@ from builder.system.guarded.locks import locked
 from builder.system.host import proxy_variables
 from builder.system.run import Tool, require_tools
 from builder.system.sandbox.network import NetworkAccess
+from builder.system.tree import Tree
 
 # where mmdebstrap sees the repository, and mounts it in the tree: no path of the host gets into either
 _REPOSITORY = "/run/diskless/repository"
@@ -57,6 +66,7 @@ _ROLES = (
 )
 _AR_MAGIC = b"!<arch>\n"
 _ARMOUR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
+_MOST_LOG = 64 << 20  # bytes; a real one has less than one
 _DPKG_STEP = re.compile(rb" status ((?:unpacked|installed) \S+)")
 
 
@@ -143,8 +153,9 @@ class AptInstaller:
         env = {"INITRD": "No", "SOURCE_DATE_EPOCH": str(epoch), **mmdebstrap.environment}
         mounts = {_REPOSITORY: self._repository}
         hint = "the first `E:` or `dpkg: error` above it in the log is the cause"
+        sandbox = replace(self._job.sandbox, only=self._job.open_to_packages)
         with self._job.progress.task("install", 2 * len(lock.packages), "steps", measure=self._count_steps):
-            self._job.sandbox.run(argv, env=env, mounts=mounts, hint=hint)
+            sandbox.run(argv, env=env, mounts=mounts, hint=hint)
         self._check_installed(lock)
 
     def inputs(self) -> tuple[object, ...]:
@@ -164,7 +175,7 @@ class AptInstaller:
 
     def _count_steps(self) -> int:
         """How often a package was unpacked or configured so far, by dpkg's own log in the tree."""
-        log = (self._job.tree / "var/log/dpkg.log").read_bytes()
+        log = Tree(self._job.tree).read("/var/log/dpkg.log", _MOST_LOG) or b""
         return len(set(_DPKG_STEP.findall(log)))
 
     def loader_files(self, lock: Lock) -> dict[str, bytes]:
@@ -176,7 +187,7 @@ class AptInstaller:
             directory = self._job.work / package.name
             self._job.sandbox.run(["dpkg-deb", "-x", str(self._repository / package.filename), str(directory)])
             for name, path in wanted[package.name].items():
-                found[name] = (directory / path).read_bytes()
+                found[name] = loader_file(directory, path, package.name)
         return found
 
     def _prepare(self) -> None:

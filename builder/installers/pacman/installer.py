@@ -42,7 +42,14 @@ from builder.installers.pacman.errors import (
 from builder.installers.pacman.keyring import find_keyring, keyring_files, prepare_keyring
 from builder.installers.pacman.looks import explain_databases, explain_missing
 from builder.installers.pacman.tree import OWN_HOOKS, check_installed, give_databases, prepare_tree, take_back
-from builder.installers.shared import BUSY, check_loader_builds, choose_loaders, loader_packages, watched_download
+from builder.installers.shared import (
+    BUSY,
+    check_loader_builds,
+    choose_loaders,
+    loader_file,
+    loader_packages,
+    watched_download,
+)
 from builder.loaders.table import packages as packages_of
 from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import ArchDistribution, Recipe, Signatures
@@ -146,7 +153,7 @@ class PacmanInstaller:
         take_back(tree, epoch)
         check_installed(tree, lock)
         fatal = boot_packages(database)
-        described = fatal_descriptions([path.read_text("utf-8") for path in (tree / _SYSTEM_HOOKS).glob("*.hook")])
+        described = fatal_descriptions(_hooks(Tree(tree)))
         check_hidden(hidden_failures(output), [*fatal, *described], self._job.warn)
 
     def inputs(self) -> tuple[object, ...]:
@@ -168,7 +175,7 @@ class PacmanInstaller:
                 ["bsdtar", "-xf", archive, "-C", str(directory), *members],
                 hint=f"{package.name} must bring {members[0]}, as Arch's does",
             )
-            found |= {name: (directory / path).read_bytes() for name, path in wanted[package.name].items()}
+            found |= {name: loader_file(directory, path, package.name) for name, path in wanted[package.name].items()}
         return found
 
     def _loader(self, database: Database, name: str, files: Mapping[str, str]) -> LockedPackage:
@@ -306,12 +313,15 @@ class PacmanInstaller:
         argv = ["pacman", operation, "--config", str(self._config), "--dbpath", str(dbpath)]
         argv += ["--cachedir", str(cachedir), "--gpgdir", self._job.sandbox.name(gpgdir or self._gpgdir)]
         argv += ["--arch", self._distribution.architecture]
-        argv += ["--logfile", str(self._job.work / "pacman.log"), "--noconfirm", "--noprogressbar"]
+        argv += ["--logfile", str(self._job.sandbox.temporary / "pacman.log"), "--noconfirm", "--noprogressbar"]
         if "--root" not in rest:
             argv += ["--root", str(self._job.work)]
         for name in self._distribution.assume_installed:
             argv += ["--assume-installed", name]
-        sandbox = replace(self._job.sandbox, prepared=self._job.tree) if "--root" in rest else self._job.sandbox
+        sandbox = self._job.sandbox
+        if "--root" in rest:
+            only = (*self._job.open_to_packages, self._gpgdir)
+            sandbox = replace(sandbox, prepared=self._job.tree, only=only)
         runner = sandbox.runner
         before = runner.position()
         environment = {**(env or {}), **(proxy_variables() if network is NetworkAccess.HOST else {})}
@@ -384,3 +394,9 @@ def _asking() -> AskMirror:
 
 def _key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _hooks(tree: Tree) -> list[str]:
+    """The texts of the hooks that packages brought."""
+    paths = [f"/{_SYSTEM_HOOKS}/{name}" for name in tree.names(f"/{_SYSTEM_HOOKS}", "*.hook")]
+    return [content.decode("utf-8", "replace") for path in paths if (content := tree.read(path)) is not None]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from builder.errors import AuditError
 from builder.model.artifacts.lock import Lock
+from builder.model.entry import TreeFile
+from builder.system.tree import Tree
 
 # read by the transaction beside the hooks of packages; pacman 7.1 wants it to exist
 OWN_HOOKS = "etc/pacman.d/hooks"
@@ -29,6 +31,7 @@ _DIRECTORIES = {
     "var/lib/pacman": 0o755,
     "var/log": 0o755,
 }
+_LOCAL = "/var/lib/pacman/local"
 _INSTALL_DATE = re.compile(r"(?<=^%INSTALLDATE%\n)\d+$", re.MULTILINE)
 
 
@@ -49,27 +52,33 @@ def give_databases(databases: Path, tree: Path) -> Path:
 
 
 def take_back(tree: Path, epoch: int) -> None:
-    """Removes the databases, and sets the date of installation to `epoch`: the same packages give the same bytes."""
-    pacman = tree / "var/lib/pacman"
-    shutil.rmtree(pacman / "sync")
-    _remove_unowned(tree / OWN_HOOKS, pacman / "local")
-    for desc in sorted((pacman / "local").glob("*/desc")):
-        text = desc.read_bytes().decode("utf-8", "surrogateescape")
-        desc.write_bytes(_INSTALL_DATE.sub(str(epoch), text).encode("utf-8", "surrogateescape"))
+    """Removes the databases, and sets the date of installation to `epoch`: the same packages give the same bytes.
+
+    What packages left there is theirs: links lead nowhere out of the tree.
+    """
+    root = Tree(tree)
+    root.remove("/var/lib/pacman/sync")
+    _remove_unowned(root)
+    for name in root.names(_LOCAL):
+        path = f"{_LOCAL}/{name}/desc"
+        content = root.read(path)
+        if content is not None:
+            text = _INSTALL_DATE.sub(str(epoch), content.decode("utf-8", "surrogateescape"))
+            root.write(TreeFile(path, text.encode("utf-8", "surrogateescape")))
 
 
-def _remove_unowned(directory: Path, local: Path) -> None:
+def _remove_unowned(root: Tree) -> None:
     """Removes an empty directory that no package brings: an image has nothing of ours that is not asked for."""
     line = f"{OWN_HOOKS}/\n".encode()
-    owners = (path for path in local.glob("*/files") if line in path.read_bytes().splitlines(keepends=True))
-    if not any(directory.iterdir()) and next(owners, None) is None:
-        directory.rmdir()
+    files = (root.read(f"{_LOCAL}/{name}/files") or b"" for name in root.names(_LOCAL))
+    if not root.names(f"/{OWN_HOOKS}") and not any(line in content.splitlines(keepends=True) for content in files):
+        root.remove(f"/{OWN_HOOKS}")
 
 
 def check_installed(tree: Path, lock: Lock) -> None:
     """AuditError unless the root's database names exactly the locked packages."""
-    local = tree / "var/lib/pacman/local"
-    installed = {path.name for path in local.iterdir() if path.is_dir()}
+    root = Tree(tree)
+    installed = {name for name in root.names(_LOCAL) if root.exists(f"{_LOCAL}/{name}/.")}
     wanted = {f"{package.name}-{package.version}" for package in lock.packages}
     if installed != wanted:
         raise AuditError(

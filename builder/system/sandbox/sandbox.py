@@ -87,6 +87,8 @@ class Sandbox:
     prepared: a tree that gets its mounts (/proc, /dev, ...) without being entered, for programs that do so themselves
     temporary: TMPDIR of the commands, inside a writable directory
     places: further names of writable directories, below /run/diskless: plain words, for programs' configurations
+    only: where it is given, nothing else of what is writable can be written: for what runs programs of packages, which
+        may leave links wherever they can write
     """
 
     runner: Runner
@@ -97,6 +99,7 @@ class Sandbox:
     environment: Mapping[str, str] = field(default_factory=dict)
     prepared: Path | None = None
     places: Mapping[str, Path] = field(default_factory=dict)
+    only: tuple[Path, ...] | None = None
 
     def name(self, path: Path) -> str:
         """What a path is called inside, in words that mean nothing else to any program, if it is below a place."""
@@ -178,18 +181,16 @@ class Sandbox:
                 yield command, (*files, *attached.files, *(() if terminal is None else (terminal,)))
 
     def _plan(self, argv: Sequence[str], chroot: Path | None, mounts: Mapping[str, Path]) -> dict[str, Any]:
+        writable = self.writable if self.only is None else self.only
         given = [[str(source), target] for target, source in mounts.items()]
-        writable = [os.path.realpath(path) for path in self.writable]
-        readable = [path for path in map(os.path.realpath, self.readable) if not _is_shown(path)]
+        closed = [path for path in self.writable if path not in writable]
+        readable = [path for path in map(os.path.realpath, (*closed, *self.readable)) if not _is_shown(path)]
         links = [link for path in (*self.writable, *self.readable) for link in followed_links(path)]
         return {
             "root": str(self.directory),
             "host": _HOST,
-            "writable": [
-                *([path, path] for path in writable),
-                *([str(path), name] for name, path in self.places.items()),
-            ],
-            "readable": [[path, path] for path in readable] + ([] if chroot else given),
+            "writable": [*([path, path] for path in map(os.path.realpath, writable)), *self._named(writable)],
+            "readable": [*([path, path] for path in readable), *self._named(closed), *([] if chroot else given)],
             "links": [link for link in links if not _is_shown(link[0])],
             "inside": given if chroot else [],
             "prepared": None if self.prepared is None else str(self.prepared),
@@ -197,6 +198,10 @@ class Sandbox:
             "ids": _own_ids(),
             "argv": list(argv),
         }
+
+    def _named(self, paths: Iterable[Path]) -> list[list[str]]:
+        """Under the names that they have below a place, if they have one."""
+        return [[str(path), name] for path in paths if (name := self.name(path)) != str(path)]
 
 
 def require_open(directories: Iterable[Path]) -> None:

@@ -8,12 +8,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from builder.errors import CommandError
+from builder.errors import AuditError, CommandError
+from builder.installers.pacman.tree import take_back
+from builder.installers.shared import loader_file
+from builder.stages.initramfs import taken
 from builder.system.run import Runner
 from builder.system.sandbox.init import COVERED
 from builder.system.sandbox.network import NetworkAccess
@@ -21,6 +25,7 @@ from tests.hostile import chosen_seconds, chosen_seed, telling_seed
 from tests.images import ROOT, scratch
 from tests.integration.builds.test_sandbox import Box, host_mounts, make_box
 from tests.require import needs_root, needs_tool
+from tests.stages import staged
 from tests.trees import copy_programs
 
 SECRET = "a word of the host's, 5f0c3a1d"
@@ -148,3 +153,57 @@ def run_generator(work: Path, seed: str, seconds: str, secret: str) -> None:
 def test_a_script_that_fails_says_what_it_printed(box: Box) -> None:
     with pytest.raises(CommandError):
         attack(box, "nothing")
+
+
+@pytest.mark.inside
+def test_packages_write_to_the_tree_and_nowhere_else(box: Box) -> None:
+    """What they leave elsewhere this program would go by: sources of apt, a cache, the place of the tree itself."""
+    cache = box.work.parent / "cache"
+    cache.mkdir()
+    sandbox = replace(
+        box.sandbox,
+        writable=(box.work, cache),
+        places={"/run/diskless/cache": cache, "/run/diskless/work": box.work},
+        only=(box.tree, box.work / "tmp"),
+    )
+    for path in (box.work / "planted", cache / "planted", "/run/diskless/cache/planted", "/run/diskless/work/planted"):
+        with pytest.raises(CommandError) as caught:
+            sandbox.run(["ln", "-s", str(box.work.parent / "secret"), str(path)])
+        assert "Read-only" in "\n".join(caught.value.details)
+    for path in (box.tree, "/run/diskless/work/tree"):
+        with pytest.raises(CommandError):
+            sandbox.run(["mv", str(path), f"{box.work}/away"])
+        sandbox.run(["sh", "-c", f"echo here > '{path}/etc/note'; echo x > \"$TMPDIR/x\""])
+    assert (box.tree / "etc/note").read_text("ascii") == "here\n"
+
+
+@pytest.mark.inside
+def test_a_link_of_a_package_leads_out_of_nothing(box: Box) -> None:
+    """Where this program reads or writes what packages brought, which it does with the caller's rights."""
+    secret = box.work.parent / "secret"
+    with pytest.raises(AuditError, match="has no file boot/loader"):
+        (box.work / "unpacked/boot").mkdir(parents=True)
+        (box.work / "unpacked/boot/loader").symlink_to(secret)
+        loader_file(box.work / "unpacked", "boot/loader", "evil")
+    local = box.tree / "var/lib/pacman/local"
+    (local / "evil-1-1").mkdir(parents=True)
+    (local / "evil-1-1/desc").symlink_to(secret)
+    secret.write_text("%INSTALLDATE%\n1\n", "ascii")
+    (box.tree / "var/lib/pacman/sync").symlink_to(box.work.parent)
+    take_back(box.tree, 7)
+    assert secret.read_text("ascii") == "%INSTALLDATE%\n1\n"
+    assert not (box.tree / "var/lib/pacman/sync").is_symlink()
+
+
+@pytest.mark.inside
+def test_a_kernel_that_is_a_link_to_a_file_of_the_host() -> None:
+    place = scratch() / "hostile" / "kernel"
+    place.mkdir(parents=True)
+    (place / "secret").write_text(SECRET, "ascii")
+    with staged(place) as context:
+        (context.workspace.tree / "boot").mkdir()
+        for target in (place / "secret", "../../../../secret"):
+            (context.workspace.tree / "boot/vmlinuz").symlink_to(target)
+            with pytest.raises(AuditError, match="/boot/vmlinuz is not there, or not a plain file"):
+                taken(context, "/boot/vmlinuz")
+            (context.workspace.tree / "boot/vmlinuz").unlink()
