@@ -32,6 +32,7 @@ from builder.installers.apt.errors import (
     explain_virtual,
 )
 from builder.installers.apt.mmdebstrap import Mmdebstrap, find_mmdebstrap
+from builder.installers.apt.roles import check_roles
 from builder.installers.apt.snapshot import check_day, check_snapshot
 from builder.installers.base import Job
 from builder.installers.keyrings.debian import NewestKeyring
@@ -58,7 +59,6 @@ from builder.system.tree import Tree
 
 # where mmdebstrap sees the repository, and mounts it in the tree: no path of the host gets into either
 _REPOSITORY = "/run/diskless/repository"
-# what an image needs to boot, as (provided by one of these, what it is for, what to write)
 _ROLES = (
     (re.compile(r"linux-image-\d.*"), "kernel", "add linux-image-amd64 to packages"),
     (re.compile(r"initramfs-tools"), "initramfs generator", "add initramfs-tools to packages"),
@@ -112,7 +112,7 @@ class AptInstaller:
             wanted = packages_of(choose_loaders(self._job, known.__contains__), self._job.recipe)
             loaders = self._closure(list(wanted), tuple(wanted))
         lock = Lock(packages, tuple(package for package in loaders if package.name in wanted))
-        _check_roles(lock)
+        check_roles(lock)
         return lock
 
     def fetch(self, lock: Lock) -> int:
@@ -385,19 +385,6 @@ def _sources_key(distribution: DebianDistribution) -> str:
 def _debian(recipe: Recipe) -> DebianDistribution:
     assert isinstance(recipe.distribution, DebianDistribution)
     return recipe.distribution
-
-
-def _check_roles(lock: Lock) -> None:
-    names = [package.name for package in lock.packages]
-    for pattern, role, remedy in _ROLES:
-        if not any(pattern.fullmatch(name) for name in names):
-            raise InputError(f"the packages bring no {role}, so the image could not boot", remedy)
-    kernels = [name for name in names if _ROLES[0][0].fullmatch(name)]
-    if len(kernels) > 1:
-        raise InputError(
-            f"the packages bring {len(kernels)} kernels: {', '.join(kernels)}",
-            "an image boots one: keep one linux-image",
-        )
 
 
 def _build_date(deb: Path) -> int:

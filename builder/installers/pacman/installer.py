@@ -41,7 +41,14 @@ from builder.installers.pacman.errors import (
 )
 from builder.installers.pacman.keyring import find_keyring, keyring_files, prepare_keyring
 from builder.installers.pacman.looks import explain_databases, explain_missing
-from builder.installers.pacman.tree import OWN_HOOKS, check_installed, give_databases, prepare_tree, take_back
+from builder.installers.pacman.tree import (
+    OWN_HOOKS,
+    check_installed,
+    give_databases,
+    hook_texts,
+    prepare_tree,
+    take_back,
+)
 from builder.installers.shared import (
     BUSY,
     check_loader_builds,
@@ -61,7 +68,6 @@ from builder.system.tree import Tree
 
 # the initramfs stage makes the image, once, and sees whether that worked
 _MASKED_HOOKS = ("90-mkinitcpio-install.hook",)
-_SYSTEM_HOOKS = "usr/share/libalpm/hooks"
 _INSTALLING = re.compile(r"^installing \S+\.\.\.$")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9@_+.:-]+")
 _REPO_ADD = Tool("repo-add", "makepkg", "pacman")
@@ -153,7 +159,7 @@ class PacmanInstaller:
         take_back(tree, epoch)
         check_installed(tree, lock)
         fatal = boot_packages(database)
-        described = fatal_descriptions(_hooks(Tree(tree)))
+        described = fatal_descriptions(hook_texts(tree))
         check_hidden(hidden_failures(output), [*fatal, *described], self._job.warn)
 
     def inputs(self) -> tuple[object, ...]:
@@ -394,9 +400,3 @@ def _asking() -> AskMirror:
 
 def _key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _hooks(tree: Tree) -> list[str]:
-    """The texts of the hooks that packages brought."""
-    paths = [f"/{_SYSTEM_HOOKS}/{name}" for name in tree.names(f"/{_SYSTEM_HOOKS}", "*.hook")]
-    return [content.decode("utf-8", "replace") for path in paths if (content := tree.read(path)) is not None]

@@ -31,6 +31,7 @@ _DIRECTORIES = {
     "var/lib/pacman": 0o755,
     "var/log": 0o755,
 }
+_HOOKS = "/usr/share/libalpm/hooks"
 _LOCAL = "/var/lib/pacman/local"
 _INSTALL_DATE = re.compile(r"(?<=^%INSTALLDATE%\n)\d+$", re.MULTILINE)
 
@@ -85,3 +86,10 @@ def check_installed(tree: Path, lock: Lock) -> None:
             f"the tree does not hold exactly the locked packages: {', '.join(sorted(installed ^ wanted)[:10])}",
             "this is a fault of diskless, or of a package that replaces another one; please report it",
         )
+
+
+def hook_texts(tree: Path) -> list[str]:
+    """The hooks that packages brought."""
+    root = Tree(tree)
+    paths = [f"{_HOOKS}/{name}" for name in root.names(_HOOKS, "*.hook")]
+    return [content.decode("utf-8", "replace") for path in paths if (content := root.read(path)) is not None]
