@@ -59,11 +59,6 @@ from builder.system.tree import Tree
 
 # where mmdebstrap sees the repository, and mounts it in the tree: no path of the host gets into either
 _REPOSITORY = "/run/diskless/repository"
-_ROLES = (
-    (re.compile(r"linux-image-\d.*"), "kernel", "add linux-image-amd64 to packages"),
-    (re.compile(r"initramfs-tools"), "initramfs generator", "add initramfs-tools to packages"),
-    (re.compile(r"systemd-sysv|sysvinit-core|runit-init"), "init", "add systemd-sysv to packages"),
-)
 _AR_MAGIC = b"!<arch>\n"
 _ARMOUR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _MOST_LOG = 64 << 20  # bytes; a real one has less than one

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from builder.errors import InputError
 from builder.model.artifacts.lock import Lock
 
 # what an image needs to boot, as (provided by one of these, what it is for, what to write)
+_ROLES = (
+    (re.compile(r"linux-image-\d.*"), "kernel", "add linux-image-amd64 to packages"),
+    (re.compile(r"initramfs-tools"), "initramfs generator", "add initramfs-tools to packages"),
+    (re.compile(r"systemd-sysv|sysvinit-core|runit-init"), "init", "add systemd-sysv to packages"),
+)
 
 
 def check_roles(lock: Lock) -> None:
