@@ -32,7 +32,7 @@ from builder.installers.apt.errors import (
     explain_virtual,
 )
 from builder.installers.apt.mmdebstrap import Mmdebstrap, find_mmdebstrap
-from builder.installers.apt.roles import check_roles
+from builder.installers.apt.roles import check_bootable
 from builder.installers.apt.snapshot import check_day, check_snapshot
 from builder.installers.base import Job
 from builder.installers.keyrings.debian import NewestKeyring
@@ -107,7 +107,7 @@ class AptInstaller:
             wanted = packages_of(choose_loaders(self._job, known.__contains__), self._job.recipe)
             loaders = self._closure(list(wanted), tuple(wanted))
         lock = Lock(packages, tuple(package for package in loaders if package.name in wanted))
-        check_roles(lock)
+        check_bootable(lock)
         return lock
 
     def fetch(self, lock: Lock) -> int:

@@ -15,7 +15,7 @@ _ROLES = (
 )
 
 
-def check_roles(lock: Lock) -> None:
+def check_bootable(lock: Lock) -> None:
     """InputError unless the locked packages bring one kernel, an initramfs generator and an init."""
     names = [package.name for package in lock.packages]
     for pattern, role, remedy in _ROLES:
