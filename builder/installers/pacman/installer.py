@@ -28,7 +28,7 @@ from builder.errors import AuditError, CommandError, DisklessError, HostError, I
 from builder.generators.table import generator_of
 from builder.installers.base import Job
 from builder.installers.keyrings.pacman import take_keyring
-from builder.installers.look import ask_through, read_proxies
+from builder.installers.look import ask_by_environment
 from builder.installers.pacman.cache import PackageCache, has_signature, signature_of
 from builder.installers.pacman.checks import boot_packages, check_ignored, check_roles
 from builder.installers.pacman.database import Database, DatabaseEntry, read_databases
@@ -221,9 +221,7 @@ class PacmanInstaller:
         except DisklessError as error:
             file = directory / entry.package.filename
             came = file.exists() and (has_signature(entry) or signature_of(file).exists())
-            return explain_missing(
-                [] if came else [entry], error, self._distribution, ask_through(read_proxies(proxy_variables()))
-            )
+            return explain_missing([] if came else [entry], error, self._distribution, ask_by_environment())
         return None
 
     def _unsigned(self) -> set[str]:
@@ -270,9 +268,7 @@ class PacmanInstaller:
             try:
                 self._pacman(["-Syy" if local else "-Sy"], self._packages, kept, network=NetworkAccess.HOST)
             except CommandError as error:
-                raise explain_databases(
-                    error, self._distribution, ask_through(read_proxies(proxy_variables()))
-                ) from error
+                raise explain_databases(error, self._distribution, ask_by_environment()) from error
             for path in (kept / "sync").iterdir():
                 shutil.copy2(path, self._databases / "sync")
 
@@ -372,9 +368,7 @@ class PacmanInstaller:
             self._pacman(arguments, self._packages, self._databases, network=NetworkAccess.HOST)
         except DisklessError as error:
             missing = self._kept.missing(entries, self._unsigned())
-            raise explain_missing(
-                missing, error, self._distribution, ask_through(read_proxies(proxy_variables()))
-            ) from error
+            raise explain_missing(missing, error, self._distribution, ask_by_environment()) from error
 
     def _fetched(self, entries: Sequence[DatabaseEntry], before: Sequence[DatabaseEntry]) -> list[DatabaseEntry]:
         return [entry for entry in self._kept.signed(entries) if entry not in before]
