@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from builder.system.host import proxy_variables
+
 _SECONDS = 10
 _CHUNK = 1 << 20
 NOT_FOUND = 404
@@ -174,3 +176,8 @@ def _unreachable(url: str, proxy: str | None, error: Exception) -> Look:
         return Look(url, f"no answer from {what} within {_SECONDS} s", hint)
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
     return Look(url, f"{what}: {words}", hint)
+
+
+def ask_by_environment() -> AskMirror:
+    """Through the proxies that the environment names."""
+    return ask_through(read_proxies(proxy_variables()))
