@@ -15,7 +15,6 @@ import errno
 import functools
 import os
 import platform
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -91,7 +90,7 @@ def filter_program(*, ignore_sync: bool) -> bytes:
                 _check(library.seccomp_arch_add(context, machine), f"seccomp_arch_add {name}")
         for rule in _rules(ignore_sync=ignore_sync):
             _add(library, context, rule)
-        with tempfile.TemporaryFile() as file:
+        with open(os.memfd_create("filter"), "w+b") as file:
             _check(library.seccomp_export_bpf(context, file.fileno()), "seccomp_export_bpf")
             file.seek(0)
             return file.read()
