@@ -35,14 +35,20 @@ for name in ("SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_COMMAND"):
         os.environ["HOME"] = str(scratch())
 
 
+_SAME_IMAGE = ("/builds/test_build.py", "/builds/test_same_version.py")
+
+
 class Modules(LoadScopeScheduling):  # type: ignore[misc]
     """Of two processes (`pytest -n 2`) each runs whole modules, since the tests of one share what they build.
 
-    All that boot run in one process: two guests at once take more than twice the time of one.
+    All that boot run in one process: two guests at once take more than twice the time of one. So do those that compare
+    with the same image, which is built once in each process.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
+        if module.endswith(_SAME_IMAGE):
+            return "build"
         return "boot" if module.startswith("tests/e2e/") or module.endswith("/test_arch_build.py") else module
 
 
