@@ -1,4 +1,7 @@
-"""The recipe of a shared read-only root boots: NFSv4.2 below an overlay, which takes every write. Seen from inside."""
+"""The recipe of a shared read-only root boots: NFSv4.2 below an overlay, which takes every write. Seen from inside.
+
+From UEFI PXE under Secure Boot: shim, GRUB.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,15 @@ from pathlib import Path
 import pytest
 
 from builder.boot import Bench, BootOptions, open_bench
+from builder.bootlab.firmware import Firmware
 from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.timeline import Milestone
 from builder.progress.progress import Progress
-from tests.e2e.test_boot import Booted, address, await_started, check_nothing_is_updated
+from tests.e2e.test_boot import Booted, address, await_started, check_nothing_is_updated, check_secure_boot
 from tests.images import authorized_key, build_image, other_suite, overlay_image, scratch
-from tests.require import needs_boot
+from tests.require import needs_boot, needs_ovmf
 
-pytestmark = [*needs_boot]
+pytestmark = [*needs_boot, needs_ovmf]
 LOWER = "/run/overlay/lower"
 SECOND_MAC = "52:54:00:00:00:02"
 
@@ -31,11 +35,12 @@ class Shared(Booted):
 
 
 @contextlib.contextmanager
-def sharing(version: Path) -> Iterator[Shared]:
+def sharing(version: Path, firmware: Firmware = Firmware.BIOS) -> Iterator[Shared]:
     """A guest at its login prompt, with every unit started, and the served tree as it was before."""
-    with open_bench(version, BootOptions(work=scratch() / "boot"), Progress()) as bench:
+    machine = Machine(firmware=firmware)
+    with open_bench(version, BootOptions(machine=machine, work=scratch() / "boot"), Progress()) as bench:
         before = served(bench)
-        guest = switched_on(bench, Machine())
+        guest = switched_on(bench, machine)
         yield Shared(bench, guest, before)
 
 
@@ -74,7 +79,7 @@ def check_mounts(machine: Booted, *options: str) -> None:
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Shared]:
-    with sharing(overlay_image()) as running:
+    with sharing(overlay_image(), Firmware.UEFI_SECURE) as running:
         yield running
 
 
@@ -83,6 +88,10 @@ def test_every_milestone_was_passed_in_order(machine: Shared) -> None:
     assert list(machine.guest.timeline.seconds) == order
     assert list(machine.guest.timeline.seconds.values()) == sorted(machine.guest.timeline.seconds.values())
     assert "diskless: root mounted" in machine.guest.console.text
+
+
+def test_secure_boot_was_on_and_the_kernel_is_locked_down(machine: Shared) -> None:
+    check_secure_boot(machine)
 
 
 def test_root_is_an_overlay_of_the_export(machine: Shared) -> None:
