@@ -60,7 +60,7 @@ _ca_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="DISKLESS_CA",
     metavar="FILE",
-    help="SignerTrust the certificates in FILE (PEM) and no others. [env: DISKLESS_CA]",
+    help="Trust the certificates in FILE (PEM) and no others. [env: DISKLESS_CA]",
 )
 _token_option = click.option(
     "--token-server",

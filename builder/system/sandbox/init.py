@@ -134,9 +134,10 @@ def make_root(plan: dict[str, Any]) -> None:
     make_dev(f"{root}/dev")
     for source, path in plan["readable"]:
         show(source, root + path)
+    # with all that is mounted below: without it the kernel refuses, lest something that was covered be seen
     for source, path in plan["writable"]:
         os.makedirs(root + path, exist_ok=True)
-        mount(source, root + path, flags=MS_BIND)
+        mount(source, root + path, flags=MS_BIND | MS_REC)
     for path, target in plan["links"]:
         if not os.path.lexists(root + path):
             os.makedirs(os.path.dirname(root + path), exist_ok=True)
@@ -239,7 +240,7 @@ def mount_in_tree(tree: str, inside: list[list[str]], resolver: bytes | None) ->
     mount_tree(tree)
     for source, path in inside:
         os.makedirs(tree + path, exist_ok=True)
-        mount(source, tree + path, flags=MS_BIND)
+        mount(source, tree + path, flags=MS_BIND | MS_REC)
         set_read_only(tree + path)
     if resolver is not None:
         _give_resolver(tree, resolver)

@@ -324,14 +324,17 @@ def test_a_file_below_tmp_is_given_alone(box: Box, tmp_path: Path) -> None:
     assert sandbox.run(["ls", str(tmp_path)], capture=True) == "given\n"
 
 
+@pytest.mark.parametrize("how", ["readable", "writable", "mounted", "mounted in a tree"])
 @pytest.mark.parametrize("place", ["below-tmp", "elsewhere"])
-def test_what_is_mounted_below_a_given_directory_is_there(place: str, box: Box, tmp_path: Path) -> None:
-    """As the pool of a mirror on a disk of its own is."""
+def test_what_is_mounted_below_a_given_directory_is_there(place: str, how: str, box: Box, tmp_path: Path) -> None:
+    """As the pool of a mirror on a disk of its own is; a user namespace may not show a directory without it."""
+    shutil.copytree(small_tree(), box.work / "tree", symlinks=True)
+    own(box.work / "tree")
     mirror = tmp_path if place == "below-tmp" else box.work.parent
     mirror.chmod(0o755)
     (mirror / "pool").mkdir()
     result = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", SUBMOUNT, mirror, box.work],
+        ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", SUBMOUNT, mirror, box.work, how],
         cwd=ROOT,
         capture_output=True,
         encoding="utf-8",
@@ -349,13 +352,20 @@ from builder.system.run import Runner
 from builder.system.sandbox.sandbox import Sandbox
 from builder.system.userns.ids import find_ids
 from builder.system.userns.inside import call_inside
-mirror, work = Path(sys.argv[1]), Path(sys.argv[2])
+mirror, work, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 pool = mirror / "pool"
 subprocess.run(["mount", "-t", "tmpfs", "none", pool], check=True)
 (pool / "file").write_bytes(b"content")
 with Runner(work / "log") as runner:
-    sandbox = Sandbox(runner, work / "view", (work,), work / "tmp", readable=(mirror,))
-    seen = call_inside(find_ids(), lambda: sandbox.run(["cat", str(pool / "file")], capture=True))
+    read = {"readable": (mirror,)} if how == "readable" else {}
+    written = (work, mirror) if how == "writable" else (work,)
+    sandbox = Sandbox(runner, work / "view", written, work / "tmp", **read)
+    mounts = {"/run/mirror": mirror} if how.startswith("mounted") else {}
+    path = "/run/mirror/pool/file" if mounts else str(pool / "file")
+    tree = work / "tree" if how == "mounted in a tree" else None
+    seen = call_inside(
+        find_ids(), lambda: sandbox.run(["cat", path], capture=True, mounts=mounts, chroot=tree)
+    )
     sys.stdout.write(seen)
 """
 
