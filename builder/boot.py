@@ -30,7 +30,7 @@ from builder.model.version import Version
 from builder.output.offer import offer_directory
 from builder.progress.progress import Progress
 from builder.store.activation import activate
-from builder.store.admission import add_version
+from builder.store.arrival.admission import add_version
 from builder.store.filesystem import check_room
 from builder.store.inventory import read_inventory
 from builder.store.layout import Store, open_store, store_name

@@ -23,23 +23,23 @@ from builder.output.source import MissingPartsError
 from builder.progress.progress import Progress
 from builder.reading import load_site
 from builder.store.activation import activate, check_cmdline, site_of
-from builder.store.admission import add_version, check_storable
+from builder.store.arrival.admission import add_version, check_storable
+from builder.store.arrival.channels import StoreMemory, require_trust, trust_of
+from builder.store.arrival.fetching import fetch_parts
+from builder.store.arrival.signatures import Recheck, keep_signature
 from builder.store.boot_files import set_up_loaders
-from builder.store.channels import StoreMemory, require_trust, trust_of
 from builder.store.client_kernel import choose_kernel, take_kernel
-from builder.store.differences import Differences, compare_tree
-from builder.store.fetching import fetch_parts
 from builder.store.generations import active_generation, history, previous_boot_name, require_active
+from builder.store.inspection.differences import Differences, compare_tree
+from builder.store.inspection.remarks import warn_of_clock, warn_of_exports, warn_of_loaders, warn_of_pins
+from builder.store.inspection.usage import versions_in_use
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store, check_changeable, find_store, look_at_store, open_store
 from builder.store.pruning import Decision, PruneOptions, decide, remove_versions
 from builder.store.reaching import hold_root
 from builder.store.recovery import recover
-from builder.store.remarks import warn_of_clock, warn_of_exports, warn_of_loaders, warn_of_pins
 from builder.store.reserve import Reserve, with_room
 from builder.store.served_loaders import read_served_store
-from builder.store.signatures import Recheck, keep_signature
-from builder.store.usage import versions_in_use
 from builder.system.clock import read_moment
 
 T = TypeVar("T")

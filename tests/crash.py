@@ -23,9 +23,9 @@ from builder.deploy import adopt_kernel, prune, rollback
 from builder.errors import DisklessError
 from builder.model.generation import BootName
 from builder.storage import StorageOptions, set_up_storage
+from builder.store.inspection.verification import EXPORTS, Severity, verify
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
-from builder.store.verification import EXPORTS, Severity, verify
 from builder.system.private_mounts import private_mounts
 from tests.releases import unpack_release
 from tests.shares import make_shares, mount_shares, mounted

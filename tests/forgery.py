@@ -23,8 +23,8 @@ from builder.deploy import rollback
 from builder.errors import DisklessError
 from builder.model.artifacts.index import FileRecord, root_digest
 from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
+from builder.store.inspection.verification import Severity, verify
 from builder.store.layout import find_store
-from builder.store.verification import Severity, verify
 from tests.stores import deployed, quiet, snapshot
 from tests.versions import EPOCH, Changes, make_version
 

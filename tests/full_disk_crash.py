@@ -14,9 +14,9 @@ from pathlib import Path
 from builder.deploy import prune, rollback
 from builder.errors import DisklessError
 from builder.model.generation import BootName
+from builder.store.inspection.verification import Severity, verify
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
-from builder.store.verification import Severity, verify
 from tests.crash import KILL, Call, Scenario, namings, parse_calls, run_traced, sites, tracing
 from tests.full_disks import fill, is_full, make_old, make_store, mount_disk, mount_store
 from tests.stores import active, faults, named, quiet, unreferenced

@@ -23,10 +23,10 @@ from builder.errors import DisklessError
 from builder.model.generation import BootName
 from builder.progress.progress import Progress
 from builder.store.filesystem import settle
+from builder.store.inspection.status import read_status
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
 from builder.store.recovery import drop_superseded
-from builder.store.status import read_status
 from builder.system.files import filesystem_of
 from tests.stores import SERVER, active, deployed, faults, menu, named, snapshot, unreferenced
 from tests.versions import kernel_image

@@ -24,10 +24,10 @@ import pytest
 
 from builder.deploy import adopt_kernel, prune, rollback
 from builder.errors import DisklessError
+from builder.store.inspection.status import read_status
+from builder.store.inspection.verification import verify
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
-from builder.store.status import read_status
-from builder.store.verification import verify
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.removal import remove_tree
 from tests.stores import deployed, new_place, quiet, snapshot, version

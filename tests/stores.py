@@ -15,8 +15,8 @@ from builder.deploy import Deployed, DeployOptions, deploy
 from builder.model.generation import BootName
 from builder.output.offer import offer_directory
 from builder.progress.progress import Progress
+from builder.store.inspection.verification import Discrepancy, Severity, verify
 from builder.store.layout import find_store
-from builder.store.verification import Discrepancy, Severity, verify
 from tests.images import scratch
 from tests.versions import Changes, make_version
 

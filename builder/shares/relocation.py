@@ -16,11 +16,11 @@ from builder.model.artifacts.index import FILE, Frame, Index
 from builder.model.artifacts.manifest import INDEX, Manifest
 from builder.model.recipe import RootMode
 from builder.output.source import Source
+from builder.store.arrival.reuse import open_relocation
 from builder.store.filesystem import check_space
 from builder.store.inventory import Inventory
 from builder.store.layout import TEMPORARY, Store
 from builder.store.reaching import reached
-from builder.store.reuse import open_relocation
 from builder.system.guarded.held import HeldDirectory
 from builder.system.run import CLEAN_ENVIRONMENT, LAST_LINES, Tool
 from builder.system.walk import walk

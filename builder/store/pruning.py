@@ -16,15 +16,15 @@ from builder.model.moment import Moment
 from builder.model.site import Site
 from builder.model.version import ImageVersion, Version
 from builder.store.activation import activate
-from builder.store.ages import Age, ages
-from builder.store.clients import describe_clients
 from builder.store.filesystem import settle
 from builder.store.generations import active_generation, history, missing_boot_files, naming_generation
+from builder.store.inspection.ages import Age, ages
+from builder.store.inspection.clients import describe_clients
+from builder.store.inspection.usage import InUse
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
 from builder.store.reaching import is_missing, obstacle, refusal_of
 from builder.store.recovery import discard, discard_version, recover
-from builder.store.usage import InUse
 from builder.system.files import FULL
 
 DEFAULT_AGE = 7 * 86400

@@ -16,9 +16,9 @@ from builder.model.artifacts.manifest import MANIFEST
 from builder.model.generation import BootName
 from builder.model.version import ImageVersion
 from builder.store.generations import current_number, generation_numbers, require_active
+from builder.store.inspection.verification import verify
 from builder.store.layout import TEMPORARY, Store, find_store
 from builder.store.reserve import RESERVE
-from builder.store.verification import verify
 
 
 def served(store: Store) -> set[ImageVersion]:

@@ -27,7 +27,7 @@ from builder.output.offer import Offer, offer_directory
 from builder.output.versions import find_version
 from builder.progress.progress import Progress
 from builder.render.report.summary import summary
-from builder.store.differences import shown
+from builder.store.inspection.differences import shown
 from builder.transports.base import Options
 from builder.transports.table import find_offer, is_remote
 

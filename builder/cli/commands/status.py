@@ -13,9 +13,9 @@ from builder.cli.options import json_option, store_option
 from builder.cli.reporting import show
 from builder.cli.typed import as_typed
 from builder.reading import load_site
-from builder.store.clients import describe_clients
+from builder.store.inspection.clients import describe_clients
+from builder.store.inspection.status import StoreStatus, VersionStatus, read_status
 from builder.store.layout import find_store
-from builder.store.status import StoreStatus, VersionStatus, read_status
 
 
 @click.command()

@@ -13,10 +13,10 @@ from builder.cli.reporting import reports_progress, show
 from builder.errors import AuditError
 from builder.progress.progress import Progress
 from builder.reading import load_site
-from builder.store.channels import require_trust
+from builder.store.arrival.channels import require_trust
+from builder.store.inspection.verification import EXPORTS, FILE_SYSTEMS, Severity
+from builder.store.inspection.verification import verify as run_verify
 from builder.store.layout import find_store
-from builder.store.verification import EXPORTS, FILE_SYSTEMS, Severity
-from builder.store.verification import verify as run_verify
 
 
 @click.command()

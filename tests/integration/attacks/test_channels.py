@@ -14,7 +14,7 @@ import pytest
 
 from builder.errors import AuditError, DisklessError, InputError, TransferError
 from builder.model.artifacts.channel import ChannelStatement
-from builder.store.channels import MEMORY
+from builder.store.arrival.channels import MEMORY
 from builder.transports.base import Options, Transport
 from builder.transports.table import open_transport
 from builder.upload import Signing, upload

@@ -23,11 +23,11 @@ from builder.output.versions import read_manifest
 from builder.pull import PullOptions, pull
 from builder.reading import load_site
 from builder.render.boot.cmdline import bundle_menu
+from builder.store.inspection.status import read_status
+from builder.store.inspection.verification import EXPORTS, Severity, verify
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
 from builder.store.reserve import RESERVE
-from builder.store.status import read_status
-from builder.store.verification import EXPORTS, Severity, verify
 from builder.transports.base import Options
 from builder.transports.table import find_offer
 from builder.upload import upload

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from builder.errors import DisklessError
+from builder.store.inspection.verification import verify
 from builder.store.layout import find_store
-from builder.store.verification import verify
 from builder.system.guarded.removal import remove_tree
 from tests.hostile import Client, chosen_seconds, chosen_seed, telling_seed
 from tests.races import COMMANDS, DESK, LAB, OTHER, Watched, goes_on, make_arena, without_waiting

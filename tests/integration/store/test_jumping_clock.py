@@ -19,10 +19,10 @@ from builder.model.site import Site
 from builder.model.version import Version
 from builder.store.activation import activate
 from builder.store.generations import active_generation
+from builder.store.inspection.usage import InUse
 from builder.store.inventory import read_inventory
 from builder.store.layout import find_store
 from builder.store.pruning import Decision, PruneOptions, decide
-from builder.store.usage import InUse
 from tests.command import run_command
 from tests.moments import DAY, later, moment
 from tests.require import needs_root

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import HostError
-from builder.store.usage import versions_in_use
+from builder.store.inspection.usage import versions_in_use
 from tests.command import run_command
 from tests.require import needs_root
 from tests.stores import deployed, named, new_place, version
@@ -55,7 +55,7 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     found = Server(new_place())
     ask = functools.partial(versions_in_use, rmtab=found.rmtab, clients=found.clients)
-    for module in ("builder.deploy", "builder.store.status"):
+    for module in ("builder.deploy", "builder.store.inspection.status"):
         monkeypatch.setattr(f"{module}.versions_in_use", ask)
     yield found
 

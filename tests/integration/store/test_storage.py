@@ -21,12 +21,12 @@ from builder.shares import image_file
 from builder.shares.image_file import has_holes
 from builder.shares.state import StorageState, read_shares
 from builder.storage import StorageOptions, set_up_storage
+from builder.store.inspection.usage import old_clients
+from builder.store.inspection.verification import EXPORTS, FILE_SYSTEMS, verify
 from builder.store.inventory import read_inventory
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
 from builder.store.record import Record, read_record, write_record
-from builder.store.usage import old_clients
-from builder.store.verification import EXPORTS, FILE_SYSTEMS, verify
 from builder.system.mounts import is_own_filesystem, mount_at
 from builder.system.private_mounts import private_mounts
 from tests.command import run_command

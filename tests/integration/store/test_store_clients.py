@@ -14,10 +14,10 @@ from builder.archive.unpack import read_index
 from builder.deploy import adopt_kernel, prune
 from builder.errors import AuditError, InputError
 from builder.model.artifacts.manifest import INDEX
-from builder.store.differences import compare_tree
+from builder.store.inspection.differences import compare_tree
+from builder.store.inspection.verification import Severity, verify
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
-from builder.store.verification import Severity, verify
 from builder.system.files import open_file
 from builder.system.guarded.held import HeldDirectory
 from builder.system.tree import Tree

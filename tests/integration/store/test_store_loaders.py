@@ -13,9 +13,9 @@ from builder.loaders.grub import Grub
 from builder.model.site import Site
 from builder.render.server.boot_files import choose_boot_files
 from builder.store.generations import require_active
+from builder.store.inspection.verification import Severity, verify
 from builder.store.layout import find_store
 from builder.store.served_loaders import program_version, read_served_store, version_key
-from builder.store.verification import Severity, verify
 from tests.images import scratch
 from tests.require import needs_root
 from tests.stores import deployed, faults, new_place, quiet

@@ -15,11 +15,11 @@ from builder.errors import AuditError, InputError
 from builder.model.generation import BootName
 from builder.model.site import Site, SiteClient
 from builder.model.version import ImageVersion, Version
+from builder.store.inspection.usage import InUse, versions_in_use
+from builder.store.inspection.verification import Severity, verify
 from builder.store.inventory import read_inventory
 from builder.store.layout import find_store
 from builder.store.pruning import Decision, PruneOptions, decide
-from builder.store.usage import InUse, versions_in_use
-from builder.store.verification import Severity, verify
 from tests.command import run_command
 from tests.moments import later
 from tests.require import needs_root

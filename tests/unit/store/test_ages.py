@@ -11,7 +11,7 @@ import pytest
 
 from builder.model.generation import Generation
 from builder.model.moment import Clock, Moment
-from builder.store.ages import Age, ages, clock_fault
+from builder.store.inspection.ages import Age, ages, clock_fault
 from tests.moments import DAY, moment
 
 NOW = 1_800_000_000

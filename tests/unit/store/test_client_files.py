@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.store.clients import OpenFiles, TooMuchError, describe_clients, read_mounts, read_opens
+from builder.store.inspection.clients import OpenFiles, TooMuchError, describe_clients, read_mounts, read_opens
 
 STORE = Path("/disklessroot")
 ROOT = f"{STORE}/versions/lab/20260102-0123abcd/root"

@@ -11,9 +11,9 @@ import pytest
 from builder.deploy import DeployOptions, deploy
 from builder.output.offer import offer_directory
 from builder.progress.progress import Progress
+from builder.store.inspection.usage import versions_in_use
 from builder.store.inventory import read_inventory
 from builder.store.layout import Store, find_store
-from builder.store.usage import versions_in_use
 from tests.images import scratch
 from tests.require import needs_root
 from tests.versions import Entry, make_version

@@ -18,8 +18,8 @@ from builder.model.recipe import RootMode
 from builder.model.version import VERSION, Version
 from builder.output.trust import SignerTrust
 from builder.store.activation import check_agreement
+from builder.store.arrival.signatures import signer_of
 from builder.store.boot_files import bundle_digests
-from builder.store.differences import compare_tree, shown
 from builder.store.generations import (
     damaged_files,
     generation_numbers,
@@ -27,11 +27,11 @@ from builder.store.generations import (
     missing_boot_files,
     require_active,
 )
+from builder.store.inspection.differences import compare_tree, shown
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import CURRENT, GENERATIONS, Store, require_mounted
 from builder.store.reaching import hold_root, is_missing, obstacle
 from builder.store.served_loaders import outdated
-from builder.store.signatures import signer_of
 from builder.system.files import sha256_of
 
 # where something is wrong that is not a version's

@@ -12,13 +12,13 @@ from builder.model.recipe import RootMode
 from builder.model.site import Site
 from builder.model.version import Version
 from builder.store.activation import are_menus_current, site_of
-from builder.store.channels import require_trust
+from builder.store.arrival.channels import require_trust
+from builder.store.arrival.signatures import signer_of
 from builder.store.generations import active_generation, history
+from builder.store.inspection.usage import InUse, old_clients, versions_in_use
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store
 from builder.store.reserve import Reserve
-from builder.store.signatures import signer_of
-from builder.store.usage import InUse, old_clients, versions_in_use
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from builder.errors import AuditError
 from builder.model.artifacts.index import FILE, Frame, Index
 from builder.model.artifacts.manifest import BUNDLE, INDEX
 from builder.output.offer import Offer, check_frames
-from builder.store.admission import check_share, check_storable
+from builder.store.arrival.admission import check_share, check_storable
+from builder.store.arrival.reuse import open_reuse
 from builder.store.inventory import Inventory
 from builder.store.layout import require_mounted
-from builder.store.reuse import open_reuse
 
 
 def fetch_parts(inventory: Inventory, offer: Offer) -> None:

@@ -12,11 +12,11 @@ from builder.loaders.table import LOADER_FILES, MENU_DIRECTORIES
 from builder.model.artifacts.manifest import Manifest
 from builder.model.share import TOPS
 from builder.output.offer import Offer
+from builder.store.arrival.staging import Staging
 from builder.store.boot_files import link_boot_files, set_up_loaders
 from builder.store.filesystem import no_room
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
-from builder.store.staging import Staging
 from builder.system.files import FULL
 
 # names of the TFTP root and of the store that an image must not take

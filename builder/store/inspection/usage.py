@@ -17,7 +17,7 @@ from pathlib import Path
 from builder.errors import AuditError
 from builder.model.share import OLD_RO, OLD_RW
 from builder.model.version import VERSION, ImageVersion, Version
-from builder.store.clients import CLIENTS, RMTAB, OpenFile, TooMuchError, read_mounts, read_opens
+from builder.store.inspection.clients import CLIENTS, RMTAB, OpenFile, TooMuchError, read_mounts, read_opens
 from builder.store.inventory import Inventory
 from builder.store.reaching import reached
 from builder.system.files import filesystem_of

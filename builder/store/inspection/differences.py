@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index
 from builder.model.escapes import escaped
-from builder.store.reuse import attributes
+from builder.store.arrival.reuse import attributes
 from builder.system.files import open_file, sha256_of_first
 from builder.system.guarded.held import HeldDirectory
 from builder.system.walk import walk

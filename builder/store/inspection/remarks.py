@@ -12,8 +12,8 @@ from builder.model.site import Site
 from builder.progress.progress import Progress
 from builder.render.server.boot_files import choose_boot_files
 from builder.store.activation import missing_pins
-from builder.store.ages import clock_fault
 from builder.store.generations import history
+from builder.store.inspection.ages import clock_fault
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
 from builder.store.served_loaders import is_refused, read_served_store

@@ -19,13 +19,13 @@ from builder.model.menu import INITRAMFS, KERNEL
 from builder.model.recipe import RootMode
 from builder.output.offer import Offer, check_frames
 from builder.store.agreement import check_releases
+from builder.store.arrival.reuse import open_reuse
 from builder.store.boot_files import bundle_digests, check_boot_room, hard_link
 from builder.store.filesystem import check_filesystem, check_space
 from builder.store.inventory import Inventory
 from builder.store.layout import TEMPORARY
 from builder.store.reaching import reached, refusal_of
 from builder.store.recovery import discard, remove_if_empty
-from builder.store.reuse import open_reuse
 from builder.system.files import sha256_of
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.removal import remove_tree

@@ -1,0 +1,1 @@
+"""A version on its way into a store: fetched, trusted, admitted, staged."""

@@ -1,0 +1,1 @@
+"""What only looks at a store: who uses what, how old it is, what is wrong with it."""
