@@ -69,9 +69,8 @@ def build(
     ids = preflight(recipe_file, output)
     image = output / recipe_file.recipe.image
     if image.is_dir():
-        hold_image(
-            output, image.name, progress.note
-        ).close()  # what may not be written there is said now, not at the end
+        # what may not be written there is said now, not at the end
+        hold_image(output, image.name, progress.note).close()
     previous = _newest(image)
     with (
         hold_build_cache(cache, ids, progress.note) as kept,

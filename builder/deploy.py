@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,8 +27,9 @@ from builder.store.arrival.channels import StoreMemory, require_trust, trust_of
 from builder.store.arrival.fetching import fetch_parts
 from builder.store.arrival.signatures import Recheck, keep_signature
 from builder.store.boot_files import set_up_loaders
+from builder.store.choice import known_image, last_changed_image, named_version, previous_version
 from builder.store.client_kernel import choose_kernel, take_kernel
-from builder.store.generations import active_generation, history, previous_boot_name, require_active
+from builder.store.generations import active_generation, require_active
 from builder.store.inspection.differences import Differences, compare_tree
 from builder.store.inspection.remarks import warn_of_clock, warn_of_exports, warn_of_loaders, warn_of_pins
 from builder.store.inspection.usage import versions_in_use
@@ -203,8 +203,10 @@ def rollback(
     def roll_back(inventory: Inventory, _: bool) -> Generation:
         site = load_site_of(inventory.store, None)
         if not chosen:  # begun anew it must not go back from where it went
-            known = image or _only_or_last_changed(inventory.store)
-            chosen.append((known, _named(inventory, known, version) if version else _previous(inventory, known)))
+            known = image or last_changed_image(inventory.store)
+            chosen.append(
+                (known, named_version(inventory, known, version) if version else previous_version(inventory, known))
+            )
         changed, name = chosen[0]
         manifest = inventory.get(changed, name.version)
         if site.trust and manifest is not None:
@@ -222,7 +224,7 @@ def adopt_kernel(root: Path, image: str, kernel: str | None, progress: Progress)
     def adopt(inventory: Inventory, _: bool) -> tuple[Generation, BootName] | None:
         store = inventory.store
         site = load_site_of(store, None)
-        active = require_active(store).boot_name(_known(inventory, image))
+        active = require_active(store).boot_name(known_image(inventory, image))
         if active is None:
             raise InputError(
                 f"no version of {image} is active", f"diskless rollback --to {shlex.quote(str(root))} {image} VERSION"
@@ -361,40 +363,3 @@ def _prune_after(inventory: Inventory, site: Site, manifest: Manifest, options: 
     mine = [decision for decision in decisions if decision.image == manifest.image]
     remove_versions(inventory, site, mine)
     return tuple(mine)
-
-
-def _known(inventory: Inventory, image: str) -> str:
-    images = inventory.images
-    if image not in images:
-        raise InputError(f"{inventory.store.root} has no image {image}", f"it has {', '.join(images) or 'none'}")
-    return image
-
-
-def _named(inventory: Inventory, image: str, version: str) -> BootName:
-    store = inventory.store
-    names = store.boot_names(_known(inventory, image))
-    for name in names:
-        if str(name) == version:
-            return name
-    raise InputError(f"{store.root} has no {image} {version}", f"it has {', '.join(map(str, names))}")
-
-
-def _previous(inventory: Inventory, image: str) -> BootName:
-    name = previous_boot_name(inventory.store, _known(inventory, image))
-    if name is None:
-        names = ", ".join(map(str, inventory.store.boot_names(image)))
-        raise InputError(f"no other version of {image} was active before", f"name one of: {names}")
-    return BootName.parse(name)
-
-
-def _only_or_last_changed(store: Store) -> str:
-    """The image whose active version changed last."""
-    generations = history(store)
-    for newer, older in itertools.pairwise(generations):
-        changed = [image for image in newer.active if newer.active[image] != older.active.get(image)]
-        if changed:
-            return changed[0]
-    images = list(require_active(store).active)
-    if len(images) > 1:
-        raise InputError("nothing was changed that could be taken back", f"name an image: {', '.join(images)}")
-    return images[0]

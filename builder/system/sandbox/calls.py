@@ -15,7 +15,8 @@ import errno
 import functools
 import os
 import platform
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from builder.errors import HostError
@@ -26,6 +27,9 @@ _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000  # SCMP_ACT_ALLOW, SCMP_ACT_ERRNO
 _AT_LEAST, _MASKED = 5, 7  # SCMP_CMP_GE, SCMP_CMP_MASKED_EQ
 _INT = 0xFFFFFFFF  # what the kernel takes of an argument that is an int
 _UNKNOWN = -1  # __NR_SCMP_ERROR
+_NUMBERED = range(424, 1024)
+_X32 = 0x40000000  # numbers of x32 are above
+_LOAD, _AT_LEAST_JUMP, _RETURN = 0x20, 0x35, 0x06  # BPF_LD+W+ABS, BPF_JMP+JGE+K, BPF_RET+K, bpf_common.h
 # the others that a kernel of this machine runs
 _OTHERS = {
     "x86_64": ("x86", "x32"),
@@ -45,9 +49,8 @@ REFUSED = (
     *("iopl", "ioperm", "pciconfig_read", "pciconfig_write", "pciconfig_iobase", "syslog", "uselib", "modify_ldt"),
     *("setns", "pivot_root", "fanotify_init", "fanotify_mark", "memfd_secret"),
 )
-# answered as by a kernel that does not have them: programs then do without
 MISSING = (
-    *("clone3", "socketcall"),  # their arguments are in memory, where no filter sees them
+    "socketcall",  # its arguments are in memory, where no filter sees them
     *("io_uring_setup", "io_uring_enter", "io_uring_register"),
     *("fsopen", "fsconfig", "fsmount", "fspick", "move_mount", "open_tree", "open_tree_attr", "mount_setattr"),
 )
@@ -55,7 +58,7 @@ _SYNC = ("fsync", "fdatasync", "sync", "sync_file_range", "sync_file_range2", "s
 # unix, IPv4, IPv6, netlink; others lead to a hypervisor, to hardware, or to code of the kernel that nobody looks at
 FAMILIES = (1, 2, 10, 16)
 _KNOWN_FAMILIES = 46  # AF_MAX of socket.h
-_NAMESPACES = 0x10000000  # CLONE_NEWUSER: in a further one a program has capabilities anew
+_CLONE_NEWUSER = 0x10000000  # in a further one a program has capabilities anew
 _INTO_TERMINAL = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: keys that nobody pressed
 
 
@@ -66,17 +69,47 @@ class _Comparison(ctypes.Structure):
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
+    """What is answered to a call, whatever its arguments, or where one compares like that."""
+
     action: int
     call: str
     comparison: _Comparison | None = None
 
 
+def refuse(*calls: str) -> Iterator[Rule]:
+    """EPERM."""
+    return (Rule(_ERRNO | errno.EPERM, call) for call in calls)
+
+
+def miss(*calls: str) -> Iterator[Rule]:
+    """ENOSYS, as from a kernel that does not have them: programs then do without."""
+    return (Rule(_ERRNO | errno.ENOSYS, call) for call in calls)
+
+
+def refuse_namespaces(*flags: int) -> Iterator[Rule]:
+    """EPERM to unshare(2) and clone(2) with any of these CLONE_NEW*; clone3(2) is missed: nobody sees its flags."""
+    yield from miss("clone3")
+    # the flags are the first argument, but of clone on s390x
+    for call, argument in (("unshare", 0), ("clone", 1 if platform.machine() == "s390x" else 0)):
+        for flag in flags:
+            yield Rule(_ERRNO | errno.EPERM, call, _Comparison(argument, _MASKED, flag, flag))
+
+
 @functools.cache
 def filter_program(*, ignore_sync: bool) -> bytes:
-    """The filter as seccomp(2) takes it: an array of struct sock_filter; of no use on another machine.
+    """The filter of a build's programs; with `ignore_sync` waiting for the disk is done at once, without doing it.
 
-    With `ignore_sync` waiting for the disk is done at once, without doing it. HostError where libseccomp is missing.
+    HostError where libseccomp is missing.
+    """
+    return compile_filter(_rules(ignore_sync=ignore_sync))
+
+
+def compile_filter(rules: Iterable[Rule]) -> bytes:
+    """A filter as seccomp(2) takes it: an array of struct sock_filter; of no use on another machine.
+
+    Calls that are newer than libseccomp are missed: a list of names could not refuse them. HostError where libseccomp
+    is missing.
     """
     library = _load()
     context = library.seccomp_init(_ALLOW)
@@ -88,39 +121,50 @@ def filter_program(*, ignore_sync: bool) -> bytes:
             machine = library.seccomp_arch_resolve_name(name.encode())
             if machine and library.seccomp_arch_exist(context, machine) != 0:
                 _check(library.seccomp_arch_add(context, machine), f"seccomp_arch_add {name}")
-        for rule in _rules(ignore_sync=ignore_sync):
+        for rule in rules:
             _add(library, context, rule)
         with open(os.memfd_create("filter"), "w+b") as file:
             _check(library.seccomp_export_bpf(context, file.fileno()), "seccomp_export_bpf")
             file.seek(0)
-            return file.read()
+            return _miss_newer(library) + file.read()
     finally:
         library.seccomp_release(context)
 
 
-def _rules(*, ignore_sync: bool) -> Iterator[_Rule]:
-    refused, missing = _ERRNO | errno.EPERM, _ERRNO | errno.ENOSYS
-    yield from (_Rule(refused, call) for call in REFUSED)
-    yield from (_Rule(missing, call) for call in MISSING)
-    # the flags are the first argument, but of clone on s390x
-    for call, argument in (("unshare", 0), ("clone", 1 if platform.machine() == "s390x" else 0)):
-        yield _Rule(refused, call, _Comparison(argument, _MASKED, _NAMESPACES, _NAMESPACES))
+def _miss_newer(library: ctypes.CDLL) -> bytes:
+    """Instructions that come first: numbers of 424 and more are the same on all machines but mips, syscalls(2)."""
+    if platform.machine().startswith("mips"):
+        return b""
+    known = [number for number in _NUMBERED if library.seccomp_syscall_resolve_num_arch(0, number)]
+    program = (
+        (_LOAD, 0, 0, 0),  # seccomp_data.nr
+        (_AT_LEAST_JUMP, 2, 0, _X32),
+        (_AT_LEAST_JUMP, 0, 1, max(known) + 1),
+        (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
+    )
+    return b"".join(struct.pack("=HBBI", *line) for line in program)
+
+
+def _rules(*, ignore_sync: bool) -> Iterator[Rule]:
+    yield from refuse(*REFUSED)
+    yield from miss(*MISSING)
+    yield from refuse_namespaces(_CLONE_NEWUSER)
     for request in _INTO_TERMINAL:
-        yield _Rule(refused, "ioctl", _Comparison(1, _MASKED, _INT, request))
+        yield Rule(_ERRNO | errno.EPERM, "ioctl", _Comparison(1, _MASKED, _INT, request))
     unsupported = _ERRNO | errno.EAFNOSUPPORT
     for call in ("socket", "socketpair"):
         for family in range(_KNOWN_FAMILIES):
             if family not in FAMILIES:
-                yield _Rule(unsupported, call, _Comparison(0, _MASKED, _INT, family))
-        yield _Rule(unsupported, call, _Comparison(0, _AT_LEAST, _KNOWN_FAMILIES, 0))
+                yield Rule(unsupported, call, _Comparison(0, _MASKED, _INT, family))
+        yield Rule(unsupported, call, _Comparison(0, _AT_LEAST, _KNOWN_FAMILIES, 0))
     if ignore_sync:
-        yield from (_Rule(_ERRNO, call) for call in _SYNC)
+        yield from (Rule(_ERRNO, call) for call in _SYNC)
 
 
-def _add(library: ctypes.CDLL, context: ctypes.c_void_p, rule: _Rule) -> None:
+def _add(library: ctypes.CDLL, context: ctypes.c_void_p, rule: Rule) -> None:
     number = library.seccomp_syscall_resolve_name(rule.call.encode())
     if number == _UNKNOWN:
-        return  # of a newer kernel than libseccomp knows; of such calls none is in an older program
+        return  # newer than libseccomp, so missed already
     given = () if rule.comparison is None else (rule.comparison,)
     array = (_Comparison * max(1, len(given)))(*given)
     result = library.seccomp_rule_add_array(context, rule.action, number, len(given), array)
@@ -144,6 +188,8 @@ def _load() -> ctypes.CDLL:
     library.seccomp_arch_resolve_name.restype = ctypes.c_uint32
     for name in ("seccomp_arch_exist", "seccomp_arch_add"):
         getattr(library, name).argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+    library.seccomp_syscall_resolve_num_arch.restype = ctypes.c_void_p
+    library.seccomp_syscall_resolve_num_arch.argtypes = [ctypes.c_uint32, ctypes.c_int]
     library.seccomp_rule_add_array.argtypes = [
         ctypes.c_void_p,
         ctypes.c_uint32,

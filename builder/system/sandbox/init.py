@@ -296,18 +296,10 @@ def enter_user_namespace(maps: dict[str, list[list[int]]]) -> None:
 
 
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
-LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # BPF_LD+W+ABS, BPF_JMP+JEQ+K, BPF_RET+K, bpf_common.h
-ALLOW, ERRNO = 0x7FFF0000, 0x00050000  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with 0: done, without doing it
-AUDIT_ARCH_X86_64 = 0xC000003E
-
-
-def filter_calls(program: list[tuple[int, int, int, int]]) -> bool:
-    """Lets a program of BPF answer this process's system calls from now on, seccomp(2); False where that is refused."""
-    return install_filter(b"".join(struct.pack("=HBBI", *line) for line in program))
 
 
 def install_filter(code: bytes) -> bool:
-    """The same for a program that is an array of struct sock_filter."""
+    """Lets an array of struct sock_filter answer this process's calls from now on, seccomp(2); False where refused."""
     buffer = ctypes.create_string_buffer(code, len(code))
     head = ctypes.create_string_buffer(struct.pack("@HP", len(code) // _INSTRUCTION, ctypes.addressof(buffer)))
     return bool(_libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, head, 0, 0) == 0)

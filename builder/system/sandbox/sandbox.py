@@ -33,19 +33,11 @@ _MOST_LINKS = 40  # the kernel's own limit, path_resolution(7)
 _INIT = Path(__file__).with_name("init.py")
 # what programs of the host need of it: themselves, libraries, and tables without secrets
 _HOST = (
-    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/alternatives", "/etc/ca-certificates"),
-    *(
-        "/etc/apt",
-        "/etc/crypto-policies",
-        "/etc/dpkg",
-        "/etc/group",
-        "/etc/host.conf",
-        "/etc/gai.conf",
-        "/etc/ld.so.cache",
-    ),
-    *("/etc/localtime", "/etc/makepkg.conf", "/etc/makepkg.conf.d", "/etc/nsswitch.conf", "/etc/os-release"),
-    *("/etc/pacman.conf", "/etc/pacman.d", "/etc/passwd", "/etc/perl", "/etc/pki", "/etc/protocols", "/etc/services"),
-    *("/etc/ssl", "/var/lib/ca-certificates"),
+    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/var/lib/ca-certificates"),
+    *(f"/etc/{name}" for name in ("alternatives", "ca-certificates", "crypto-policies", "pki", "ssl")),
+    *(f"/etc/{name}" for name in ("apt", "dpkg", "perl", "makepkg.conf", "makepkg.conf.d", "pacman.conf", "pacman.d")),
+    *(f"/etc/{name}" for name in ("gai.conf", "group", "host.conf", "ld.so.cache", "localtime", "nsswitch.conf")),
+    *(f"/etc/{name}" for name in ("os-release", "passwd", "protocols", "services")),
 )
 
 
@@ -243,8 +235,8 @@ def _own_ids() -> dict[str, list[list[int]]]:
     maps = {}
     for kind in ("uid", "gid"):
         lines = [line.split() for line in Path(f"/proc/self/{kind}_map").read_text("ascii").splitlines()]
-        # without this line it would be the host's own ids
-        assert any(int(first) == CALLER for first, _, _ in lines), "a sandbox outside of a build's user namespace"
+        if not any(int(first) == CALLER for first, _, _ in lines):  # it would be the host's own ids
+            raise AssertionError("a sandbox outside of a build's user namespace")
         maps[kind] = [[int(first), int(first), int(count)] for first, _, count in lines if int(first) < CALLER]
     return maps
 

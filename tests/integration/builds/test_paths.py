@@ -29,11 +29,11 @@ def directory(name: str, purpose: str) -> Path:
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_programs_see_plain_names(name: str) -> None:
     work, inside = directory(name, "sandbox"), "/run/diskless/job"
-    for part in ("view", "tmp", "work"):
+    for part in ("view", "tmp", "files"):
         (work / part).mkdir()
     with Runner(work / "log") as runner:
         sandbox = Sandbox(runner, work / "view", (work,), work / "tmp", places={inside: work})
-        assert sandbox.name(work / "work/file") == f"{inside}/work/file"
+        assert sandbox.name(work / "files/file") == f"{inside}/files/file"
         assert sandbox.name(Path("/etc/hostname")) == "/etc/hostname"
         said = sandbox.run(
             [
@@ -41,12 +41,12 @@ def test_programs_see_plain_names(name: str) -> None:
                 "-c",
                 'echo here >"$1" && cat "$2" && echo "$TMPDIR"',
                 "sh",
-                str(work / "work/file"),
-                sandbox.name(work / "work/file"),
+                str(work / "files/file"),
+                sandbox.name(work / "files/file"),
             ]
         )
     assert said.splitlines() == ["here", f"{inside}/tmp"]
-    assert (work / "work/file").read_text("ascii") == "here\n"
+    assert (work / "files/file").read_text("ascii") == "here\n"
 
 
 @needs_network

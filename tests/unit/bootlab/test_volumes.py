@@ -88,7 +88,7 @@ def manifest(request: pytest.FixtureRequest, tmp_path: Path) -> Manifest:
 
 def test_a_guest_may_write_to_half_of_the_disk(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builder.boot.check_room", lambda directory, needed, what: None)
-    store = Path("/work/store")
+    store = Path("/srv/store")
     sizes = []
     for free in (3 * GIB, 100 * GIB):
         monkeypatch.setattr("builder.boot.free_bytes", lambda path, free=free: free)
@@ -108,7 +108,7 @@ def test_and_to_a_quarter_of_the_memory(manifest: Manifest, monkeypatch: pytest.
     for name in ("builder.boot.available_memory", "builder.bootlab.walls.volumes.available_memory"):
         monkeypatch.setattr(name, lambda: 8 * GIB)
     options = BootOptions(machine=Machine(memory=2048))
-    large = max(store_volumes(Path("/work/store"), manifest, options, Medium.MEMORY), key=lambda volume: volume.size)
+    large = max(store_volumes(Path("/srv/store"), manifest, options, Medium.MEMORY), key=lambda volume: volume.size)
     assert 2 * GIB < large.size < 3 * GIB
     with pytest.raises(HostError, match="without loop devices"):
         store_volumes(
