@@ -13,6 +13,7 @@ from builder.cache import PACKAGES, TreeCache, hold_build_cache
 from builder.distributions.table import distro_of
 from builder.errors import AuditError, DisklessError, HostError, InputError
 from builder.installers.base import Job
+from builder.installers.keyrings.content import require_public_keys
 from builder.installers.registry import INSTALLERS
 from builder.model.artifacts.difference import Difference, compare_manifests
 from builder.model.artifacts.manifest import LOG, Manifest
@@ -134,7 +135,10 @@ def preflight(recipe_file: RecipeFile, output: Path) -> IdMap:
     require_tools((*TOOLS, *INSTALLERS[distro_of(recipe).manager].tools()))
     ids = find_ids(owners(recipe))
     require_permissions(IMAGE, "a build", output, ids)
-    require_open(INSTALLERS[distro_of(recipe).manager].readable(recipe))
+    readable = INSTALLERS[distro_of(recipe).manager].readable(recipe)
+    require_open(readable)
+    for path in readable:
+        require_public_keys(path)
     if any(script.network for script in recipe.scripts):
         require_outside()
     free = free_bytes(output)

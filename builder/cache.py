@@ -20,7 +20,7 @@ from builder.archive.unpack import unpack
 from builder.archive.writer import scan_tree, write_archive, write_index
 from builder.errors import AuditError
 from builder.model.artifacts.manifest import INDEX, ROOTFS
-from builder.system.files import make_directory
+from builder.system.files import new_directory
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.owners import trusted_users
 from builder.system.guarded.private import Tell, outer_directory, own_directory
@@ -72,7 +72,7 @@ class TreeCache:
         with _held(entry, fcntl.LOCK_SH | fcntl.LOCK_NB) as held:  # what another build removes is not here
             if not held or not self._is_ours() or not _is_ours(entry):
                 return False
-            make_directory(tree, 0o755)
+            new_directory(tree, 0o755)
             with contextlib.suppress(AuditError, FileNotFoundError):
                 unpack(entry / ROOTFS, entry / INDEX, tree, on_file)
                 os.utime(entry)

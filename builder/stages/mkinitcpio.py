@@ -22,6 +22,7 @@ _INSTALL_HOOKS = ("/etc/initcpio/install", "/usr/lib/initcpio/install")
 _FEED = 'printf "%s\\n" "$0" | "$@"'  # the hook's command reads its targets from standard input, alpm-hooks(5)
 _FIRST_WITH_DROP_INS = 36
 # the hooks udev and systemd of this release want the second too, which Arch's packages do not make; 41.1 does not
+_PKGBASE = re.compile(r"[A-Za-z0-9@_+][A-Za-z0-9@._+-]*")  # PKGBUILD(5)
 _HWDB, _SECOND_HWDB = "/usr/lib/udev/hwdb.bin", "/etc/udev/hwdb.bin"
 _WANTS_SECOND_HWDB = "41"
 _ERROR = re.compile(r"^==> ERROR: (.*)$")
@@ -73,7 +74,10 @@ def _pkgbase(context: Context, release: str) -> str:
             f"/usr/lib/modules/{release} has no pkgbase, so mkinitcpio's hook would not know the kernel",
             "use a kernel that is packaged as Arch's are",
         )
-    return content.decode("ascii", "replace").strip()
+    name = content.decode("ascii", "replace").strip()
+    if not _PKGBASE.fullmatch(name):
+        raise AuditError(f"/usr/lib/modules/{release}/pkgbase is not the name of a package", "use another kernel")
+    return name
 
 
 def _version(context: Context) -> str:

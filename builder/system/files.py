@@ -88,8 +88,13 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o640) -> None:
 def make_directory(path: Path, mode: int) -> None:
     """A directory with this mode whatever the umask; one that is there keeps its own."""
     if not path.is_dir():
-        path.mkdir(mode)
-        path.chmod(mode)
+        new_directory(path, mode)
+
+
+def new_directory(path: Path, mode: int) -> None:
+    """A directory with this mode whatever the umask; FileExistsError where anything is there, a link too."""
+    path.mkdir(mode)
+    path.chmod(mode)
 
 
 def swap_symlink(link: Path, target: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import shlex
 import shutil
 import signal
@@ -18,6 +19,7 @@ from builder.errors import CommandError, HostError
 from builder.model.recipe import DistributionName
 
 LAST_LINES = 20
+_MOST_CAPTURED = 256 << 20  # bytes: it may be a program of the image
 _DISK_FULL = "No space left on device"  # strerror(ENOSPC) in the locale that commands get
 _ENGLISH = {"LC_ALL": "C.UTF-8", "LANGUAGE": "C"}  # gettext obeys LANGUAGE in C.UTF-8 too
 CLEAN_ENVIRONMENT = {
@@ -131,6 +133,8 @@ class Runner:
                     raise HostError(f"{label}: the disk is full", "free some space, see `df -h`", tuple(last))
                 raise CommandError(f"{label}: {describe_status(status)}", hint, tuple(last), status=status)
             if capture:
+                if captured.seek(0, os.SEEK_END) > _MOST_CAPTURED:
+                    raise CommandError(f"{label}: it printed more than anybody reads", hint, tuple(last))
                 captured.seek(0)
                 return captured.read().decode("utf-8", "surrogateescape")
         return "\n".join(last)

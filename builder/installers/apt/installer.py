@@ -35,6 +35,7 @@ from builder.installers.apt.mmdebstrap import Mmdebstrap, find_mmdebstrap
 from builder.installers.apt.roles import check_bootable
 from builder.installers.apt.snapshot import check_day, check_snapshot
 from builder.installers.base import Job
+from builder.installers.keyrings.content import require_public_keys
 from builder.installers.keyrings.debian import NewestKeyring
 from builder.installers.keyrings.debian_archive import DebianArchive
 from builder.installers.keyrings.gnupg import TOOLS as GNUPG
@@ -50,7 +51,7 @@ from builder.installers.shared import (
 from builder.loaders.table import packages as packages_of
 from builder.model.artifacts.lock import Lock, LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository, Recipe
-from builder.system.files import copy_verified, make_directory
+from builder.system.files import copy_verified, new_directory
 from builder.system.guarded.locks import locked
 from builder.system.host import proxy_variables
 from builder.system.run import Tool, require_tools
@@ -130,7 +131,7 @@ class AptInstaller:
 
     def install(self, lock: Lock, epoch: int) -> None:
         """Mmdebstrap from the repository. INITRD=No: the kernel's hook leaves the initramfs to its own stage."""
-        make_directory(self._job.tree, 0o755)
+        new_directory(self._job.tree, 0o755)
         mmdebstrap = self._mmdebstrap()
         argv = [mmdebstrap.program, "--mode=root", "--format=directory", "--variant=minbase"]
         argv += [f"--architectures={ARCHITECTURES[self._distribution.architecture]}", "--dpkgopt=force-unsafe-io"]
@@ -156,8 +157,10 @@ class AptInstaller:
     def inputs(self) -> tuple[object, ...]:
         """The recipe's packages, which are marked as wanted by hand, and the versions of the host's tools."""
         mmdebstrap = self._mmdebstrap()
+        # the mirror's own may be one of them
+        sandbox = replace(self._job.sandbox, only=(self._job.sandbox.temporary,))
         said = [
-            self._job.sandbox.run([program, "--version"], env=mmdebstrap.environment, capture=True, log_output=False)
+            sandbox.run([program, "--version"], env=mmdebstrap.environment, capture=True, log_output=False)
             for program in (mmdebstrap.program, "apt-get", "dpkg")
         ]
         return (self._job.recipe.packages, *said)
@@ -180,7 +183,9 @@ class AptInstaller:
         found: dict[str, bytes] = {}
         for package in lock.loaders:
             directory = self._job.work / package.name
-            self._job.sandbox.run(["dpkg-deb", "-x", str(self._repository / package.filename), str(directory)])
+            directory.mkdir()
+            sandbox = replace(self._job.sandbox, only=(directory, self._job.sandbox.temporary))
+            sandbox.run(["dpkg-deb", "-x", str(self._repository / package.filename), str(directory)])
             for name, path in wanted[package.name].items():
                 found[name] = loader_file(directory, path, package.name)
         return found
@@ -214,6 +219,7 @@ class AptInstaller:
 
     def _kept(self, keyring: Path) -> Path:
         """A copy of a keyring where apt finds it, and armoured or not as its name says: apt looks at nothing else."""
+        require_public_keys(keyring)
         content = keyring.read_bytes()
         suffix = ".asc" if content.lstrip().startswith(_ARMOUR) else ".gpg"
         copy = self._state / f"{hashlib.sha256(content).hexdigest()}{suffix}"
@@ -353,7 +359,8 @@ class AptInstaller:
             "-W",
             "-f=${Package} ${Version} ${db:Status-Status}\n",
         ]
-        installed = set(self._job.sandbox.run(query, capture=True, log_output=False).splitlines())
+        sandbox = replace(self._job.sandbox, only=())
+        installed = set(sandbox.run(query, capture=True, log_output=False).splitlines())
         wanted = {f"{package.name} {package.version} installed" for package in lock.packages}
         if installed != wanted:
             different = sorted(installed ^ wanted)

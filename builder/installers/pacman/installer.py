@@ -27,6 +27,7 @@ from builder.distributions.pacman import (
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.generators.table import generator_of
 from builder.installers.base import Job
+from builder.installers.keyrings.content import require_archive
 from builder.installers.keyrings.pacman import take_keyring
 from builder.installers.look import ask_by_environment
 from builder.installers.pacman.cache import PackageCache, has_signature, signature_of
@@ -177,7 +178,8 @@ class PacmanInstaller:
             directory.mkdir(parents=True)
             archive = str(self._repository / package.filename)
             members = list(wanted[package.name].values())
-            self._job.sandbox.run(
+            sandbox = replace(self._job.sandbox, only=(directory, self._job.sandbox.temporary))
+            sandbox.run(
                 ["bsdtar", "-xf", archive, "-C", str(directory), *members],
                 hint=f"{package.name} must bring {members[0]}, as Arch's does",
             )
@@ -246,10 +248,14 @@ class PacmanInstaller:
         require_tools((_REPO_ADD,))
         directory = self._job.work / "package-files"
         directory.mkdir()
+        for path in self._distribution.package_files:
+            require_archive(Path(path))
         copies = [Path(shutil.copy(path, directory / _plain(path))) for path in self._distribution.package_files]
         # sha256sum(1), which it calls, escapes a file's name, and says so before the sum
         names = [self._job.sandbox.name(path) for path in (directory / f"{RECIPE_REPOSITORY}.db.tar.gz", *copies)]
-        self._job.sandbox.run(["repo-add", "--quiet", *names], hint="are all package_files pacman packages?")
+        # it evaluates what a package says of itself
+        sandbox = replace(self._job.sandbox, only=(directory, self._job.sandbox.temporary))
+        sandbox.run(["repo-add", "--quiet", *names], hint="are all package_files pacman packages?")
         return directory
 
     def _repositories(self) -> tuple[str, ...]:

@@ -57,9 +57,15 @@ HOSTS = b"127.0.0.1 localhost\n::1 localhost\n"
 SYS_DIRECTORIES = ("block", "bus", "class", "dev", "devices", "firmware", "fs/cgroup", "kernel", "module", "power")
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1  # sockios.h, if.h
+_MOST_FILES = 4096
 _INSTRUCTION = 8  # bytes of a struct sock_filter
+BAD_TREE = "image: "  # before what is wrong with it, when a sandbox FAILED
 FAILED = 125  # exit status of a sandbox that could not be made; 127 and 126 are the shell's for a command
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class LinkInTreeError(Exception):
+    """A directory of an image, where the sandbox mounts something, is a link."""
 
 
 def _check(result: int, what: str) -> None:
@@ -222,6 +228,9 @@ def mount_tree(tree: str) -> None:
 
     The tree is bound onto itself: pacman's CheckSpace wants its root to be a mount point.
     """
+    for name in ("proc", "sys", "dev", "run", "tmp", "etc"):
+        if os.path.islink(f"{tree}/{name}"):  # it would lead these mounts and files out of the tree
+            raise LinkInTreeError(f"/{name} of the image is a link")
     mount(tree, tree, flags=MS_BIND)
     for name in ("proc", "sys", "dev", "run", "tmp"):
         os.makedirs(f"{tree}/{name}", exist_ok=True)
@@ -318,6 +327,7 @@ def run_and_reap(argv: list[str], terminal: int | None) -> int:
                 fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
                 for handle in range(3):
                     os.dup2(terminal, handle)
+            os.closerange(3, _MOST_FILES)  # the plan, this program, a namespace: nothing of ours goes with it
             os.execvp(argv[0], argv)
         except OSError as error:
             os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
@@ -368,8 +378,12 @@ def main() -> int:
     with open(int(sys.argv[1]), encoding="utf-8") as file:
         plan = json.load(file)
     os.umask(0o022)
+    os.setsid()  # no terminal of the caller's is this session's
     try:
         terminal = prepare(plan)
+    except LinkInTreeError as error:
+        os.write(2, f"{BAD_TREE}{error}\n".encode())
+        return FAILED
     except Exception as error:
         os.write(2, f"sandbox: {type(error).__name__}: {error}\n".encode())
         return FAILED

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builder.errors import CommandError, HostError
+from builder.errors import AuditError, CommandError, HostError
 from builder.system.run import Runner, Tool
 from builder.system.sandbox.calls import filter_program
 from builder.system.sandbox.cgroup import own_cgroup
-from builder.system.sandbox.init import FAILED
+from builder.system.sandbox.init import BAD_TREE, FAILED
 from builder.system.sandbox.network import NetworkAccess, outside_network
 from builder.system.sandbox.terminal import attach
 from builder.system.userns.ids import CALLER
@@ -134,6 +134,12 @@ class Sandbox:
                     files=files,
                 )
             except CommandError as error:
+                bad = [line for line in error.details if line.startswith(BAD_TREE)]
+                if error.status == FAILED and bad:
+                    message = bad[0].removeprefix(BAD_TREE)
+                    raise AuditError(
+                        message, "no program of the image can run there: it has to be a directory"
+                    ) from error
                 if error.status == FAILED and any(line.startswith("sandbox: ") for line in error.details):
                     message, remedy = "the build's sandbox cannot be made here", "`diskless doctor` says what to allow"
                     raise HostError(message, remedy, error.details) from error

@@ -141,7 +141,7 @@ def _raw() -> Iterator[None]:
         tty.setraw(0, termios.TCSADRAIN)  # what was typed ahead stays
         yield
     finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        termios.tcsetattr(0, termios.TCSAFLUSH, before)  # what the terminal answered to programs inside goes
 
 
 @contextlib.contextmanager

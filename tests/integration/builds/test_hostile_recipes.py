@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +17,17 @@ from typing import Any
 
 import pytest
 
-from builder.errors import AuditError, CommandError
+from builder.errors import AuditError, CommandError, InputError
+from builder.installers.keyrings.content import require_archive, require_public_keys
 from builder.installers.pacman.tree import take_back
 from builder.installers.shared import loader_file
 from builder.stages.initramfs import taken
 from builder.system.run import Runner
 from builder.system.sandbox.init import COVERED
 from builder.system.sandbox.network import NetworkAccess
+from tests.arch_images import write_arch_recipe
 from tests.hostile import chosen_seconds, chosen_seed, telling_seed
-from tests.images import ROOT, scratch
+from tests.images import ROOT, run_diskless, scratch
 from tests.integration.builds.test_sandbox import Box, host_mounts, make_box
 from tests.require import needs_root, needs_tool
 from tests.stages import staged
@@ -229,3 +233,90 @@ def test_a_kernel_that_is_a_link_to_a_file_of_the_host() -> None:
             with pytest.raises(AuditError, match="/boot/vmlinuz is not there, or not a plain file"):
                 taken(context, "/boot/vmlinuz")
             (context.workspace.tree / "boot/vmlinuz").unlink()
+
+
+@pytest.mark.parametrize("name", ["run", "dev", "sys", "proc", "tmp", "etc"])
+@pytest.mark.parametrize("target", ["/", "/proc/self/cwd", "/proc/self/root", "{outside}"])
+@pytest.mark.inside
+def test_a_directory_of_the_tree_that_is_a_link(
+    name: str, target: str, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mounts and files of the sandbox's own would land where it leads, with the caller's rights."""
+    outside, here = box.work.parent / "outside", box.work.parent / "here"
+    for place in (outside, here):
+        place.mkdir()
+    monkeypatch.chdir(here)
+    path = box.tree / name
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.symlink_to(target.format(outside=outside))
+    before = set(Path("/").iterdir())
+    for sandbox, chroot in ((box.sandbox, box.tree), (replace(box.sandbox, prepared=box.tree), None)):
+        with pytest.raises(AuditError, match=f"/{name} of the image is a link"):
+            sandbox.run(["/bin/sh", "-c", "true"], chroot=chroot)
+    assert list(outside.iterdir()) == list(here.iterdir()) == []
+    assert set(Path("/").iterdir()) == before
+
+
+REACH = """
+import os, sys
+print("session", os.getsid(1) == 1 or os.getsid(0) == os.getpid())
+print("handles", sorted(int(name) for name in os.listdir("/proc/self/fd")))
+"""
+
+
+@pytest.mark.inside
+def test_what_runs_inside_has_no_file_and_no_session_of_ours(box: Box) -> None:
+    said = box.run("/usr/bin/python3", "-c", REACH).splitlines()
+    assert said == ["session True", "handles [0, 1, 2, 3]"]  # the last one is what lists them
+
+
+@pytest.mark.parametrize(
+    ("content", "fits"),
+    [
+        (b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n", True),
+        (b"\x99\x01\x0d\x04", True),
+        (b"\xc6\x33\x04", True),
+        (b"", True),
+        (b"# comment\n4AA4767BBC9C4B1D18AE28B77F2D434B9741E8AC:4:\n", True),
+        (b"-----BEGIN OPENSSH PRIVATE KEY-----\n", False),
+        (b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n", False),
+        (b"\x95\x03\x98\x04", False),  # a secret key's packet
+        (b"password\n", False),
+        (b"root:$6$salt$hash:1::::::\n", False),
+    ],
+)
+def test_a_keyring_is_no_other_file_of_the_caller(content: bytes, fits: bool, tmp_path: Path) -> None:
+    """Its bytes are shown to programs of packages."""
+    (tmp_path / "ring.gpg").write_bytes(content)
+    if fits:
+        require_public_keys(tmp_path / "ring.gpg")
+    else:
+        with pytest.raises(InputError, match="holds no public keys"):
+            require_public_keys(tmp_path / "ring.gpg")
+
+
+@pytest.mark.parametrize("content", [b"-----BEGIN OPENSSH PRIVATE KEY-----\n", b"", b"text"])
+def test_a_package_file_is_no_other_file_of_the_caller(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.pkg.tar").write_bytes(content)
+    with pytest.raises(InputError, match="is not a pacman package"):
+        require_archive(tmp_path / "x.pkg.tar")
+
+
+def test_a_package_that_repo_add_evaluates(tmp_path: Path) -> None:
+    """`a[$(command)] = x` of a .PKGINFO runs the command: the next step must not write through what it leaves."""
+    victim, package = tmp_path / "victim", tmp_path / "evil-1-1-any.pkg.tar"
+    victim.write_text("of the caller", "ascii")
+    command = (
+        f"ln -sf {victim} /run/diskless/work/installer/pacman.conf; ln -sf {victim} /run/diskless/packages/planted"
+    )
+    text = f"pkgname = evil\npkgver = 1-1\narch = any\na[$({command.replace(' ', '${IFS}')})] = x\n"
+    with tarfile.open(package, "w") as archive:
+        member = tarfile.TarInfo(".PKGINFO")
+        member.size = len(text.encode())
+        archive.addfile(member, io.BytesIO(text.encode()))
+    recipe = write_arch_recipe(tmp_path, distribution={"package_files": [str(package)]})
+    done = run_diskless("build", recipe, "--output", tmp_path / "output", "--cache", tmp_path / "cache")
+    assert done.returncode != 0
+    assert victim.read_text("ascii") == "of the caller"
+    assert not list(tmp_path.rglob("planted"))

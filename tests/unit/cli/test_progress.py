@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import io
 import json
@@ -35,7 +36,7 @@ class Emulator:
         self.stream: TextIO = open(slave, "w", encoding=encoding)  # noqa: SIM115 - closed by the fixture
         self._screen = pyte.HistoryScreen(columns, lines, history=1000)
         self._feed = pyte.ByteStream(self._screen)
-        self.raw = b""
+        self.raw = self._received = b""
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -43,13 +44,14 @@ class Emulator:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError):  # EIO: the other side is closed
-            while data := os.read(self.master, 65536):
-                shown, end, _ = data.partition(_END)
-                self.raw += shown
-                self._feed.feed(shown)
-                if end:
-                    break
+        try:
+            while _END not in self._received:
+                self._received += os.read(self.master, 65536)
+        except OSError as error:
+            if error.errno != errno.EIO:  # the other side is closed
+                raise
+        self.raw = self._received.partition(_END)[0]
+        self._feed.feed(self.raw)
 
     def lines(self) -> list[str]:
         """All that is to be seen once everything was written, scrolled out of sight or not."""
