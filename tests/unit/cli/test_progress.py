@@ -53,6 +53,12 @@ class Emulator:
         self.raw = self._received.partition(_END)[0]
         self._feed.feed(self.raw)
 
+    def finish(self) -> None:
+        """Not before its reader has ended: the next terminal may get the same number."""
+        self.stream.close()
+        self._reader.join()
+        os.close(self.master)
+
     def lines(self) -> list[str]:
         """All that is to be seen once everything was written, scrolled out of sight or not."""
         while not self.stream.closed and self._reader.is_alive():
@@ -69,9 +75,10 @@ class Emulator:
 @contextlib.contextmanager
 def emulator(columns: int = 80, lines: int = 24, encoding: str = "utf-8") -> Iterator[Emulator]:
     terminal = Emulator(columns, lines, encoding)
-    yield terminal
-    terminal.stream.close()
-    os.close(terminal.master)
+    try:
+        yield terminal
+    finally:
+        terminal.finish()
 
 
 @pytest.fixture(autouse=True)
