@@ -46,6 +46,60 @@ def test_an_older_signed_version_under_a_tag_that_stays(fleet: Fleet) -> None:
     assert fleet.deploy()[0] == 5
 
 
+@pytest.mark.parametrize("form", ["file://{}", "{}"])
+@pytest.mark.parametrize("command", ["deploy", "pull"])
+def test_a_directory_in_the_place_of_a_tag(fleet: Fleet, command: str, form: str) -> None:
+    """A copy of an older version is no less a channel than the link that it replaced."""
+    first, second = fleet.make("1"), fleet.make("2")
+    fleet.upload(first)
+    fleet.upload(second)
+    tag, there = fleet.share / "lab/stable", fleet.work / "there"
+    reference = form.format(tag)
+    pull = ("pull", reference, "--output", there, "--trust", fleet.signers)
+    status, _, error = fleet.deploy(reference) if command == "deploy" else fleet.run(*pull)
+    assert status == 0, error
+    tag.unlink()
+    shutil.copytree(fleet.share / "lab" / first.name, tag)
+    status, _, error = fleet.deploy(reference) if command == "deploy" else fleet.run(*pull)
+    assert status == 5, error
+    if command == "deploy":
+        assert active(fleet.store) == second.name
+    else:
+        assert (there / "lab/latest").readlink().name == second.name
+    shutil.rmtree(fleet.share / "lab/channels")
+    more = ("--require-statement",) if command == "pull" else ()
+    for path in (fleet.store / "channels.json", there):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    with fleet.site.open("a", encoding="utf-8") as site:
+        site.write("require_statement: true\n")
+    state = fleet.work / "empty"
+    status, _, error = fleet.deploy(reference, "--state", state) if command == "deploy" else fleet.run(*pull, *more)
+    assert status == 5, error
+    assert "nobody signed what stable of lab means" in error
+
+
+def test_names_in_a_place_that_is_not_the_operators(fleet: Fleet) -> None:
+    """Whoever can write there says what they lead to, link or not; of the operator's own nothing is asked."""
+    first, second = fleet.make("1"), fleet.make("2")
+    lab, own = fleet.share / "lab", ("--output", fleet.work / "output")
+    fleet.upload(first, "latest")
+    fleet.upload(second, "latest")
+    assert fleet.deploy(lab, *own)[0] == 0
+    (lab / "latest").unlink()
+    (lab / "latest").symlink_to(first.name)
+    shutil.copytree(lab / first.name, lab / "real")
+    (lab / "other").symlink_to(first)
+    for path in (lab, lab / "latest", lab / "real", lab / "other", lab / "real/../real"):
+        status, _, error = fleet.deploy(path, *own)
+        assert status == 5, (path, error)
+    assert active(fleet.store) == second.name
+    for reference in ("lab", first.parent / "latest", lab / first.name):
+        shutil.copy(lab / first.name / SIGNATURE, first)
+        shutil.copy(lab / second.name / SIGNATURE, second)
+        status, _, error = fleet.deploy(reference, *own)
+        assert status == 0, (reference, error)
+
+
 def test_another_images_version_under_the_tag_of_one(fleet: Fleet) -> None:
     fleet.upload(fleet.make("1"))
     other = fleet.make("1", image="desk")
