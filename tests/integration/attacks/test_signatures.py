@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.model.artifacts.manifest import MANIFEST
+from builder.model.artifacts.manifest import MANIFEST, ROOTFS
+from builder.pull import MEMORY_FILE
 from tests.integration.attacks.signed import Fleet
 from tests.require import needs_root, needs_tool
 from tests.stores import active, menu
@@ -100,15 +101,57 @@ def test_names_in_a_place_that_is_not_the_operators(fleet: Fleet) -> None:
         assert status == 0, (reference, error)
 
 
-def test_another_images_version_under_the_tag_of_one(fleet: Fleet) -> None:
+@pytest.mark.parametrize("command", ["deploy", "pull", "pull of before"])
+def test_another_images_version_under_the_tag_of_one(fleet: Fleet, command: str) -> None:
     fleet.upload(fleet.make("1"))
     other = fleet.make("1", image="desk")
     fleet.upload(other)
-    assert fleet.deploy()[0] == 0
+    there = fleet.work / "there"
+    pull = ("pull", fleet.tag(), "--output", there, "--trust", fleet.signers)
+    status, _, error = fleet.deploy() if command == "deploy" else fleet.run(*pull)
+    assert status == 0, error
+    if command == "pull of before":  # which kept its memory with the image
+        (there / MEMORY_FILE).rename(there / "lab" / MEMORY_FILE)
     shutil.rmtree(fleet.share / "lab")
     shutil.copytree(fleet.share / "desk", fleet.share / "lab", symlinks=True)
-    assert fleet.deploy()[0] == 5
+    status, _, error = fleet.deploy() if command == "deploy" else fleet.run(*pull)
+    assert status == 5, error
+    assert "has the image desk, and had lab until now" in error
     assert not (fleet.store / "versions/desk").exists()
+    assert not list(there.glob("desk/*"))
+
+
+def test_pull_remembers_before_latest_moves(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in between it comes to the same again; the other way about an older version were believed."""
+    version = fleet.make("1")
+    fleet.upload(version)
+    there = fleet.work / "there"
+    command = ("pull", fleet.tag(), "--output", there, "--trust", fleet.signers)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builder.pull.publish_version", killed)
+        assert fleet.run(*command)[0] != 0
+    assert '"serial": 1' in (there / MEMORY_FILE).read_text("ascii")
+    assert fleet.run(*command)[0] == 0
+
+
+def test_a_damaged_version_is_no_latest(fleet: Fleet) -> None:
+    first, second = fleet.make("1"), fleet.make("2")
+    there = fleet.work / "there"
+    command = ("pull", fleet.tag(), "--output", there, "--trust", fleet.signers)
+    for version in (first, second):
+        fleet.upload(version)
+        assert fleet.run(*command)[0] == 0
+    archive = there / "lab" / first.name / ROOTFS
+    archive.chmod(0o640)
+    archive.write_bytes(bytes(archive.stat().st_size))
+    fleet.upload(first)
+    status, _, error = fleet.run(*command)
+    assert status == 5, error
+    assert (there / "lab/latest").readlink().name == second.name
 
 
 def test_a_versions_name_that_means_another_version(fleet: Fleet) -> None:
