@@ -23,7 +23,7 @@ from builder.progress.progress import Progress
 from builder.reading import load_site
 from builder.store.activation import activate, check_cmdline, site_of
 from builder.store.arrival.admission import add_version, check_storable
-from builder.store.arrival.channels import StoreMemory, require_trust, trust_of
+from builder.store.arrival.channels import StoreMemory, trust_of
 from builder.store.arrival.fetching import fetch_parts
 from builder.store.arrival.signatures import Recheck, keep_signature
 from builder.store.boot_files import set_up_loaders
@@ -209,8 +209,9 @@ def rollback(
             )
         changed, name = chosen[0]
         manifest = inventory.get(changed, name.version)
-        if site.trust and manifest is not None:
-            Recheck(require_trust(site), progress.warn, allow_revoked).chosen(inventory, manifest)
+        trust = trust_of(site)
+        if trust is not None and manifest is not None:
+            Recheck(trust, progress.warn, allow_revoked).chosen(inventory, manifest)
             for text in other_than_channels(manifest, StoreMemory(inventory.store.root, state).read()):
                 progress.note(text)
         return activate(inventory, site, {changed: name}, f"rollback {changed} {name}")
@@ -246,8 +247,9 @@ def refresh_menus(root: Path, progress: Progress) -> Generation | None:
     def refresh(inventory: Inventory, _: bool) -> Generation | None:
         site = load_site_of(inventory.store, None)
         before = require_active(inventory.store)
-        if site.trust:
-            Recheck(require_trust(site), progress.warn).menus(inventory, _served(site, before))
+        trust = trust_of(site)
+        if trust is not None:
+            Recheck(trust, progress.warn).menus(inventory, _served(site, before))
         generation = activate(inventory, site, {}, "refresh the menus")
         warn_of_pins(inventory, site, generation, progress)
         return generation if generation.number != before.number else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +14,12 @@ from builder.errors import AuditError, DisklessError
 from builder.model.artifacts.index import Frame
 from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
 from builder.model.artifacts.memory import ChannelMemory
+from builder.model.syntax import IMAGE_NAME
 from builder.model.version import VERSION
 from builder.output.approval import Approval, approve
 from builder.output.given import SIGNATURE, copy_given, open_given, read_given
 from builder.output.offer import Offer, check_frames
-from builder.output.places import hold_image, hold_work, publish_version, write_output
+from builder.output.places import CHANNEL_MEMORY, hold_image, hold_output, hold_work, publish_version, write_output
 from builder.output.source import DirectorySource, Source
 from builder.output.trust import SignerTrust
 from builder.output.versions import LATEST, manifest_bytes, verify_artifacts
@@ -25,9 +27,10 @@ from builder.progress.progress import Progress
 from builder.system.clock import read_moment
 from builder.system.files import sha256_of
 from builder.system.guarded.held import HeldDirectory
+from builder.system.guarded.locks import locked
 from builder.system.workspace import open_workspace
 
-MEMORY_FILE = ".channels.json"  # in the directory of an image, like a store's
+MEMORY_FILE = CHANNEL_MEMORY
 _LARGEST_MEMORY = 4 << 20  # bytes
 
 
@@ -78,28 +81,31 @@ def _pull(offer: Offer, output: Path, progress: Progress, options: PullOptions) 
     if options.trust is not None:
         options.trust.verify_version(offer)  # before anything is written
     work = hold_work(output, progress.note)
+    outer = hold_output(output, progress.note)
     with progress.step("pull"), open_workspace(work, progress.note) as workspace:
+        _approved(offer, outer, options, progress)  # and again below: another pull may have seen more meanwhile
         image = hold_image(output, manifest.image, progress.note)
-        approval = _approved(offer, image, options, progress)
         unchanged = bool(image.kind(manifest.version))
         if unchanged:
             _check_there(offer, image)
+            verify_artifacts(image.enter(manifest.version), manifest.artifacts)
         else:
             _fetch(offer, workspace.artifacts, _newest(image))
-        publish_version(workspace.artifacts, image, manifest)
-        if unchanged:
-            verify_artifacts(image.enter(manifest.version), manifest.artifacts)
-        if approval is not None:
-            write_output(image, MEMORY_FILE, approval.memory.to_json().encode())
+        with locked(work.path / "channels.lock", "another pull publishes what it fetched", progress.note):
+            approval = _approved(offer, outer, options, Progress(quiet=True))
+            if approval is not None:  # first: who is killed in between pulls the same again, and nothing older
+                write_output(outer, MEMORY_FILE, approval.memory.to_json().encode())
+                _forget_old(outer)
+            publish_version(workspace.artifacts, image, manifest)
     signer = None if approval is None else approval.signer
     return Pulled(output / manifest.image / manifest.version, manifest, unchanged, signer, source.received, approval)
 
 
-def _approved(offer: Offer, image: HeldDirectory, options: PullOptions, progress: Progress) -> Approval | None:
+def _approved(offer: Offer, outer: HeldDirectory, options: PullOptions, progress: Progress) -> Approval | None:
     """That the version may come, said; None where nobody asks. AuditError where it may not."""
     if options.trust is None:
         return None
-    memory = _read_memory(image)
+    memory = _read_memory(outer)
     approval = approve(offer, options.trust, memory, read_moment(), allow_downgrade=options.allow_downgrade)
     for text in approval.notes:
         progress.note(text)
@@ -108,7 +114,28 @@ def _approved(offer: Offer, image: HeldDirectory, options: PullOptions, progress
     return approval
 
 
-def _read_memory(image: HeldDirectory) -> ChannelMemory:
+def _read_memory(outer: HeldDirectory) -> ChannelMemory:
+    """What pulls into this directory saw, and what those of before kept with each image."""
+    memory = _read_one(outer)
+    for image in _images(outer):
+        memory = memory.merged(_read_one(image))
+    return memory
+
+
+def _forget_old(outer: HeldDirectory) -> None:
+    """What was kept with each image is in the one memory now; else an older statement could never be allowed."""
+    for image in _images(outer):
+        if image.kind(MEMORY_FILE):
+            image.unlink(MEMORY_FILE)
+
+
+def _images(outer: HeldDirectory) -> Iterator[HeldDirectory]:
+    for name in filter(IMAGE_NAME.accepts, outer.directories()):
+        with contextlib.suppress(PermissionError):  # this user never pulled into it
+            yield outer.enter(name)
+
+
+def _read_one(image: HeldDirectory) -> ChannelMemory:
     if not image.kind(MEMORY_FILE):
         return ChannelMemory()
     try:

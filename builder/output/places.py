@@ -24,7 +24,9 @@ from builder.system.guarded.private import (
 from builder.system.workspace import WORK
 
 FAILED_LOG = "failed-build.log"
-_OURS = {WORK, ".hosts", ".gitkeep", ".gitignore"}
+# what pulls saw of channels, in the directory of all images; an older release kept it in that of each
+CHANNEL_MEMORY = ".channels.json"
+_OURS = {WORK, CHANNEL_MEMORY, ".hosts", ".gitkeep", ".gitignore"}
 
 
 def hold_output(output: Path, tell: Tell) -> HeldDirectory:

@@ -51,29 +51,35 @@ def parse_manifest(data: bytes, name: str) -> Manifest:
         raise AuditError(f"{name}: {error}", _NOT_READ) from error
 
 
-def find_latest(output: Path) -> Path:
+def _name_latest(output: Path) -> tuple[Path, Path]:
     """The newest version of the only image below `output`; InputError when there is none, or more than one image."""
     found = [output / image / LATEST for image in _images(output)]
     if not found:
         raise InputError(f"{output} holds no version of an image", "diskless build RECIPE makes one; or name another")
     if len(found) > 1:
         raise InputError(f"{output} holds several images", f"name one of: {', '.join(map(str, found))}")
-    return resolve_version(found[0])
+    return found[0], resolve_version(found[0])
 
 
 def find_version(target: str | None, output: Path) -> Path:
-    """A version's directory: `target` is its path, its name, or that of an image below `output`; None: find_latest.
+    """A version's directory: `target` is its path, its name, or that of an image below `output`; None: the newest
+    version of the only image there.
 
     InputError where there is none, or a link of another user's leads to it; HostError where it may not be read.
     """
+    return name_version(target, output)[1]
+
+
+def name_version(target: str | None, output: Path) -> tuple[Path, Path]:
+    """The name that `find_version` finds a version by, and its directory; errors as of that."""
     if target is None:
-        return find_latest(output)
+        return _name_latest(output)
     names = _images(output)
     named = [output / image / target for image in names] if VERSION.accepts(target) else []
     for path in (Path(target), Path(target) / LATEST, output / target / LATEST, *named):
         real = _real_version(path)
         if real is not None:
-            return real
+            return path, real
     raise InputError(
         f"{target} is not a version of an image, nor an image below {output}",
         f"images there: {', '.join(names) or 'none'}; {VERSION_HINT}",

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from builder.cache import TRANSFERS, hold_cache
-from builder.errors import HostError
+from builder.errors import AuditError, HostError
+from builder.model.digest import is_sha256
 from builder.system.files import FULL
 from builder.system.guarded.locks import locked
 from builder.system.guarded.private import Tell, own_directory
@@ -28,9 +29,9 @@ from builder.transports.base import Options
 
 _OLD = 7 * 86400  # seconds
 _MOST_BESIDE = 8  # versions that were begun: whoever sends another one each time fills no disk
+_PART = ".part"  # ends the name of a piece that may be larger, and was not read as a whole
 _USE, _FETCH = ".use", ".fetch"
 _LARGEST_PIECE = 64 << 20  # bytes; of those that are read whole: documents and frames
-_SHA256 = re.compile("[0-9a-f]{64}")
 _VERSION = re.compile("[0-9a-f]{32}")  # the name of a directory of pieces that goes when it is old
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -48,9 +49,7 @@ class Kept:
 
     def read(self, sha256: str) -> bytes | None:
         """A piece that is there and whole, else None; one that is damaged is removed."""
-        if not _SHA256.fullmatch(sha256):  # it may be what a server calls one
-            return None
-        path = self.directory / sha256
+        path = self.path_of(sha256)
         try:
             with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                 data = file.read(_LARGEST_PIECE + 1)
@@ -63,7 +62,7 @@ class Kept:
 
     def has(self, sha256: str) -> bool:
         """Whether a piece is there, whole or not."""
-        return (self.directory / sha256).is_file()
+        return self.path_of(sha256).is_file()
 
     @contextlib.contextmanager
     def fetching(self, tell: Tell) -> Iterator[None]:
@@ -89,6 +88,7 @@ class Kept:
 
     def write(self, sha256: str, data: bytes) -> None:
         """Keeps a piece, whole or not at all; HostError when the disk is full."""
+        path = self.path_of(sha256)
         with disk_full(self.directory):
             self._make()
             try:
@@ -96,7 +96,7 @@ class Kept:
                 try:
                     with open(handle, "wb") as file:
                         file.write(data)
-                    Path(name).replace(self.directory / sha256)
+                    Path(name).replace(path)
                 except BaseException:
                     Path(name).unlink(missing_ok=True)
                     raise
@@ -113,7 +113,7 @@ class Kept:
         """The file of a piece, ours until it is closed; None where another process has it, or clears the directory."""
         self._make()
         try:
-            handle = os.open(self._part(sha256), _OPEN, 0o600)
+            handle = os.open(self.path_of(sha256, _PART), _OPEN, 0o600)
         except FileNotFoundError:
             return None
         try:
@@ -126,7 +126,7 @@ class Kept:
     def whole(self, sha256: str, size: int) -> BinaryIO | None:
         """A larger piece that is there as a whole, to read; None where it is not, or has another size."""
         try:
-            file = open(os.open(self._part(sha256), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")  # noqa: SIM115
+            file = open(os.open(self.path_of(sha256, _PART), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")  # noqa: SIM115
         except OSError:
             return None
         if os.fstat(file.fileno()).st_size == size:
@@ -136,7 +136,7 @@ class Kept:
 
     def forget(self, sha256: str) -> None:
         """Removes a piece, a larger one too."""
-        for path in (self.directory / sha256, self._part(sha256)):
+        for path in (self.path_of(sha256), self.path_of(sha256, _PART)):
             path.unlink(missing_ok=True)
 
     def clear(self) -> None:
@@ -171,8 +171,11 @@ class Kept:
                 elif age < 0:
                     os.utime(path)
 
-    def _part(self, sha256: str) -> Path:
-        return self.directory / f"{sha256}.part"
+    def path_of(self, sha256: str, ending: str = "") -> Path:
+        """Where a piece lies; AuditError for what is no SHA-256: others may have chosen it, and it names a file."""
+        if not is_sha256(sha256):
+            raise AuditError(f"{sha256!r:.80} is no SHA-256", "upload the version again, and ask who can write there")
+        return self.directory / f"{sha256}{ending}"
 
     def _make(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from builder.errors import AuditError, InputError, TransferError
 from builder.model.artifacts.manifest import MANIFEST, Manifest
 from builder.model.version import VERSION, Version
-from builder.output.given import SIGNATURE, open_given, read_given
+from builder.output.given import SIGNATURE, may_not_read, open_given, read_given
 from builder.output.offer import Asked, Offer, SignedStatement, offer_directory
 from builder.output.versions import manifest_in
 from builder.system.files import sha256_of_first
@@ -126,27 +126,38 @@ class DirectoryTransport(Transport):
 
 
 def _find_offer(path: Path) -> Offer:
-    """The version in a directory, or that a link leads to; a link's name is a tag, with what is signed about it.
+    """The version in a directory, or that a link leads to; every name but a version's is a tag, with what is signed
+    about it: whoever can write there can put a directory where a link was.
 
     The link and what is signed change one after the other: a tag that moves just now is looked at again.
     """
-    if VERSION.accepts(path.name) or not path.is_symlink():
-        version = Version(path.name) if VERSION.accepts(path.name) else None
-        return offer_directory(path, Asked(str(path), version=version))
-    asked = Asked(str(path), tag=path.name, place=str(path.parent.absolute()))
+    path = path.absolute()  # which has a name
+    if VERSION.accepts(path.name):
+        return offer_directory(path, Asked(str(path), version=Version(path.name)))
+    asked = Asked(str(path), tag=path.name, place=str(path.parent))
     for _ in range(_LOOKS):
-        channel = _channel_beside(path)
-        if channel is None or channel.manifest == f"../{path.readlink().name}/{MANIFEST}":
+        channel, target = _channel_beside(path), _link_of(path)
+        if channel is None or target is None or channel.manifest == f"../{target}/{MANIFEST}":
             break
         time.sleep(_PAUSE)
     return offer_directory(path, asked, None if channel is None else channel.statement)
+
+
+def _link_of(path: Path) -> str | None:
+    """The name that a link leads to; None for anything else."""
+    try:
+        return path.readlink().name
+    except OSError:
+        return None
 
 
 def _channel_beside(path: Path) -> ChannelFile | None:
     try:
         with HeldDirectory.at(path.parent.resolve()) as image:
             return _channel_in(image, path.name)
-    except FileNotFoundError:
+    except PermissionError as error:
+        raise may_not_read(path.parent) from error
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

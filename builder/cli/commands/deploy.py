@@ -24,7 +24,7 @@ from builder.deploy import Deployed, DeployOptions
 from builder.deploy import deploy as run_deploy
 from builder.model.artifacts.difference import compare_manifests
 from builder.output.offer import Offer, offer_directory
-from builder.output.versions import find_version
+from builder.output.versions import name_version
 from builder.progress.progress import Progress
 from builder.render.report.summary import summary
 from builder.store.inspection.differences import shown
@@ -96,12 +96,12 @@ def summarize(deployed: Deployed, seconds: Mapping[str, float], store: Path) -> 
 def _offer(target: str | None, output: Path, options: Options) -> Offer:
     if target is not None and is_remote(target):
         return find_offer(target, options)
-    version = find_version(target, output)
-    given = None if target is None else Path(target)
-    # what a name in another directory than the operator's own leads to is said by whoever can write there
-    if given is not None and given.is_symlink() and not version.is_relative_to(output.resolve()):
-        return find_offer(str(given), options)
-    return offer_directory(version)
+    name, version = name_version(target, output)
+    own = output.resolve()
+    # what a name in another directory than the operator's own means is said by whoever can write there
+    if name.parent.resolve().is_relative_to(own) and version.is_relative_to(own):
+        return offer_directory(version)
+    return find_offer(str(name), options)
 
 
 def describe_json(deployed: Deployed) -> dict[str, object]:

@@ -13,7 +13,7 @@ from builder.cli.reporting import reports_progress, show
 from builder.errors import AuditError
 from builder.progress.progress import Progress
 from builder.reading import load_site
-from builder.store.arrival.channels import require_trust
+from builder.store.arrival.channels import trust_of
 from builder.store.inspection.verification import EXPORTS, FILE_SYSTEMS, Severity
 from builder.store.inspection.verification import verify as run_verify
 from builder.store.layout import find_store
@@ -32,7 +32,7 @@ def verify(store: Path, deep: bool, as_json: bool, progress: Progress) -> None:
     with progress.step("verify"):
         found = find_store(store)
         site = load_site(found.site_file) if found.site_file.exists() else None
-        trust = require_trust(site) if site is not None and site.trust else None
+        trust = None if site is None else trust_of(site)
         findings = run_verify(found, deep=deep, trust=trust, on_version=progress.note)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from dataclasses import dataclass
 
+from builder.model.digest import is_sha256
 from builder.model.syntax import IMAGE_NAME, Syntax
 from builder.model.typed import parse_json, schema_of, typed
 from builder.model.version import Version
@@ -21,7 +21,6 @@ TAG = Syntax("tag", r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", "stable")
 LARGEST_SERIAL = 2**53  # what every JSON reader keeps exactly, RFC 8259 section 6
 LARGEST_STATEMENT = 4096  # bytes
 _TIMES = range(2**34)  # seconds since 1970
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class ChannelStatement:
             raise ValueError(f"a statement of kind {statement.kind!r}")
         if not IMAGE_NAME.accepts(statement.image) or not TAG.accepts(statement.tag):
             raise ValueError(f"a statement about {statement.image!r}, tag {statement.tag!r}")
-        if not _SHA256.fullmatch(statement.manifest) or not 0 < statement.serial <= LARGEST_SERIAL:
+        if not is_sha256(statement.manifest) or not 0 < statement.serial <= LARGEST_SERIAL:
             raise ValueError(f"a statement with the serial {statement.serial} or a digest that are none")
         if not (statement.issued in _TIMES and statement.expires in _TIMES and statement.issued < statement.expires):
             raise ValueError("a statement that expires before it was issued, or at no time")

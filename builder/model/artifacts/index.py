@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from builder.model.digest import SHA256
 from builder.model.typed import parse_json
 
 INDEX_SCHEMA = 1
@@ -20,7 +21,6 @@ DIRECTORY, FILE, SYMLINK, HARDLINK = "d", "f", "l", "h"
 _TYPES = (DIRECTORY, FILE, SYMLINK, HARDLINK)
 _XATTR_NAMESPACES = ("user.", "security.", "trusted.", "system.")  # xattr(7)
 _TIMES = range(-(2**31), 2**34)  # what ext4 can hold, seconds
-_SHA256 = re.compile("[0-9a-f]{64}")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # in no name of a file, or of no UTF-8
 LARGEST_FRAME = 1 << 20
 MOST_INDEX_VALUES = 24_000_000  # commas and brackets: of a million files and more
@@ -128,7 +128,7 @@ def _check_frames(frames: Sequence[Frame]) -> None:
             frame.offset != offset
             or not 0 < frame.size <= 2 * LARGEST_FRAME
             or not 0 < frame.plain_size <= LARGEST_FRAME
-            or not _SHA256.fullmatch(frame.sha256)
+            or not SHA256.fullmatch(frame.sha256)
         ):
             raise ValueError(f"not an index: a frame of {frame.plain_size} bytes at {frame.offset}")
         offset += frame.size
@@ -154,7 +154,7 @@ def _check_files(files: Sequence[FileRecord], frames: int) -> None:
 
 def _has_what_its_type_has(file: FileRecord) -> bool:
     """Only files have a size and a digest; names are text; further names have no attributes of their own."""
-    if file.type == FILE and not _SHA256.fullmatch(file.sha256):
+    if file.type == FILE and not SHA256.fullmatch(file.sha256):
         return False
     if file.type != FILE and (file.size or file.sha256):
         return False

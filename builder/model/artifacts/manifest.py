@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.model.artifacts.index import FileRecord, root_digest
+from builder.model.digest import is_sha256
 from builder.model.recipe import Architecture, DistributionName, GeneratorName, LoaderName, NfsVersion, RootMode
 from builder.model.recipe.script import RanScript
 from builder.model.syntax import IMAGE_NAME
@@ -20,6 +21,9 @@ from builder.model.version import Version
 MANIFEST_SCHEMA = 2
 DIGEST_SCHEMA = 2
 _CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # of no UTF-8
+_SIZES = range(2**62)  # as of files in the index
+_TIMES = range(-(2**31), 2**34)  # what ext4 can hold, seconds
 MANIFEST, ROOTFS, BUNDLE, INDEX, CHECKSUMS, LOG, REPORT = (
     "manifest.json",
     "rootfs.tar.zst",
@@ -127,8 +131,11 @@ class Manifest:
         """Reads manifest.json of any schema so far; ValueError when it is not one of ours."""
         try:
             document = parse_json(text)
+            _check_texts(document, _SURROGATE, "no UTF-8")
             manifest = typed(_of_this_schema(document), cls)
-            _check_texts({name: value for name, value in document.items() if name != "capabilities"})
+            shown = {name: value for name, value in document.items() if name != "capabilities"}
+            _check_texts(shown, _CONTROL, "control characters")
+            _check_values(manifest)
         except ValueError as error:
             raise ValueError(f"not a manifest: {error}") from error
         # it becomes the name of a directory
@@ -142,18 +149,34 @@ class Manifest:
         return manifest
 
 
-def _check_texts(value: Any) -> None:  # noqa: ANN401 - any JSON
-    """ValueError for a text that a terminal would obey, or that begins a line where it is printed.
+def _check_values(manifest: Manifest) -> None:
+    """ValueError for a digest or a number that is none: some become names of files, and what is asked of servers."""
+    artifacts = manifest.artifacts.values()
+    digests = [manifest.root_digest, manifest.recipe_sha256]
+    digests += [one.sha256 for some in (manifest.packages, manifest.scripts, artifacts) for one in some]
+    for text in digests:
+        if not is_sha256(text):
+            raise ValueError(f"{text!r:.80} is no SHA-256")
+    for size in (manifest.entries, manifest.size, *(artifact.size for artifact in artifacts)):
+        if size not in _SIZES:
+            raise ValueError(f"a size of {size!r:.40}")
+    if manifest.epoch not in _TIMES:
+        raise ValueError(f"an epoch of {manifest.epoch!r:.40} seconds")
 
-    But not for names of files, which may be any.
+
+def _check_texts(value: Any, wrong: re.Pattern[str], what: str) -> None:  # noqa: ANN401 - any JSON
+    """ValueError for a text with something `wrong` in it.
+
+    Of control characters: a text that a terminal would obey, or that begins a line where it is printed; but not for
+    names of files, which may be any.
     """
-    if isinstance(value, str) and _CONTROL.search(value):
-        raise ValueError(f"control characters in {value!r:.60}")
+    if isinstance(value, str) and wrong.search(value):
+        raise ValueError(f"{what} in {value!r:.60}")
     if isinstance(value, dict):
         value = [*value, *value.values()]
     if isinstance(value, list):
         for item in value:
-            _check_texts(item)
+            _check_texts(item, wrong, what)
 
 
 def _of_this_schema(data: Any) -> Any:  # noqa: ANN401 - any JSON

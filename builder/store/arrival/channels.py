@@ -29,19 +29,13 @@ def trust_of(site: Site, allowed: Path | None = None, revoked: Path | None = Non
     if keys is None:
         if site.signers or site.revoked or site.require_statement or revoked:
             message = "signers, revoked keys or statements are asked for, and nothing says whose keys are trusted"
-            raise InputError(message, "write trust: FILE into site.yml, an allowed_signers file, or give --trust FILE")
+            raise InputError(
+                message, "write trust: FILE into site.yml, an allowed_signers file (deploy also takes --trust)"
+            )
         return None
     images = {signer.image: signer.names for signer in site.signers}
     lists = revoked or (Path(site.revoked) if site.revoked else None)
     return SignerTrust(keys, images, lists, site.require_statement)
-
-
-def require_trust(site: Site) -> SignerTrust:
-    """Whom a site believes that names a file of keys."""
-    trust = trust_of(site)
-    if trust is None:
-        raise InputError("the site says nobody whom it trusts", "write trust: FILE into site.yml")
-    return trust
 
 
 class StoreMemory:

@@ -12,7 +12,7 @@ from builder.model.recipe import RootMode
 from builder.model.site import Site
 from builder.model.version import Version
 from builder.store.activation import are_menus_current, site_of
-from builder.store.arrival.channels import require_trust
+from builder.store.arrival.channels import trust_of
 from builder.store.arrival.signatures import signer_of
 from builder.store.generations import active_generation, history
 from builder.store.inspection.usage import InUse, old_clients, versions_in_use
@@ -116,9 +116,10 @@ def _version(
 
 
 def _signer(store: Store, manifest: Manifest, site: Site | None) -> str | None:
-    if site is None or not site.trust:
+    trust = None if site is None else trust_of(site)
+    if trust is None:
         return None
     try:
-        return signer_of(store, manifest, require_trust(site))
+        return signer_of(store, manifest, trust)
     except DisklessError as error:
         return f"nobody: {error.message}"

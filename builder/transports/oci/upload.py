@@ -113,7 +113,7 @@ class BlobSender:
 
     def _remembered(self, piece: Piece) -> str | None:
         try:
-            return (self._sessions.directory / self._session_name(piece)).read_text(encoding="utf-8")
+            return self._sessions.path_of(self._session_name(piece)).read_text(encoding="utf-8")
         except OSError:
             return None
 
@@ -121,4 +121,4 @@ class BlobSender:
         self._sessions.write(self._session_name(piece), address.encode())
 
     def _forget(self, piece: Piece) -> None:
-        (self._sessions.directory / self._session_name(piece)).unlink(missing_ok=True)
+        self._sessions.path_of(self._session_name(piece)).unlink(missing_ok=True)

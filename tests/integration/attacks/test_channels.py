@@ -22,7 +22,7 @@ from tests.images import ssh_key
 from tests.integration.attacks.signed import Fleet
 from tests.places import Place, open_place
 from tests.require import needs_root, needs_tool
-from tests.stores import active
+from tests.stores import SERVER, active
 from tests.versions import make_version
 
 pytestmark = [needs_root, needs_tool("ssh-keygen", "docker-registry", "nginx"), pytest.mark.root]
@@ -208,6 +208,24 @@ def test_what_did_not_fail_is_the_move(fleet: Fleet) -> None:
     with pytest.raises(DisklessError, match="signed with nonsense"):
         channel.write_text(json.dumps({**content, "statement": "{}"}), encoding="utf-8")
         upload(fleet.make("2"), str(fleet.share), ("stable",), Options(), Signing(ssh_key()))
+
+
+@pytest.mark.parametrize(
+    "line", ["signers: [{image: lab, names: [builder]}]", "revoked: {}", "require_statement: true"]
+)
+def test_a_site_that_says_who_and_by_no_keys(fleet: Fleet, line: str) -> None:
+    for name in ("1", "2"):
+        fleet.upload(fleet.make(name))
+        assert fleet.deploy()[0] == 0
+    revoked = fleet.work / "revoked"
+    revoked.write_text("", encoding="ascii")
+    fleet.site.write_text(f"server: {SERVER}\n{line.replace('{}', str(revoked))}\n", encoding="utf-8")
+    before = active(fleet.store)
+    for command in (("deploy", fleet.tag()), ("rollback",), ("refresh",), ("verify",), ("status",)):
+        status, _, error = fleet.run(*command, "--to", fleet.store)
+        assert status == InputError.exit_code, (command, error)
+        assert "nothing says whose keys are trusted" in error
+    assert active(fleet.store) == before
 
 
 def test_a_serial_that_nobody_trusted_chose(fleet: Fleet) -> None:

@@ -21,8 +21,9 @@ import zstandard
 from builder.archive.unpack import read_index
 from builder.deploy import DeployOptions, deploy, rollback
 from builder.errors import AuditError, DisklessError, InputError, TransferError
-from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
+from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS
 from builder.output.versions import read_manifest
+from builder.pull import pull
 from builder.system.guarded.held import HeldDirectory
 from builder.transports.base import Limits, Options
 from builder.transports.http.addresses import is_akin
@@ -387,6 +388,45 @@ def test_what_is_refused_does_not_stay(tmp_path: Path) -> None:
             offer.source.fetch(BUNDLE, tmp_path / "bundle")
         left = [path for path in (tmp_path / "cache").rglob("*.part") if path.stat().st_size]
         assert left == []
+
+
+@pytest.mark.parametrize("kind", ["registry", "web"])
+def test_a_manifests_digest_that_is_a_path(kind: str, tmp_path: Path) -> None:
+    """A manifest's digests become names in the cache: one led to any file, to make or to remove it."""
+    version, victim = make_version(tmp_path / "here", files=30), tmp_path / "victim"
+    for path in (victim, victim.with_suffix(".part")):
+        path.write_bytes(b"mine")
+    honest = json.loads((version / MANIFEST).read_text("utf-8"))
+    for name in (INDEX, BUNDLE):
+        document = {**honest, "artifacts": {**honest["artifacts"], name: {**honest["artifacts"][name]}}}
+        document["artifacts"][name]["sha256"] = str(victim)
+        data = json.dumps(document).encode()
+
+        def answer(asked: Asked, data: bytes = data) -> Answer:
+            path = version / asked.path.rpartition("/")[2]
+            if path.name == MANIFEST:
+                return Answer(body=data)
+            return Answer(body=path.read_bytes()) if path.is_file() and path.name != CHECKSUMS else Answer(404)
+
+        def change(document: dict[str, object], data: bytes = data) -> None:
+            for layer in document["layers"]:  # type: ignore[attr-defined]
+                if layer["annotations"]["org.opencontainers.image.title"] == MANIFEST:
+                    layer.update(digest=f"sha256:{hashlib.sha256(data).hexdigest()}", size=len(data))
+
+        packed = registry_of(version, change)
+
+        def registry(asked: Asked, data: bytes = data, packed: Answering = packed) -> Answer:
+            is_it = asked.path.endswith(hashlib.sha256(data).hexdigest())
+            return Answer(body=data) if is_it else packed(asked)
+
+        with answering(registry if kind == "registry" else answer) as server:
+            web = f"http://{server.address}/lab/x/{MANIFEST}"
+            form = f"oci://{server.address}/lab:stable" if kind == "registry" else web
+            with pytest.raises((AuditError, TransferError), match="is no SHA-256"):
+                offer = find_offer(form, Options(retries=ONCE, cache=tmp_path / "cache"))
+                pull(offer, tmp_path / "there", quiet())
+        assert sorted(path.name for path in tmp_path.glob("victim*")) == ["victim", "victim.part"]
+        assert not (tmp_path / "there").exists()
 
 
 @pytest.mark.parametrize(

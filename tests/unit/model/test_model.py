@@ -132,6 +132,34 @@ def test_what_is_wrong_in_a_manifest_is_named(change: dict[str, Any], words: str
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *((place, text) for place in ("root_digest", "recipe_sha256", "scripts", "packages", "artifacts")
+          for text in ("/tmp/victim", "../victim", "", "AB" * 32, "ab" * 32 + "\n", "\ud800")),
+        *((place, number) for place in ("epoch", "entries", "size", "artifacts") for number in (-(2**40), 2**63)),
+        ("entries", -1), ("size", -1), ("artifacts", -1),
+        *((place, "\ud800") for place in ("kernel", "release", "cmdline", "tools", "capabilities")),
+    ],
+)  # fmt: skip
+def test_digests_sizes_and_texts_of_a_manifest(place: str, value: str | int) -> None:
+    """A digest becomes the name of a file, a size what is fetched, and a text is printed."""
+    data = json.loads(MANIFEST.to_json())
+    data["scripts"] = [{"source": "a", "sha256": "ab" * 32, "network": False}]
+    assert Manifest.from_json(json.dumps(data)).scripts[0].source == "a"
+    key = "sha256" if isinstance(value, str) else "size"
+    if place == "artifacts":
+        data["artifacts"]["boot.tar.zst"][key] = value
+    elif isinstance(data[place], list):
+        data[place][0] = {**data[place][0], key: value} if isinstance(data[place][0], dict) else value
+    elif place == "tools":
+        data[place][value] = "1"
+    else:
+        data[place] = value
+    with pytest.raises(ValueError, match="not a manifest"):
+        Manifest.from_json(json.dumps(data))
+
+
 def test_a_generation_of_schema_1_has_its_menus_in_the_directory_of_pxelinux() -> None:
     old = {"number": 1, "server": "192.168.1.1", "default": "lab", "active": {"lab": "20260102-0123abcd"}}
     old |= {"made": 1, "reason": "deploy", "menus": {"default": "ab" * 32}, "schema": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from builder.output.offer import Asked, Offer, SignedStatement
 from builder.output.signature import sign_bytes
 from builder.output.source import Source
 from builder.output.trust import SignerTrust
+from builder.transports.base import TagMove
+from builder.transports.channel_file import read_channel
 from tests.images import ssh_key
 from tests.require import needs_tool
 from tests.samples import MANIFEST
@@ -67,6 +70,18 @@ def seen(
 ) -> Approval:
     moment = Moment(now, Clock("", "", 0, synchronised))
     return approve(what, trust, memory or ChannelMemory(), moment, allow_downgrade=allow)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "größe", "\0"])
+def test_a_text_that_nobody_can_have_signed(trust: SignerTrust, text: str) -> None:
+    """It is none of ASCII, which statements are; wherever it is met, the error is one of ours."""
+    signed = SignedStatement(text, b"")
+    with pytest.raises(AuditError):
+        seen(trust, dataclasses.replace(offer(None), statement=signed))
+    with pytest.raises(AuditError):
+        TagMove("stable", signed).check_document(b"{}", "here")
+    content = {"schema": 1, "manifest": "x", "sha256": "0" * 64, "statement": text, "signature": "\ud800"}
+    assert read_channel(json.dumps(content).encode()) is None
 
 
 def test_order_is_the_serial_and_no_date(trust: SignerTrust) -> None:
@@ -187,6 +202,10 @@ def test_what_both_memories_saw_is_remembered() -> None:
         statement(1).to_json().replace('"lab"', '"../lab"'),
         statement(1).to_json().replace('"stable"', '"\\u001b"'),
         statement(1, expires=NOW).to_json(),
+        statement(1).to_json().replace("lab", "\ud800"),
+        statement(1).to_json() + "\udcff",
+        statement(1).to_json().replace('"lab"', '"\\ud800"'),
+        statement(1).to_json().replace("lab", "größe"),
     ],
 )
 def test_what_is_no_statement(text: str) -> None:

@@ -238,10 +238,10 @@ def test_what_is_kept_is_checked(tmp_path: Path) -> None:
     assert kept.read(digest) == b"data"
     (tmp_path / "kept" / digest).write_bytes(b"dada")
     assert kept.read(digest) is None
-    with kept.partial("x") as first, kept.partial("x") as second:
+    with kept.partial(digest) as first, kept.partial(digest) as second:
         first.write(b"mine")
         assert second.seek(0, 2) == 0
-    with kept.partial("x") as again:
+    with kept.partial(digest) as again:
         assert again.read() == b"mine"
     kept.clear()
     kept.clear()
@@ -250,7 +250,7 @@ def test_what_is_kept_is_checked(tmp_path: Path) -> None:
 def test_what_nobody_came_back_for_is_forgotten(tmp_path: Path) -> None:
     old, new, mine = (letter * 32 for letter in "abc")
     for name in (old, new, mine):
-        Kept(tmp_path / "versions" / name).write("0", b"data")
+        Kept(tmp_path / "versions" / name).write("0" * 64, b"data")
     os.utime(tmp_path / "versions" / old, (1, 1))
     Kept(tmp_path / "versions" / mine).forget_old()
     assert sorted(path.name for path in (tmp_path / "versions").iterdir()) == [new, mine]
@@ -258,7 +258,7 @@ def test_what_nobody_came_back_for_is_forgotten(tmp_path: Path) -> None:
 
 def test_what_a_clock_that_was_ahead_has_left_is_not_kept_until_then(tmp_path: Path) -> None:
     ahead, mine = (tmp_path / "versions" / (letter * 32) for letter in "ab")
-    Kept(ahead).write("0", b"data")
+    Kept(ahead).write("0" * 64, b"data")
     os.utime(ahead, (1 << 33, 1 << 33))
     Kept(mine).forget_old()
     assert ahead.stat().st_mtime < (1 << 33)
