@@ -121,12 +121,14 @@ def make_version(
     epoch: int = EPOCH,
     grub: str | None = None,
     signed: bool = True,
+    cmdline: tuple[str, ...] | None = None,
 ) -> Path:
     """Makes OUTPUT/IMAGE/VERSION of the sample tree with `changes` (None removes) and returns it; latest points there.
 
     kernel: what follows the header in the stand-in for vmlinuz, so that another one makes another bundle
     grub: the version of the GRUB that is in the bundle too, and iPXE with it; None: PXELINUX alone
     signed: with GRUB, whether Debian signed the kernel
+    cmdline: kernel arguments besides those that name the root; None: the sample's
     """
     tree: dict[str, Entry] = sample_tree(files)
     for path, change in (changes or {}).items():
@@ -135,8 +137,10 @@ def make_version(
             tree[path] = change if isinstance(change, Entry) else Entry(change)
     (output / image).mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".tmp-version-", dir=output / image))
+    nfs = NfsRoot(RootMode(mode), NfsVersion.V4_2 if mode == RootMode.OVERLAY else NfsVersion.V3, ())
+    base = dataclasses.replace(SAMPLE, image=image, epoch=epoch, root=nfs, cmdline=cmdline or SAMPLE.cmdline)
     bundle = _bundle(kernel) if grub is None else {**_bundle(kernel, signed=signed), **_uefi_loaders(grub)}
-    version = _write_artifacts(draft, tree, image, mode, bundle, epoch)
+    version = _write_artifacts(draft, tree, base, bundle)
     draft.chmod(0o755)
     target = output / image / version
     if target.exists():
@@ -191,17 +195,13 @@ def _opener(content: bytes) -> Callable[[], BinaryIO]:
     return lambda: io.BytesIO(content)
 
 
-def _write_artifacts(directory: Path, tree: Tree, image: str, mode: str, files: Mapping[str, bytes], epoch: int) -> str:
+def _write_artifacts(directory: Path, tree: Tree, base: Manifest, files: Mapping[str, bytes]) -> str:
     """Everything that pack writes, and a log; returns the version."""
-    nfs = NfsRoot(RootMode(mode), NfsVersion.V4_2 if mode == RootMode.OVERLAY else NfsVersion.V3, ())
+    epoch = base.epoch
     loaders = [loader for loader in LOADERS.values() if set(loader.files) & set(files)]
     draft = dataclasses.replace(
-        SAMPLE,
-        image=image,
-        epoch=epoch,
+        base,
         kernel=RELEASE,
-        root=nfs,
-        version=SAMPLE.version,
         root_digest="",
         digest_schema=DIGEST_SCHEMA,
         loaders=tuple(loader.name for loader in loaders),

@@ -92,7 +92,7 @@ def _menu_texts(
         dataclasses.replace(one, signed=is_verified(inventory.store, one.manifest, one.boot, served)) for one in kept
     ]
     wanted = menus(generation, checked, site, grub_over_http=goes_over_http(served))
-    check_cmdlines(wanted, loaders)
+    check_cmdlines(wanted, kept)
     return menu_files(wanted, loaders)
 
 
@@ -152,11 +152,17 @@ def _default(site: Site, before: Generation | None, active: Mapping[str, str]) -
     return next((image for image in wanted if image in active and image is not None), next(iter(active)))
 
 
-def check_cmdline(store: Store, site: Site, manifest: Manifest) -> None:
-    """InputError when the command line of a version that is to come would be cut off."""
-    bootable = Bootable(manifest, BootName(manifest.version), _seen_as(store, site, manifest))
+def check_cmdline(inventory: Inventory, site: Site, manifest: Manifest) -> None:
+    """InputError when a line of the menus, with a version that is to come, would be cut off or changed.
+
+    Looks at what `activate` will: every version that is there with every loader, those that are to come included.
+    """
+    coming = Bootable(manifest, BootName(manifest.version), _seen_as(inventory.store, site, manifest))
     draft = Generation(1, site.server, manifest.image, {manifest.image: manifest.version}, 0, "")
-    check_cmdlines(menus(draft, [bootable], dataclasses.replace(site, clients=())), _loaders_of([manifest]))
+    there = bootables(inventory, site)
+    site = dataclasses.replace(site, clients=())
+    for kept in ([coming], [*there, coming]):  # a fault of its own is named before that of another
+        check_cmdlines(menus(draft, kept, site), kept)
 
 
 def _seen_as(store: Store, site: Site, manifest: Manifest) -> str:
@@ -164,21 +170,32 @@ def _seen_as(store: Store, site: Site, manifest: Manifest) -> str:
     return str(Path(site.path or store.root) / store.root_of(manifest).relative_to(store.root))
 
 
-def check_cmdlines(found: Iterable[Menu], loaders: Iterable[Loader]) -> None:
-    """InputError when one of these loaders would cut off a command line of these menus, or change it."""
-    lines = {entry.cmdline for menu in found for entry in menu.entries}
-    longest = max(lines, key=lambda line: len(line.encode()))
-    for loader in loaders:
-        for word in filter(None, map(loader.unfit_word, sorted(lines))):
-            raise InputError(
-                f"{loader.name} would hand over another kernel argument than {word}",
-                "write it without these characters, or leave the loader out: boot.loaders in the recipe",
-            )
-        if len(longest.encode()) > loader.cmdline_bytes:
-            raise InputError(
-                f"a kernel command line is longer than {loader.cmdline_bytes} bytes: {longest:.100}...",
-                "shorten cmdline or nfs_options in the site, or boot.cmdline in the recipe",
-            )
+def check_cmdlines(found: Iterable[Menu], kept: Sequence[Bootable]) -> None:
+    """InputError when a loader of these versions would cut off a command line of these menus, or change it."""
+    lines = {entry.label: entry.cmdline for menu in found for entry in menu.entries}
+    for loader in _loaders_of(bootable.manifest for bootable in kept):
+        for bootable in kept:
+            line = lines[bootable.label]
+            word, size = loader.unfit_word(line), len(line.encode())
+            if word is not None:
+                raise InputError(
+                    f"{bootable.label}: {loader.name} would hand over another kernel argument than {word}",
+                    _remedy(bootable, loader, "write it without these characters"),
+                )
+            if size > loader.cmdline_bytes:
+                raise InputError(
+                    f"{bootable.label}: its kernel command line has {size} bytes, and {loader.name} hands over "
+                    f"{loader.cmdline_bytes}: {line:.100}...",
+                    _remedy(bootable, loader, "shorten cmdline or nfs_options in the site, or boot.cmdline"),
+                )
+
+
+def _remedy(bootable: Bootable, loader: Loader, change: str) -> str:
+    if loader.name in bootable.manifest.loaders:
+        return f"{change}, or leave the loader out: boot.loaders in the recipe"
+    # it came before the loader did
+    without = f"leave {loader.name} out of boot.loaders in the recipe of what is to come"
+    return f"{without}, or prune {bootable.label} first: a loader's menu names every version"
 
 
 def _loaders_of(manifests: Iterable[Manifest]) -> tuple[Loader, ...]:

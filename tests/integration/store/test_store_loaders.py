@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from builder.deploy import refresh_menus, rollback
+from builder.deploy import prune, refresh_menus, rollback
+from builder.errors import InputError
 from builder.loaders.base import ClientArchitecture
 from builder.loaders.grub import Grub
 from builder.model.site import Site
@@ -15,10 +18,11 @@ from builder.render.server.boot_files import choose_boot_files
 from builder.store.generations import require_active
 from builder.store.inspection.verification import Severity, verify
 from builder.store.layout import find_store
+from builder.store.pruning import PruneOptions
 from builder.store.served_loaders import program_version, read_served_store, version_key
 from tests.images import scratch
 from tests.require import needs_root
-from tests.stores import deployed, faults, new_place, quiet
+from tests.stores import deployed, faults, new_place, quiet, snapshot
 from tests.versions import make_version
 
 pytestmark = [needs_root, pytest.mark.root]
@@ -26,10 +30,8 @@ pytestmark = [needs_root, pytest.mark.root]
 OLD, NEW = "2.06-13+deb12u2", "2.12-9+deb13u1"
 
 
-def version(name: str, grub: str | None, image: str = "lab", *, signed: bool = True) -> Path:
-    return make_version(
-        scratch() / "with-grub", {"etc/name": name.encode()}, image=image, files=20, grub=grub, signed=signed
-    )
+def version(name: str, grub: str | None, image: str = "lab", **more: Any) -> Path:
+    return make_version(scratch() / "with-grub", {"etc/name": name.encode()}, image=image, files=20, grub=grub, **more)
 
 
 @pytest.fixture
@@ -123,6 +125,36 @@ def test_under_secure_boot_only_signed_kernels_are_offered(place: Path) -> None:
         f"other/{signed.name}": True,
         "other": True,
     }
+
+
+# what PXELINUX hands over as it is, and GRUB does not: nobody noticed before there was GRUB
+UNFIT = {"backslash": ("systemd.mask=a\\x2db.service",), "length": ("x=" + "y" * 1850,)}
+
+
+@pytest.mark.parametrize("word", UNFIT)
+def test_what_no_other_loader_can_boot_is_in_the_way_before_anything_comes(word: str, place: Path) -> None:
+    """A menu names every version: with this one, no menu of GRUB could be written from then on."""
+    first, old = version("0", None), version("1", None, cmdline=UNFIT[word])
+    deployed(place, first, old)
+    before = snapshot(place)
+    with pytest.raises(InputError, match=f"^lab/{re.escape(old.name)}: .*grub") as caught:
+        deployed(place, version("2", OLD))
+    assert "boot.loaders" in (caught.value.hint or "")
+    assert snapshot(place) == before
+    rollback(place, None, None, quiet())
+    refresh_menus(place, quiet())
+    prune(place, PruneOptions(keep=1), quiet())
+    assert faults(place) == []
+    deployed(place, version("3", None))
+
+
+@pytest.mark.parametrize("word", UNFIT)
+def test_a_loader_comes_when_what_it_cannot_boot_has_gone(word: str, place: Path) -> None:
+    new = version("2", OLD)
+    deployed(place, version("1", None, cmdline=UNFIT[word]), version("0", None))
+    prune(place, PruneOptions(keep=1, force=True), quiet())
+    deployed(place, new)
+    assert grub_of(place) == OLD
 
 
 def test_a_pinned_client_is_sent_to_its_own_menu(place: Path) -> None:
