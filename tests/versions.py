@@ -38,7 +38,7 @@ from builder.model.version import Version
 from builder.output.versions import LATEST, read_manifest
 from builder.render.boot.cmdline import bundle_menu
 from builder.system.files import sha256_of, swap_symlink
-from tests.efi_programs import efi_program, grub_program
+from tests.efi_programs import efi_program, grub_program, shim_program
 from tests.samples import MANIFEST as SAMPLE
 
 EPOCH = 1767312000
@@ -120,6 +120,7 @@ def make_version(
     kernel: bytes = b"",
     epoch: int = EPOCH,
     grub: str | None = None,
+    shim: str = "16.1",
     signed: bool = True,
     cmdline: tuple[str, ...] | None = None,
 ) -> Path:
@@ -127,6 +128,7 @@ def make_version(
 
     kernel: what follows the header in the stand-in for vmlinuz, so that another one makes another bundle
     grub: the version of the GRUB that is in the bundle too, and iPXE with it; None: PXELINUX alone
+    shim: with GRUB, the version of the shim before it
     signed: with GRUB, whether Debian signed the kernel
     cmdline: kernel arguments besides those that name the root; None: the sample's
     """
@@ -139,7 +141,7 @@ def make_version(
     draft = Path(tempfile.mkdtemp(prefix=".tmp-version-", dir=output / image))
     nfs = NfsRoot(RootMode(mode), NfsVersion.V4_2 if mode == RootMode.OVERLAY else NfsVersion.V3, ())
     base = dataclasses.replace(SAMPLE, image=image, epoch=epoch, root=nfs, cmdline=cmdline or SAMPLE.cmdline)
-    bundle = _bundle(kernel) if grub is None else {**_bundle(kernel, signed=signed), **_uefi_loaders(grub)}
+    bundle = _bundle(kernel) if grub is None else {**_bundle(kernel, signed=signed), **_uefi_loaders(grub, shim)}
     version = _write_artifacts(draft, tree, base, bundle)
     draft.chmod(0o755)
     target = output / image / version
@@ -254,11 +256,11 @@ def _bundle(kernel: bytes, *, signed: bool = False) -> dict[str, bytes]:
     }
 
 
-def _uefi_loaders(grub: str) -> dict[str, bytes]:
+def _uefi_loaders(grub: str, shim: str) -> dict[str, bytes]:
     return {
-        "shimx64.efi": efi_program("shim.debian,1,Debian,shim,16.1,https://x\n", ["Microsoft UEFI CA 2023"]),
+        "shimx64.efi": shim_program(shim),
         "grubx64.efi": grub_program(grub),
-        "mmx64.efi": efi_program(),
+        "mmx64.efi": shim_program(shim),
         "ipxe/undionly.kpxe": some_bytes("undionly.kpxe", 70000),
         "ipxe/ipxe.efi": efi_program(),
     }
