@@ -135,13 +135,12 @@ def _is_signed(store: Store, manifest: Manifest, boot: BootName, distribution: D
     return signer is not None and program is not None and program.is_signed_by(signer)
 
 
-def is_refused(store: Store, manifest: Manifest) -> bool:
-    """Whether the active menus of GRUB offer a version only where Secure Boot is off."""
+def is_refused(store: Store, label: str) -> bool:
+    """Whether the active menus of GRUB offer what has this label only where Secure Boot is off."""
     grub = LOADERS[LoaderName.GRUB]
     menu = store.boot / grub.directory / grub.menu_file(None)
     if not menu.is_file():
         return False
-    label = f"{manifest.image}/{manifest.version}"
     return any(entry.label == label and not entry.signed for entry in grub.parse(menu.read_text("utf-8", "replace")))
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from builder.deploy import prune, refresh_menus, rollback
+from builder.deploy import DeployOptions, adopt_kernel, deploy, prune, refresh_menus, rollback
 from builder.errors import InputError
 from builder.loaders.base import ClientArchitecture
 from builder.loaders.grub import Grub
 from builder.model.site import Site
+from builder.output.offer import offer_directory
+from builder.progress.progress import Progress
 from builder.render.server.boot_files import choose_boot_files
 from builder.store.generations import require_active
 from builder.store.inspection.verification import Severity, verify
@@ -22,8 +26,8 @@ from builder.store.pruning import PruneOptions
 from builder.store.served_loaders import program_version, read_served_store
 from tests.images import scratch
 from tests.require import needs_root
-from tests.stores import deployed, faults, new_place, quiet, snapshot
-from tests.versions import make_version
+from tests.stores import SERVER, deployed, faults, new_place, quiet, snapshot
+from tests.versions import RELEASE, kernel_image, make_version
 
 pytestmark = [needs_root, pytest.mark.root]
 
@@ -144,6 +148,20 @@ def test_under_secure_boot_only_signed_kernels_are_offered(place: Path) -> None:
         f"other/{signed.name}": True,
         "other": True,
     }
+
+
+def test_a_deploy_says_that_an_adopted_kernel_is_unsigned(place: Path) -> None:
+    """Of the version that it deploys again clients boot another kernel than the version's."""
+    desk = version("1", OLD, mode="rw")
+    deployed(place, desk)
+    boot, served = place / "writable/lab" / desk.name / "root/boot", place / "boot/lab" / desk.name
+    boot.mkdir()
+    (boot / f"vmlinuz-{RELEASE}").write_bytes(kernel_image(RELEASE))
+    shutil.copyfile(served / "initramfs.img", boot / f"initrd.img-{RELEASE}")
+    adopt_kernel(place, "lab", None, quiet())
+    said = io.StringIO()
+    deploy(offer_directory(desk), place, DeployOptions(server=SERVER), Progress(said))
+    assert f"lab {desk.name}.1: its kernel is not signed" in " ".join(said.getvalue().split())
 
 
 # what PXELINUX hands over as it is, and GRUB does not: nobody noticed before there was GRUB
