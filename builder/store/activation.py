@@ -17,7 +17,7 @@ from builder.model.recipe import RootMode
 from builder.model.site import IPV4, Site
 from builder.render.boot.menu import Bootable, menus, pinned_label
 from builder.store.agreement import check_releases
-from builder.store.generations import active_generation, commit, is_served, next_number
+from builder.store.generations import active_generation, commit, generation_numbers, is_served, next_number
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
 from builder.store.reaching import hold_root
@@ -70,7 +70,7 @@ def _prepared(
     first = sorted(active.items(), key=lambda item: item[0] != generation.default)
     served = loaders_to_serve(inventory, [by_name[image, name].manifest for image, name in first])
     texts = _menu_texts(inventory, site, generation, kept, served)
-    files = {path: _same_as_now(store, path, file) for one in served for path, file in one.files.items()}
+    files = {path: _there_already(store, path, file) for one in served for path, file in one.files.items()}
     generation = dataclasses.replace(
         generation,
         menus={name: text_sha256(text) for name, text in texts.items()},
@@ -96,10 +96,17 @@ def _menu_texts(
     return menu_files(wanted, loaders)
 
 
-def _same_as_now(store: Store, path: str, file: Path) -> Path:
-    """The file of the active generation where it is the same: where boot/ is another disk it needs no copy."""
-    now = store.current / path
-    return now if now.is_file() and sha256_of(now) == sha256_of(file) else file
+def _there_already(store: Store, path: str, file: Path) -> Path:
+    """The same file of the newest generation that has it: where boot/ is another disk it needs no copy.
+
+    A rollback on a full disk depends on it.
+    """
+    size, sha256 = file.stat().st_size, sha256_of(file)
+    for number in reversed(generation_numbers(store)):
+        there = store.generations / f"{number:06}" / path
+        if there.is_file() and there.stat().st_size == size and (there.samefile(file) or sha256_of(there) == sha256):
+            return there
+    return file
 
 
 def bootables(inventory: Inventory, site: Site) -> list[Bootable]:

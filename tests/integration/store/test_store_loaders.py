@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from builder.store.inspection.verification import Severity, verify
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
 from builder.store.served_loaders import program_version, read_served_store
+from builder.system.private_mounts import private_mounts
 from tests.images import scratch
 from tests.require import needs_root
 from tests.stores import SERVER, deployed, faults, new_place, quiet, snapshot
@@ -89,6 +91,30 @@ def test_verify_names_a_loader_that_is_older_than_one_in_the_store(place: Path) 
         ("grubx64.efi", f"is {OLD}, and lab {newer.name} has {NEW}")
     ]
     assert faults(place) == []
+
+
+def test_where_boot_is_another_disk_a_rollback_copies_no_loader(place: Path) -> None:
+    """A rollback works on a full disk; that of an older generation is there already."""
+    boot = place / "boot"
+    boot.mkdir()
+    first, second, third = version("1", OLD), version("2", NEW, shim="16.2"), version("3", NEW, shim="16.2")
+    with private_mounts():
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200M", "none", boot], check=True)
+        deployed(place, first, second)
+        assert boot.stat().st_dev != (place / "versions").stat().st_dev
+        shutil.rmtree(boot / ".reserve")
+        deployed(place, third)
+        # it holds what a further copy of each loader takes, though two generations share them now
+        generation = boot / "generations/000003"
+        loaders = sum((generation / name).stat().st_size for name in require_active(find_store(place)).loaders)
+        assert (boot / ".reserve/bytes").stat().st_size >= (1 << 20) + 2 * loaders
+        rollback(place, "lab", first.name, quiet())
+        rollback(place, "lab", second.name, quiet())
+        for name in ("grubx64.efi", "shimx64.efi", "mmx64.efi", "ipxe/ipxe.efi"):
+            inodes = [(boot / f"generations/{number:06}" / name).stat().st_ino for number in range(1, 6)]
+            assert inodes[0] == inodes[3], name
+            assert inodes[1] == inodes[2] == inodes[4], name
+        assert faults(place) == []
 
 
 def test_of_the_same_grub_that_with_the_newer_shim_is_served(place: Path) -> None:
