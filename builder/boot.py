@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builder.bootlab.console import begin_log
+from builder.bootlab.console import begin_log, check_log
 from builder.bootlab.diagnosis import Diagnosis
 from builder.bootlab.firmware import find_flash
 from builder.bootlab.guest import Guest, GuestError, Machine
@@ -19,7 +19,7 @@ from builder.bootlab.settings import Patience
 from builder.bootlab.units import Units, await_units, examine_units, runs_systemd
 from builder.bootlab.walls.volumes import Medium, Volume, available_memory, check_memory, choose_medium, mounted
 from builder.cache import hold_cache
-from builder.errors import BootError, CommandError, HostError, InputError
+from builder.errors import BootError, CommandError, DisklessError, HostError, InputError
 from builder.model.artifacts.manifest import BUNDLE, INDEX, Manifest
 from builder.model.generation import BootName
 from builder.model.menu import KERNEL
@@ -155,8 +155,9 @@ def boot(version: Path, options: BootOptions, progress: Progress) -> BootResult:
             _exercise(guest, options, progress, result)
         except GuestError as error:
             result.error, result.diagnosis = error, error.diagnosis
-            if guest.is_running:
-                _take_picture(guest, options)
+            fault = _picture_fault(guest, options) if guest.is_running else None
+            if fault is not None:
+                progress.warn(fault.message)
         except (HostError, CommandError) as error:
             error.details = (*error.details, f"console log: {result.console_log}")
             raise
@@ -197,8 +198,21 @@ def _note_timeline(guest: Guest, result: BootResult) -> None:
 
 def _take_picture(guest: Guest, options: BootOptions) -> None:
     if options.screenshot is not None:
+        picture = guest.take_picture()
         begin_log(options.screenshot, "--screenshot")
-        options.screenshot.write_bytes(guest.take_picture())
+        try:
+            options.screenshot.write_bytes(picture)
+        except OSError as error:
+            raise HostError(f"{options.screenshot} cannot be written: {error.strerror}", "is there room?") from error
+
+
+def _picture_fault(guest: Guest, options: BootOptions) -> DisklessError | None:
+    """Takes the picture that was asked for; why there is none, where something else may be of more weight."""
+    try:
+        _take_picture(guest, options)
+    except (CommandError, HostError, InputError) as error:
+        return error
+    return None
 
 
 def default_console_log(version: Path) -> Path:
@@ -211,11 +225,15 @@ def preflight(options: BootOptions) -> Medium:
     """What the image can be unpacked into here.
 
     Raises HostError at once for whatever this machine lacks or forbids: privilege, tools, namespaces, a network, file
-    systems; InputError for a work directory whose path the servers' configurations could not quote.
+    systems; InputError for a work directory whose path the servers' configurations could not quote, or a file that
+    could not be written at the end.
     """
     if os.geteuid() != 0:
         raise HostError("a boot needs root", "sudo diskless boot ...: it makes namespaces and a network of its own")
     check_work_path(options.work)
+    for path, option in ((options.console_log, "--console-log"), (options.screenshot, "--screenshot")):
+        if path is not None:
+            check_log(path, option)
     nfs = choose_nfs_server()
     require_tools(lab_tools(nfs))
     if options.machine.flash is None:
@@ -334,10 +352,14 @@ def _exercise(guest: Guest, options: BootOptions, progress: Progress, result: Bo
             done = guest.run(command)
             result.checks.append(CheckResult(command, done.status, done.output))
         result.units = examine_units(guest) if has_units else None
-    _take_picture(guest, options)
+    picture_fault = _picture_fault(guest, options)
     with progress.step("power off"):
         guest.power_off()
     result.error = _failed_check(result.checks) or (_failed_units(result.units) if options.strict else None)
+    if picture_fault is not None:
+        if result.error is None:
+            raise picture_fault
+        progress.warn(picture_fault.message)
 
 
 def _failed_check(checks: list[CheckResult]) -> BootError | None:

@@ -125,7 +125,7 @@ def _fetch_first(offer: Offer, root: Path, options: DeployOptions, progress: Pro
     inventory = read_inventory(look_at_store(root))
     site = _site_for(inventory.store, options.server, Progress(quiet=True))
     _approved(offer, inventory.store, site, options, Progress(quiet=True))
-    check_cmdline(inventory.store, site, offer.manifest)
+    check_cmdline(inventory, site, offer.manifest)
     with progress.step("fetch"):
         fetch_parts(inventory, offer)
 
@@ -138,7 +138,7 @@ def _deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress
         site = _site_for(store, options.server, progress)
         approval = _approved(offer, store, site, options, progress)
         check_storable(offer)  # its words go into a menu, if only to measure that
-        check_cmdline(store, site, manifest)
+        check_cmdline(inventory, site, manifest)
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
             inventory, unpacked = add_version(inventory, offer, on_file)
         with progress.step("activate"):

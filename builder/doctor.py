@@ -18,6 +18,7 @@ from builder.model.quantity import format_bytes
 from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.probes.building import examine_building
+from builder.probes.dhcp_answers import examine_dhcp
 from builder.probes.firewall import examine_firewall
 from builder.probes.host import (
     READ_ONLY_REMEDY,
@@ -31,7 +32,6 @@ from builder.probes.permissions import examine_permissions
 from builder.probes.programs import examine_tools
 from builder.probes.server import (
     examine_address,
-    examine_dhcp,
     examine_http,
     examine_nfs,
     examine_read_plus,

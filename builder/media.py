@@ -22,6 +22,7 @@ from builder.model.recipe import LoaderName
 from builder.progress.progress import Progress
 from builder.store.generations import require_active, served_menus
 from builder.store.layout import Store
+from builder.store.served_loaders import is_refused
 from builder.system.run import Runner, Tool, install_hint, require_tools
 
 _XORRISO = Tool("xorriso", "xorriso", "libisoburn")
@@ -68,6 +69,10 @@ def make_medium(store: Store, image: str, target: Path, progress: Progress) -> B
         tree = work / "tree"
         with progress.step("collect"):
             uefi = _fill(store, label, entry, isolinux, tree)
+        if uefi and not entry.signed:
+            progress.warn(
+                f"{label}: its kernel is not signed by whom GRUB here trusts: no UEFI with Secure Boot boots it"
+            )
         with Runner(work / "log", progress.output) as runner, progress.step("write"):
             if uefi:
                 _make_efi_image(runner, work, tree)
@@ -103,8 +108,8 @@ def _active_entry(store: Store, image: str) -> tuple[str, MenuEntry]:
     label = f"{image}/{active}"
     for path, text in served_menus(store):
         for entry in loader_of(path).parse(text):
-            if entry.label == label:
-                return label, entry
+            if entry.label == label:  # the first that names it may be of a loader that knows no signatures
+                return label, dataclasses.replace(entry, signed=not is_refused(store, label))
     raise InputError(f"no menu in {store.root} names {label}", f"diskless refresh --to {store.root}")
 
 

@@ -35,6 +35,13 @@ def grub_program(version: str, generation: int = 5) -> bytes:
     return efi_program(sbat, ["Debian Secure Boot CA"], version.encode() * 100)
 
 
+def shim_program(version: str) -> bytes:
+    """A shim, or a helper of it, of Debian's."""
+    sbat = "sbat,1,SBAT Version,sbat,1,https://example.org\nshim,4,UEFI shim,shim,1,https://x\n"
+    sbat += f"shim.debian,1,Debian,shim,{version},https://x\n"
+    return efi_program(sbat, ["Microsoft UEFI CA 2023"], version.encode() * 100)
+
+
 def _certificate(name: str) -> bytes:
     signature = b"0\x82" + name.encode()
     length = 8 + len(signature)

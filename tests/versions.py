@@ -38,7 +38,7 @@ from builder.model.version import Version
 from builder.output.versions import LATEST, read_manifest
 from builder.render.boot.cmdline import bundle_menu
 from builder.system.files import sha256_of, swap_symlink
-from tests.efi_programs import efi_program, grub_program
+from tests.efi_programs import efi_program, grub_program, shim_program
 from tests.samples import MANIFEST as SAMPLE
 
 EPOCH = 1767312000
@@ -120,13 +120,17 @@ def make_version(
     kernel: bytes = b"",
     epoch: int = EPOCH,
     grub: str | None = None,
+    shim: str = "16.1",
     signed: bool = True,
+    cmdline: tuple[str, ...] | None = None,
 ) -> Path:
     """Makes OUTPUT/IMAGE/VERSION of the sample tree with `changes` (None removes) and returns it; latest points there.
 
     kernel: what follows the header in the stand-in for vmlinuz, so that another one makes another bundle
     grub: the version of the GRUB that is in the bundle too, and iPXE with it; None: PXELINUX alone
+    shim: with GRUB, the version of the shim before it
     signed: with GRUB, whether Debian signed the kernel
+    cmdline: kernel arguments besides those that name the root; None: the sample's
     """
     tree: dict[str, Entry] = sample_tree(files)
     for path, change in (changes or {}).items():
@@ -135,8 +139,10 @@ def make_version(
             tree[path] = change if isinstance(change, Entry) else Entry(change)
     (output / image).mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".tmp-version-", dir=output / image))
-    bundle = _bundle(kernel) if grub is None else {**_bundle(kernel, signed=signed), **_uefi_loaders(grub)}
-    version = _write_artifacts(draft, tree, image, mode, bundle, epoch)
+    nfs = NfsRoot(RootMode(mode), NfsVersion.V4_2 if mode == RootMode.OVERLAY else NfsVersion.V3, ())
+    base = dataclasses.replace(SAMPLE, image=image, epoch=epoch, root=nfs, cmdline=cmdline or SAMPLE.cmdline)
+    bundle = _bundle(kernel) if grub is None else {**_bundle(kernel, signed=signed), **_uefi_loaders(grub, shim)}
+    version = _write_artifacts(draft, tree, base, bundle)
     draft.chmod(0o755)
     target = output / image / version
     if target.exists():
@@ -191,17 +197,13 @@ def _opener(content: bytes) -> Callable[[], BinaryIO]:
     return lambda: io.BytesIO(content)
 
 
-def _write_artifacts(directory: Path, tree: Tree, image: str, mode: str, files: Mapping[str, bytes], epoch: int) -> str:
+def _write_artifacts(directory: Path, tree: Tree, base: Manifest, files: Mapping[str, bytes]) -> str:
     """Everything that pack writes, and a log; returns the version."""
-    nfs = NfsRoot(RootMode(mode), NfsVersion.V4_2 if mode == RootMode.OVERLAY else NfsVersion.V3, ())
+    epoch = base.epoch
     loaders = [loader for loader in LOADERS.values() if set(loader.files) & set(files)]
     draft = dataclasses.replace(
-        SAMPLE,
-        image=image,
-        epoch=epoch,
+        base,
         kernel=RELEASE,
-        root=nfs,
-        version=SAMPLE.version,
         root_digest="",
         digest_schema=DIGEST_SCHEMA,
         loaders=tuple(loader.name for loader in loaders),
@@ -254,11 +256,11 @@ def _bundle(kernel: bytes, *, signed: bool = False) -> dict[str, bytes]:
     }
 
 
-def _uefi_loaders(grub: str) -> dict[str, bytes]:
+def _uefi_loaders(grub: str, shim: str) -> dict[str, bytes]:
     return {
-        "shimx64.efi": efi_program("shim.debian,1,Debian,shim,16.1,https://x\n", ["Microsoft UEFI CA 2023"]),
+        "shimx64.efi": shim_program(shim),
         "grubx64.efi": grub_program(grub),
-        "mmx64.efi": efi_program(),
+        "mmx64.efi": shim_program(shim),
         "ipxe/undionly.kpxe": some_bytes("undionly.kpxe", 70000),
         "ipxe/ipxe.efi": efi_program(),
     }

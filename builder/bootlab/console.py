@@ -28,21 +28,35 @@ def begin_log(path: Path, option: str = "--console-log") -> None:
 
     `option` is the one that names it.
     """
+    handle = _open_log(path, option)
+    try:
+        os.ftruncate(handle, 0)
+        os.fchmod(handle, FILE_MODE)
+        give_to_readers(handle)
+    finally:
+        os.close(handle)
+
+
+def check_log(path: Path, option: str) -> None:
+    """InputError where `begin_log` would raise it; everything is as it was afterwards."""
+    was_there = os.path.lexists(path)
+    os.close(_open_log(path, option))
+    if not was_there:
+        path.unlink()
+
+
+def _open_log(path: Path, option: str) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     hint = f"see what it is, and remove it; or name another file with {option}"
     try:
         handle = os.open(path, flags, 0o600)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}", hint) from error
-    try:
-        info = os.fstat(handle)
-        if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
-            raise InputError(f"{path} is not a file, or has other names: nothing is written to it", hint)
-        os.ftruncate(handle, 0)
-        os.fchmod(handle, FILE_MODE)
-        give_to_readers(handle)
-    finally:
+    info = os.fstat(handle)
+    if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
         os.close(handle)
+        raise InputError(f"{path} is not a file, or has other names: nothing is written to it", hint)
+    return handle
 
 
 class Log:

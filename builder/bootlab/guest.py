@@ -216,6 +216,8 @@ class Guest:
         self._namespace.end(self._service)
         self._ports.close()
         begin_log(self.console.path)
+        if self._monitor is not None:
+            self._monitor.close()
         self._monitor = Monitor() if self._machine.screen else None
         self._ports = self._new_ports(self.console.path)
         self._service = self._ports.connect(self._start)

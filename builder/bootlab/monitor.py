@@ -6,6 +6,7 @@ no file of the host.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -19,6 +20,8 @@ MONITOR = ("-chardev", "socket,id=monitor,fd=5", "-mon", "chardev=monitor,mode=c
 _SECONDS = 30
 _PIECE = 1 << 16
 _FDSET = 1
+_LARGEST_MESSAGE, _LARGEST_PICTURE = 1 << 20, 64 << 20  # bytes; a guest may have taken QEMU over
+_NO_PICTURE = "QEMU gave no picture of the screen"
 
 
 class Monitor:
@@ -29,6 +32,7 @@ class Monitor:
         self._line.settimeout(1)
         self._heard = b""
         self._ready = False
+        self._orders = 0
 
     def take_picture(self) -> bytes:
         """The screen as a PNG file; CommandError where QEMU gives none."""
@@ -42,11 +46,16 @@ class Monitor:
                 self._run("add-fd", {"fdset-id": _FDSET}, files=[writable])
             finally:
                 os.close(writable)
-            self._run("screendump", {"filename": f"/dev/fdset/{_FDSET}", "format": "png"})
-            self._run("remove-fd", {"fdset-id": _FDSET})
-            return os.pread(handle, os.fstat(handle).st_size, 0)
+            try:
+                self._run("screendump", {"filename": f"/dev/fdset/{_FDSET}", "format": "png"})
+            finally:
+                with contextlib.suppress(CommandError, OSError, ValueError):  # the picture is there, or why it is not
+                    self._run("remove-fd", {"fdset-id": _FDSET})
+            return os.pread(handle, min(os.fstat(handle).st_size, _LARGEST_PICTURE), 0)
         except OSError as error:
-            raise CommandError(f"QEMU gave no picture of the screen: {error.strerror or error}") from error
+            raise CommandError(f"{_NO_PICTURE}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise CommandError(f"{_NO_PICTURE}: its monitor says what is no JSON") from error
         finally:
             os.close(handle)
 
@@ -55,20 +64,27 @@ class Monitor:
         self._line.close()
 
     def _run(self, command: str, arguments: dict[str, Any] | None = None, files: list[int] | None = None) -> None:
-        order = json.dumps({"execute": command, "arguments": arguments or {}}).encode() + b"\n"
-        socket.send_fds(self._line, [order], files or [])
+        """CommandError, OSError or ValueError where it cannot be done, or nobody says that it is."""
+        self._orders += 1
+        order = {"execute": command, "arguments": arguments or {}, "id": self._orders}
+        socket.send_fds(self._line, [json.dumps(order).encode() + b"\n"], files or [])
         deadline = time.monotonic() + _SECONDS
         while time.monotonic() < deadline:
             answer = self._next_message()
+            if answer.get("id", self._orders) != self._orders:
+                continue  # to an order that was given up
             if "error" in answer:
-                raise CommandError(f"QEMU gave no picture of the screen: {answer['error'].get('desc', command)}")
+                error = answer["error"]
+                raise CommandError(f"{_NO_PICTURE}: {error.get('desc', command) if isinstance(error, dict) else error}")
             if "return" in answer:
                 return
-        raise CommandError(f"QEMU did not answer its monitor within {_SECONDS} s")
+        raise CommandError(f"{_NO_PICTURE}: its monitor did not answer within {_SECONDS} s")
 
     def _next_message(self) -> dict[str, Any]:
         """One line of JSON; empty where none came yet."""
         while b"\n" not in self._heard:
+            if len(self._heard) > _LARGEST_MESSAGE:
+                raise OSError("its monitor says too much")
             try:
                 piece = self._line.recv(_PIECE)
             except TimeoutError:

@@ -19,6 +19,8 @@ _PKCS7 = 2
 AUTHORITIES = {2011: b"Microsoft Corporation UEFI CA 2011", 2023: b"Microsoft UEFI CA 2023"}
 _LARGEST_HEADER = 4096
 _VERSION = 4  # column of .sbat
+_LARGEST_SBAT = 1 << 16  # bytes; those of GRUB have some hundreds
+_GENERATION_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,25 @@ def _sbat(content: bytes, headers: Iterable[bytes]) -> tuple[SbatEntry, ...]:
     for header in headers:
         if header[:8].rstrip(b"\0") == b".sbat":
             size, offset = struct.unpack_from("<II", header, 16)
-            text = content[offset : offset + size].rstrip(b"\0").decode("utf-8", "replace")
-            rows = [row for row in csv.reader(text.splitlines()) if len(row) > _VERSION and row[1].isdigit()]
-            return tuple(SbatEntry(row[0], int(row[1]), row[_VERSION]) for row in rows)
+            return _sbat_entries(content[offset : offset + size]) if size <= _LARGEST_SBAT else ()
     return ()
+
+
+def _sbat_entries(section: bytes) -> tuple[SbatEntry, ...]:
+    """What is no line of it, or would change what a terminal shows, is passed over."""
+    text = section.rstrip(b"\0").decode("utf-8", "replace")
+    try:
+        rows = list(csv.reader(text.splitlines()))
+    except csv.Error:
+        return ()
+    return tuple(SbatEntry(row[0], int(row[1]), row[_VERSION]) for row in rows if _is_entry(row))
+
+
+def _is_entry(row: list[str]) -> bool:
+    if len(row) <= _VERSION or not "".join(row).isprintable():
+        return False
+    generation = row[1]
+    return generation.isascii() and generation.isdigit() and len(generation) <= _GENERATION_DIGITS
 
 
 def _u16(content: bytes, offset: int) -> int:

@@ -41,6 +41,10 @@ def _files(architecture: Architecture) -> tuple[str, str, str]:
     return f"shim{suffix}.efi", f"grub{suffix}.efi", f"mm{suffix}.efi"
 
 
+# of its files, the one that is GRUB
+GRUB_FILES = tuple(_files(architecture)[1] for architecture in _SUFFIXES)
+
+
 def _debian(architecture: Architecture) -> LoaderPackages:
     suffix, debian, directory = _SUFFIXES[architecture]
     shim, grub, keys = _files(architecture)

@@ -22,6 +22,8 @@ SCRIPT = "boot.ipxe"
 _INITRD = "initrd=initramfs.img"
 _BOOTIF = "BOOTIF=01-${netX/mac:hexhyp}"
 _MENU = "menu"
+# words that end a command: core/exec.c of iPXE
+_ENDS = ("||", "&&", ";")
 # no image has a slash in its name
 _OR_FAIL = " || goto /failed"
 # nobody may stand at the machine
@@ -81,9 +83,12 @@ class Ipxe:
         return tuple(_entry(fields) for fields in entries if "kernel" in fields)
 
     def unfit_word(self, cmdline: str) -> str | None:
-        """It expands ${...}, and some words are its own."""
-        own = ("||", "&&")
-        return next((word for word in cmdline.split() if "${" in word or word in own or word.endswith("\\")), None)
+        """It expands ${...}; some words end its command, and one that begins with # its line."""
+        return next(filter(_is_unfit, cmdline.split()), None)
+
+
+def _is_unfit(word: str) -> bool:
+    return "${" in word or word in _ENDS or word.startswith("#") or word.endswith("\\")
 
 
 def _entry_lines(entry: MenuEntry) -> list[str]:

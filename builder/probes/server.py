@@ -1,26 +1,24 @@
-"""Whether a server's DHCP, TFTP, HTTP and NFS answer as its clients need, asked as they would ask."""
+"""Whether a server's TFTP, HTTP and NFS answer as its clients need, asked as they would ask."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.loaders.base import Loader
-from builder.loaders.table import FIRST_FILES, loader_of
+from builder.loaders.table import loader_of
 from builder.model.diagnostic import Diagnostic, fail, ok, warn
 from builder.model.ganesha import answers_with_nothing
 from builder.model.menu import MenuEntry
-from builder.model.share import ServedStore
 from builder.model.site import Site
-from builder.probes import dhcp, rpc, tftp
+from builder.probes import rpc, tftp
 from builder.probes.answer import ErrorAnswerError, NoAnswerError, RefusedAnswerError
 from builder.probes.programs import run_quietly
 from builder.probes.rpc import NFS_PORT, PORTMAPPER_PORT, Program
-from builder.render.server.boot_files import HTTP_CLIENT, IPXE, choose_boot_files, describe
 from builder.system.network import interface_address
 
 _LARGEST = 4 << 20
@@ -65,83 +63,6 @@ def examine_address(site: Site) -> Diagnostic:
         remedy = "correct server in site.yml, or the card's address"
         return fail("network", "interface", f"{site.interface} has {own.ip}, site.yml says {site.server}", remedy)
     return ok("network", "interface", f"{site.interface} has {own}")
-
-
-def examine_dhcp(site: Site, store: ServedStore, seconds: float) -> list[Diagnostic]:
-    """Who answers a client that boots from the network, and with what: firmware of each kind that the store serves."""
-    if site.interface is None:
-        return []
-    files = choose_boot_files(site, store)
-    bios = dhcp.PxeClient()
-    wanted = {dhcp.PxeClient(kind): name for kind, name in files.others.items()}
-    if files.script is not None:
-        wanted[dhcp.PxeClient(user_class=IPXE)] = files.script
-    try:
-        heard = dhcp.discover(site.interface, seconds, (bios, *wanted))
-    except NoAnswerError as error:
-        return [fail("dhcp", "question", str(error), "run it as root on the server, with its network up")]
-    offers = heard[bios]
-    if not offers:
-        remedy = (
-            f"does a DHCP server run and listen on {site.interface}, with addresses left, and does its firewall let"
-        )
-        return [
-            fail("dhcp", "answer", f"nobody answers on {site.interface} in {seconds:g} s", f"{remedy} UDP 67 pass?")
-        ]
-    findings = [ok("dhcp", offer.server, _describe(offer)) for offer in offers]
-    leases = [offer for offer in offers if offer.address]
-    if len(leases) > 1:
-        names = " and ".join(offer.server for offer in leases)
-        text = f"{names} both give addresses: chance decides which one a client hears"
-        findings.append(warn("dhcp", "servers", text, "stop one of them, or let one be a proxy for boot files only"))
-    if not leases:
-        remedy = "a proxy alone is not enough: some server must give addresses"
-        findings.append(fail("dhcp", "address", "nobody offers an address", remedy))
-    others = [_examine_kind(site, client, name, heard[client]) for client, name in wanted.items()]
-    return [*findings, *_examine_boot_file(site, offers), *others]
-
-
-def _examine_kind(site: Site, client: dhcp.PxeClient, wanted: str, offers: Sequence[dhcp.DhcpOffer]) -> Diagnostic:
-    """Whether a client that is not BIOS firmware is sent to what the store has for it."""
-    name = client.user_class or describe(client.architecture)
-    remedy = "diskless server-config prints what DHCP must say to each kind of firmware"
-    named = [offer for offer in offers if offer.boot_file]
-    if not named:
-        return fail("dhcp", name, f"no answer names a boot file, the store has {wanted}", remedy)
-    # over TFTP where another server's DHCP has no room for an address
-    fitting = [
-        offer for offer in named if offer.boot_file in (wanted, wanted.removeprefix(f"http://{site.web_server}/"))
-    ]
-    if not fitting:
-        return fail("dhcp", name, f"{named[0].server} names {named[0].boot_file}, the store has {wanted}", remedy)
-    if client.architecture.over_http and fitting[0].vendor_class != HTTP_CLIENT:
-        text = f"{fitting[0].server} does not answer with option 60, {HTTP_CLIENT}: firmware passes the offer over"
-        return fail("dhcp", name, text, remedy)
-    return ok("dhcp", name, f"boot file {fitting[0].boot_file}")
-
-
-def _examine_boot_file(site: Site, offers: Sequence[dhcp.DhcpOffer]) -> list[Diagnostic]:
-    named = [offer for offer in offers if offer.boot_file]
-    if not named:
-        remedy = f"the boot file name (dnsmasq: dhcp-boot; others: option 67 and next-server) is {FIRST_FILES[0]}"
-        return [fail("dhcp", "boot file", "no answer names a boot file", remedy)]
-    found = []
-    for offer in named:
-        if offer.boot_server not in (None, site.server):
-            text = f"{offer.server} sends clients to {offer.boot_server} for {offer.boot_file}, not to {site.server}"
-            found.append(warn("dhcp", "boot server", text, f"next-server of {offer.server} should be {site.server}"))
-        elif offer.boot_file not in FIRST_FILES:
-            text = f"{offer.server} names {offer.boot_file}"
-            found.append(warn("dhcp", "boot file", text, f"the store has {' and '.join(FIRST_FILES)}"))
-    return found
-
-
-def _describe(offer: dhcp.DhcpOffer) -> str:
-    said = [f"offers {offer.address}" if offer.address else "a proxy, without addresses"]
-    said += [f"boot file {offer.boot_file}"] if offer.boot_file else []
-    said += [f"from {offer.boot_server}"] if offer.boot_server else []
-    said += [f"root-path {offer.root_path}"] if offer.root_path else []
-    return ", ".join(said)
 
 
 def examine_tftp(site: Site, boot: Path, boots: Boots, menus: Iterable[str]) -> list[Diagnostic]:

@@ -17,7 +17,7 @@ from builder.model.recipe import RootMode
 from builder.model.site import IPV4, Site
 from builder.render.boot.menu import Bootable, menus, pinned_label
 from builder.store.agreement import check_releases
-from builder.store.generations import active_generation, commit, is_served, next_number
+from builder.store.generations import active_generation, commit, generation_numbers, is_served, next_number
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
 from builder.store.reaching import hold_root
@@ -70,7 +70,7 @@ def _prepared(
     first = sorted(active.items(), key=lambda item: item[0] != generation.default)
     served = loaders_to_serve(inventory, [by_name[image, name].manifest for image, name in first])
     texts = _menu_texts(inventory, site, generation, kept, served)
-    files = {path: _same_as_now(store, path, file) for one in served for path, file in one.files.items()}
+    files = {path: _there_already(store, path, file) for one in served for path, file in one.files.items()}
     generation = dataclasses.replace(
         generation,
         menus={name: text_sha256(text) for name, text in texts.items()},
@@ -92,14 +92,21 @@ def _menu_texts(
         dataclasses.replace(one, signed=is_verified(inventory.store, one.manifest, one.boot, served)) for one in kept
     ]
     wanted = menus(generation, checked, site, grub_over_http=goes_over_http(served))
-    check_cmdlines(wanted, loaders)
+    check_cmdlines(wanted, kept)
     return menu_files(wanted, loaders)
 
 
-def _same_as_now(store: Store, path: str, file: Path) -> Path:
-    """The file of the active generation where it is the same: where boot/ is another disk it needs no copy."""
-    now = store.current / path
-    return now if now.is_file() and sha256_of(now) == sha256_of(file) else file
+def _there_already(store: Store, path: str, file: Path) -> Path:
+    """The same file of the newest generation that has it: where boot/ is another disk it needs no copy.
+
+    A rollback on a full disk depends on it.
+    """
+    size, sha256 = file.stat().st_size, sha256_of(file)
+    for number in reversed(generation_numbers(store)):
+        there = store.generations / f"{number:06}" / path
+        if there.is_file() and there.stat().st_size == size and (there.samefile(file) or sha256_of(there) == sha256):
+            return there
+    return file
 
 
 def bootables(inventory: Inventory, site: Site) -> list[Bootable]:
@@ -152,11 +159,17 @@ def _default(site: Site, before: Generation | None, active: Mapping[str, str]) -
     return next((image for image in wanted if image in active and image is not None), next(iter(active)))
 
 
-def check_cmdline(store: Store, site: Site, manifest: Manifest) -> None:
-    """InputError when the command line of a version that is to come would be cut off."""
-    bootable = Bootable(manifest, BootName(manifest.version), _seen_as(store, site, manifest))
+def check_cmdline(inventory: Inventory, site: Site, manifest: Manifest) -> None:
+    """InputError when a line of the menus, with a version that is to come, would be cut off or changed.
+
+    Looks at what `activate` will: every version that is there with every loader, those that are to come included.
+    """
+    coming = Bootable(manifest, BootName(manifest.version), _seen_as(inventory.store, site, manifest))
     draft = Generation(1, site.server, manifest.image, {manifest.image: manifest.version}, 0, "")
-    check_cmdlines(menus(draft, [bootable], dataclasses.replace(site, clients=())), _loaders_of([manifest]))
+    there = bootables(inventory, site)
+    site = dataclasses.replace(site, clients=())
+    for kept in ([coming], [*there, coming]):  # a fault of its own is named before that of another
+        check_cmdlines(menus(draft, kept, site), kept)
 
 
 def _seen_as(store: Store, site: Site, manifest: Manifest) -> str:
@@ -164,21 +177,32 @@ def _seen_as(store: Store, site: Site, manifest: Manifest) -> str:
     return str(Path(site.path or store.root) / store.root_of(manifest).relative_to(store.root))
 
 
-def check_cmdlines(found: Iterable[Menu], loaders: Iterable[Loader]) -> None:
-    """InputError when one of these loaders would cut off a command line of these menus, or change it."""
-    lines = {entry.cmdline for menu in found for entry in menu.entries}
-    longest = max(lines, key=lambda line: len(line.encode()))
-    for loader in loaders:
-        for word in filter(None, map(loader.unfit_word, sorted(lines))):
-            raise InputError(
-                f"{loader.name} would hand over another kernel argument than {word}",
-                "write it without these characters, or leave the loader out: boot.loaders in the recipe",
-            )
-        if len(longest.encode()) > loader.cmdline_bytes:
-            raise InputError(
-                f"a kernel command line is longer than {loader.cmdline_bytes} bytes: {longest:.100}...",
-                "shorten cmdline or nfs_options in the site, or boot.cmdline in the recipe",
-            )
+def check_cmdlines(found: Iterable[Menu], kept: Sequence[Bootable]) -> None:
+    """InputError when a loader of these versions would cut off a command line of these menus, or change it."""
+    lines = {entry.label: entry.cmdline for menu in found for entry in menu.entries}
+    for loader in _loaders_of(bootable.manifest for bootable in kept):
+        for bootable in kept:
+            line = lines[bootable.label]
+            word, size = loader.unfit_word(line), len(line.encode())
+            if word is not None:
+                raise InputError(
+                    f"{bootable.label}: {loader.name} would hand over another kernel argument than {word}",
+                    _remedy(bootable, loader, "write it without these characters"),
+                )
+            if size > loader.cmdline_bytes:
+                raise InputError(
+                    f"{bootable.label}: its kernel command line has {size} bytes, and {loader.name} hands over "
+                    f"{loader.cmdline_bytes}: {line:.100}...",
+                    _remedy(bootable, loader, "shorten cmdline or nfs_options in the site, or boot.cmdline"),
+                )
+
+
+def _remedy(bootable: Bootable, loader: Loader, change: str) -> str:
+    if loader.name in bootable.manifest.loaders:
+        return f"{change}, or leave the loader out: boot.loaders in the recipe"
+    # it came before the loader did
+    without = f"leave {loader.name} out of boot.loaders in the recipe of what is to come"
+    return f"{without}, or prune {bootable.label} first: a loader's menu names every version"
 
 
 def _loaders_of(manifests: Iterable[Manifest]) -> tuple[Loader, ...]:

@@ -6,14 +6,14 @@ rollback.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.loaders.base import Loader
+from builder.loaders.debian_version import VersionKey, version_key
 from builder.loaders.efi_program import read_efi_program
-from builder.loaders.grub import KERNEL_SIGNERS, Grub
+from builder.loaders.grub import GRUB_FILES, KERNEL_SIGNERS, Grub
 from builder.loaders.table import LOADERS
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName, Generation
@@ -24,7 +24,8 @@ from builder.store.generations import current_number, served_loaders
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
 
-_OF_A_VERSION = re.compile(r"(\d+)|([^\d~]+)|(~)")
+# of SBAT; upstream's own line of shim says 1 in every version
+_COMPONENTS = ("grub.debian", "grub", "shim.debian")
 _HTTP_SINCE = "2.12"  # GRUB's signed images have the module since then
 
 
@@ -37,9 +38,10 @@ class ServedLoader:
     files: dict[str, Path]
 
     @property
-    def version(self) -> str:
-        """Its own version, of the first file that says one; empty where none does, as of iPXE."""
-        return next(filter(None, map(program_version, self.files.values())), "")
+    def versions(self) -> dict[str, str]:
+        """What each of its programs says that it is, GRUB before shim's; empty where one says nothing, as of iPXE."""
+        there = {path: program_version(file) for path, file in self.files.items()}
+        return {path: there.get(path, "") for path in sorted(self.loader.files)}
 
 
 def loaders_to_serve(inventory: Inventory, active: Sequence[Manifest]) -> tuple[ServedLoader, ...]:
@@ -65,7 +67,11 @@ def _newest(
         for manifest in manifests
         if manifest.architecture is architecture and (files := brought_files(store, manifest, loader))
     ]
-    return max(candidates, key=lambda one: version_key(one.version), default=None)
+    return max(candidates, key=_age, default=None)
+
+
+def _age(served: ServedLoader) -> list[VersionKey]:
+    return [version_key(version) for version in served.versions.values()]
 
 
 def brought_files(store: Store, manifest: Manifest, loader: Loader) -> dict[str, Path]:
@@ -77,20 +83,13 @@ def brought_files(store: Store, manifest: Manifest, loader: Loader) -> dict[str,
 
 
 def program_version(path: Path) -> str:
-    """The version of GRUB in a file; empty where it is something else."""
+    """The version of GRUB or of shim and its helpers in a file; empty where it is something else."""
     try:
         program = read_efi_program(path.read_bytes())
     except OSError:
         return ""
-    return (program.version_of("grub.debian") or program.version_of("grub") or "") if program else ""
-
-
-def version_key(version: str) -> list[tuple[int, int, str]]:
-    """Sorts versions as Debian's policy does, 5.6.12: numbers by value, and ~ before everything, the end too."""
-    key = []
-    for number, text, tilde in _OF_A_VERSION.findall(version):
-        key.append((-1, 0, "") if tilde else (1, 0, text) if text else (2, int(number), ""))
-    return [*key, (0, 0, "")]
+    found = map(program.version_of, _COMPONENTS) if program else ()
+    return next(filter(None, found), "")
 
 
 def read_served_store(store: Store, *, rw: bool) -> ServedStore:
@@ -100,7 +99,7 @@ def read_served_store(store: Store, *, rw: bool) -> ServedStore:
         return ServedStore(str(store.root), shares)
     there = tuple(served_loaders(store))
     grub = {name for file in LOADERS[LoaderName.GRUB].boot_files.values() for name in (file.tftp, file.http)}
-    version = next(filter(None, (program_version(store.boot / name) for name in there)), "")
+    version = next(filter(None, (program_version(store.boot / name) for name in there if name in GRUB_FILES)), "")
     old = bool(version) and version_key(version) < version_key(_HTTP_SINCE)
     return ServedStore(str(store.root), shares, there, tuple(name for name in there if old and name in grub))
 
@@ -117,7 +116,7 @@ def served_shims(store: Store) -> dict[str, tuple[int, ...]]:
 
 def goes_over_http(served: Iterable[ServedLoader]) -> bool:
     """Whether the GRUB that is served fetches kernels over HTTP wherever it came from."""
-    versions = [one.version for one in served if one.loader.name is LoaderName.GRUB]
+    versions = [program_version(file) for one in served for path, file in one.files.items() if path in GRUB_FILES]
     return bool(versions) and all(version_key(version) >= version_key(_HTTP_SINCE) for version in versions)
 
 
@@ -136,13 +135,12 @@ def _is_signed(store: Store, manifest: Manifest, boot: BootName, distribution: D
     return signer is not None and program is not None and program.is_signed_by(signer)
 
 
-def is_refused(store: Store, manifest: Manifest) -> bool:
-    """Whether the active menus of GRUB offer a version only where Secure Boot is off."""
+def is_refused(store: Store, label: str) -> bool:
+    """Whether the active menus of GRUB offer what has this label only where Secure Boot is off."""
     grub = LOADERS[LoaderName.GRUB]
     menu = store.boot / grub.directory / grub.menu_file(None)
     if not menu.is_file():
         return False
-    label = f"{manifest.image}/{manifest.version}"
     return any(entry.label == label and not entry.signed for entry in grub.parse(menu.read_text("utf-8", "replace")))
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 
 from builder.model.artifacts.manifest import Manifest
-from builder.model.generation import Generation
+from builder.model.generation import BootName, Generation
 from builder.model.recipe import RootMode
 from builder.model.share import TOPS, ServedStore
 from builder.model.site import Site
 from builder.progress.progress import Progress
 from builder.render.server.boot_files import choose_boot_files
 from builder.store.activation import missing_pins
-from builder.store.generations import history
+from builder.store.generations import history, require_active
 from builder.store.inspection.ages import clock_fault
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
@@ -56,8 +56,15 @@ def warn_of_loaders(store: Store, site: Site, before: ServedStore, manifest: Man
     if before.loaders is not None and choose_boot_files(site, before) != choose_boot_files(site, now):
         command = f"diskless server-config --to {shlex.quote(str(store.root))} --install"
         progress.warn(f"clients can start with other loaders than before: run {command}, or they get the old ones")
-    if is_refused(store, manifest):
+    booted = _booted(store, manifest)
+    if is_refused(store, f"{manifest.image}/{booted}"):
         progress.warn(
-            f"{manifest.image} {manifest.version}: its kernel is not signed by whom GRUB here trusts, so it is offered "
+            f"{manifest.image} {booted}: its kernel is not signed by whom GRUB here trusts, so it is offered "
             "on UEFI without Secure Boot only"
         )
+
+
+def _booted(store: Store, manifest: Manifest) -> BootName:
+    """With which of its kernels clients boot a version: one that was adopted, perhaps."""
+    active = require_active(store).boot_name(manifest.image)
+    return active if active is not None and active.version == manifest.version else BootName(manifest.version)

@@ -149,7 +149,13 @@ def test_nobody_gives_addresses_or_loaders(clinic: Clinic) -> None:
     ("change", "by", "complaints"),
     [
         (BIOS, "", {"dhcp boot file": "no answer names a boot file"}),
-        (BIOS, "dhcp-boot=grub.efi", {"dhcp boot file": f"{SERVER} names grub.efi"}),
+        (BIOS, "dhcp-boot=grub.efi", {"dhcp boot file": f"{SERVER} names grub.efi to BIOS, the store has lpxelinux.0"}),
+        (
+            BIOS,
+            "dhcp-boot=shimx64.efi",
+            {"dhcp boot file": f"{SERVER} names shimx64.efi to BIOS, the store has lpxelinux.0"},
+        ),
+        (BIOS, "dhcp-boot=pxelinux.0", {}),
         (
             BIOS,
             "dhcp-boot=pxelinux.0,other,10.77.0.7",
@@ -175,7 +181,17 @@ def test_nobody_gives_addresses_or_loaders(clinic: Clinic) -> None:
             {"dhcp iPXE": f"{SERVER} names lpxelinux.0, the store has http://{SERVER}/ipxe/boot.ipxe"},
         ),
     ],
-    ids=["no-boot-file", "another-boot-file", "another-server", "no-range", "no-uefi", "no-http-client", "no-ipxe"],
+    ids=[
+        "no-boot-file",
+        "another-boot-file",
+        "another-kind",
+        "over-tftp",
+        "another-server",
+        "no-range",
+        "no-uefi",
+        "no-http-client",
+        "no-ipxe",
+    ],
 )
 def test_a_dhcp_server_that_says_something_else(
     clinic: Clinic, change: str, by: str, complaints: dict[str, str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import pytest
 
 from builder.checks.site import site_contradictions
 from builder.model.site import Site, SiteClient
+from builder.render.server.boot_files import choose_boot_files
 from builder.render.server.files import Format, possible_formats, server_files
 from tests.integration.servers.server_network import KNOWN, ROUTER, UNKNOWN, ServerNetwork, open_network
 from tests.require import needs_root, needs_tool
@@ -299,6 +301,13 @@ def test_each_kind_of_firmware_gets_its_loader(form: Format, network: ServerNetw
         assert answer["next_server"] == site.server
 
 
+@pytest.mark.parametrize("site", ["full", "without-http"], indirect=True)
+@pytest.mark.parametrize("by_proxy", [False, True])
+def test_the_kinds_are_all_that_texts_promise_an_answer(site: Site, by_proxy: bool) -> None:
+    asked = {architecture for architecture, user_class, *_ in KINDS if not user_class}
+    assert set(choose_boot_files(site, served("/store"), by_proxy=by_proxy).firmware) <= asked
+
+
 @pytest.mark.parametrize("site", ["odd-names"], indirect=True)
 @pytest.mark.parametrize("form", [Format.DNSMASQ, Format.DHCPD])
 def test_a_name_is_never_read_as_something_else(form: Format, network: ServerNetwork, site: Site) -> None:
@@ -369,6 +378,35 @@ def test_a_router_with_our_lines_sends_clients_to_this_server(network: ServerNet
     (answer,) = network.discover(KNOWN)
     assert answer["address"] == "192.168.1.10"
     check_offer({**answer, "sender": site.server}, site)
+
+
+# what doctor says of DHCP on the server's network
+EXAMINE = """\
+import dataclasses, json, sys
+from builder.model.share import ServedStore
+from builder.model.site import Site
+from builder.probes.dhcp_answers import examine_dhcp
+found = examine_dhcp(Site(server=sys.argv[1], interface="eth1", http_port=80), ServedStore(sys.argv[2], ()), 2)
+print(json.dumps([dataclasses.asdict(finding) for finding in found]))
+"""
+
+
+@pytest.mark.parametrize("site", ["smallest"], indirect=True)
+def test_doctor_finds_a_proxy_beside_a_router_well(network: ServerNetwork, site: Site) -> None:
+    start_dhcp(network, Format.DNSMASQ_PROXY, site)
+    start_router(network, f"dhcp-range={site.network[100]},{site.network[199]},255.255.255.0,1h\n")
+    status, output = network.run(sys.executable, "-c", EXAMINE, site.server, network.store)
+    assert status == 0, output
+    found = {finding["name"]: (finding["level"], finding["text"]) for finding in json.loads(output)}
+    assert {level for level, _ in found.values()} == {"ok"}, found
+    assert set(found) == {
+        site.server,
+        str(site.network[-2]),
+        "iPXE",
+        "UEFI (7)",
+        "UEFI, as some firmware calls itself (9)",
+    }
+    assert found["UEFI (7)"][1] == f"is told by the proxy {site.server} at its port 4011, which was not asked"
 
 
 def start_router(network: ServerNetwork, text: str) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from builder.deploy import adopt_kernel
+from builder.loaders.grub import Grub
 from builder.store.layout import find_store
 from tests.images import DISKLESS, run_diskless, scratch
 from tests.require import needs_root, needs_tool
-from tests.stores import deployed, new_place
-from tests.versions import make_version
+from tests.stores import deployed, new_place, quiet
+from tests.versions import RELEASE, kernel_image, make_version
 
 pytestmark = [needs_root, needs_tool("xorriso", "mformat", "mtype"), pytest.mark.root]
 
@@ -60,6 +63,38 @@ def test_its_menus_name_the_stores_root(written: tuple[Path, dict[str, object], 
     assert f"linux /boot/vmlinuz root=/dev/nfs nfsroot=192.168.1.1:{place}" in text
     shim = subprocess.run(["mtype", "-i", image, "::/EFI/BOOT/BOOTX64.EFI"], check=True, capture_output=True).stdout
     assert shim == (find_store(place).boot / "shimx64.efi").read_bytes()
+
+
+def grub_menu(medium: Path) -> str:
+    image = medium.with_suffix(".fat")
+    image.write_bytes(extracted(medium, "/boot/efi.img"))
+    done = subprocess.run(["mtype", "-i", image, "::/grub/grub.cfg"], check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("adopted", [False, True])
+def test_its_grub_offers_a_kernel_as_the_stores_does(signed: bool, adopted: bool) -> None:
+    """One that nobody signed, without Secure Boot alone: a client may have installed it."""
+    place = new_place()
+    mode = "rw" if adopted else "overlay"
+    name = f"media-{mode}-{signed}"
+    version = make_version(scratch() / name, files=20, mode=mode, grub="2.06-13+deb12u2", signed=signed or adopted)
+    deployed(place, version)
+    if adopted:
+        served, boot = place / "boot/lab" / version.name, place / "writable/lab" / version.name / "root/boot"
+        boot.mkdir()
+        kernel = (served / "vmlinuz").read_bytes() if signed else kernel_image(RELEASE)
+        (boot / f"vmlinuz-{RELEASE}").write_bytes(kernel + b"newer")
+        shutil.copyfile(served / "initramfs.img", boot / f"initrd.img-{RELEASE}")
+        adopt_kernel(place, "lab", None, quiet())
+    target = place.parent / f"{name}.iso"
+    done = run_diskless("media", "lab", "--store", place, "--to", target)
+    assert done.returncode == 0, done.stderr
+    (entry,) = {entry for entry in Grub().parse(grub_menu(target)) if entry.kernel}
+    assert entry.signed is signed
+    assert entry.label == (f"lab/{version.name}.1" if adopted else f"lab/{version.name}")
+    assert ("Secure Boot" in done.stderr) is not signed
 
 
 def test_it_is_a_disk_and_a_cd(written: tuple[Path, dict[str, object], Path]) -> None:

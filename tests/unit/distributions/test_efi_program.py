@@ -52,3 +52,25 @@ def test_a_damaged_program_is_no_error(length: int) -> None:
     whole = grub_program("2.12-9")
     read_efi_program(whole[:length])
     read_efi_program(whole[:64] + b"\xff" * length + whole[64 + length :])
+
+
+@pytest.mark.parametrize(
+    "sbat",
+    [
+        "x" * 200_000,
+        "grub,1," + "y" * 200_000 + ",2.06,x",
+        '"' + "z" * 140_000,
+        "grub,²,a,b,2.12,c\n",
+        "\0\n" * 9,
+        "\r\r,\n",
+        "grub," + "9" * 5000 + ",a,b,2.12,c\n",
+        "grub,1,a,b,\x1b[2J2.12,c\n",
+    ],
+    ids=["one-field", "a-field", "a-quotation", "no-digit", "nul", "returns", "endless-number", "escape"],
+)
+def test_a_hostile_sbat_says_nothing(sbat: str) -> None:
+    """It is what an image's builder put there."""
+    program = read_efi_program(efi_program(sbat, ["Debian Secure Boot CA"]))
+    assert program is not None
+    assert program.sbat == ()
+    assert program.is_signed_by("Debian Secure Boot")

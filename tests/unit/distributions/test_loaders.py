@@ -153,12 +153,28 @@ def test_grub_takes_every_word_for_one(word: str) -> None:
 
 @pytest.mark.parametrize(
     ("loader", "word"),
-    [(Grub(), "unit=a\\x2db"), (Grub(), "a='b'"), (Ipxe(), "a=${b}"), (Ipxe(), "||"), (Ipxe(), "a=b\\")],
-    ids=["grub-backslash", "grub-apostrophe", "ipxe-variable", "ipxe-or", "ipxe-continued"],
+    [
+        (Grub(), "unit=a\\x2db"),
+        (Grub(), "a='b'"),
+        (Ipxe(), "a=${b}"),
+        (Ipxe(), "||"),
+        (Ipxe(), "&&"),
+        (Ipxe(), ";"),
+        (Ipxe(), "#"),
+        (Ipxe(), "#a=b"),
+        (Ipxe(), "a=b\\"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.name.value,
 )
 def test_a_loader_says_which_words_it_would_change(loader: Loader, word: str) -> None:
     assert loader.unfit_word(f"root=/dev/nfs {word} rw") == word
     assert loader.unfit_word("root=/dev/nfs rw") is None
+
+
+@pytest.mark.parametrize("word", ["a;b", "a#b", "a||b", "a=$b", "a={b}", "unit=a\\x2db"])
+def test_ipxe_takes_what_only_looks_like_its_own(word: str) -> None:
+    """It splits a line at white space first."""
+    assert Ipxe().unfit_word(f"root=/dev/nfs {word} rw") is None
 
 
 def test_ipxe_goes_on_where_its_script_came_from() -> None:
