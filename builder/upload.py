@@ -123,7 +123,7 @@ def _read(there: SignedStatement | None, name: str, signing: Signing) -> Channel
     hint = "--serial N begins anew, with a number that is higher than what any server has seen"
     try:
         if signing.trust is not None:
-            verify_signature(there.text.encode(), there.signature, signing.trust, what=f"what {name} means")
+            verify_signature(there.data, there.signature, signing.trust, what=f"what {name} means")
         before = ChannelStatement.from_json(there.text)
     except (ValueError, AuditError) as error:
         if begins_anew:

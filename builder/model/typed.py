@@ -23,14 +23,18 @@ def parse_json(data: bytes | str, most: int = MOST_JSON_VALUES) -> Any:  # noqa:
 
     most: commas and opening brackets in it; they are counted before memory is taken for what they stand for
     """
-    if isinstance(data, str):
-        data = data.encode("utf-8", "surrogatepass")
-    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > most:
+    text = data if isinstance(data, str) else data.decode()
+    if sum(map(text.count, ",[{")) > most:
         raise ValueError(f"a document of more than {most} values")
     try:
-        return json.loads(data)
+        value = json.loads(text)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # half a pair can be neither printed nor hashed
+    except UnicodeError as error:
+        raise ValueError("it has half of a surrogate pair") from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    return value
 
 
 def typed(data: object, kind: type[T]) -> T:

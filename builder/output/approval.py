@@ -50,7 +50,7 @@ def approve(
     statement = trust.verify_statement(offer)
     if statement is None:
         return Approval(trust, signer, None, memory, warnings=(_without_statement(offer, tag, trust, memory),))
-    sha256 = hashlib.sha256(offer.statement.text.encode() if offer.statement else b"").hexdigest()
+    sha256 = hashlib.sha256(offer.statement.data if offer.statement else b"").hexdigest()
     seen = memory.seen(image, tag)
     notes: tuple[str, ...] = ()
     if seen is not None and not _follows(statement, sha256, seen):

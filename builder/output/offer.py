@@ -24,6 +24,11 @@ class SignedStatement:
     text: str
     signature: bytes
 
+    @property
+    def data(self) -> bytes:
+        """The bytes that were signed; of a text that nobody can have signed, bytes that nobody signed."""
+        return self.text.encode("utf-8", "surrogatepass")
+
 
 @dataclass(frozen=True)
 class Asked:

@@ -47,7 +47,7 @@ class SignerTrust:
         if tag is None or signed is None:
             return None
         what = f"the statement of the channel {tag}"
-        found = verify_signature(signed.text.encode(), signed.signature, self.allowed, self.revoked, what)
+        found = verify_signature(signed.data, signed.signature, self.allowed, self.revoked, what)
         self._chosen(found, offer.manifest.image, what)
         try:
             statement = ChannelStatement.from_json(signed.text)

@@ -85,7 +85,10 @@ class TagMove:
     def check_document(self, document: bytes, place: str) -> None:
         """AuditError where the manifest that is at `place` is not the one that was signed for."""
         if self.statement is not None:
-            wanted = ChannelStatement.from_json(self.statement.text).manifest
+            try:
+                wanted = ChannelStatement.from_json(self.statement.text).manifest
+            except ValueError as error:
+                raise AuditError(f"the statement of {self.tag} cannot be read: {error}") from error
             if hashlib.sha256(document).hexdigest() != wanted:
                 message = f"{place} has the same version with another manifest, as another program packed it"
                 raise AuditError(message, f"pull it from there, and upload that with --tag {self.tag} --sign KEY")

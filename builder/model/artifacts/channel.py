@@ -51,6 +51,8 @@ class ChannelStatement:
         """Reads such a text; ValueError for anything else, a manifest above all: one key may sign both."""
         if len(text) > LARGEST_STATEMENT:
             raise ValueError(f"a statement of more than {LARGEST_STATEMENT} bytes")
+        if not text.isascii():
+            raise ValueError("a statement with other than ASCII")
         document = parse_json(text)
         schema_of(document, STATEMENT_SCHEMA)
         statement = typed(document, cls)
