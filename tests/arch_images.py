@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.images import build_image, scratch, ssh_key, write_recipe
+from tests.images import build_image, ssh_key, write_recipe
 from tests.pacman_distribution.distribution import NAME, pacman_distribution
 from tests.pacman_distribution.package import Package
 from tests.pacman_distribution.repository import Key, make_key, make_repository
+from tests.scratch import scratch
 
 # pacman 7.1 resolves every directory option, and refuses one that does not exist: older ones do so here
 _STRICT_PACMAN = """\

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import locale
 import os
-import shutil
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from builder.system.private_mounts import private_mounts
 from builder.system.sandbox.init import MS_BIND, mount
 from builder.system.userns.ids import find_ids
 from builder.system.userns.inside import call_inside
-from tests.images import STARTED_UMASK, scratch
+from tests.images import STARTED_UMASK
+from tests.scratch import remove_places, scratch
 
 # as the program itself has it: what the tests make is read by others, and only the program is asked under the user's
 os.environ.setdefault(STARTED_UMASK, f"{os.umask(0o022):o}")
@@ -94,7 +94,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def pytest_unconfigure() -> None:
-    """In each process of pytest-xdist, the one that runs no test too."""
-    if scratch.cache_info().currsize:
-        shutil.rmtree(scratch(), ignore_errors=True)
+@pytest.fixture(scope="module", autouse=True)
+def _places() -> Iterator[None]:
+    yield
+    remove_places()

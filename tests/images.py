@@ -7,7 +7,6 @@ import functools
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import yaml
 
 from builder.system.host import debian_suite
 from builder.system.userns.ids import find_ids
+from tests.scratch import scratch
 
 if TYPE_CHECKING:
     from tests.users import User
@@ -86,12 +86,6 @@ def write_recipe(directory: Path, base: str = "debian-nfs", **changes: Any) -> P
     path = directory / f"{base}.yml"
     path.write_text(yaml.safe_dump({**recipe, **changes}, sort_keys=False), encoding="utf-8")
     return path
-
-
-@functools.cache
-def scratch() -> Path:
-    """A directory of this test run on a real disk; images are too large for a tmpfs."""
-    return Path(tempfile.mkdtemp(prefix="diskless-tests-", dir="/var/tmp"))
 
 
 @functools.cache

@@ -14,6 +14,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.removal import remove_tree
-from tests.stores import deployed, new_place, quiet, snapshot, version
+from tests.scratch import new_place, scratch
+from tests.stores import deployed, quiet, snapshot, version
 
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # renameat2(2)
 # open, access, modify, attrib, close_write, moved_from, moved_to, create, delete, delete_self, move_self
@@ -125,7 +127,7 @@ def make_arena(level: str) -> Arena:
 def _template() -> Path:
     """Made once, then copied."""
     if not _made:
-        place = new_place() / "store"
+        place = Path(tempfile.mkdtemp(dir=scratch())) / "store"
         deployed(
             place, version("1", OTHER, "rw"), version("1", DESK, "rw"), version("2", DESK, "rw"), version("1", LAB)
         )

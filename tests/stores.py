@@ -8,7 +8,6 @@ import io
 import os
 import re
 import stat
-import tempfile
 from pathlib import Path
 
 from builder.deploy import Deployed, DeployOptions, deploy
@@ -17,7 +16,7 @@ from builder.output.offer import offer_directory
 from builder.progress.progress import Progress
 from builder.store.inspection.verification import Discrepancy, Severity, verify
 from builder.store.layout import find_store
-from tests.images import scratch
+from tests.scratch import scratch
 from tests.versions import Changes, make_version
 
 SERVER = "192.168.1.1"
@@ -26,11 +25,6 @@ SERVER = "192.168.1.1"
 def quiet() -> Progress:
     """No output at all."""
     return Progress(io.StringIO(), quiet=True)
-
-
-def new_place() -> Path:
-    """An empty directory on a real disk: a tmpfs may lack what a store needs."""
-    return Path(tempfile.mkdtemp(prefix="place-", dir=scratch()))
 
 
 @functools.cache

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.scratch import scratch
+
 STRANGER = 65534
 # may it be opened, for whatever, and locked
 _HOLD = """
@@ -31,7 +33,7 @@ for path in sys.argv[1:]:
 @contextmanager
 def open_ground() -> Iterator[Path]:
     """A directory that everybody may enter, on a real disk."""
-    place = Path(tempfile.mkdtemp(prefix="diskless-ground-", dir="/var/tmp"))
+    place = Path(tempfile.mkdtemp(prefix="ground-", dir=scratch()))
     place.chmod(0o755)
     try:
         yield place

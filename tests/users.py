@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.images import ROOT, scratch
+from tests.images import ROOT
+from tests.scratch import scratch
 
 # a mount namespace of its own shows the user and their ids in the tables that newuidmap(1) and others read
 _TABLES = ("passwd", "group", "subuid", "subgid")
@@ -33,7 +34,6 @@ class User:
     def __init__(self, name: str) -> None:
         owner = ROOT.stat().st_uid
         self.number = owner if owner != 0 else 23456
-        scratch().chmod(0o711)
         self._place = scratch() / f"user-{name}"
         self.home = self._place / "home"
         self.home.mkdir(parents=True)

@@ -14,7 +14,8 @@ from builder.archive.writer import scan_tree, write_archive
 from builder.model.artifacts.manifest import INDEX, ROOTFS
 from tests.bench.build import bench_build
 from tests.bench.deploy import bench_deploy, bench_phases
-from tests.images import build_image, scratch
+from tests.images import build_image
+from tests.scratch import scratch
 
 ROUNDS = 3
 
@@ -67,14 +68,11 @@ def bench_archive(version: Path) -> None:
 
 def main() -> None:
     """Every comparison."""
-    try:
-        version = build_image("debian-nfs")
-        bench_archive(version)
-        bench_deploy(version)
-        bench_phases(version)
-        bench_build()
-    finally:
-        shutil.rmtree(scratch(), ignore_errors=True)
+    version = build_image("debian-nfs")
+    bench_archive(version)
+    bench_deploy(version)
+    bench_phases(version)
+    bench_build()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.model.artifacts.manifest import ROOTFS
-from tests.images import DISKLESS, build_cache, own, run_diskless, scratch, write_recipe
+from tests.images import DISKLESS, build_cache, own, run_diskless, write_recipe
+from tests.scratch import scratch
 
 ROUNDS = 2
 CACHE = Path("/var/cache/diskless")
@@ -121,7 +122,4 @@ def report(which: str, ours: Cost, peer: Cost, seconds: dict[str, float]) -> Non
 
 
 if __name__ == "__main__":
-    try:
-        bench_build()
-    finally:
-        shutil.rmtree(scratch(), ignore_errors=True)
+    bench_build()

@@ -29,7 +29,7 @@ from builder.model.version import Version
 from builder.output.offer import offer_directory
 from builder.output.versions import read_manifest
 from builder.system.files import sha256_of
-from tests.images import scratch
+from tests.scratch import scratch
 from tests.stores import SERVER, quiet
 
 ROUNDS = 3

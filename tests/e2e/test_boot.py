@@ -22,8 +22,9 @@ from builder.bootlab.settings import Patience
 from builder.bootlab.timeline import Milestone
 from builder.bootlab.units import await_units, examine_units
 from builder.progress.progress import Progress
-from tests.images import other_image, scratch, ssh_key
+from tests.images import other_image, ssh_key
 from tests.require import needs_boot, needs_ovmf
+from tests.scratch import scratch
 
 # `make test` boots the shared root of Debian the same way, and Arch's of its own
 pytestmark = [*needs_boot, needs_ovmf, pytest.mark.full]

@@ -17,8 +17,9 @@ from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import Patience
 from builder.model.site import Site, SiteClient, SiteDhcp
 from builder.progress.progress import Progress
-from tests.images import debian_image, overlay_image, scratch
+from tests.images import debian_image, overlay_image
 from tests.require import needs_boot
+from tests.scratch import scratch
 
 pytestmark = [*needs_boot, pytest.mark.full]
 

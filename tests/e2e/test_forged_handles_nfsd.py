@@ -17,8 +17,9 @@ from builder.bootlab.accelerator import accelerator_arguments
 from builder.bootlab.namespace import Namespace
 from tests.attacker.exporting import SERVER
 from tests.attacker.plan import Report
-from tests.images import ROOT, scratch
+from tests.images import ROOT
 from tests.require import needs_server_guest, needs_tool
+from tests.scratch import scratch
 from tests.serverguest.disks import Drive, make_empty, make_ext4
 from tests.serverguest.guest import ServerGuest
 from tests.serverguest.root import server_root

@@ -19,8 +19,9 @@ from builder.bootlab.settings import Patience
 from builder.output.versions import read_manifest
 from builder.system.private_mounts import private_mounts
 from tests.e2e.test_upgrade import IMAGE, MACHINE, check_is, inside, versions
-from tests.images import run_diskless, scratch
+from tests.images import run_diskless
 from tests.require import needs_boot, needs_server_guest
+from tests.scratch import scratch
 from tests.serverguest.disks import Drive, make_ext4
 from tests.serverguest.guest import ServerGuest
 from tests.serverguest.root import ADDRESS, server_root

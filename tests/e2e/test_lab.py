@@ -10,16 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.images import (
-    debian_image,
-    descendants,
-    loop_devices,
-    run_diskless,
-    running_diskless,
-    scratch,
-    wait_until_gone,
-)
+from tests.images import debian_image, descendants, loop_devices, run_diskless, running_diskless, wait_until_gone
 from tests.require import needs_boot
+from tests.scratch import scratch
 
 pytestmark = [*needs_boot, pytest.mark.full]
 

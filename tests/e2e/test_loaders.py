@@ -26,6 +26,7 @@ from tests.images import debian_image
 from tests.integration.servers.server_network import KNOWN, ServerNetwork, open_network
 from tests.integration.servers.test_server_programs import start_dhcp, start_in_tftpd, start_nginx, start_router
 from tests.require import needs_boot, needs_ovmf, needs_tool
+from tests.scratch import scratch
 from tests.unit.render.test_server_config import FULL, SMALLEST
 
 pytestmark = [
@@ -80,7 +81,7 @@ def loader(request: pytest.FixtureRequest) -> LoaderName:
 def network(site: Site, loader: LoaderName) -> Iterator[ServerNetwork]:
     """A network whose store has real loaders, and menus that only greet."""
     with (
-        tempfile.TemporaryDirectory(prefix="diskless-tests-", dir="/var/tmp") as directory,
+        tempfile.TemporaryDirectory(dir=scratch()) as directory,
         open_network(Path(directory), site) as opened,
     ):
         boot = opened.store / "boot"

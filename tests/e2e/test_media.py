@@ -13,8 +13,9 @@ from builder.bootlab.settings import Patience
 from builder.bootlab.timeline import Milestone
 from builder.media import make_medium
 from builder.progress.progress import Progress
-from tests.images import debian_image, scratch
+from tests.images import debian_image
 from tests.require import needs_boot, needs_ovmf, needs_tool
+from tests.scratch import scratch
 
 pytestmark = [*needs_boot, needs_ovmf, needs_tool("xorriso", "mformat"), pytest.mark.full]
 MACHINES = {

@@ -14,9 +14,9 @@ import pytest
 
 from builder.bootlab.accelerator import accelerator_arguments
 from builder.bootlab.namespace import Namespace
-from tests.images import scratch
 from tests.releases import DESK, SECOND, unpack_release
 from tests.require import needs_server_guest
+from tests.scratch import scratch
 from tests.serverguest.disks import Drive, make_ext4
 from tests.serverguest.guest import ServerGuest
 from tests.serverguest.root import server_root

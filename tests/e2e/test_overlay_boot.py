@@ -19,8 +19,9 @@ from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.timeline import Milestone
 from builder.progress.progress import Progress
 from tests.e2e.test_boot import Booted, address, await_started, check_nothing_is_updated, check_secure_boot
-from tests.images import authorized_key, build_image, other_suite, overlay_image, scratch
+from tests.images import authorized_key, build_image, other_suite, overlay_image
 from tests.require import needs_boot, needs_ovmf
+from tests.scratch import scratch
 
 pytestmark = [*needs_boot, needs_ovmf]
 LOWER = "/run/overlay/lower"

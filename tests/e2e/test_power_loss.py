@@ -16,8 +16,8 @@ import pytest
 
 from builder.bootlab.accelerator import accelerator_arguments
 from builder.bootlab.namespace import Namespace
-from tests.images import scratch
 from tests.require import needs_server_guest
+from tests.scratch import scratch
 from tests.serverguest.disks import Drive, ForgetfulDisk, make_empty, make_ext4
 from tests.serverguest.guest import PowerCutError, ServerGuest
 from tests.serverguest.root import server_root

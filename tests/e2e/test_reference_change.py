@@ -9,10 +9,11 @@ import pytest
 
 from builder.deploy import DeployOptions, deploy
 from builder.model.artifacts.manifest import LOG
-from tests.images import debian_image, scratch
+from tests.images import debian_image
 from tests.integration.transports.test_transport_faults import behind_proxy, report
 from tests.require import needs_network, needs_root, needs_tool
-from tests.stores import SERVER, faults, new_place, quiet
+from tests.scratch import new_place, scratch
+from tests.stores import SERVER, faults, quiet
 from tests.versions import change_version
 
 pytestmark = [

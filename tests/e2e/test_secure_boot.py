@@ -20,8 +20,9 @@ from builder.bootlab.settings import Patience
 from builder.bootlab.timeline import Milestone
 from builder.loaders.efi_program import read_efi_program
 from builder.progress.progress import Progress
-from tests.images import debian_image, other_image, scratch
+from tests.images import debian_image, other_image
 from tests.require import needs_boot, needs_ovmf
+from tests.scratch import scratch
 
 pytestmark = [*needs_boot, needs_ovmf, pytest.mark.full]
 SECURE = Machine(firmware=Firmware.UEFI_SECURE)

@@ -27,8 +27,9 @@ from builder.model.version import Version
 from builder.output.versions import read_manifest
 from builder.store.layout import Store, find_store
 from builder.system.private_mounts import private_mounts
-from tests.images import ROOT, authorized_key, build_image, run_diskless, scratch
+from tests.images import ROOT, authorized_key, build_image, run_diskless
 from tests.require import needs_boot, needs_ovmf
+from tests.scratch import scratch
 
 pytestmark = [*needs_boot, needs_ovmf, pytest.mark.full]
 IMAGE = "upgraded"

@@ -15,7 +15,8 @@ from builder.archive.unpack import unpack
 from builder.model.artifacts.manifest import BUNDLE, INDEX, ROOTFS
 from builder.model.menu import KERNEL
 from builder.output.versions import read_manifest
-from tests.images import ROOT, build_image, scratch
+from tests.images import ROOT, build_image
+from tests.scratch import scratch
 from tests.serverguest.disks import make_ext4
 from tests.serverguest.initramfs import write_initramfs
 

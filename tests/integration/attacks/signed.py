@@ -10,7 +10,8 @@ import pytest
 
 from tests.command import run_command
 from tests.images import ssh_key
-from tests.stores import SERVER, new_place
+from tests.scratch import new_place
+from tests.stores import SERVER
 from tests.versions import make_version
 
 

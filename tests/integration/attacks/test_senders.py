@@ -36,8 +36,9 @@ from tests.images import DISKLESS
 from tests.integration.attacks.answers import Answer, Asked, answering, as_json
 from tests.places import HASTY
 from tests.require import needs_root
+from tests.scratch import new_place
 from tests.servers import PASSWORD, USER
-from tests.stores import SERVER, deployed, new_place, quiet
+from tests.stores import SERVER, deployed, quiet
 from tests.versions import make_version
 
 ONCE = Retries(attempts=1)

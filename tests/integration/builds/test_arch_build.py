@@ -17,10 +17,11 @@ from builder.archive.unpack import read_index
 from builder.model.artifacts.manifest import ROOTFS, Manifest
 from builder.system.cpio import initramfs_names
 from tests.arch_images import arch_image, extra_repository, strict_pacman
-from tests.images import build_image, processes_naming, run_diskless, scratch
+from tests.images import build_image, processes_naming, run_diskless
 from tests.keyrings import KeyHome, keyring_package, ring_files
 from tests.pacman_distribution.distribution import EXTRA, pacman_distribution
 from tests.require import needs_network, needs_root, needs_tool
+from tests.scratch import scratch
 
 pytestmark = [
     needs_root,

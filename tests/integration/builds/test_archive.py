@@ -26,8 +26,9 @@ from builder.archive.unpack import read_index, unpack
 from builder.archive.writer import Member, memory_members, scan_tree, write_archive
 from builder.errors import AuditError, DisklessError
 from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
-from tests.images import ROOT, scratch
+from tests.images import ROOT
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 
 pytestmark = [needs_root, needs_tool("bsdtar", "setcap"), pytest.mark.root]
 EPOCH = 1_700_000_000

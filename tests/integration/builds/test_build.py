@@ -21,16 +21,9 @@ from builder.loaders.grub import KERNEL_SIGNERS
 from builder.model.artifacts.manifest import ROOTFS, Manifest
 from builder.model.recipe import DistributionName
 from builder.system.cpio import initramfs_names
-from tests.images import (
-    debian_image,
-    descendants,
-    run_diskless,
-    running_diskless,
-    scratch,
-    wait_until_gone,
-    write_recipe,
-)
+from tests.images import debian_image, descendants, run_diskless, running_diskless, wait_until_gone, write_recipe
 from tests.require import needs_network, needs_root, needs_tool
+from tests.scratch import scratch
 
 pytestmark = [needs_root, needs_network, needs_tool("mmdebstrap"), pytest.mark.root, pytest.mark.network]
 STAGES = ("resolve", "fetch", "install", "configure", "initramfs", "scrub", "audit", "pack")

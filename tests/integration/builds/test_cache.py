@@ -13,7 +13,7 @@ from builder.errors import AuditError
 from builder.model.artifacts.manifest import INDEX, ROOTFS
 from tests.integration.builds.test_sandbox import small_tree
 from tests.require import needs_root
-from tests.stores import new_place
+from tests.scratch import new_place
 from tests.versions import EPOCH
 
 pytestmark = [needs_root, pytest.mark.root]

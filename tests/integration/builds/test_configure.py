@@ -10,8 +10,8 @@ import pytest
 from builder.errors import InputError
 from builder.stages import configure
 from builder.stages.context import Context
-from tests.images import scratch
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.stages import log, staged
 
 pytestmark = [needs_root, needs_tool("unshare", "setpriv"), pytest.mark.root, pytest.mark.inside]

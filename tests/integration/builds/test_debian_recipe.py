@@ -22,9 +22,10 @@ from builder.archive.unpack import read_index, unpack
 from builder.model.artifacts.index import FileRecord
 from builder.model.artifacts.manifest import Manifest
 from tests.debian_repository import make_deb, make_flat, make_suite
-from tests.images import UNUSUAL, run_diskless, scratch, ssh_key, write_recipe
+from tests.images import UNUSUAL, run_diskless, ssh_key, write_recipe
 from tests.pacman_distribution.repository import Key, make_key
 from tests.require import needs_network, needs_root, needs_tool
+from tests.scratch import scratch
 
 pytestmark = [
     needs_root,

@@ -27,9 +27,10 @@ from builder.system.sandbox.init import COVERED
 from builder.system.sandbox.network import NetworkAccess
 from tests.arch_images import write_arch_recipe
 from tests.hostile import chosen_seconds, chosen_seed, telling_seed
-from tests.images import ROOT, run_diskless, scratch
+from tests.images import ROOT, run_diskless
 from tests.integration.builds.test_sandbox import Box, host_mounts, make_box
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.stages import staged
 from tests.trees import copy_programs
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from builder.system.run import Runner
-from tests.images import ROOT, scratch
+from tests.images import ROOT
 from tests.integration.builds.test_sandbox import make_box
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 
 pytestmark = [
     needs_root,

@@ -11,9 +11,10 @@ import pytest
 from builder.system.run import Runner
 from builder.system.sandbox.sandbox import Sandbox
 from tests.arch_images import hello, write_arch_recipe
-from tests.images import UNUSUAL, run_diskless, scratch, write_recipe
+from tests.images import UNUSUAL, run_diskless, write_recipe
 from tests.pacman_distribution.distribution import pacman_distribution
 from tests.require import needs_network, needs_root, needs_tool
+from tests.scratch import scratch
 
 pytestmark = [needs_root, pytest.mark.root]
 NAMES = [UNUSUAL, "two\nlines", "-rf", "$(touch x) `touch y`"]

@@ -12,8 +12,9 @@ from builder.bootlab.nfs import Ganesha
 from builder.system.permissions import Permission
 from builder.system.private_mounts import private_mounts
 from tests.confined import DOCKER, PODMAN, confined
-from tests.images import DISKLESS, ROOT, scratch
+from tests.images import DISKLESS, ROOT
 from tests.require import needs_open_checkout, needs_root, needs_tool
+from tests.scratch import scratch
 from tests.versions import make_version
 
 pytestmark = [

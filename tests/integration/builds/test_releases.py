@@ -34,7 +34,8 @@ from builder.upload import upload
 from tests.command import run_command
 from tests.releases import DESK, FIRST, SECOND, unpack_release
 from tests.require import needs_root
-from tests.stores import active, deployed, faults, menu, new_place, quiet
+from tests.scratch import new_place
+from tests.stores import active, deployed, faults, menu, quiet
 
 pytestmark = [needs_root, pytest.mark.root]
 

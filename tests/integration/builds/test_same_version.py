@@ -15,9 +15,10 @@ import pytest
 
 from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS
 from tests.confined import confined
-from tests.images import DISKLESS, ROOT, build_image, debian_image, scratch, write_recipe
+from tests.images import DISKLESS, ROOT, build_image, debian_image, write_recipe
 from tests.pacman_distribution.distribution import pacman_distribution
 from tests.require import needs_network, needs_open_checkout, needs_root, needs_tool
+from tests.scratch import scratch
 from tests.users import User
 
 pytestmark = [

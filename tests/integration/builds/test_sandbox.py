@@ -24,8 +24,9 @@ from builder.system.run import CLEAN_ENVIRONMENT, Runner
 from builder.system.sandbox.init import DEVICES
 from builder.system.sandbox.network import NetworkAccess
 from builder.system.sandbox.sandbox import Sandbox, require_open
-from tests.images import ROOT, own, scratch
+from tests.images import ROOT, own
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.trees import copy_programs
 
 # the host's: that of the tests' environment may lie where a sandbox sees nothing

@@ -14,9 +14,9 @@ from builder.reading import load_recipe
 from builder.stages import scripts
 from builder.stages.context import Context
 from builder.system.sandbox.network import NAME_SERVER
-from tests.images import scratch
 from tests.integration.builds.test_sandbox import small_tree
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.stages import log, staged
 
 pytestmark = [needs_root, needs_tool("unshare", "setpriv"), pytest.mark.root, pytest.mark.inside]

@@ -17,9 +17,10 @@ from builder.system.guarded.private import made_directory
 from builder.system.sandbox.network import NAME_SERVER
 from builder.system.workspace import open_workspace
 from tests import samples
-from tests.images import DISKLESS, own, run_diskless, scratch
+from tests.images import DISKLESS, own, run_diskless
 from tests.integration.builds.test_sandbox import small_tree
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.trees import copy_programs
 
 pytestmark = [needs_root, needs_tool("unshare", "setpriv"), pytest.mark.root]

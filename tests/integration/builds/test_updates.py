@@ -8,8 +8,8 @@ import pytest
 
 from builder.stages import configure, updates
 from builder.stages.context import Context
-from tests.images import scratch
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.stages import log, staged
 
 pytestmark = [needs_root, needs_tool("unshare", "setpriv"), pytest.mark.root, pytest.mark.inside]

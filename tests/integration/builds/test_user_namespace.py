@@ -18,8 +18,9 @@ from builder.archive.writer import scan_tree, write_archive, write_index
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.system.userns.ids import CALLER, find_ids
 from builder.system.userns.inside import call_inside, hand_over
-from tests.images import ROOT, scratch
+from tests.images import ROOT
 from tests.require import needs_root
+from tests.scratch import scratch
 
 pytestmark = [needs_root, pytest.mark.root]
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw+ep, version 2

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from tests.debian_repository import make_deb, make_suite, sign_release
-from tests.images import run_diskless, scratch, write_recipe
+from tests.images import run_diskless, write_recipe
 from tests.mirror import BREAKS, alter_byte, cut, web_server
 from tests.pacman_distribution.repository import Key, make_key
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.servers import free_port
 
 pytestmark = [needs_root, needs_tool("apt-get", "mmdebstrap", "gpg", "dpkg-deb"), pytest.mark.root]

@@ -20,6 +20,7 @@ from tests.images import build_cache, own, processes_started_for, run_diskless, 
 from tests.keyrings import MADE, KeyHome, keyring_package, ring_files
 from tests.pacman_distribution.repository import index_packages
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 
 pytestmark = [needs_root, needs_tool("pacman", "repo-add", "gpg", "vercmp"), pytest.mark.root]
 ACCEPTED = 2, "no such package or group in core"
@@ -38,7 +39,7 @@ class World:
 
 @functools.cache
 def world() -> World:
-    home = KeyHome(Path(tempfile.mkdtemp(prefix="keys-", dir="/tmp")))
+    home = KeyHome(Path(tempfile.mkdtemp(prefix="keys-", dir=scratch())))
     masters = tuple(home.make(f"master{number}") for number in (1, 2, 3))
     old = home.export(*masters)
     packager = home.make("packager")

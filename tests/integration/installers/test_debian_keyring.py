@@ -19,6 +19,7 @@ from tests.debian_repository import EPOCH, make_deb, make_suite
 from tests.images import processes_started_for, run_diskless, write_recipe
 from tests.keyrings import KeyHome
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 
 pytestmark = [needs_root, needs_tool("apt-get", "dpkg-deb", "gpg", "mmdebstrap"), pytest.mark.root]
 WANTED, KNOWN = "forky", "stable"
@@ -39,7 +40,7 @@ class World:
 
 @functools.cache
 def world() -> World:
-    home = KeyHome(Path(tempfile.mkdtemp(prefix="keys-", dir="/tmp")))
+    home = KeyHome(Path(tempfile.mkdtemp(prefix="keys-", dir=scratch())))
     old, new = home.make("old"), home.make("new")
     subkeys = (home.add_subkey(new), home.add_subkey(new))
     stranger = home.make("stranger")
@@ -213,7 +214,7 @@ def test_a_mirror_that_does_not_answer_is_named(tmp_path: Path) -> None:
 
 def test_what_holds_no_keys_is_named(tmp_path: Path) -> None:
     archive(tmp_path, WANTED, world().old, [world().old])
-    says(build(tmp_path, path=host_ring(tmp_path, b"not a key")), 2, "holds no keys that gpg can read")
+    says(build(tmp_path, path=host_ring(tmp_path, b"not a key")), 2, "holds no public keys that gpg can read")
 
 
 def test_an_old_ring_gets_the_hint(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from builder.output.versions import read_manifest
-from tests.images import DISKLESS, build_image, scratch, write_recipe
+from tests.images import DISKLESS, build_image, write_recipe
 from tests.require import needs_network, needs_root, needs_tool
+from tests.scratch import scratch
 
 pytestmark = [
     needs_root,

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.images import run_diskless, scratch, write_recipe
+from tests.images import run_diskless, write_recipe
 from tests.mirror import BREAKS, web_server
 from tests.pacman_distribution.package import Package
 from tests.pacman_distribution.repository import Key, make_key, make_repository
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.servers import free_port
 
 pytestmark = [needs_root, needs_tool("pacman", "repo-add", "gpg", "bsdtar"), pytest.mark.root]

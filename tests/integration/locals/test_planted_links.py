@@ -183,7 +183,7 @@ def test_a_cache_with_a_link_in_it(name: str, ground: Path) -> None:
             TreeCache(cache, print).keep("0" * 64, small_tree(), EPOCH, lambda path: None)
     elif name == "transfers":
         kept = open_kept(Options(cache=cache), "versions", "abc")
-        kept.write("def", b"x")
+        kept.write("d" * 64, b"x")
         kept.forget_old()
         assert not kept.directory.is_relative_to(cache)
     else:

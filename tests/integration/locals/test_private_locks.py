@@ -41,7 +41,7 @@ def all_locks(ground: Path) -> list[Path]:
         cache = ground / "cache"
         cache.mkdir(mode=0o755)
         TreeCache(cache, print).keep("0" * 64, small_tree(), EPOCH, lambda name: None)
-        with open_kept(Options(cache=cache), "versions", "abc").partial("def") as part:
+        with open_kept(Options(cache=cache), "versions", "abc").partial("d" * 64) as part:
             part.write(b"x")
     finally:
         os.umask(before)

@@ -17,8 +17,9 @@ from builder.bootlab.settings import DNSMASQ_OPTIONS
 from builder.reading import load_site
 from builder.render.server.files import Format, server_files
 from builder.store.layout import find_store
-from tests.images import DISKLESS, ROOT, run_diskless, scratch
+from tests.images import DISKLESS, ROOT, run_diskless
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.shares import make_shares, mounted, served
 from tests.versions import make_version
 

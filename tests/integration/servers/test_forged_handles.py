@@ -20,8 +20,9 @@ import pytest
 
 from tests.attacker.machine import Setup
 from tests.attacker.plan import Report
-from tests.images import ROOT, scratch
+from tests.images import ROOT
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 
 pytestmark = [
     needs_root,

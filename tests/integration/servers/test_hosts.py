@@ -14,8 +14,9 @@ import pytest
 
 from tests.hosts.machine import Machine, MachineError, Places, running_machine
 from tests.hosts.outside import Outside
-from tests.images import ROOT, descendants, scratch, wait_until_gone
+from tests.images import ROOT, descendants, wait_until_gone
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.trees import copy_programs
 
 pytestmark = [needs_root, needs_tool("unshare", "setpriv"), pytest.mark.root]

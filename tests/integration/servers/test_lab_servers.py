@@ -24,8 +24,9 @@ from builder.model.share import ServedStore
 from builder.render.server.files import Format, server_files
 from builder.render.server.services import Export
 from builder.system.private_mounts import private_mounts
-from tests.images import UNUSUAL, scratch
+from tests.images import UNUSUAL
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.shares import served
 
 pytestmark = [

@@ -20,8 +20,9 @@ from builder.progress.progress import Progress
 from builder.store.filesystem import check_filesystem
 from builder.system.guarded.held import HeldDirectory
 from builder.system.private_mounts import private_mounts
-from tests.images import descendants, loop_devices, running_diskless, scratch, wait_until_gone
+from tests.images import descendants, loop_devices, running_diskless, wait_until_gone
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.versions import make_version
 
 pytestmark = [

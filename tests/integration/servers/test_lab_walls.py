@@ -33,8 +33,9 @@ from builder.model.share import RW, TOPS
 from builder.progress.progress import Progress
 from builder.system.private_mounts import private_mounts
 from tests.confined import confined
-from tests.images import ROOT, scratch
+from tests.images import ROOT
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.versions import make_version
 
 pytestmark = [

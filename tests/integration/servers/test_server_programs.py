@@ -19,6 +19,7 @@ from builder.render.server.boot_files import choose_boot_files
 from builder.render.server.files import Format, possible_formats, server_files
 from tests.integration.servers.server_network import KNOWN, ROUTER, UNKNOWN, ServerNetwork, open_network
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.shares import served
 from tests.unit.render.test_server_config import KNOWN_ONLY, SITES
 
@@ -61,7 +62,7 @@ def site(request: pytest.FixtureRequest) -> Site:
 def network(site: Site) -> Iterator[ServerNetwork]:
     """On a file system with file handles, below no directory that only root may enter."""
     with (
-        tempfile.TemporaryDirectory(prefix="diskless-tests-", dir="/var/tmp") as directory,
+        tempfile.TemporaryDirectory(dir=scratch()) as directory,
         open_network(Path(directory), site) as opened,
     ):
         yield opened

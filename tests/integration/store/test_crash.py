@@ -14,7 +14,8 @@ import pytest
 
 from tests.crash import EDQUOT, EIO, ENOSPC, KILL, Call, Scenario, disturb, make_scenarios, namings, record_calls, sites
 from tests.require import needs_root, needs_tool
-from tests.stores import new_place, version
+from tests.scratch import new_place
+from tests.stores import version
 
 pytestmark = [needs_root, needs_tool("strace"), pytest.mark.root]
 STORAGE = ("storage", "end of the old exports")

@@ -10,7 +10,8 @@ import pytest
 
 from tests.images import ROOT
 from tests.require import needs_root, needs_tool
-from tests.stores import new_place, version
+from tests.scratch import new_place
+from tests.stores import version
 
 pytestmark = [needs_root, needs_tool("mkfs.xfs", "mkfs.btrfs", "strace"), pytest.mark.root]
 DISKS = [(kind, lack) for kind in ("ext4", "xfs", "btrfs", "tmpfs") for lack in ("bytes", "inodes")]

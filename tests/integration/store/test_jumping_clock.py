@@ -26,7 +26,8 @@ from builder.store.pruning import Decision, PruneOptions, decide
 from tests.command import run_command
 from tests.moments import DAY, later, moment
 from tests.require import needs_root
-from tests.stores import SERVER, active, deployed, named, new_place, quiet, version
+from tests.scratch import new_place
+from tests.stores import SERVER, active, deployed, named, quiet, version
 
 pytestmark = [needs_root, pytest.mark.root]
 Edit = Callable[[dict[str, Any]], object]

@@ -12,9 +12,10 @@ import pytest
 from builder.deploy import adopt_kernel
 from builder.loaders.grub import Grub
 from builder.store.layout import find_store
-from tests.images import DISKLESS, run_diskless, scratch
+from tests.images import DISKLESS, run_diskless
 from tests.require import needs_root, needs_tool
-from tests.stores import deployed, new_place, quiet
+from tests.scratch import new_place, scratch
+from tests.stores import deployed, quiet
 from tests.versions import RELEASE, kernel_image, make_version
 
 pytestmark = [needs_root, needs_tool("xorriso", "mformat", "mtype"), pytest.mark.root]

@@ -16,7 +16,8 @@ from builder.output.signature import sign_version, verify_signature
 from builder.system.guarded.held import HeldDirectory
 from tests.images import DISKLESS, ROOT, ssh_key
 from tests.require import needs_root, needs_tool
-from tests.stores import deployed, new_place, version
+from tests.scratch import new_place
+from tests.stores import deployed, version
 
 pytestmark = [needs_root, pytest.mark.root]
 # the same tree, and nothing below it can be changed

@@ -14,7 +14,8 @@ from builder.errors import HostError
 from builder.store.inspection.usage import versions_in_use
 from tests.command import run_command
 from tests.require import needs_root
-from tests.stores import deployed, named, new_place, version
+from tests.scratch import new_place
+from tests.stores import deployed, named, version
 
 pytestmark = [needs_root, pytest.mark.root]
 RESULT = tuple[int, str, str]

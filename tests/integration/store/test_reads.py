@@ -25,8 +25,9 @@ from tests.images import ssh_key
 from tests.places import HASTY
 from tests.reads import count_reads
 from tests.require import needs_root, needs_tool
+from tests.scratch import new_place
 from tests.servers import serving
-from tests.stores import SERVER, deployed, new_place, quiet, version
+from tests.stores import SERVER, deployed, quiet, version
 
 pytestmark = [needs_root, needs_tool("strace", "ssh-keygen"), pytest.mark.root]
 

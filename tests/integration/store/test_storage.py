@@ -32,7 +32,8 @@ from builder.system.private_mounts import private_mounts
 from tests.command import run_command
 from tests.releases import DESK, FIRST, SECOND, unpack_release
 from tests.require import needs_root, needs_tool
-from tests.stores import deployed, faults, menu, new_place, quiet, snapshot, version
+from tests.scratch import new_place
+from tests.stores import deployed, faults, menu, quiet, snapshot, version
 
 pytestmark = [needs_root, needs_tool("mkfs.ext4", "mkfs.xfs", "losetup"), pytest.mark.root]
 SIZE = 128 << 20

@@ -24,19 +24,8 @@ from tests.golden_files import GOLDEN, check_golden
 from tests.holders import holding
 from tests.images import ROOT, run_diskless, running_diskless
 from tests.require import needs_root
-from tests.stores import (
-    SERVER,
-    active,
-    deployed,
-    faults,
-    menu,
-    named,
-    new_place,
-    quiet,
-    snapshot,
-    unreferenced,
-    version,
-)
+from tests.scratch import new_place
+from tests.stores import SERVER, active, deployed, faults, menu, named, quiet, snapshot, unreferenced, version
 from tests.versions import RELEASE, make_version
 
 pytestmark = [needs_root, pytest.mark.root]

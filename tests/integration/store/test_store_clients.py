@@ -23,7 +23,8 @@ from builder.system.guarded.held import HeldDirectory
 from builder.system.tree import Tree
 from tests.command import run_command
 from tests.require import needs_root
-from tests.stores import deployed, new_place, quiet, version
+from tests.scratch import new_place
+from tests.stores import deployed, quiet, version
 from tests.versions import RELEASE, kernel_image
 
 pytestmark = [needs_root, pytest.mark.root]

@@ -22,7 +22,8 @@ from builder.model.artifacts.manifest import INDEX, ROOTFS
 from tests.forgery import SMALL, Forgery, compressed
 from tests.images import ROOT
 from tests.require import needs_root
-from tests.stores import deployed, faults, new_place, snapshot
+from tests.scratch import new_place
+from tests.stores import deployed, faults, snapshot
 from tests.versions import EPOCH, Changes, Entry, make_version
 
 pytestmark = [needs_root, pytest.mark.root]

@@ -15,7 +15,8 @@ from builder.errors import HostError
 from builder.system.files import filesystem_of
 from tests.images import ROOT
 from tests.require import needs_root, needs_tool
-from tests.stores import deployed, faults, new_place, version
+from tests.scratch import new_place
+from tests.stores import deployed, faults, version
 from tests.versions import CAP_NET_RAW, Entry, make_version, some_bytes
 
 pytestmark = [needs_root, pytest.mark.root]

@@ -26,9 +26,9 @@ from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
 from builder.store.served_loaders import program_version, read_served_store
 from builder.system.private_mounts import private_mounts
-from tests.images import scratch
 from tests.require import needs_root
-from tests.stores import SERVER, deployed, faults, new_place, quiet, snapshot
+from tests.scratch import new_place, scratch
+from tests.stores import SERVER, deployed, faults, quiet, snapshot
 from tests.versions import RELEASE, kernel_image, make_version
 
 pytestmark = [needs_root, pytest.mark.root]

@@ -23,19 +23,8 @@ from builder.store.pruning import Decision, PruneOptions, decide
 from tests.command import run_command
 from tests.moments import later
 from tests.require import needs_root
-from tests.stores import (
-    SERVER,
-    active,
-    deployed,
-    faults,
-    menu,
-    named,
-    new_place,
-    quiet,
-    snapshot,
-    unreferenced,
-    version,
-)
+from tests.scratch import new_place
+from tests.stores import SERVER, active, deployed, faults, menu, named, quiet, snapshot, unreferenced, version
 from tests.versions import RELEASE, cpio_entry, kernel_image
 
 pytestmark = [needs_root, pytest.mark.root]

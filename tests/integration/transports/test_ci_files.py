@@ -17,8 +17,9 @@ from builder.transports.base import Options
 from tests.images import DISKLESS, ROOT, ssh_key
 from tests.places import HASTY, registry_place
 from tests.require import needs_root, needs_tool
+from tests.scratch import new_place
 from tests.servers import PASSWORD, USER, run_registry
-from tests.stores import SERVER, faults, new_place
+from tests.stores import SERVER, faults
 from tests.versions import make_version
 
 CI = ROOT / "docs/ci"

@@ -14,7 +14,8 @@ from tests.images import run_diskless, running_diskless, ssh_key
 from tests.integration.transports.test_transport_faults import PLACES, behind_proxy, heavy_kernel, kill_when, report
 from tests.places import Place
 from tests.require import needs_root, needs_tool
-from tests.stores import SERVER, faults, new_place, quiet
+from tests.scratch import new_place
+from tests.stores import SERVER, faults, quiet
 from tests.versions import make_version, some_bytes
 
 pytestmark = [needs_root, needs_tool("docker-registry", "nginx"), pytest.mark.root]

@@ -25,9 +25,10 @@ from builder.transports.http.faults import connection_fault
 from builder.transports.retries import Retries
 from builder.transports.table import find_offer, open_transport
 from builder.upload import upload
-from tests.images import DISKLESS, run_diskless, scratch
+from tests.images import DISKLESS, run_diskless
 from tests.places import HASTY, open_place, registry_place
 from tests.require import needs_root, needs_tool
+from tests.scratch import scratch
 from tests.servers import (
     PASSWORD,
     USER,

@@ -31,8 +31,9 @@ from tests.integration.transports.test_transports import contents
 from tests.places import HASTY, Place, registry_place, web_place
 from tests.proxy import FaultyProxy, faulty_proxy
 from tests.require import needs_root, needs_tool
+from tests.scratch import new_place
 from tests.servers import Server, run_nginx, run_registry
-from tests.stores import SERVER, faults, new_place, quiet
+from tests.stores import SERVER, faults, quiet
 from tests.versions import make_version, some_bytes
 
 pytestmark = [needs_tool("docker-registry", "nginx")]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.images import scratch
+from tests.scratch import scratch
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / ".ci/host-packages"

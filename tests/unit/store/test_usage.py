@@ -14,8 +14,8 @@ from builder.progress.progress import Progress
 from builder.store.inspection.usage import versions_in_use
 from builder.store.inventory import read_inventory
 from builder.store.layout import Store, find_store
-from tests.images import scratch
 from tests.require import needs_root
+from tests.scratch import scratch
 from tests.versions import Entry, make_version
 
 pytestmark = [needs_root, pytest.mark.root]
