@@ -49,7 +49,7 @@ def all_locks(ground: Path) -> list[Path]:
     run_diskless("pull", version("1"), "--output", output, umask=0)
     run_diskless("deploy", version("1"), "--to", ground / "store", "--server", SERVER, umask=0)
     found = [ground / "store/.lock", output / ".work/lock", cache / "trees/lock", cache / "trees" / ("0" * 64)]
-    found.append(cache / "transfers/versions/abc/def.part")
+    found.append(cache / "transfers/versions/abc" / ("d" * 64 + ".part"))
     assert all(path.exists() for path in found)
     return found
 
@@ -58,7 +58,7 @@ def test_no_other_user_can_hold_any(ground: Path) -> None:
     found = all_locks(ground)
     assert held_by_stranger(*found) == []
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in found if path.is_file()} == dict.fromkeys(
-        (".lock", "lock", "def.part"), "0o600"
+        (".lock", "lock", "d" * 64 + ".part"), "0o600"
     )
 
 
