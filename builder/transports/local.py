@@ -68,6 +68,7 @@ class DirectoryTransport(Transport):
                 content = write_channel(manifest, document, move.statement)
                 channels.write(f"{move.tag}.json", io.BytesIO(content), self._options.mode)
         image.point(move.tag, manifest.version)
+        move.check_after(_statement_in(image, move.tag))
 
     def statement(self, image: str, tag: str) -> SignedStatement | None:
         """What the file of the channel says."""

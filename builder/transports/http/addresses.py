@@ -7,6 +7,8 @@ from urllib.parse import urljoin, urlsplit
 
 from builder.errors import InputError, TransferError
 
+_ASK = "ask who runs the server"
+
 
 def check_address(url: str, *, plain_http: bool) -> None:
     """InputError for an address with a login in it, or without TLS to another host unless that was asked for."""
@@ -57,12 +59,17 @@ def is_akin(host: str, other: str) -> bool:
 
 
 def led_to(url: str, location: str) -> str:
-    """The address that a server at `url` leads to by `location`; TransferError where that is none."""
+    """The address that a server at `url` leads to by `location`.
+
+    TransferError where that is none, or away from TLS.
+    """
     try:
         target = urljoin(url, location)
         origin_of(target)
     except ValueError:
-        raise TransferError(f"{plain_address(url)} leads to no address", "ask who runs the server") from None
+        raise TransferError(f"{plain_address(url)} leads to no address", _ASK) from None
+    if url.startswith("https:") and not target.startswith("https:"):
+        raise TransferError(f"{plain_address(url)} leads to {plain_address(target)}, without TLS", _ASK)
     return target
 
 

@@ -199,10 +199,6 @@ class HttpClient:
                 return reply
             reply.close()
             target = led_to(url, response.headers["Location"])
-            if url.startswith("https:") and not target.startswith("https:"):
-                raise TransferError(
-                    f"{plain_address(url)} leads to {plain_address(target)}, without TLS", "ask who runs the server"
-                )
             if response.status_code == 303:
                 method, body = "GET", None
             url = target

@@ -196,8 +196,8 @@ def test_a_server_on_a_channel(fleet: Fleet, count: int) -> None:
         copies.append(now)
 
 
-def test_what_did_not_fail_is_the_move(fleet: Fleet) -> None:
-    """A statement that is of another tag, or that is no statement, moves nothing."""
+def test_a_statement_that_nobody_signed_moves_nothing(fleet: Fleet) -> None:
+    """The signature is of another text, or of none; an upload does not go on from there either."""
     fleet.upload(fleet.make("1"))
     channel = fleet.share / "lab/channels/stable.json"
     content = json.loads(channel.read_text("utf-8"))
@@ -205,6 +205,9 @@ def test_what_did_not_fail_is_the_move(fleet: Fleet) -> None:
         channel.write_text(json.dumps({**content, "statement": statement}), encoding="utf-8")
         status, _, error = fleet.deploy()
         assert status == 5, error
+    channel.write_text(json.dumps(content), encoding="utf-8")
+    status, _, error = fleet.deploy()
+    assert status == 0, error
     with pytest.raises(DisklessError, match="signed with nonsense"):
         channel.write_text(json.dumps({**content, "statement": "{}"}), encoding="utf-8")
         upload(fleet.make("2"), str(fleet.share), ("stable",), Options(), Signing(ssh_key()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import gzip
 import hashlib
 import json
@@ -164,11 +166,21 @@ def test_an_endless_answer_is_cut() -> None:
         find_offer(f"http://{web.address}/lab/x/manifest.json", Options(retries=ONCE))
 
 
-def test_what_a_server_packed_is_not_unpacked() -> None:
-    bomb = gzip.compress(b"{" * (64 << 20))
-    packed = answering(lambda asked: Answer(headers={"Content-Encoding": "gzip"}, body=bomb))
-    with packed as web, pytest.raises(DisklessError):
-        find_offer(f"http://{web.address}/lab/x/manifest.json", Options(retries=ONCE))
+def test_what_a_server_packed_is_not_unpacked(tmp_path: Path) -> None:
+    """Not even a manifest that would be right."""
+    manifest = (make_version(tmp_path / "here", files=3) / MANIFEST).read_bytes()
+
+    def answer(asked: Asked, *, packs: bool) -> Answer:
+        if not asked.path.endswith(MANIFEST):
+            return Answer(404)
+        packed = {"Content-Encoding": "gzip"} if packs else {}
+        return Answer(headers=packed, body=gzip.compress(manifest) if packs else manifest)
+
+    for packs in (False, True):
+        with answering(functools.partial(answer, packs=packs)) as web:
+            expected = pytest.raises(DisklessError) if packs else contextlib.nullcontext()
+            with expected:
+                find_offer(f"http://{web.address}/lab/x/{MANIFEST}", Options(retries=ONCE))
 
 
 def test_an_endless_list_of_tags() -> None:
