@@ -97,12 +97,13 @@ class Reserve:
 
     def _wanted(self) -> _Size:
         files, blocks = _FILES, 0
+        copied = self._store.boot.stat().st_dev != self._store.versions.stat().st_dev
         with contextlib.suppress(AuditError):  # verify names it
             generation = self._store.generations / f"{current_number(self._store):06}"
             for path in generation.rglob("*"):
                 files += 2
                 info = path.lstat()
-                if info.st_nlink == 1 or path.is_dir():  # a loader has its bytes in its version, and a name here
+                if copied or info.st_nlink == 1 or path.is_dir():  # else a loader, which is a name of its version's
                     blocks += 2 * -(-info.st_size // _BLOCK)
         on_btrfs = filesystem_of(self._store.boot) == "btrfs"
         return _Size(_BYTES + blocks * _BLOCK, files, _ATTRIBUTES if on_btrfs else 0)
