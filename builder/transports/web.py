@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urljoin, urlsplit
 
 from builder.errors import AuditError, InputError
@@ -30,6 +30,7 @@ from builder.transports.retries import DamagedTransferError, persist
 from builder.transports.web_reader import WebReader
 
 _MARK = ".sha256"
+_CHANGED = 412  # a condition of ours does not hold
 _SIZE = re.compile("[0-9]{1,19}")
 
 
@@ -61,9 +62,7 @@ class WebTransport(Transport):
         for move in moves:
             url = self._channel(manifest.image, move.tag)
             move.check_document(here, directory)
-            move.check_before(_statement_in(upload.read(url)))
-            upload.put_channel(url, write_channel(manifest, here, move.statement))
-            move.check_after(_statement_in(upload.read(url)))
+            upload.move(url, move, write_channel(manifest, here, move.statement))
         size = sum(piece.size for piece in pieces)
         return Pushed(directory + MANIFEST, upload.sent, size, len(sent), len(pieces) - len(sent))
 
@@ -137,17 +136,23 @@ class _Upload:
         self.put_bytes(url + _MARK, mark)
         return True
 
-    def put_channel(self, url: str, data: bytes) -> None:
-        """Puts a small file where it is not there as it should be."""
-        if self.read(url) != data:
-            self.put_bytes(url, data)
+    def move(self, url: str, move: TagMove, data: bytes) -> None:
+        """Makes `data` the file of a channel; TransferError where another upload moved it meanwhile.
 
-    def put_bytes(self, url: str, data: bytes) -> None:
-        """Puts a small file and reads it again."""
+        A server that knows conditions (RFC 9110 section 13.1) refuses the second of two; else reading it again tells.
+        """
+        there, condition = persist(lambda: self._reader.read_to_replace(url), self._options.retries)
+        move.check_before(_statement_in(there))
+        if there != data:
+            self.put_bytes(url, data, condition)
+        move.check_after(_statement_in(self.read(url)))
+
+    def put_bytes(self, url: str, data: bytes, condition: Mapping[str, str] | None = None) -> None:
+        """Puts a small file and reads it again; with a condition that does not hold what is there stays."""
 
         def put() -> None:
-            self._make_and_put(url, data)
-            if self._reader.read_once(url) != data:
+            changed = self._make_and_put(url, data, condition or {}) == _CHANGED
+            if self._reader.read_once(url) != data and not changed:
                 raise DamagedTransferError(f"{url} is not what was put there", "the server or the network changes it")
 
         persist(put, self._options.retries)
@@ -163,18 +168,19 @@ class _Upload:
 
         persist(put, self._options.retries)
 
-    def _make_and_put(self, url: str, body: Piece | bytes) -> None:
-        """PUT; where the directory may be missing that is made first.
+    def _make_and_put(self, url: str, body: Piece | bytes, condition: Mapping[str, str] | None = None) -> int:
+        """PUT; where the directory may be missing that is made first. The status, of success or _CHANGED.
 
         WebDAV answers 409 then (RFC 4918 section 9.7.1), nginx 500 without create_full_put_path.
         """
         data = body if isinstance(body, bytes) else body.part
-        headers = {"Content-Type": "application/octet-stream"}
-        done = (200, 201, 202, 204)
+        headers = {"Content-Type": "application/octet-stream", **(condition or {})}
+        done = (200, 201, 202, 204, *((_CHANGED,) if condition else ()))
         status, _, _ = self._client.call("PUT", url, headers=headers, body=data, accept=(*done, 404, 409, 500))
         if status not in done:
             self._make_directories(url)
-            self._client.call("PUT", url, headers=headers, body=data, accept=done)
+            status, _, _ = self._client.call("PUT", url, headers=headers, body=data, accept=done)
+        return status
 
     def _make_directories(self, url: str) -> None:
         """Every directory above a file, from the top; whether that was of use the next PUT tells."""

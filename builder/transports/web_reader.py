@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote, urljoin, urlsplit
@@ -21,6 +22,7 @@ from builder.transports.retries import DamagedTransferError, persist
 _LARGEST_MANIFEST = 16 << 20
 _AGAIN = "upload the version again"
 _ENDING = ".json"
+_STRONG_TAG = re.compile(r'"[\x21\x23-\x7e]{0,200}"')  # RFC 9110 section 8.8.3; a weak one matches nothing
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,14 @@ class WebReader:
         """The same, at the first attempt or never."""
         status, _, body = self.client.call("GET", url, accept=(200, 404), most=_LARGEST_MANIFEST)
         return body if status == 200 else None
+
+    def read_to_replace(self, url: str) -> tuple[bytes | None, dict[str, str]]:
+        """The same, and the headers of a PUT that replaces just this; none where the server does not tell versions."""
+        status, headers, body = self.client.call("GET", url, accept=(200, 404), most=_LARGEST_MANIFEST)
+        if status != 200:
+            return None, {"If-None-Match": "*"}
+        tag = headers.get("ETag", "")
+        return body, {"If-Match": tag} if _STRONG_TAG.fullmatch(tag) else {}
 
     def find_manifest(self, urls: Iterable[str]) -> FoundManifest:
         """The manifest that the first file there is, or that it leads to as a channel.

@@ -17,7 +17,6 @@ from tests.serverguest.root import ServerRoot
 MAC = "52:54:00:00:00:fe"
 _BOOT_SECONDS = 180
 _COMMAND_SECONDS = 300
-_UP = "the server guest is up"
 _CMDLINE = "console=ttyS0,115200 loglevel=4 panic=-1 net.ifnames=0 mitigations=off"
 
 
@@ -28,7 +27,8 @@ class PowerCutError(Exception):
 class ServerGuest:
     """A server guest, just switched on. The root disk is /dev/vda; `drives` follow it.
 
-    namespace: where it runs, and ends with; accelerator: QEMU's arguments; tap: its network card's other end
+    namespace: where it runs, and ends with; accelerator: QEMU's arguments; tap: its network card's other end;
+    services: whether systemd runs there
     """
 
     def __init__(
@@ -39,10 +39,14 @@ class ServerGuest:
         drives: Sequence[Drive],
         accelerator: Sequence[str],
         tap: str | None = None,
+        *,
+        services: bool = False,
     ) -> None:
         self._namespace = namespace
+        self._up = "server login:" if services else "the server guest is up"
         self.console = Log(namespace.directory / f"{name}.console")
-        command = _qemu_command(root, drives, accelerator, tap)
+        cmdline = f"{_CMDLINE} systemd.debug_shell=ttyS1" if services else _CMDLINE
+        command = _qemu_command(root, drives, accelerator, tap, cmdline)
         self._ports = SerialPorts(self.console.path)
         self._service = self._ports.connect(lambda files: namespace.start(name, command, files=files))
         self._await_up()
@@ -80,7 +84,7 @@ class ServerGuest:
 
     def _await_up(self) -> None:
         deadline = time.monotonic() + _BOOT_SECONDS
-        while _UP not in self.console.text:
+        while self._up not in self.console.text:
             self._namespace.poll(0.1)
             assert self._service.status is None, self._last_words("the server guest did not boot")
             assert time.monotonic() < deadline, self._last_words("the server guest takes too long")
@@ -89,7 +93,9 @@ class ServerGuest:
         return "\n".join([message, *self.console.last_lines(30), *self._service.last_lines()])
 
 
-def _qemu_command(root: ServerRoot, drives: Sequence[Drive], accelerator: Sequence[str], tap: str | None) -> list[str]:
+def _qemu_command(
+    root: ServerRoot, drives: Sequence[Drive], accelerator: Sequence[str], tap: str | None, cmdline: str
+) -> list[str]:
     network = ["-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no"]
     network += ["-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="]
     return [
@@ -97,7 +103,7 @@ def _qemu_command(root: ServerRoot, drives: Sequence[Drive], accelerator: Sequen
         *accelerator,
         *("-machine", "q35,graphics=off", "-display", "none", "-nodefaults", "-no-user-config"),
         *("-monitor", "none", "-no-reboot", "-m", "1024", "-smp", "2"),
-        *("-kernel", str(root.kernel), "-initrd", str(root.initramfs), "-append", _CMDLINE),
+        *("-kernel", str(root.kernel), "-initrd", str(root.initramfs), "-append", cmdline),
         *(argument for drive in (Drive(root.disk, volatile=True), *drives) for argument in drive.arguments()),
         *(network if tap else ()),
         *SERIAL_PORTS,

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Process 1 of a server guest: mounts what programs need and offers a root shell on the second serial port. No service
-# manager: it takes longer than all that a test does here.
+# Process 1 of a server guest: mounts what programs need and offers a root shell on the second serial port. A service
+# manager takes longer than all that most tests do here: it is started where the kernel's command line names its shell.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
 mount -t proc proc /proc
+grep -q 'systemd\.debug_shell=' /proc/cmdline && exec /usr/lib/systemd/systemd
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=0755 tmpfs /run
 mount -t tmpfs tmpfs /tmp

@@ -27,7 +27,7 @@ _PYTHON = "usr/lib/python3/dist-packages"
 _PACKAGES = (
     *("systemd-sysv", "linux-image-cloud-amd64", "initramfs-tools", "udev", "dbus", "kmod", "iproute2", "procps"),
     *("busybox-static", "python3", "libarchive13", "e2fsprogs", "xfsprogs"),
-    *("nfs-common", "nfs-kernel-server", "rpcbind", "dnsmasq-base"),
+    *("nfs-common", "nfs-kernel-server", "rpcbind", "dnsmasq-base", "docker-registry", "openssh-client"),
 )
 _PROGRAMS = {"look-at-store": "look_at_store.py", "preload": "preload.py", "preloaded": "preloaded.sh"}
 _DISKLESS = """#!/usr/bin/python3 -P
