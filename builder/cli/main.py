@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import difflib
 import importlib
+import importlib.util
 import locale
 import os
 import signal
 import sys
+from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from builder.cli.failures import explain_failure
 from builder.errors import DisklessError, HostError
 from builder.model.escapes import escaped
 
+_PACKAGE = "builder.cli.commands"
 # in the order of a first day
 COMMANDS = (
     *("init", "check", "build", "boot", "shell", "diff", "upload", "pull"),
@@ -25,19 +30,33 @@ COMMANDS = (
 )
 
 
-class Commands(click.Group):
-    """The commands; each is imported when it is asked for, so that the others cost no time."""
+class Ordered(click.Group):
+    """Commands in the order of a first day."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names, in the order of a first day."""
+        """Their names."""
         return list(COMMANDS)
+
+
+class Commands(Ordered):
+    """The commands; each is imported when it is asked for, so that the others cost no time."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does it, from what their modules say, and without importing them."""
+        Ordered(commands={name: described(name) for name in COMMANDS}).format_commands(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The same."""
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=described(name).get_short_help_str()) for name in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, from the module of its name."""
         if cmd_name not in COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"builder.cli.commands.{name}"), name)
+        name = _function_of(cmd_name)
+        command: click.Command = getattr(importlib.import_module(f"{_PACKAGE}.{name}"), name)
         return command
 
     def resolve_command(
@@ -48,6 +67,22 @@ class Commands(click.Group):
         if near and args[0] not in COMMANDS:
             ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
         return super().resolve_command(ctx, args)
+
+
+def described(name: str) -> click.Command:
+    """A command that has nothing but its help."""
+    function = _function_of(name)
+    spec = importlib.util.find_spec(f"{_PACKAGE}.{function}")
+    assert spec is not None
+    assert spec.origin is not None
+    for node in ast.parse(Path(spec.origin).read_bytes()).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return click.Command(name, help=ast.get_docstring(node))
+    raise LookupError(name)
+
+
+def _function_of(name: str) -> str:
+    return name.replace("-", "_")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,8 @@ import yaml
 
 from builder.errors import InputError
 from builder.model.fault import Fault
-from builder.reading.reader import MOST_VALUES, DataclassReader, TooManyValuesError
+from builder.reading.reader import DataclassReader, TooManyValuesError
 
-_LARGEST_FILE = 1 << 20
 T = TypeVar("T")
 
 
@@ -23,6 +23,7 @@ class DocumentKind:
 
     name: what it is called; example: where such a file lies; start: advice to those who have none
     too_large: advice to those who wrote more than fits; levels: how deep it nests at most
+    largest: MiB
     """
 
     name: str
@@ -30,6 +31,7 @@ class DocumentKind:
     start: str
     too_large: str
     levels: str
+    largest: int = 1
 
 
 class YamlDocument:
@@ -50,9 +52,9 @@ class YamlDocument:
         """The file as a `kind`, or None when it has faults."""
         try:
             return self._reader.read(self._node, kind)
-        except TooManyValuesError:
-            message = f"{self.path}: more than {MOST_VALUES} values"
-            raise InputError(message, "write aliases (*name) out, or fewer") from None
+        except TooManyValuesError as error:
+            message = f"{self.path}: its aliases (*name) stand for more than {error} values"
+            raise InputError(message, "use fewer of them") from None
 
     def report(self) -> InputError:
         """Every fault with its line and column, in order."""
@@ -72,8 +74,8 @@ def _read(path: Path, kind: DocumentKind) -> str:
     if data is None:
         hint = "it is a directory: name the .yml file in it" if path.is_dir() else _near_files(path, kind)
         raise InputError(f"{path}: no such {kind.name}", hint)
-    if len(data) > _LARGEST_FILE:
-        raise InputError(f"{path}: larger than 1 MiB, so not a {kind.name}", kind.too_large)
+    if len(data) > kind.largest << 20:
+        raise InputError(f"{path}: larger than {kind.largest} MiB, so not a {kind.name}", kind.too_large)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -87,9 +89,17 @@ def _near_files(path: Path, kind: DocumentKind) -> str:
     return f"did you mean {path.parent / near[0]}?" if near else f"give the path of a .yml file, such as {kind.example}"
 
 
+def _compose(text: str) -> yaml.Node | None:
+    """The parser in C takes a tenth of the time; what it does not take is left to the one whose words are better."""
+    if yaml.__with_libyaml__:
+        with contextlib.suppress(yaml.YAMLError, ValueError, OverflowError):
+            return yaml.compose(text, Loader=yaml.CSafeLoader)
+    return yaml.compose(text, Loader=yaml.SafeLoader)
+
+
 def _parse(path: Path, text: str, kind: DocumentKind) -> yaml.Node:
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = _compose(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
+import functools
 import re
 import types
 import typing
@@ -18,7 +19,7 @@ import yaml
 from builder.model.fault import Fault, Place
 from builder.model.syntax import Syntax
 
-MOST_VALUES = 50_000  # with every alias written out
+_MOST_VALUES = 50_000  # with every alias written out; a file may have as many as it has places for
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _LONGEST_SHOWN = 80
 _CREDENTIALS = re.compile(r"://[^/\s]*@")
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 
 class TooManyValuesError(Exception):
-    """Aliases within aliases grow without bound."""
+    """Aliases within aliases grow without bound: how many values would still be read."""
 
 
 class DataclassReader:
@@ -41,6 +42,7 @@ class DataclassReader:
         self.faults: list[Fault] = []
         self._marks: dict[Place, yaml.Mark] = {}
         self._values = 0
+        self._most = _MOST_VALUES
 
     def mark(self, place: Place) -> yaml.Mark:
         """Where `place` was written, or the nearest thing around it."""
@@ -49,7 +51,8 @@ class DataclassReader:
         return self._marks[place]
 
     def read(self, node: yaml.Node, kind: type[T]) -> T | None:
-        """The document as a `kind`, or None when it had faults."""
+        """The document as a `kind`, or None when it had faults; TooManyValuesError for what only aliases make large."""
+        self._most = max(_MOST_VALUES, _count(node))
         value = self._value(node, kind, ())
         return value if isinstance(value, kind) else None
 
@@ -59,8 +62,8 @@ class DataclassReader:
     def _value(self, node: yaml.Node, kind: Any, place: Place) -> Any:  # noqa: ANN401 - kind is any annotation
         self._marks[place] = node.start_mark
         self._values += 1
-        if self._values > MOST_VALUES:
-            raise TooManyValuesError
+        if self._values > self._most:
+            raise TooManyValuesError(self._most)
         if node.tag not in _KNOWN_TAGS:
             return self._fault(place, f"unknown tag {node.tag!r}", "remove it")
         origin = get_origin(kind)
@@ -81,7 +84,7 @@ class DataclassReader:
             return self._fault(
                 place, f"expected keys ({wanted}), got {_describe(node)}", "write `key: value` lines, or {key: value}"
             )
-        hints = typing.get_type_hints(kind, include_extras=True)
+        hints = _hints(kind)
         values: dict[str, Any] = {}
         before = len(self.faults)
         for key_node, value_node in node.value:
@@ -133,6 +136,24 @@ class DataclassReader:
             shown = "what is written here" if syntax.secret else _shown(node.value)
             return self._fault(place, f"{shown} is not {wanted}", syntax.hint(node.value))
         return self._fault(place, f"{_shown(node.value)} is not {wanted}", hint)
+
+
+def _count(node: yaml.Node) -> int:
+    """Nodes that were written, however often they are referred to."""
+    seen, waiting = {id(node)}, [node]
+    while waiting:
+        here = waiting.pop()
+        inside = here.value if isinstance(here, yaml.CollectionNode) else ()
+        for each in (part for item in inside for part in (item if isinstance(item, tuple) else (item,))):
+            if id(each) not in seen:
+                seen.add(id(each))
+                waiting.append(each)
+    return len(seen)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 def _choose(node: yaml.Node, kinds: list[Any]) -> Any:  # noqa: ANN401

@@ -9,11 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 import builder.cli.commands.boot  # noqa: F401 - a command lies at its name
 from builder.boot import BootResult
-from builder.cli.main import COMMANDS
+from builder.cli.main import COMMANDS, cli, described
 from builder.errors import BootError
 from builder.model.version import Version
 from tests.command import run_command
@@ -227,3 +228,22 @@ def test_the_root_directory_is_no_version(capsys: pytest.CaptureFixture[str]) ->
 def test_what_was_written_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
     _, _, errors = run_command(capsys, "status", "--to", "/nowhere/\x1b[31m\udcff")
     assert "/nowhere/\\x1b[31m\\udcff holds no store" in errors
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_help_lists_is_what_the_command_says(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert described(name).get_short_help_str(60) == command.get_short_help_str(60)
+
+
+def test_help_and_completion_import_no_command() -> None:
+    """Each costs what it needs: a listing of all 22 is asked for again and again by whoever types."""
+    code = (
+        "import sys; from builder.cli.main import cli; cli(['--help'], standalone_mode=False);"
+        "import click; names = [item.value for item in cli.shell_complete(click.Context(cli), 'de')];"
+        "assert names == ['deploy'], names;"
+        "found = [name for name in sys.modules if name.startswith('builder.cli.commands.')]; assert not found, found"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
