@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,11 +19,27 @@ from builder.installers.registry import INSTALLERS
 from builder.model.artifacts.difference import Difference, compare_manifests
 from builder.model.artifacts.manifest import LOG, Manifest
 from builder.model.recipe import Recipe
+from builder.model.typed import typed
+from builder.model.version import Version
+from builder.output.built import hold_results, is_damaged, keep_result
 from builder.output.places import FAILED_LOG, hold_image, hold_work, keep_failed_log, publish_version
 from builder.output.versions import LATEST, read_manifest
 from builder.progress.progress import Progress
 from builder.reading import RecipeFile
-from builder.stages import audit, configure, fetch, initramfs, install, pack, report, resolve, scripts, scrub, updates
+from builder.stages import (
+    audit,
+    configure,
+    fetch,
+    initramfs,
+    install,
+    pack,
+    report,
+    resolve,
+    reuse,
+    scripts,
+    scrub,
+    updates,
+)
 from builder.stages.context import Context
 from builder.system.files import free_bytes
 from builder.system.guarded.held import HeldDirectory
@@ -64,7 +81,8 @@ def build(
 ) -> Built:
     """Builds `recipe_file` and publishes the version under `output`, whole or not at all.
 
-    With `fresh` the packages are installed also where the cache has them installed already. With `keep_failed` the work
+    Where an earlier build of the same inputs gave a version that is there still, that is the one. With `fresh` all is
+    done anew: the packages are installed also where the cache has them installed already. With `keep_failed` the work
     directory of a build that fails stays, for open_shell; the error says where.
     """
     ids = preflight(recipe_file, output)
@@ -75,19 +93,34 @@ def build(
     previous = _newest(image)
     with (
         hold_build_cache(cache, ids, progress.note) as kept,
+        hold_results(kept, progress.note) as results,
         open_workspace(hold_work(output, progress.note), progress.note, keep_failed=keep_failed) as workspace,
         _keep_failed_log(workspace, image, progress),
         Runner(workspace.path / LOG, progress.output) as runner,
     ):
 
         def make_artifacts() -> dict[str, Any]:
-            _make_artifacts(recipe_file, workspace, kept, runner, progress, previous, fresh=fresh)
-            return progress.state()
+            made = _make_artifacts(recipe_file, workspace, kept, runner, progress, image, fresh=fresh)
+            return {"progress": progress.state(), "made": dataclasses.asdict(made)}
 
-        progress.adopt(call_inside(ids, make_artifacts))
-        manifest = read_manifest(workspace.artifacts)
-        unchanged = _publish(workspace, image, manifest, progress)
+        done = call_inside(ids, make_artifacts)
+        progress.adopt(done["progress"])
+        made = typed(done["made"], _Made)
+        manifest, unchanged = _publish(workspace, image, made, progress)
+        if made.key is not None:
+            _remember(results, made.key, image / manifest.version, progress)
         return Built(image / manifest.version, manifest, unchanged, _difference(previous, manifest))
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What was made in the user namespace.
+
+    key: what decides the version, where it has a name; version: that of an earlier build, where nothing was made
+    """
+
+    key: str | None
+    version: Version | None
 
 
 def _make_artifacts(
@@ -96,15 +129,18 @@ def _make_artifacts(
     kept: HeldDirectory,
     runner: Runner,
     progress: Progress,
-    previous: Manifest | None,
+    image: Path,
     *,
     fresh: bool,
-) -> None:
+) -> _Made:
     """Everything that touches the tree; in the user namespace whose ids its owners are."""
     workspace.move_in()
     with _packages(kept, progress) as packages:
         context = _context(recipe_file, workspace, packages, runner, progress)
         lock = resolve.run(context)
+        key, version = reuse.run(context, lock, kept, image, fresh=fresh)
+        if version is not None:
+            return _Made(key, version)
         epoch = fetch.run(context, lock)
         install.run(context, lock, epoch, fresh=fresh)
         configure.run(context, epoch)
@@ -114,10 +150,11 @@ def _make_artifacts(
         scrub.run(context)
         audit.run(context)
         manifest, index = pack.run(context, lock, kernel, epoch)
-        report.run(context, manifest, index, _difference(previous, manifest))
+        report.run(context, manifest, index, _difference(_newest(image), manifest))
         hand_over(workspace.artifacts)
         with progress.step("clean"):
             remove_tree(workspace.tree)
+    return _Made(key, None)
 
 
 def owners(recipe: Recipe) -> set[int]:
@@ -194,13 +231,31 @@ def _keep_failed_log(workspace: Workspace, image: Path, progress: Progress) -> I
         raise
 
 
-def _publish(workspace: Workspace, image: Path, manifest: Manifest, progress: Progress) -> bool:
+def _publish(workspace: Workspace, image: Path, made: _Made, progress: Progress) -> tuple[Manifest, bool]:
     """Gives the artifacts their name; whether the version was there already, in which case it stays as it is."""
-    shutil.copyfile(workspace.path / LOG, workspace.artifacts / LOG)
     with hold_image(image.parent, image.name, progress.note) as held:
+        if made.version is not None:
+            held.point(LATEST, made.version)
+            held.unlink(FAILED_LOG)
+            return read_manifest(image / made.version), True
+        shutil.copyfile(workspace.path / LOG, workspace.artifacts / LOG)
+        manifest = read_manifest(workspace.artifacts)
+        if is_damaged(held, manifest.version):
+            progress.warn(f"{image / manifest.version} was damaged: it is replaced by what was built just now")
+            with HeldDirectory.at(workspace.path) as work:
+                held.rename(manifest.version, work, "damaged")
         unchanged = publish_version(workspace.artifacts, held, manifest)[1]
         held.unlink(FAILED_LOG)
-    return unchanged
+        return manifest, unchanged
+
+
+def _remember(results: HeldDirectory, key: str, version: Path, progress: Progress) -> None:
+    """The next build is only slower without it."""
+    try:
+        with HeldDirectory.at(version.resolve()) as held:
+            keep_result(results, key, held, progress.warnings)
+    except (OSError, AuditError) as error:
+        progress.warn(f"the next build will not know that nothing changed: {error}")
 
 
 def _newest(image: Path) -> Manifest | None:

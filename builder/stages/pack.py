@@ -91,14 +91,14 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
         entries=0,
         size=0,
         artifacts={},
-        tools=_tools(),
+        tools=tools(),
         scripts=ran_scripts(context),
         loaders=tuple(loader.name for loader in loaders_in(recipe, lock)),
         digest_schema=DIGEST_SCHEMA,
     )
 
 
-def _tools() -> dict[str, str]:
+def tools() -> dict[str, str]:
     """Versions of what decides the bytes of the artifacts."""
     number = libarchive.ffi.version_number()
     return {

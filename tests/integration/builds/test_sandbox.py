@@ -62,11 +62,16 @@ class Box:
         return "\n".join(caught.value.details)
 
 
+def view_of(work: Path) -> Path:
+    """Beside what the sandbox is given, as a build has it: else it would see its own root there once more."""
+    return work.with_name(f"{work.name} view")
+
+
 def make_box(runner: Runner, work: Path) -> Box:
-    for name in ("view", "tmp"):
-        (work / name).mkdir(parents=True)
+    for path in (view_of(work), work / "tmp"):
+        path.mkdir(parents=True)
     own(work)
-    return Box(Sandbox(runner, directory=work / "view", writable=(work,), temporary=work / "tmp"), work)
+    return Box(Sandbox(runner, directory=view_of(work), writable=(work,), temporary=work / "tmp"), work)
 
 
 @pytest.fixture
@@ -426,7 +431,7 @@ def test_the_hosts_mounts_are_as_before(box: Box) -> None:
     box.run("ls", chroot=box.tree)
     box.fails("mount -t tmpfs none /tmp && mount -t tmpfs none /mnt && exit 7")
     assert host_mounts() == before
-    assert list((box.work / "view").iterdir()) == []
+    assert list(view_of(box.work).iterdir()) == []
 
 
 @pytest.mark.inside
@@ -445,7 +450,8 @@ from builder.system.sandbox.sandbox import Sandbox
 from builder.system.userns.ids import find_ids
 from builder.system.userns.inside import call_inside
 work, chroot, mark = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
-sandbox = Sandbox(Runner(work / "log"), directory=work / "view", writable=(work,), temporary=work / "tmp")
+view = work.with_name(f"{work.name} view")
+sandbox = Sandbox(Runner(work / "log"), directory=view, writable=(work,), temporary=work / "tmp")
 script = "trap '' TERM HUP INT; sleep $0 & echo started; sleep $0"
 sandbox.runner._on_line = lambda line: print(line, flush=True)
 call_inside(find_ids(), lambda: sandbox.run(["sh", "-c", script, mark], chroot=chroot and Path(chroot)))
@@ -472,7 +478,7 @@ def test_nothing_is_left_when_the_outer_process_is_killed(number: signal.Signals
             process.kill()
     assert wait_for(lambda: processes_with(mark) == [])
     assert host_mounts() == before
-    assert list((box.work / "view").iterdir()) == []
+    assert list(view_of(box.work).iterdir()) == []
 
 
 # in a mount namespace of its own: `source` is mounted at `point`, below `top`, which is to be removed
