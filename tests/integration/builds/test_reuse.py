@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS
-from tests.arch_images import extra_repository, hello, pacman_distribution, write_arch_recipe
+from tests.arch_images import extra_repository, hello, write_arch_recipe
 from tests.images import run_diskless
+from tests.pacman_distribution.distribution import pacman_distribution
 from tests.require import needs_root, needs_tool
 from tests.scratch import new_place
 
@@ -95,6 +96,7 @@ def test_fresh_is_built_anew(place: Path, version: Path) -> None:
     assert Path(done["directory"]) == version
 
 
+@pytest.mark.full
 def test_each_thing_that_decides_makes_another_version(place: Path, version: Path) -> None:
     """And undone, the first one is taken again."""
     distribution = pacman_distribution()
@@ -123,7 +125,7 @@ def test_each_thing_that_decides_makes_another_version(place: Path, version: Pat
 def test_a_package_that_is_newer_in_the_mirror(place: Path, tmp_path: Path) -> None:
     """The recipe is the same; the mirror's databases, asked each time, are not."""
     distribution = pacman_distribution()
-    changed = {
+    changed: dict[str, Any] = {
         "packages": [*PACKAGES, "hello"],
         "distribution": extra_repository("moving", [hello("2.0-1")], distribution.key),
     }
@@ -136,12 +138,13 @@ def test_a_package_that_is_newer_in_the_mirror(place: Path, tmp_path: Path) -> N
     assert new["version"] != old["version"]
 
 
+@pytest.mark.full
 def test_warnings_are_said_again(place: Path) -> None:
     """A build that takes a version warns of what that one's build warned of."""
     failing = hello()
     failing.name, failing.scriptlet = "failing", "post_install() {\n  echo cannot do that\n  exit 3\n}\n"
     files = [str(failing.write(place))]
-    change = {"distribution": {"package_files": files}, "packages": [*PACKAGES, "failing"]}
+    change: dict[str, Any] = {"distribution": {"package_files": files}, "packages": [*PACKAGES, "failing"]}
     said = [build(place, **change) for _ in range(2)]
     assert [is_taken(done) for done in said] == [False, True]
     warning = "warning: the scriptlet of 'failing' failed: cannot do that"
@@ -160,6 +163,7 @@ def test_a_script_with_the_network_is_run_each_time(place: Path) -> None:
         assert is_taken(build(place, scripts=[script])) == taken
 
 
+@pytest.mark.full
 def test_what_cannot_be_remembered_is_only_slower(place: Path, version: Path) -> None:
     """Results that others planted, or of a newer release, are none."""
     (results,) = (place / "cache").glob("ids-*/results")

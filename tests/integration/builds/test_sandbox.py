@@ -365,7 +365,7 @@ subprocess.run(["mount", "-t", "tmpfs", "none", pool], check=True)
 with Runner(work / "log") as runner:
     read = {"readable": (mirror,)} if how == "readable" else {}
     written = (work, mirror) if how == "writable" else (work,)
-    sandbox = Sandbox(runner, work / "view", written, work / "tmp", **read)
+    sandbox = Sandbox(runner, work.with_name(f"{work.name} view"), written, work / "tmp", **read)
     mounts = {"/run/mirror": mirror} if how.startswith("mounted") else {}
     path = "/run/mirror/pool/file" if mounts else str(pool / "file")
     tree = work / "tree" if how == "mounted in a tree" else None
