@@ -28,7 +28,7 @@ from builder.render.report.summary import summary
 @cache_option
 @json_option
 @reports_progress
-@click.option("--fresh", is_flag=True, help="Take nothing that an earlier build made: install the packages, and make the image, anew.")
+@click.option("--fresh", is_flag=True, help="Build anew, and take nothing that an earlier build made.")
 @click.option("--keep-failed", is_flag=True, help="Keep the tree of a build that fails, for `diskless shell`.")
 def build(
     recipe: Path, output: Path, cache: Path, as_json: bool, fresh: bool, keep_failed: bool, progress: Progress
