@@ -55,7 +55,8 @@ class Server:
     def prune(self, keep: int) -> dict[str, str | None]:
         """Why each version stays, None for those that went; however young they are."""
         command = f"diskless prune --to {STORE} --keep {keep} --min-age 0 --json"
-        decisions = json.loads(self._guest.check(f"{command} || test $? = 3"))  # what is in use stays
+        # what is in use stays, and is named beside the decisions
+        decisions = json.loads(self._guest.check(f"{command} 2> /run/prune.log || test $? = 3"))
         return {decision["version"]: decision["reason"] for decision in decisions}
 
     def run(self, command: str) -> str:
