@@ -34,7 +34,7 @@ from builder.store.arrival.admission import add_version
 from builder.store.filesystem import check_room
 from builder.store.inventory import read_inventory
 from builder.store.layout import Store, open_store, store_name
-from builder.system.files import free_bytes, nearest_directory
+from builder.system.files import FULL, free_bytes, nearest_directory
 from builder.system.guarded.private import own_directory
 from builder.system.permissions import LAB, require_permissions
 from builder.system.private_mounts import private_mounts
@@ -203,7 +203,8 @@ def _take_picture(guest: Guest, options: BootOptions) -> None:
         try:
             options.screenshot.write_bytes(picture)
         except OSError as error:
-            raise HostError(f"{options.screenshot} cannot be written: {error.strerror}", "is there room?") from error
+            hint = "make room, or name another place" if error.errno in FULL else None
+            raise HostError(f"{options.screenshot} cannot be written: {error.strerror}", hint) from error
 
 
 def _picture_fault(guest: Guest, options: BootOptions) -> DisklessError | None:

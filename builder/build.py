@@ -12,7 +12,7 @@ from typing import Any
 
 from builder.cache import PACKAGES, TreeCache, hold_build_cache
 from builder.distributions.table import distro_of
-from builder.errors import AuditError, DisklessError, HostError, InputError
+from builder.errors import DisklessError, HostError
 from builder.installers.base import Job
 from builder.installers.keyrings.content import require_public_keys
 from builder.installers.registry import INSTALLERS
@@ -21,7 +21,7 @@ from builder.model.artifacts.manifest import LOG, Manifest
 from builder.model.recipe import Recipe
 from builder.model.typed import typed
 from builder.model.version import Version
-from builder.output.built import hold_results, is_damaged, keep_result
+from builder.output.built import Earlier, carry_signature, hold_results, is_damaged, newest_of
 from builder.output.places import FAILED_LOG, hold_image, hold_work, keep_failed_log, publish_version
 from builder.output.versions import LATEST, read_manifest
 from builder.progress.progress import Progress
@@ -90,7 +90,6 @@ def build(
     if image.is_dir():
         # what may not be written there is said now, not at the end
         hold_image(output, image.name, progress.note).close()
-    previous = _newest(image)
     with (
         hold_build_cache(cache, ids, progress.note) as kept,
         hold_results(kept, progress.note) as results,
@@ -98,18 +97,19 @@ def build(
         _keep_failed_log(workspace, image, progress),
         Runner(workspace.path / LOG, progress.output) as runner,
     ):
+        earlier = Earlier(results, image, newest_of(image))
 
         def make_artifacts() -> dict[str, Any]:
-            made = _make_artifacts(recipe_file, workspace, kept, runner, progress, image, fresh=fresh)
+            made = _make_artifacts(recipe_file, workspace, kept, runner, progress, earlier, fresh=fresh)
             return {"progress": progress.state(), "made": dataclasses.asdict(made)}
 
-        done = call_inside(ids, make_artifacts)
+        done = call_inside(ids, make_artifacts, (workspace.path, kept.path, image))
         progress.adopt(done["progress"])
         made = typed(done["made"], _Made)
         manifest, unchanged = _publish(workspace, image, made, progress)
         if made.key is not None:
-            _remember(results, made.key, image / manifest.version, progress)
-        return Built(image / manifest.version, manifest, unchanged, _difference(previous, manifest))
+            _remember(earlier, made, manifest.version, progress)
+        return Built(image / manifest.version, manifest, unchanged, _difference(earlier.newest, manifest))
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,12 @@ class _Made:
     """What was made in the user namespace.
 
     key: what decides the version, where it has a name; version: that of an earlier build, where nothing was made
+    warnings: of the image, not of the moment
     """
 
     key: str | None
     version: Version | None
+    warnings: tuple[str, ...]
 
 
 def _make_artifacts(
@@ -129,7 +131,7 @@ def _make_artifacts(
     kept: HeldDirectory,
     runner: Runner,
     progress: Progress,
-    image: Path,
+    earlier: Earlier,
     *,
     fresh: bool,
 ) -> _Made:
@@ -138,9 +140,9 @@ def _make_artifacts(
     with _packages(kept, progress) as packages:
         context = _context(recipe_file, workspace, packages, runner, progress)
         lock = resolve.run(context)
-        key, version = reuse.run(context, lock, kept, image, fresh=fresh)
+        key, version = reuse.run(context, lock, earlier, fresh=fresh)
         if version is not None:
-            return _Made(key, version)
+            return _Made(key, version, progress.warnings)
         epoch = fetch.run(context, lock)
         install.run(context, lock, epoch, fresh=fresh)
         configure.run(context, epoch)
@@ -150,11 +152,11 @@ def _make_artifacts(
         scrub.run(context)
         audit.run(context)
         manifest, index = pack.run(context, lock, kernel, epoch)
-        report.run(context, manifest, index, _difference(_newest(image), manifest))
+        report.run(context, manifest, index, _difference(earlier.newest, manifest))
         hand_over(workspace.artifacts)
         with progress.step("clean"):
             remove_tree(workspace.tree)
-    return _Made(key, None)
+    return _Made(key, None, progress.warnings)
 
 
 def owners(recipe: Recipe) -> set[int]:
@@ -240,8 +242,9 @@ def _publish(workspace: Workspace, image: Path, made: _Made, progress: Progress)
             return read_manifest(image / made.version), True
         shutil.copyfile(workspace.path / LOG, workspace.artifacts / LOG)
         manifest = read_manifest(workspace.artifacts)
-        if is_damaged(held, manifest.version):
+        if is_damaged(held, manifest):
             progress.warn(f"{image / manifest.version} was damaged: it is replaced by what was built just now")
+            carry_signature(held, manifest.version, workspace.artifacts)
             with HeldDirectory.at(workspace.path) as work:
                 held.rename(manifest.version, work, "damaged")
         unchanged = publish_version(workspace.artifacts, held, manifest)[1]
@@ -249,20 +252,13 @@ def _publish(workspace: Workspace, image: Path, made: _Made, progress: Progress)
         return manifest, unchanged
 
 
-def _remember(results: HeldDirectory, key: str, version: Path, progress: Progress) -> None:
+def _remember(earlier: Earlier, made: _Made, version: Version, progress: Progress) -> None:
     """The next build is only slower without it."""
+    assert made.key is not None
     try:
-        with HeldDirectory.at(version.resolve()) as held:
-            keep_result(results, key, held, progress.warnings)
-    except (OSError, AuditError) as error:
+        earlier.keep(made.key, version, made.warnings)
+    except (OSError, DisklessError) as error:
         progress.warn(f"the next build will not know that nothing changed: {error}")
-
-
-def _newest(image: Path) -> Manifest | None:
-    """The manifest of the newest version that is there; None where there is none that can be read."""
-    with contextlib.suppress(InputError, AuditError):
-        return read_manifest(image / LATEST)
-    return None
 
 
 def _difference(previous: Manifest | None, manifest: Manifest) -> Difference | None:

@@ -71,7 +71,7 @@ def make_medium(store: Store, image: str, target: Path, progress: Progress) -> B
             uefi = _fill(store, label, entry, isolinux, tree)
         if uefi and not entry.signed:
             progress.warn(
-                f"{label}: its kernel is not signed by whom GRUB here trusts: no UEFI with Secure Boot boots it"
+                f"{label}: its kernel is signed by nobody whom this GRUB trusts: UEFI with Secure Boot will not boot it"
             )
         with Runner(work / "log", progress.output) as runner, progress.step("write"):
             if uefi:

@@ -50,7 +50,7 @@ def open_shell(target: str | None, command: Sequence[str], output: Path, progres
             reached = NetworkAccess.OUTSIDE if network else NetworkAccess.NONE
             return sandbox.attach(command or [_shell(tree)], chroot=tree, network=reached, env=environment)
 
-        return int(call_inside(ids, run))
+        return int(call_inside(ids, run, (workspace.path, *([kept] if kept else []))))
 
 
 def remove_kept(target: str) -> Path:

@@ -48,11 +48,13 @@ def _open_run() -> Path:
     """
     for left in _TOP.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            os.close(_lock(left))
+            lock = _lock(left)
             _remove(left)
-    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_TOP))
-    _lock(path)  # until this process ends, however that is
+            os.close(lock)
+    path = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=_TOP))
+    _lock(path)  # until this process ends, however that is; only then has it the name that others look for
     path.chmod(0o711)
+    path = path.rename(path.with_name(path.name[1:]))
     os.environ[_RUN] = str(path)
     made_by = os.getpid()
     atexit.register(lambda: _remove(path) if os.getpid() == made_by else None)

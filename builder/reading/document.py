@@ -12,8 +12,9 @@ import yaml
 
 from builder.errors import InputError
 from builder.model.fault import Fault
-from builder.reading.reader import DataclassReader, TooManyValuesError
+from builder.reading.reader import MOST_FAULTS, DataclassReader, TooManyValuesError
 
+_DEEPEST = 100
 T = TypeVar("T")
 
 
@@ -63,7 +64,9 @@ class YamlDocument:
             mark = self._reader.mark(fault.place)
             text = f"{self.path}:{mark.line + 1}:{mark.column + 1}: {fault.message}\n    {fault.hint}"
             lines.append((mark.line, mark.column, text))
-        return InputError("\n".join(text for _, _, text in sorted(lines)))
+        texts = [text for _, _, text in sorted(lines)]
+        more = [f"{self.path}: and more, beyond the first {MOST_FAULTS}"] if len(texts) >= MOST_FAULTS else []
+        return InputError("\n".join([*texts, *more]))
 
 
 def _read(path: Path, kind: DocumentKind) -> str:
@@ -93,8 +96,21 @@ def _compose(text: str) -> yaml.Node | None:
     """The parser in C takes a tenth of the time; what it does not take is left to the one whose words are better."""
     if yaml.__with_libyaml__:
         with contextlib.suppress(yaml.YAMLError, ValueError, OverflowError):
-            return yaml.compose(text, Loader=yaml.CSafeLoader)
+            if _depth(text) <= _DEEPEST:
+                return yaml.compose(text, Loader=yaml.CSafeLoader)
     return yaml.compose(text, Loader=yaml.SafeLoader)
+
+
+def _depth(text: str) -> int:
+    """Levels of nesting: of many, some releases of the parser in C die without a word."""
+    depth = deepest = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return deepest
 
 
 def _parse(path: Path, text: str, kind: DocumentKind) -> yaml.Node:

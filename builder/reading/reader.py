@@ -20,6 +20,7 @@ from builder.model.fault import Fault, Place
 from builder.model.syntax import Syntax
 
 _MOST_VALUES = 50_000  # with every alias written out; a file may have as many as it has places for
+MOST_FAULTS = 100  # of one file, as far as its values go
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _LONGEST_SHOWN = 80
 _CREDENTIALS = re.compile(r"://[^/\s]*@")
@@ -33,6 +34,10 @@ T = TypeVar("T")
 
 class TooManyValuesError(Exception):
     """Aliases within aliases grow without bound: how many values would still be read."""
+
+
+class _TooManyFaultsError(Exception):
+    """Nobody reads all of them."""
 
 
 class DataclassReader:
@@ -53,11 +58,16 @@ class DataclassReader:
     def read(self, node: yaml.Node, kind: type[T]) -> T | None:
         """The document as a `kind`, or None when it had faults; TooManyValuesError for what only aliases make large."""
         self._most = max(_MOST_VALUES, _count(node))
-        value = self._value(node, kind, ())
+        try:
+            value = self._value(node, kind, ())
+        except _TooManyFaultsError:
+            return None
         return value if isinstance(value, kind) else None
 
     def _fault(self, place: Place, message: str, hint: str) -> None:
         self.faults.append(Fault(place, message, hint))
+        if len(self.faults) >= MOST_FAULTS:
+            raise _TooManyFaultsError
 
     def _value(self, node: yaml.Node, kind: Any, place: Place) -> Any:  # noqa: ANN401 - kind is any annotation
         self._marks[place] = node.start_mark

@@ -14,7 +14,7 @@ _SITE = DocumentKind(
     start='one line is enough: "server: 192.168.1.1", with this server\'s address',
     too_large="a site lists one client in a line: split it between servers",
     levels="three",
-    largest=8,
+    largest=4,
 )
 
 

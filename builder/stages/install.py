@@ -30,4 +30,4 @@ def _keep(context: Context, key: str, epoch: int) -> None:
         with context.progress.step("keep"):
             context.trees.keep(key, context.workspace.tree, epoch, context.progress.tick)
     except (AuditError, HostError, OSError) as error:
-        context.progress.warn(f"the installed packages are not kept for the next build: {error}")
+        context.progress.note(f"the installed packages are not kept for the next build: {error}")

@@ -191,7 +191,7 @@ def check_cmdlines(found: Iterable[Menu], kept: Sequence[Bootable]) -> None:
                 )
             if size > loader.cmdline_bytes:
                 raise InputError(
-                    f"{bootable.label}: its kernel command line has {size} bytes, and {loader.name} hands over "
+                    f"{bootable.label}: its kernel command line is {size} bytes long; {loader.name} passes on at most "
                     f"{loader.cmdline_bytes}: {line:.100}...",
                     _remedy(bootable, loader, "shorten cmdline or nfs_options in the site, or boot.cmdline"),
                 )

@@ -134,7 +134,7 @@ class Runner:
                 raise CommandError(f"{label}: {describe_status(status)}", hint, tuple(last), status=status)
             if capture:
                 if captured.seek(0, os.SEEK_END) > _MOST_CAPTURED:
-                    raise CommandError(f"{label}: it printed more than anybody reads", hint, tuple(last))
+                    raise CommandError(f"{label}: it printed more than {_MOST_CAPTURED >> 20} MiB", hint, tuple(last))
                 captured.seek(0)
                 return captured.read().decode("utf-8", "surrogateescape")
         return "\n".join(last)

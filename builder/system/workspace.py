@@ -128,7 +128,7 @@ def remove_work(path: Path) -> None:
         remove_tree(path)
     except PermissionError as refused:
         try:
-            call_inside(every_id(), lambda: remove_tree(path))
+            call_inside(every_id(), lambda: remove_tree(path), (path,))
         except (PermissionError, HostError) as error:
             message = f"{path} is left by a build of other ids, and cannot be removed"
             raise HostError(message, _remove_as_root(path), (str(error),)) from refused

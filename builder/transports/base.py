@@ -96,9 +96,11 @@ class TagMove:
     def check_before(self, there: SignedStatement | None) -> None:
         """TransferError where somebody else moved the tag meanwhile."""
         if there != self.before:
-            raise TransferError(
-                f"another upload moved {self.tag} meanwhile", "look what it means now, and upload again"
-            )
+            raise self.refusal()
+
+    def refusal(self) -> TransferError:
+        """What to say where somebody else moved the tag meanwhile."""
+        return TransferError(f"another upload moved {self.tag} meanwhile", "look what it means now, and upload again")
 
     def check_after(self, there: SignedStatement | None) -> None:
         """The same, when it was moved."""

@@ -174,7 +174,10 @@ class Kept:
     def path_of(self, sha256: str, ending: str = "") -> Path:
         """Where a piece lies; AuditError for what is no SHA-256: others may have chosen it, and it names a file."""
         if not is_sha256(sha256):
-            raise AuditError(f"{sha256!r:.80} is no SHA-256", "upload the version again, and ask who can write there")
+            raise AuditError(
+                f"{sha256!r:.80} is not a SHA-256 digest",
+                "upload the version again, and find out who else can write there",
+            )
         return self.directory / f"{sha256}{ending}"
 
     def _make(self) -> None:

@@ -30,7 +30,7 @@ from builder.transports.retries import DamagedTransferError, persist
 from builder.transports.web_reader import WebReader
 
 _MARK = ".sha256"
-_CHANGED = 412  # a condition of ours does not hold
+_CHANGED, _UNKNOWN = 412, 501  # a condition of ours does not hold, or is not understood
 _SIZE = re.compile("[0-9]{1,19}")
 
 
@@ -141,21 +141,37 @@ class _Upload:
 
         A server that knows conditions (RFC 9110 section 13.1) refuses the second of two; else reading it again tells.
         """
-        there, condition = persist(lambda: self._reader.read_to_replace(url), self._options.retries)
-        move.check_before(_statement_in(there))
-        if there != data:
-            self.put_bytes(url, data, condition)
-        move.check_after(_statement_in(self.read(url)))
-
-    def put_bytes(self, url: str, data: bytes, condition: Mapping[str, str] | None = None) -> None:
-        """Puts a small file and reads it again; with a condition that does not hold what is there stays."""
+        was_put = False
 
         def put() -> None:
-            changed = self._make_and_put(url, data, condition or {}) == _CHANGED
-            if self._reader.read_once(url) != data and not changed:
-                raise DamagedTransferError(f"{url} is not what was put there", "the server or the network changes it")
+            nonlocal was_put
+            there, condition = self._reader.read_to_replace(url)
+            if there == data:
+                return
+            statement = _statement_in(there)
+            if not (was_put and statement in (None, move.statement)):  # that is ours, spoiled on the way
+                move.check_before(statement)
+            if self._make_and_put(url, data, condition) == _CHANGED:
+                if self._reader.read_once(url) != there:
+                    raise move.refusal()
+                self._make_and_put(url, data)  # its tags do not tell one file from another
+            was_put = True
+            self._check_put(url, data)
 
         persist(put, self._options.retries)
+
+    def put_bytes(self, url: str, data: bytes) -> None:
+        """Puts a small file and reads it again."""
+
+        def put() -> None:
+            self._make_and_put(url, data)
+            self._check_put(url, data)
+
+        persist(put, self._options.retries)
+
+    def _check_put(self, url: str, data: bytes) -> None:
+        if self._reader.read_once(url) != data:
+            raise DamagedTransferError(f"{url} is not what was put there", "the server or the network changes it")
 
     def _put(self, url: str, piece: Piece) -> None:
         def put() -> None:
@@ -169,18 +185,20 @@ class _Upload:
         persist(put, self._options.retries)
 
     def _make_and_put(self, url: str, body: Piece | bytes, condition: Mapping[str, str] | None = None) -> int:
-        """PUT; where the directory may be missing that is made first. The status, of success or _CHANGED.
+        """PUT; where the directory may be missing that is made first. The status: of success, or _CHANGED.
+
+        A server that knows no conditions is asked without one.
 
         WebDAV answers 409 then (RFC 4918 section 9.7.1), nginx 500 without create_full_put_path.
         """
         data = body if isinstance(body, bytes) else body.part
         headers = {"Content-Type": "application/octet-stream", **(condition or {})}
-        done = (200, 201, 202, 204, *((_CHANGED,) if condition else ()))
+        done = (200, 201, 202, 204, *((_CHANGED, _UNKNOWN) if condition else ()))
         status, _, _ = self._client.call("PUT", url, headers=headers, body=data, accept=(*done, 404, 409, 500))
         if status not in done:
             self._make_directories(url)
             status, _, _ = self._client.call("PUT", url, headers=headers, body=data, accept=done)
-        return status
+        return self._make_and_put(url, body) if condition and status == _UNKNOWN else status
 
     def _make_directories(self, url: str) -> None:
         """Every directory above a file, from the top; whether that was of use the next PUT tells."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 
+from builder.errors import HostError
 from builder.system.sandbox.calls import compile_filter, miss, refuse, refuse_namespaces
 from builder.system.sandbox.init import install_filter
 
@@ -29,4 +30,5 @@ def lab_filter() -> bytes:
 
 def deny_calls() -> None:
     """The filter holds from now on, in this process and in what it starts."""
-    install_filter(lab_filter())
+    if not install_filter(lab_filter()):
+        raise HostError("the kernel refuses the filter of system calls", "it needs CONFIG_SECCOMP_FILTER")

@@ -23,6 +23,7 @@ from typing import Any
 
 from builder.bootlab.inside.calls import deny_calls
 from builder.bootlab.inside.root import lay_out_root
+from builder.errors import DisklessError
 from builder.system.sandbox.init import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount
 
 LONGEST_REQUEST, MOST_FILES = 1 << 18, 8
@@ -45,6 +46,8 @@ def start(request: dict[str, Any], files: list[int]) -> None:
             _become(request, files)
         except OSError as error:
             os.write(writing, (error.strerror or str(error)).encode())
+        except DisklessError as error:
+            os.write(writing, error.message.encode())
         finally:
             os._exit(127)
     os.close(writing)

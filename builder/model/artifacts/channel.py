@@ -52,7 +52,7 @@ class ChannelStatement:
         if len(text) > LARGEST_STATEMENT:
             raise ValueError(f"a statement of more than {LARGEST_STATEMENT} bytes")
         if not text.isascii():
-            raise ValueError("a statement with other than ASCII")
+            raise ValueError("a statement with non-ASCII characters")
         document = parse_json(text)
         schema_of(document, STATEMENT_SCHEMA)
         statement = typed(document, cls)
@@ -61,7 +61,7 @@ class ChannelStatement:
         if not IMAGE_NAME.accepts(statement.image) or not TAG.accepts(statement.tag):
             raise ValueError(f"a statement about {statement.image!r}, tag {statement.tag!r}")
         if not is_sha256(statement.manifest) or not 0 < statement.serial <= LARGEST_SERIAL:
-            raise ValueError(f"a statement with the serial {statement.serial} or a digest that are none")
+            raise ValueError(f"an invalid serial ({statement.serial}) or digest")
         if not (statement.issued in _TIMES and statement.expires in _TIMES and statement.issued < statement.expires):
             raise ValueError("a statement that expires before it was issued, or at no time")
         return statement

@@ -131,7 +131,7 @@ class Manifest:
         """Reads manifest.json of any schema so far; ValueError when it is not one of ours."""
         try:
             document = parse_json(text)
-            _check_texts(document, _SURROGATE, "no UTF-8")
+            _check_texts(document, _SURROGATE, "text that is not valid UTF-8:")
             manifest = typed(_of_this_schema(document), cls)
             shown = {name: value for name, value in document.items() if name != "capabilities"}
             _check_texts(shown, _CONTROL, "control characters")
@@ -156,7 +156,7 @@ def _check_values(manifest: Manifest) -> None:
     digests += [one.sha256 for some in (manifest.packages, manifest.scripts, artifacts) for one in some]
     for text in digests:
         if not is_sha256(text):
-            raise ValueError(f"{text!r:.80} is no SHA-256")
+            raise ValueError(f"{text!r:.80} is not a SHA-256 digest")
     for size in (manifest.entries, manifest.size, *(artifact.size for artifact in artifacts)):
         if size not in _SIZES:
             raise ValueError(f"a size of {size!r:.40}")

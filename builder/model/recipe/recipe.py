@@ -24,7 +24,8 @@ class Recipe:
     system: System = key("name, time, language, services", System)
     files: tuple[File, ...] = key("files of your own, written last", ())
     scripts: tuple[Script, ...] = key(
-        "programs of your own, run in this order inside the image, without network and after everything is written; "
+        "programs of your own, run in this order inside the image, without network, after everything is written, and "
+        "again when something they are given has changed; "
         "each is the path of a file beside the recipe, or keys",
         (),
     )

@@ -28,7 +28,7 @@ def trust_of(site: Site, allowed: Path | None = None, revoked: Path | None = Non
     keys = allowed or (Path(site.trust) if site.trust else None)
     if keys is None:
         if site.signers or site.revoked or site.require_statement or revoked:
-            message = "signers, revoked keys or statements are asked for, and nothing says whose keys are trusted"
+            message = "signers, revoked keys or statements are configured, but no trusted keys are"
             raise InputError(
                 message, "write trust: FILE into site.yml, an allowed_signers file (deploy also takes --trust)"
             )

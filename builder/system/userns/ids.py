@@ -24,6 +24,7 @@ from builder.system.run import CLEAN_ENVIRONMENT
 
 IMAGE_IDS = 65535  # 0 to nobody's, 65534
 CALLER = 0xFFFF_FFF0  # what whoever runs the build is called inside: no image has such an owner
+_MOST_OWNERS = 15  # the last number is no id
 _UNUSED = range(1_879_048_192, 2_147_352_576)
 _STEP = 1 << 17  # a range, and room for owners beyond 65534
 _ALL_IDS = 2**32 - 1
@@ -61,6 +62,31 @@ def find_ids(wanted: Collection[int] = ()) -> IdMap:
     beyond = sorted({number for number in wanted if number >= IMAGE_IDS})
     users, groups = (_mapped(kind, _available(kind), beyond) for kind in ("uid", "gid"))
     return IdMap(users, groups)
+
+
+def with_owners(ids: IdMap, places: Iterable[Path]) -> IdMap:
+    """The same with whoever runs this, as CALLER, and where that is root, the owners of directories on the way there.
+
+    Behind sudo(8) output/ is open to that user's group alone, or lies in their home directory, which is closed.
+    """
+    real = [place.resolve() for place in places] if os.geteuid() == 0 else []
+    found = {path for place in real for path in (place, *place.parents)}
+    owners: dict[str, list[int]] = {"uid": [os.geteuid()], "gid": [os.getegid()]}
+    for path in sorted(found):
+        with contextlib.suppress(OSError):
+            info = path.stat()
+            owners["uid"].append(info.st_uid)
+            owners["gid"].append(info.st_gid)
+    users, groups = (_beside(extents, owners[kind]) for kind, extents in (("uid", ids.users), ("gid", ids.groups)))
+    return IdMap(users, groups)
+
+
+def _beside(extents: tuple[IdRange, ...], owners: Iterable[int]) -> tuple[IdRange, ...]:
+    """Ids from CALLER on for these owners, as many as there is room for, unless the image has them."""
+    caller, *rest = dict.fromkeys(owners)
+    known = [range(extent.outside, extent.outside + extent.count) for extent in extents]
+    others = [caller, *(owner for owner in rest if not any(owner in part for part in known))]
+    return (*extents, *(IdRange(CALLER + number, owner, 1) for number, owner in enumerate(others[:_MOST_OWNERS])))
 
 
 def every_id() -> IdMap:
@@ -118,7 +144,7 @@ def _own_map(kind: str) -> list[range]:
     """The ids that this process's own namespace knows."""
     lines = [line.split() for line in Path(f"/proc/self/{kind}_map").read_text("ascii").splitlines()]
     found = (range(int(first), int(first) + int(count)) for first, _, count in lines)
-    return sorted((part for part in found if part.start != CALLER), key=len)
+    return sorted((part for part in found if part.start < CALLER), key=len)
 
 
 def _overlap(one: range, other: range) -> bool:

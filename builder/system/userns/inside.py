@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from builder.errors import CommandError, DisklessError, HostError
 from builder.system.confinement import SWITCHES, Refusal, explain_refusal, read_confinement
 from builder.system.run import CLEAN_ENVIRONMENT, Tool, describe_status, install_hint
-from builder.system.userns.ids import CALLER, IdMap, IdRange
+from builder.system.userns.ids import CALLER, IdMap, IdRange, with_owners
 
 _CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1
@@ -34,9 +34,11 @@ _T = TypeVar("_T")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def call_inside(ids: IdMap, function: Callable[[], _T]) -> _T:
+def call_inside(ids: IdMap, function: Callable[[], _T], places: Sequence[Path] = ()) -> _T:
     """What `function` returns, called in a forked process that is root of a new user namespace; made of JSON's types.
 
+    places: what lies there, and on the way there, is reached as before also where it is others', as root's caller has
+    it: ids that are not known inside are nobody's, whom not even root may look at
     It sees all that this process had open. It ends when this process ends, whatever ends that, and is told of SIGINT,
     SIGTERM and SIGHUP. Raises what it raises where that is a DisklessError, an OSError or an interruption; HostError
     where the namespace is refused, or the process was killed.
@@ -57,7 +59,7 @@ def call_inside(ids: IdMap, function: Callable[[], _T]) -> _T:
         _be_inside(function, parent, asks, told, answers)
     for handle in (asks, told, answers):
         os.close(handle)
-    value: _T = _attend(child, ids, ready, tells, result)
+    value: _T = _attend(child, ids, places, ready, tells, result)
     return value
 
 
@@ -73,14 +75,14 @@ def take_over(path: Path) -> None:
     os.chown(path, 0, 0)
 
 
-def _attend(child: int, ids: IdMap, ready: int, tells: int, result: int) -> Any:  # noqa: ANN401 - whatever the function returned
+def _attend(child: int, ids: IdMap, places: Sequence[Path], ready: int, tells: int, result: int) -> Any:  # noqa: ANN401 - whatever the function returned
     """The parent's part: gives the child its ids, and waits for its answer."""
     try:
         with open(ready, "rb") as pipe, open(result, "rb") as answer:
             said = pipe.read()
             try:
                 _check_unshared(said)
-                _write_maps(child, ids)
+                _write_maps(child, ids, places)
                 os.write(tells, b"go")
             finally:
                 os.close(tells)
@@ -128,11 +130,11 @@ def _remedy(refusal: Refusal) -> str:
     return f"{f'{cause}: ' if cause else ''}{remedy or 'the kernel needs user namespaces, CONFIG_USER_NS'}"
 
 
-def _write_maps(child: int, ids: IdMap) -> None:
-    users = (*ids.users, IdRange(CALLER, os.geteuid(), 1))
-    groups = (*ids.groups, IdRange(CALLER, os.getegid(), 1))
-    for kind, extents in (("uid", users), ("gid", groups)):
-        if os.geteuid() == 0 and _write_map(Path(f"/proc/{child}/{kind}_map"), extents):
+def _write_maps(child: int, ids: IdMap, places: Sequence[Path]) -> None:
+    wide, least = with_owners(ids, places), with_owners(ids, ())
+    for kind, owners, extents in (("uid", wide.users, least.users), ("gid", wide.groups, least.groups)):
+        path = Path(f"/proc/{child}/{kind}_map")
+        if os.geteuid() == 0 and any(_write_map(path, each) for each in (owners, extents)):
             continue
         _write_map_by_program(child, kind, extents)
 

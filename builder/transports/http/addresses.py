@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 
 from builder.errors import InputError, TransferError
 
-_ASK = "ask who runs the server"
+_ASK = "ask whoever runs the server"
 
 
 def check_address(url: str, *, plain_http: bool) -> None:

@@ -202,7 +202,7 @@ class HttpClient:
             if response.status_code == 303:
                 method, body = "GET", None
             url = target
-        raise TransferError(f"{plain_address(url)}: too many redirects", "ask who runs the server")
+        raise TransferError(f"{plain_address(url)}: too many redirects", "ask whoever runs the server")
 
     def _send_once(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, *, is_ours: bool
@@ -270,7 +270,7 @@ class HttpClient:
             hint = f"if it is the registry's: --token-server {host}"
             raise TransferError(f"{self._origin[1]} wants the login to go to {host}", hint)
         if self._origin[0] == "https" and not realm.startswith("https:"):
-            raise TransferError(f"{what}: it is asked for without TLS", "ask who runs the server")
+            raise TransferError(f"{what}: it is asked for without TLS", "ask whoever runs the server")
         if method == "GET":
             reply = self._exchange("GET", realm, headers, None, wanted)
         else:

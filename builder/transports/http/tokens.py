@@ -86,7 +86,7 @@ class Authority:
             answer = parse_json(body)
             token = str(answer.get("token") or answer["access_token"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TransferError("the server that gives tokens gave none", "ask who runs the registry") from error
+            raise TransferError("the server that gives tokens gave none", "ask whoever runs the registry") from error
         if not _TOKEN.fullmatch(token):  # it becomes a header
-            raise TransferError("the server that gives tokens gave something else", "ask who runs the registry")
+            raise TransferError("the server that gives tokens gave something else", "ask whoever runs the registry")
         return token

@@ -11,7 +11,8 @@ import pytest
 
 from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, LOG, MANIFEST, REPORT, ROOTFS
 from builder.output import built
-from builder.output.built import find_result, hold_results, is_damaged, keep_result, whole_version
+from builder.output.built import Earlier, carry_signature, hold_results, is_damaged
+from builder.output.given import SIGNATURE
 from builder.output.versions import read_manifest
 from builder.system.guarded.held import HeldDirectory
 from tests.versions import make_version
@@ -40,74 +41,102 @@ def results(tmp_path: Path) -> Iterator[HeldDirectory]:
         yield found
 
 
-def keep(results: HeldDirectory, version: Path, key: str = KEY) -> None:
-    with HeldDirectory.at(version) as held:
-        keep_result(results, key, held, ("careful",))
+@pytest.fixture
+def earlier(results: HeldDirectory, version: Path) -> Earlier:
+    """An earlier build, remembered."""
+    found = Earlier(results, version.parent, None)
+    found.keep(KEY, read_manifest(version).version, ("careful",))
+    return found
 
 
-def is_whole(results: HeldDirectory, version: Path) -> bool:
-    result = find_result(results, KEY)
-    assert result is not None
-    with HeldDirectory.at(version.parent) as image:
-        return whole_version(image, result) is not None
-
-
-def test_what_was_kept_is_found(results: HeldDirectory, version: Path) -> None:
-    assert find_result(results, KEY) is None
-    keep(results, version)
-    result = find_result(results, KEY)
+def test_what_was_kept_is_found(earlier: Earlier, version: Path) -> None:
+    result = earlier.find(KEY)
     assert result is not None
     assert (result.version, result.warnings) == (version.name, ("careful",))
-    assert find_result(results, "1" * 64) is None
-    assert is_whole(results, version)
+    assert earlier.find("1" * 64) is None
 
 
 @pytest.mark.parametrize("name", [MANIFEST, ROOTFS, BUNDLE, INDEX, CHECKSUMS, LOG, REPORT])
-def test_a_version_that_lacks_a_file_is_none(name: str, results: HeldDirectory, version: Path) -> None:
-    keep(results, version)
+def test_a_version_that_lacks_a_file_is_none(name: str, earlier: Earlier, version: Path) -> None:
     (version / name).unlink()
-    assert not is_whole(results, version)
+    assert earlier.find(KEY) is None
 
 
 @pytest.mark.parametrize("name", [MANIFEST, ROOTFS, BUNDLE, INDEX, CHECKSUMS])
-def test_a_version_with_a_file_that_was_edited_is_none(name: str, results: HeldDirectory, version: Path) -> None:
+def test_a_version_with_a_file_that_was_edited_is_none(name: str, earlier: Earlier, version: Path) -> None:
     """Of the same size and the same time, so that only its bytes tell."""
-    keep(results, version)
     path = version / name
     times, data = path.stat(), path.read_bytes()
     path.write_bytes(data.replace(b"lab", b"bal", 1) if name == MANIFEST else bytes([data[0] ^ 1]) + data[1:])
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert not is_whole(results, version)
+    assert earlier.find(KEY) is None
 
 
-def test_a_version_that_is_gone_is_none(results: HeldDirectory, version: Path) -> None:
-    keep(results, version)
+def test_a_version_that_is_gone_is_none(earlier: Earlier, version: Path) -> None:
     shutil.rmtree(version)
-    assert not is_whole(results, version)
+    assert earlier.find(KEY) is None
     version.symlink_to("/")
-    assert not is_whole(results, version)
+    assert earlier.find(KEY) is None
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": "../../etc"}', "\0" * 100, "[" * 100_000])
-def test_what_is_no_result(text: str, results: HeldDirectory, version: Path) -> None:
-    keep(results, version)
-    (results.path / f"{KEY}.json").write_text(text, "ascii")
-    assert find_result(results, KEY) is None
+def test_what_is_no_result(text: str, earlier: Earlier) -> None:
+    (earlier.results.path / f"{KEY}.json").write_text(text, "ascii")
+    assert earlier.find(KEY) is None
 
 
-def test_old_results_go(results: HeldDirectory, version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_results_go(earlier: Earlier, version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another build that writes one at the same time is in nobody's way."""
     monkeypatch.setattr(built, "_MOST", 3)
+    (earlier.results.path / ".tmp-another").symlink_to("nowhere")
     for number in range(5):
-        keep(results, version, str(number) * 64)
-        os.utime(results.path / f"{str(number) * 64}.json", (number, number))
-    assert sorted(name[0] for name in results.names()) == ["2", "3", "4"]
+        earlier.keep(str(number) * 64, read_manifest(version).version, ())
+        os.utime(earlier.results.path / f"{str(number) * 64}.json", (number, number))
+    assert sorted(name[0] for name in earlier.results.names()) == [".", "2", "3", "4"]
 
 
-def test_damage_is_seen(version: Path) -> None:
+def is_seen(version: Path) -> bool:
+    with HeldDirectory.at(version.parent) as image:
+        return is_damaged(image, read_manifest(version))
+
+
+@pytest.mark.parametrize("name", [ROOTFS, BUNDLE, INDEX, CHECKSUMS, LOG, REPORT])
+def test_what_lacks_a_file_is_damaged(name: str, version: Path) -> None:
+    assert not is_seen(version)
+    (version / name).unlink()
+    assert is_seen(version)
+
+
+@pytest.mark.parametrize("name", [ROOTFS, BUNDLE, INDEX])
+def test_what_was_edited_is_damaged(name: str, version: Path) -> None:
+    data = (version / name).read_bytes()
+    (version / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert is_seen(version)
+
+
+def test_what_cannot_be_judged_is_left_alone(version: Path) -> None:
+    """Of a newer release, without a manifest, or no directory at all: whoever put it there decides."""
+    manifest = read_manifest(version)
+    text = (version / MANIFEST).read_text("utf-8")
+    with HeldDirectory.at(version.parent) as image:
+        (version / MANIFEST).write_text(text.replace('"schema": 2', '"schema": 3'), "utf-8")
+        assert not is_damaged(image, manifest)
+        (version / MANIFEST).unlink()
+        assert not is_damaged(image, manifest)
+        shutil.rmtree(version)
+        assert not is_damaged(image, manifest)
+        version.symlink_to("/")
+        assert not is_damaged(image, manifest)
+
+
+def test_a_signature_stays_with_its_manifest(version: Path, tmp_path: Path) -> None:
+    (version / SIGNATURE).write_text("signed", "ascii")
+    new = Path(shutil.copytree(version, tmp_path / "new", ignore=lambda *names: [SIGNATURE]))
     name = read_manifest(version).version
     with HeldDirectory.at(version.parent) as image:
-        assert not is_damaged(image, name)
-        (version / ROOTFS).write_bytes(b"")
-        assert is_damaged(image, name)
-        shutil.rmtree(version)
-        assert not is_damaged(image, name)
+        carry_signature(image, name, new)
+        assert (new / SIGNATURE).read_text("ascii") == "signed"
+        (new / SIGNATURE).unlink()
+        (new / MANIFEST).write_bytes((new / MANIFEST).read_bytes() + b"\n")
+        carry_signature(image, name, new)
+        assert not (new / SIGNATURE).exists()

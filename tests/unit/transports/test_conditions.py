@@ -24,13 +24,17 @@ pytestmark = needs_tool("ssh-keygen")
 class Conditional(http.server.BaseHTTPRequestHandler):
     """Keeps what is put in memory, unless a condition says otherwise.
 
-    between: what another upload puts before the next PUT of a channel
+    between: what another upload puts before the next PUT of a channel; spoils: how many are kept with a byte changed;
+    knows: whether it knows conditions, or else refuses a request that has one; fickle: its tags change by themselves
     """
 
     protocol_version = "HTTP/1.1"
     files: ClassVar[dict[str, bytes]]
     between: ClassVar[list[bytes]]
     refused: ClassVar[list[str]]
+    spoils = 0
+    knows = True
+    fickle = False
 
     def do_GET(self) -> None:
         body = self.files.get(self.path)
@@ -44,7 +48,12 @@ class Conditional(http.server.BaseHTTPRequestHandler):
         if "/channels/" in self.path and self.between:
             self.files[self.path] = self.between.pop()
         there = self.files.get(self.path)
-        if self._holds(there):
+        if not self.knows and {"If-Match", "If-None-Match"} & set(self.headers):
+            self._answer(501, b"")
+        elif self._holds(there):
+            if "/channels/" in self.path and self.spoils:
+                type(self).spoils -= 1
+                body = body.replace(b"../2", b"../3")
             self.files[self.path] = body
             self._answer(201, b"")
         else:
@@ -54,7 +63,9 @@ class Conditional(http.server.BaseHTTPRequestHandler):
     def _holds(self, there: bytes | None) -> bool:
         if "If-None-Match" in self.headers:
             return there is None
-        return "If-Match" not in self.headers or (there is not None and self.headers["If-Match"] == tag_of(there))
+        if "If-Match" not in self.headers:
+            return True
+        return there is not None and self.headers["If-Match"] == tag_of(there) and not self.fickle
 
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -72,28 +83,60 @@ def tag_of(body: bytes) -> str:
     return f'"{hash(body):x}"'
 
 
-@pytest.mark.parametrize("before", [False, True], ids=["first", "later"])
-def test_the_second_of_two_uploads_changes_nothing(before: bool, tmp_path: Path) -> None:
+CHANNEL = "/images/lab/channels/stable.json"
+
+
+@pytest.fixture
+def handler() -> type[Conditional]:
     class Handler(Conditional):
         files: ClassVar[dict[str, bytes]] = {}
         between: ClassVar[list[bytes]] = []
         refused: ClassVar[list[str]] = []
 
+    return Handler
+
+
+def meaning(handler: type[Conditional]) -> str:
+    """The version that the channel leads to."""
+    return str(json.loads(handler.files[CHANNEL])["manifest"]).split("/")[1]
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("before", [False, True], ids=["first", "later"])
+def test_the_second_of_two_uploads_changes_nothing(
+    before: bool, signed: bool, handler: type[Conditional], tmp_path: Path
+) -> None:
     first, second = (make_version(tmp_path / "here", {"etc/name": name}, files=3) for name in (b"1", b"2"))
-    channel = "/images/lab/channels/stable.json"
     options = Options(retries=HASTY, cache=tmp_path / "cache")
-    with serving(Handler) as port:
+    signing = Signing(ssh_key()) if signed else Signing()
+    with serving(handler) as port:
         target = f"http://127.0.0.1:{port}/images"
-        upload(first, target, ("stable",), options, Signing(ssh_key()))
-        others = Handler.files[channel]
+        upload(first, target, ("stable",), options, signing)
+        others = handler.files[CHANNEL]
         if not before:
-            del Handler.files[channel]
-        Handler.between.append(json.dumps({**json.loads(others), "signature": "another's"}).encode())
-        theirs = Handler.between[0]
+            del handler.files[CHANNEL]
+        theirs = json.dumps({**json.loads(others), **({"signature": "another's"} if signed else {"another": 1})})
+        handler.between.append(theirs.encode())
         with pytest.raises(TransferError, match="another upload moved stable"):
-            upload(second, target, ("stable",), options, Signing(ssh_key()))
-        assert Handler.files[channel] == theirs
-        assert Handler.refused == [channel]
-        Handler.files[channel] = others
-        upload(second, target, ("stable",), options, Signing(ssh_key()))
-        assert json.loads(json.loads(Handler.files[channel])["statement"])["serial"] == 2
+            upload(second, target, ("stable",), options, signing)
+        assert handler.files[CHANNEL] == theirs.encode()
+        assert handler.refused == [CHANNEL]
+        handler.files[CHANNEL] = others
+        upload(second, target, ("stable",), options, signing)
+        assert meaning(handler) == second.name
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("how", ["spoils", "fickle", "unknown"])
+def test_what_is_told_as_moved_is_moved(how: str, signed: bool, handler: type[Conditional], tmp_path: Path) -> None:
+    """Where the first PUT arrives spoiled, tags change by themselves, or conditions are refused."""
+    first, second = (make_version(tmp_path / "here", {"etc/name": name}, files=3) for name in (b"1", b"2"))
+    options = Options(retries=HASTY, cache=tmp_path / "cache")
+    signing = Signing(ssh_key()) if signed else Signing()
+    handler.knows, handler.fickle = how != "unknown", how == "fickle"
+    with serving(handler) as port:
+        target = f"http://127.0.0.1:{port}/images"
+        for version in (first, second):
+            handler.spoils = 1 if how == "spoils" else 0
+            assert upload(version, target, ("stable",), options, signing).tags == ("stable",)
+            assert meaning(handler) == version.name

@@ -46,7 +46,7 @@ def test_what_is_no_digest_names_no_file(form: str, tmp_path: Path) -> None:
         lambda: kept.partial(name).__enter__(),
     ]
     for attempt in attempts:
-        with pytest.raises(AuditError, match="is no SHA-256"):
+        with pytest.raises(AuditError, match="is not a SHA-256 digest"):
             attempt()
     assert [victim.read_bytes() for victim in victims] == [CONTENT, CONTENT]
     assert len(list(tmp_path.rglob("*"))) == 4
