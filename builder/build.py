@@ -22,7 +22,20 @@ from builder.output.places import FAILED_LOG, hold_image, hold_work, keep_failed
 from builder.output.versions import LATEST, read_manifest
 from builder.progress.progress import Progress
 from builder.reading import RecipeFile
-from builder.stages import audit, configure, fetch, initramfs, install, pack, report, resolve, scripts, scrub, updates
+from builder.stages import (
+    audit,
+    configure,
+    fetch,
+    initramfs,
+    install,
+    pack,
+    readback,
+    report,
+    resolve,
+    scripts,
+    scrub,
+    updates,
+)
 from builder.stages.context import Context
 from builder.system.files import free_bytes
 from builder.system.guarded.held import HeldDirectory
@@ -84,7 +97,7 @@ def build(
             _make_artifacts(recipe_file, workspace, kept, runner, progress, previous, fresh=fresh)
             return progress.state()
 
-        progress.adopt(call_inside(ids, make_artifacts))
+        progress.adopt(call_inside(ids, make_artifacts, (workspace.path, kept.path)))
         manifest = read_manifest(workspace.artifacts)
         unchanged = _publish(workspace, image, manifest, progress)
         return Built(image / manifest.version, manifest, unchanged, _difference(previous, manifest))
@@ -114,6 +127,7 @@ def _make_artifacts(
         scrub.run(context)
         audit.run(context)
         manifest, index = pack.run(context, lock, kernel, epoch)
+        readback.run(context, manifest)
         report.run(context, manifest, index, _difference(previous, manifest))
         hand_over(workspace.artifacts)
         with progress.step("clean"):

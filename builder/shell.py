@@ -50,7 +50,8 @@ def open_shell(target: str | None, command: Sequence[str], output: Path, progres
             reached = NetworkAccess.OUTSIDE if network else NetworkAccess.NONE
             return sandbox.attach(command or [_shell(tree)], chroot=tree, network=reached, env=environment)
 
-        return int(call_inside(ids, run))
+        places = (workspace.path, *([kept] if kept else []), *([version] if version else []))
+        return int(call_inside(ids, run, places))
 
 
 def remove_kept(target: str) -> Path:

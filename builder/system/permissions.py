@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from builder.errors import HostError
 from builder.system.confinement import (
@@ -57,7 +58,11 @@ def ask(
     """
     if ids is not None:
         names = list(permissions)
-        said = call_inside(ids, lambda: [dataclasses.astuple(one) if one else None for one in _asked(names, directory)])
+
+        def refusals() -> list[Any]:
+            return [dataclasses.astuple(one) if one else None for one in _asked(names, directory)]
+
+        said = call_inside(ids, refusals, (nearest_directory(directory),))
         return {name: Refusal(*one) if one else None for name, one in zip(names, said, strict=True)}
     wanted = list(permissions)
     return dict(zip(wanted, _asked(wanted, directory), strict=True))

@@ -19,6 +19,7 @@ from builder.system.guarded.locks import locked
 from builder.system.guarded.owners import trusted_users, user_name
 from builder.system.guarded.private import Tell
 from builder.system.guarded.removal import remove_tree
+from builder.system.inheritance import disinherit, require_plain
 from builder.system.userns.ids import every_id
 from builder.system.userns.inside import call_inside, take_over
 
@@ -67,8 +68,12 @@ class Workspace:
         return self.path / "artifacts"
 
     def move_in(self) -> None:
-        """Makes what lies inside; called in the image's user namespace."""
+        """Makes what lies inside; called in the image's user namespace.
+
+        HostError where files there would get what nobody gave them.
+        """
         take_over(self.inside)
+        require_plain(self.inside)
         for directory in (self.installer, self.temporary, self.view):
             make_directory(directory, 0o755)
 
@@ -88,6 +93,9 @@ def open_workspace(held: HeldDirectory, tell: Tell, *, keep_failed: bool = False
         lock = _lock(path)
     assert lock is not None
     try:
+        # the group of a directory that hands down its own is nobody's in the image's user namespace
+        os.chown(lock, -1, os.getegid())
+        disinherit(lock)
         workspace = Workspace(path)
         make_directory(workspace.inside, 0o755)
         make_directory(workspace.artifacts, 0o755)
@@ -128,7 +136,7 @@ def remove_work(path: Path) -> None:
         remove_tree(path)
     except PermissionError as refused:
         try:
-            call_inside(every_id(), lambda: remove_tree(path))
+            call_inside(every_id(), lambda: remove_tree(path), (path,))
         except (PermissionError, HostError) as error:
             message = f"{path} is left by a build of other ids, and cannot be removed"
             raise HostError(message, _remove_as_root(path), (str(error),)) from refused

@@ -22,10 +22,10 @@ from typing import Any, BinaryIO
 from builder.archive.content import apply_metadata
 from builder.archive.directories import Directories
 from builder.archive.unpack import Reuse, read_file_rows
-from builder.archive.writer import FOREIGN_XATTRS
 from builder.errors import AuditError, DisklessError
 from builder.model.artifacts.index import COLUMNS, FileRecord
 from builder.model.artifacts.manifest import INDEX, Manifest
+from builder.model.attributes import is_image_attribute
 from builder.model.recipe import RootMode
 from builder.model.version import Version
 from builder.store.generations import active_generation
@@ -202,18 +202,18 @@ def untouched_inode(directory: int, name: str, record: FileRecord) -> int | None
         and info.st_mtime_ns == record.mtime * 10**9
         and info.st_mode == stat.S_IFREG | record.mode
         and (info.st_uid, info.st_gid) == (record.uid, record.gid)
-        and attributes(directory, name) == record.xattrs
+        and attributes(directory, name, record) == record.xattrs
     )
     return info.st_ino if same else None
 
 
-def attributes(directory: int, name: str) -> dict[str, str]:
-    """The extended attributes of a name in an open directory, as an index has them."""
+def attributes(directory: int, name: str, record: FileRecord) -> dict[str, str]:
+    """The extended attributes of a name in an open directory, as an index has them; older ones have further kinds."""
     path = f"/proc/self/fd/{directory}/{name}"
     return {
         key: os.getxattr(path, key, follow_symlinks=False).hex()
         for key in os.listxattr(path, follow_symlinks=False)
-        if not key.startswith(FOREIGN_XATTRS)
+        if is_image_attribute(key) or key in record.xattrs
     }
 
 

@@ -34,8 +34,11 @@ _T = TypeVar("_T")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def call_inside(ids: IdMap, function: Callable[[], _T]) -> _T:
+def call_inside(ids: IdMap, function: Callable[[], _T], places: Sequence[Path] = ()) -> _T:
     """What `function` returns, called in a forked process that is root of a new user namespace; made of JSON's types.
+
+    places: directories that it works in; of groups to which one of them, or one above, is open it is a member, since
+        root's right to enter any directory ends in a namespace that does not know the directory's group
 
     It sees all that this process had open. It ends when this process ends, whatever ends that, and is told of SIGINT,
     SIGTERM and SIGHUP. Raises what it raises where that is a DisklessError, an OSError or an interruption; HostError
@@ -46,7 +49,7 @@ def call_inside(ids: IdMap, function: Callable[[], _T]) -> _T:
     ready, asks = os.pipe()
     told, tells = os.pipe()
     result, answers = os.pipe()
-    parent = os.getpid()
+    parent, groups = os.getpid(), _groups_of(places)
     with warnings.catch_warnings():
         # nothing of what other threads may hold is asked for in the child
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -54,6 +57,7 @@ def call_inside(ids: IdMap, function: Callable[[], _T]) -> _T:
     if child == 0:
         for handle in (ready, tells, result):
             os.close(handle)
+        _join(groups)
         _be_inside(function, parent, asks, told, answers)
     for handle in (asks, told, answers):
         os.close(handle)
@@ -71,6 +75,24 @@ def hand_over(path: Path) -> None:
 def take_over(path: Path) -> None:
     """Makes a directory of theirs, which is empty, this namespace's."""
     os.chown(path, 0, 0)
+
+
+def _groups_of(places: Sequence[Path]) -> set[int]:
+    """The groups that may enter a directory on the way to one of the places which others may not."""
+    groups = set()
+    for path in {above for place in places for real in [place.resolve()] for above in (real, *real.parents)}:
+        with contextlib.suppress(OSError):
+            info = path.stat()
+            if info.st_mode & stat.S_IXGRP and not info.st_mode & stat.S_IXOTH:
+                groups.add(info.st_gid)
+    return groups
+
+
+def _join(groups: set[int]) -> None:
+    """Only root may; nobody else could have entered by right in any case."""
+    if groups:
+        with contextlib.suppress(PermissionError):
+            os.setgroups(sorted({*os.getgroups(), *groups}))
 
 
 def _attend(child: int, ids: IdMap, ready: int, tells: int, result: int) -> Any:  # noqa: ANN401 - whatever the function returned
