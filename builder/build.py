@@ -26,6 +26,7 @@ from builder.stages import (
     audit,
     configure,
     fetch,
+    identity,
     initramfs,
     install,
     pack,
@@ -122,6 +123,7 @@ def _make_artifacts(
         install.run(context, lock, epoch, fresh=fresh)
         configure.run(context, epoch)
         scripts.run(context, epoch)
+        identity.run(context)
         updates.run(context, epoch)
         kernel = initramfs.run(context, epoch)
         scrub.run(context)

@@ -96,6 +96,27 @@ class Tree:
                 return None
             raise
 
+    def link(self, path: str) -> str | None:
+        """Where a symbolic link leads; None where there is none."""
+        try:
+            parent, name = self._parent(path)
+        except OSError:
+            return None
+        try:
+            return os.readlink(name, dir_fd=parent)
+        except OSError:
+            return None
+        finally:
+            os.close(parent)
+
+    def status(self, path: str) -> os.stat_result:
+        """What a name is, itself and not what it leads to; OSError where it is missing."""
+        parent, name = self._parent(path)
+        try:
+            return os.stat(name, dir_fd=parent, follow_symlinks=False)
+        finally:
+            os.close(parent)
+
     def exists(self, path: str) -> bool:
         """Whether `path` names something, following links as the booted machine would."""
         try:
@@ -150,6 +171,10 @@ class Tree:
                     yield posixpath.normpath(posixpath.join(directory, base, name))
         finally:
             os.close(fd)
+
+    def _parent(self, path: str) -> tuple[int, str]:
+        """The open directory that a path lies in, and its last name."""
+        return self._open(posixpath.dirname(path) or "/", os.O_RDONLY | os.O_DIRECTORY), posixpath.basename(path) or "."
 
     def _make_parent(self, path: str) -> int:
         directory = posixpath.dirname(path) or "/"

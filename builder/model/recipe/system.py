@@ -35,6 +35,11 @@ class System:
     )
     services: tuple[UnitName, ...] = key("units to enable; the distribution's defaults stay", ())
     masked: tuple[UnitName, ...] = key("units of the image that must never start", ())
+    shared_identities: tuple[FilePath, ...] = key(
+        "files made by packages or scripts that all clients may have in common, although they are private keys, "
+        "secrets or ids of one machine; a build that finds another which it cannot have made anew at boot fails",
+        (),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
