@@ -48,7 +48,7 @@ from builder.system.sandbox.network import require_outside
 from builder.system.sandbox.sandbox import TOOLS, Sandbox, require_open
 from builder.system.userns.ids import IdMap, find_ids
 from builder.system.userns.inside import call_inside, hand_over
-from builder.system.workspace import Workspace, open_workspace
+from builder.system.workspace import Workspace, open_workspace, require_execution
 
 _NEEDED_BYTES = 3 << 30
 
@@ -89,7 +89,9 @@ def build(
     previous = _newest(image)
     with (
         hold_build_cache(cache, ids, progress.note) as kept,
-        open_workspace(hold_work(output, progress.note), progress.note, keep_failed=keep_failed) as workspace,
+        open_workspace(
+            hold_work(output, progress.note), progress.note, progress.warn, keep_failed=keep_failed
+        ) as workspace,
         _keep_failed_log(workspace, image, progress),
         Runner(workspace.path / LOG, progress.output) as runner,
     ):
@@ -132,7 +134,8 @@ def _make_artifacts(
         readback.run(context, manifest)
         report.run(context, manifest, index, _difference(previous, manifest))
         hand_over(workspace.artifacts)
-        with progress.step("clean"):
+        # what stays is told of with the rest of the work directory
+        with progress.step("clean"), contextlib.suppress(OSError, HostError):
             remove_tree(workspace.tree)
 
 
@@ -149,6 +152,7 @@ def preflight(recipe_file: RecipeFile, output: Path) -> IdMap:
     """
     recipe = recipe_file.recipe
     require_tools((*TOOLS, *INSTALLERS[distro_of(recipe).manager].tools()))
+    require_execution(output)
     ids = find_ids(owners(recipe))
     require_permissions(IMAGE, "a build", output, ids)
     readable = INSTALLERS[distro_of(recipe).manager].readable(recipe)

@@ -33,7 +33,7 @@ def contradictions(recipe: Recipe) -> list[Fault]:
 
 def _repeated(recipe: Recipe) -> Iterator[Fault]:
     lists: dict[Place, Sequence[str]] = {
-        ("packages",): recipe.packages,
+        ("packages",): recipe.package_names,
         ("system", "services"): recipe.system.services,
         ("system", "masked"): recipe.system.masked,
         ("initramfs", "modules"): recipe.initramfs.modules,
@@ -129,7 +129,7 @@ def _system(recipe: Recipe) -> Iterator[Fault]:
     for position, name in enumerate(system.services):
         if full_name(name) in masked:
             yield Fault(("system", "services", position), f"'{name}' is both enabled and masked", "keep one of the two")
-    distro, packages = distro_of(recipe), set(recipe.packages)
+    distro, packages = distro_of(recipe), set(recipe.package_names)
     bring = distro.locale_packages
     if system.locale not in _LOCALES_BUILT_IN and bring and not packages & set(bring):
         yield Fault(

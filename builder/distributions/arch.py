@@ -106,6 +106,10 @@ class Arch:
         """The mirror list, and pacman.conf where it is not the shipped."""
         return pacman.pacman_entries(_keys(recipe))
 
+    def firmware(self, recipe: Recipe) -> str:
+        """One package, or several of its parts."""
+        return "linux-firmware has it: add it to packages"
+
     def complete(self, recipe: Recipe, entries: list[TreeEntry], read: ReadFile) -> list[TreeEntry]:
         """A pacman.conf of ours keeps the options of the distribution's."""
         shipped = read(pacman.IMAGE_CONFIG)
@@ -202,6 +206,13 @@ def _signatures(distribution: ArchDistribution, repository: Repository) -> Signa
 
 
 def _selection(recipe: Recipe, distribution: ArchDistribution) -> Iterator[Fault]:
+    for position, request in enumerate(recipe.packages):
+        if request != recipe.package_names[position]:
+            yield Fault(
+                ("packages", position),
+                f"'{request}' asks for a suite or a version, and pacman's repositories have one version of a package",
+                "write the name alone; distribution.snapshot takes a whole day, package_files a file of yours",
+            )
     for position, name in enumerate(distribution.ignore):
         if name in recipe.packages:
             yield Fault(

@@ -66,6 +66,10 @@ class Distro(Protocol):
         """Where a client gets packages from."""
         ...
 
+    def firmware(self, recipe: Recipe) -> str:
+        """A sentence: where a recipe gets the firmware of network cards from."""
+        ...
+
     def complete(self, recipe: Recipe, entries: list[TreeEntry], read: ReadFile) -> list[TreeEntry]:
         """The same entries, with what they keep of the files that packages brought."""
         ...

@@ -21,6 +21,7 @@ from builder.model.recipe import (
     Signatures,
 )
 
+_BEFORE_NON_FREE_FIRMWARE = ("buster", "bullseye", "oldoldstable")
 _DATABASE = "/var/lib/dpkg/info"
 _FIRST_RECIPE = """\
 # yaml-language-server: $schema=recipe.schema.json
@@ -111,6 +112,13 @@ class Debian:
         """sources.list."""
         return [TreeFile("/etc/apt/sources.list", apt.image_sources(_keys(recipe)).encode())]
 
+    def firmware(self, recipe: Recipe) -> str:
+        """A component of its own since Debian 12."""
+        component = "non-free" if _keys(recipe).suite in _BEFORE_NON_FREE_FIRMWARE else "non-free-firmware"
+        where = "" if component in _keys(recipe).components else f"distribution.components: [main, {component}], and "
+        packages = "firmware-realtek, firmware-bnx2, firmware-bnx2x, firmware-misc-nonfree"
+        return f"Debian has it in the component {component}: {where}packages such as {packages}"
+
     def complete(self, recipe: Recipe, entries: list[TreeEntry], read: ReadFile) -> list[TreeEntry]:
         """Nothing is kept: no package brings a sources.list."""
         return entries
@@ -132,6 +140,7 @@ class Debian:
                 yield Fault(place, f"the repository {repository.url} is listed twice", "keep one of the two")
             yield from _trust(repository, place)
             yield from _components(repository, place)
+        yield from _foreign(recipe)
         if distribution.snapshot:
             yield from _snapshot(distribution)
 
@@ -180,3 +189,15 @@ def _snapshot(distribution: DebianDistribution) -> Iterator[Fault]:
                     f"{url} has no snapshots",
                     "name a server of snapshot.debian.org's layout, or remove distribution.snapshot",
                 )
+
+
+def _foreign(recipe: Recipe) -> Iterator[Fault]:
+    own = (apt.ARCHITECTURES[recipe.distribution.architecture], "all", "any", "native")
+    for position, name in enumerate(recipe.package_names):
+        _, colon, architecture = name.partition(":")
+        if colon and architecture not in own:
+            yield Fault(
+                ("packages", position),
+                f"'{name}' is of another architecture, and an image has packages of its own one ({own[0]}) only",
+                "leave it out: packages of a foreign architecture are not supported",
+            )

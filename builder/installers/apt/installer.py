@@ -25,11 +25,13 @@ from builder.distributions.apt import (
 from builder.distributions.table import how_to_install
 from builder.errors import AuditError, CommandError, HostError, InputError
 from builder.installers.apt.errors import (
+    apt_words,
     explain_conflict,
     explain_download,
     explain_unknown,
     explain_update,
     explain_virtual,
+    read_fields,
 )
 from builder.installers.apt.mmdebstrap import Mmdebstrap, find_mmdebstrap
 from builder.installers.apt.roles import check_bootable
@@ -103,7 +105,7 @@ class AptInstaller:
             (self._state / "sources.list").write_text(self._sources(self._find_keyring()), encoding="utf-8")
             self._update()
             check_snapshot(self._distribution, self._state / "lists")
-            packages = self._closure(self._request(), self._job.recipe.packages)
+            packages = self._closure(self._request(), self._job.recipe.package_names)
             known = set(self._apt(["apt-cache", "pkgnames"], capture=True).split())
             wanted = packages_of(choose_loaders(self._job, known.__contains__), self._job.recipe)
             loaders = self._closure(list(wanted), tuple(wanted))
@@ -140,7 +142,7 @@ class AptInstaller:
             for name in ("maybe-merged-usr", "file-mirror-automount")
         ]
         argv += [
-            f"--include={','.join(self._job.recipe.packages)}",
+            f"--include={','.join(self._job.recipe.package_names)}",
             "--skip=output/mknod",
             "",
             self._name(self._job.tree),
@@ -287,7 +289,7 @@ class AptInstaller:
         shown = self._apt(["apt-cache", "show", *(f"{key[0]}={key[1]}" for key in wanted)], capture=True)
         locked = {}
         for stanza in shown.strip().split("\n\n"):
-            fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", stanza, re.MULTILINE))
+            fields = read_fields(stanza)
             key = (fields["Package"], fields["Version"], fields["Architecture"])
             # two repositories may have different files of one version: apt says which it would take
             right = key in wanted and hashes.get(wanted[key], fields["SHA256"]) == fields["SHA256"]
@@ -313,8 +315,10 @@ class AptInstaller:
         names = [name for name in named if name.partition(":")[0] not in known]
         virtual = self._providers(names) if names else {}
         if virtual:
-            return explain_virtual(virtual, error.details)
-        return explain_unknown(names, known, self._distribution) if names else explain_conflict(error)
+            return explain_virtual(virtual, apt_words(error.details))
+        if names:
+            return explain_unknown(names, known, self._distribution, apt_words(error.details))
+        return explain_conflict(error)
 
     def _providers(self, names: Sequence[str]) -> dict[str, list[str]]:
         """The packages that provide each of the names that some provide."""

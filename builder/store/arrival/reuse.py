@@ -31,7 +31,7 @@ from builder.model.version import Version
 from builder.store.generations import active_generation
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
-from builder.system.files import open_file
+from builder.system.files import open_file, write_sparse
 from builder.system.guarded.held import HeldDirectory
 
 _MOST_BASES = 2
@@ -225,8 +225,9 @@ def _clone(original: BinaryIO, copy: BinaryIO, size: int) -> None:
 def _write(original: BinaryIO, copy: BinaryIO, size: int) -> None:
     """So many bytes and no more: a client may make the file as large as it likes meanwhile."""
     while size > 0 and (data := original.read(min(_PIECE, size))):
-        copy.write(data)
+        write_sparse(copy.fileno(), memoryview(data))
         size -= len(data)
+    os.ftruncate(copy.fileno(), copy.tell())
     copy.seek(0)
 
 
