@@ -26,6 +26,7 @@ from builder.model.recipe import (
 )
 
 _OFFICIAL = ("core", "extra", "multilib", "community", "core-testing", "extra-testing", "multilib-testing", "testing")
+_DESC = re.compile(r"^%(NAME|VERSION|ARCH)%\n(.*)$", re.M)
 _DATABASE = "/var/lib/pacman/local"
 _VERSION_AND_RELEASE = re.compile(r"-[^-]+-[^-]+$")
 _FIRST_RECIPE = """\
@@ -125,6 +126,14 @@ class Arch:
             start = lines.index("%FILES%") + 1 if "%FILES%" in lines else len(lines)
             end = lines.index("", start) if "" in lines[start:] else len(lines)
             yield _VERSION_AND_RELEASE.sub("", name), lines[start:end]
+
+    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[tuple[str, str, str]]:
+        """The fields of PACKAGE-VERSION-RELEASE/desc."""
+        for directory in names(_DATABASE):
+            text = (read(f"{_DATABASE}/{directory}/desc") or b"").decode("utf-8", "replace")
+            fields = dict(_DESC.findall(text))
+            if "NAME" in fields:
+                yield fields["NAME"], fields["VERSION"], fields["ARCH"]
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
         """Mirrors, trust, and what is selected twice."""

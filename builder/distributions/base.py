@@ -78,6 +78,10 @@ class Distro(Protocol):
         """Each installed package with the paths that it brought, by `database`."""
         ...
 
+    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[tuple[str, str, str]]:
+        """Each package that is installed, by the manager's own database: name, version, architecture."""
+        ...
+
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
         """What cannot work of `distribution`, besides what `generators`, `inits` and the others say."""
         ...

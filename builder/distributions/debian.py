@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from builder.distributions import apt
@@ -22,6 +23,8 @@ from builder.model.recipe import (
 )
 
 _BEFORE_NON_FREE_FIRMWARE = ("buster", "bullseye", "oldoldstable")
+_STATUS = "/var/lib/dpkg/status"
+_FIELD = re.compile(r"^(Package|Status|Version|Architecture): (.*)$", re.M)
 _DATABASE = "/var/lib/dpkg/info"
 _FIRST_RECIPE = """\
 # yaml-language-server: $schema=recipe.schema.json
@@ -129,6 +132,13 @@ class Debian:
             if name.endswith(".list"):
                 lines = (read(f"{_DATABASE}/{name}") or b"").decode("utf-8", "replace").split("\n")
                 yield name.removesuffix(".list").partition(":")[0], lines
+
+    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[tuple[str, str, str]]:
+        """The stanzas of dpkg's status, dpkg-query(1), but for packages of which only configuration is left."""
+        for stanza in (read(_STATUS) or b"").decode("utf-8", "replace").split("\n\n"):
+            fields = dict(_FIELD.findall(stanza))
+            if fields.get("Status", "").endswith(" installed"):
+                yield fields["Package"], fields["Version"], fields["Architecture"]
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
         """Keys that nothing is signed with, repositories that nobody trusts, mirrors without a past."""

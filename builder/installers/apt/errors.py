@@ -23,6 +23,10 @@ _OTHER_FILE = (
 _MOST_LOOKS = 3  # of many files that are missing the first tell why
 _MOST_WORDS = 40
 _ACCOUNT = ("$ ", "# ", "Reading ", "Building ", "Get:", "Hit:", "Ign:", "Fetched ", "'")
+_TELLING = 12  # lines before dpkg complains, and as many after
+_FIRST_COMPLAINTS = ("dpkg: error", "dpkg-deb: error")
+_AFTERMATH = ("Errors were encountered", "E: ", "dpkg: dependency problems")
+_BROKEN_PACKAGE = re.compile(r"dpkg: error processing (?:package|archive) (\S+)")
 _UNMET = "The following packages have unmet dependencies:"
 
 
@@ -226,3 +230,25 @@ def explain_conflict(error: CommandError) -> CommandError:
         "component or the repository that has it"
     )
     return error
+
+
+def explain_install(error: CommandError, lines: Sequence[str]) -> CommandError:
+    """The error of an installation that failed, with the lines that tell why: those before dpkg's first complaint.
+
+    What comes last is what failed because of it, and mmdebstrap's own.
+    """
+    complaints = [number for number, line in enumerate(lines) if line.startswith(_FIRST_COMPLAINTS)]
+    if complaints:
+        first = complaints[0]
+        end = next((number for number in range(first, len(lines)) if lines[number].startswith(_AFTERMATH)), len(lines))
+        error.details = tuple(lines[max(0, first - _TELLING) : max(end, first + 1)][: 2 * _TELLING])
+        package = _BROKEN_PACKAGE.match(lines[first])
+        if package:
+            error.message = f"the package {package[1]} cannot be installed: {_reason(lines, first)}"
+    return error
+
+
+def _reason(lines: Sequence[str], first: int) -> str:
+    """What stands below dpkg's complaint, or in the line itself."""
+    below = lines[first + 1].strip() if first + 1 < len(lines) else ""
+    return below if lines[first].endswith(":") and below else lines[first]

@@ -28,6 +28,7 @@ from builder.installers.apt.errors import (
     apt_words,
     explain_conflict,
     explain_download,
+    explain_install,
     explain_unknown,
     explain_update,
     explain_virtual,
@@ -64,6 +65,9 @@ from builder.system.tree import Tree
 _REPOSITORY = "/run/diskless/repository"
 _AR_MAGIC = b"!<arch>\n"
 _ARMOUR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
+# what scripts of packages ask for before there is a file of the recipe's: localhost, by name and by address
+_HOSTS = r"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+_MAKE_HOSTS = f'mkdir -p "$1/etc" && printf "{_HOSTS}" >"$1/etc/hosts"'
 _MOST_LOG = 64 << 20  # bytes; a real one has less than one
 _DPKG_STEP = re.compile(rb" status ((?:unpacked|installed) \S+)")
 
@@ -141,6 +145,7 @@ class AptInstaller:
             f"--hook-dir={self._name(mmdebstrap.hooks / name)}"
             for name in ("maybe-merged-usr", "file-mirror-automount")
         ]
+        argv.append(f"--setup-hook={_MAKE_HOSTS}")
         argv += [
             f"--include={','.join(self._job.recipe.package_names)}",
             "--skip=output/mknod",
@@ -152,8 +157,12 @@ class AptInstaller:
         mounts = {_REPOSITORY: self._repository}
         hint = "the first `E:` or `dpkg: error` above it in the log is the cause"
         sandbox = replace(self._job.sandbox, only=self._job.open_to_packages)
+        before = sandbox.runner.position()
         with self._job.progress.task("install", 2 * len(lock.packages), "steps", measure=self._count_steps):
-            sandbox.run(argv, env=env, mounts=mounts, hint=hint)
+            try:
+                sandbox.run(argv, env=env, mounts=mounts, hint=hint)
+            except CommandError as error:
+                raise explain_install(error, sandbox.runner.since(before)) from error
         self._check_installed(lock)
 
     def inputs(self) -> tuple[object, ...]:
