@@ -142,6 +142,7 @@ def _make_artifacts(
 def owners(recipe: Recipe) -> set[int]:
     """The numbers of users and groups that a recipe names."""
     numbers = {int(number) for file in recipe.files for number in file.owner.split(":")}
+    numbers |= {group.gid for group in recipe.system.groups}
     return numbers | {user.uid for user in recipe.system.users if user.uid is not None}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from builder.checks.network import network_contradictions
 from builder.checks.root import root_contradictions
-from builder.checks.users import script_contradictions, user_contradictions
+from builder.checks.users import group_contradictions, script_contradictions, user_contradictions
 from builder.distributions.table import DISTRIBUTIONS, distro_of, titles
 from builder.generators.table import generator_of
 from builder.inits.table import init_of
@@ -78,6 +78,8 @@ def _files(recipe: Recipe) -> Iterator[Fault]:
         generated["/etc/resolv.conf"] = "network.nameservers" if policy is Resolver.FIXED else "network.resolver"
     for path in ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow") if recipe.system.users else ():
         generated[path] = "system.users"
+    for path in ("/etc/group", "/etc/gshadow") if recipe.system.groups else ():
+        generated.setdefault(path, "system.groups")
     directories = {parent for file in recipe.files for parent in _parents(file.path)}
     seen: set[str] = set()
     for position, file in enumerate(recipe.files):
@@ -197,6 +199,7 @@ _CHECKS = (
     _filesystems,
     network_contradictions,
     _system,
+    group_contradictions,
     user_contradictions,
     _distribution,
     _boot,

@@ -151,6 +151,7 @@ class Debian:
             yield from _trust(repository, place)
             yield from _components(repository, place)
         yield from _foreign(recipe)
+        yield from _answers(distribution)
         if distribution.snapshot:
             yield from _snapshot(distribution)
 
@@ -211,3 +212,15 @@ def _foreign(recipe: Recipe) -> Iterator[Fault]:
                 f"'{name}' is of another architecture, and an image has packages of its own one ({own[0]}) only",
                 "leave it out: packages of a foreign architecture are not supported",
             )
+
+
+def _answers(distribution: DebianDistribution) -> Iterator[Fault]:
+    """Questions that are answered twice; select and multiselect take any text, which only the package knows."""
+    seen: set[tuple[str, ...]] = set()
+    for position, line in enumerate(distribution.debconf):
+        question = tuple(line.split()[:2])
+        if question in seen:
+            yield Fault(
+                ("distribution", "debconf", position), f"{question[1]} is answered twice", "keep one of the answers"
+            )
+        seen.add(question)

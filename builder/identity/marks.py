@@ -11,8 +11,9 @@ _SMALLEST_RANDOM = 16
 _PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff")
 _SECRET_NAME = re.compile(r"(?:\.key|\.keytab|\.psk|\.pfx|\.p12|_key|authkey|cookie|secret\w*)$", re.I)
 _TOKEN = re.compile(rb"[A-Za-z0-9+/=_.:-]{16,4096}\s*")
+_WORDS = rb"(?:pass(?:word|wd|phrase)|secret|psk|token|api_?key|auth_?key)"
 _ASSIGNED = re.compile(
-    rb"^(?!\s*[#;])[^\n=:#]*\b\w*(?:pass(?:word|wd|phrase)|secret|psk|token|api_?key|auth_?key)\w*[\"']?\s*[=: \t]\s*"
+    rb"^(?![ \t]*[#;])[^\n=:#]{0,80}\b\w{0,24}" + _WORDS + rb"\w{0,24}[\"']?(?:[ \t]{0,64}[=:][ \t]{0,64}|[ \t]{1,64})"
     rb"(?:[\"'][^\"'\n]{8,}[\"']|[^\s\"';#{}*!]{8,})",
     re.I | re.M,
 )
@@ -24,7 +25,7 @@ _ID_TEXT = (
     re.compile(rb"^InitiatorName=\S", re.M),
     re.compile(rb"\bnqn\.2014-08\.org\.nvmexpress:uuid:" + _UUID, re.I),
     re.compile(
-        rb"^(?!\s*[#;])[^\n=#]*" + _OF_MACHINES.encode() + rb"[-_ ]?(?:uuid|id)[\"']?\s*[=:]\s*[\"']?"
+        rb"^(?![ \t]*[#;])[^\n=#]{0,80}" + _OF_MACHINES.encode() + rb"[-_ ]?(?:uuid|id)[\"']?[ \t]*[=:][ \t]*[\"']?"
         rb"(?:" + _UUID + rb"|[0-9a-f]{16,})\b",
         re.I | re.M,
     ),

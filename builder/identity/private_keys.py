@@ -14,17 +14,20 @@ from builder.identity.der import der_key
 _PEM_LABEL = rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----"
 _PEM_MARK = re.compile(_PEM_LABEL)
 # with what must follow: programs and manuals have the words alone
-_PEM = re.compile(rb"(?:" + _PEM_LABEL + rb")\s*(?:\\n)?\s*(?:[\w-]+: [^\n]*\s+)*[A-Za-z0-9+/=\\]{24,}")
+# No part of a pattern can match the same text in several ways: a file may be made to keep a search busy for days.
+_PEM = re.compile(
+    rb"(?:" + _PEM_LABEL + rb")\s{0,8}(?:\\n)?\s{0,8}(?:[\w-]{1,64}: [^\n]{0,1024}\n\s{0,8}){0,16}[A-Za-z0-9+/=\\]{24}"
+)
 _TEXTS = {
     "PuTTY": re.compile(rb"^PuTTY-User-Key-File-\d: ", re.M),
     "GnuPG": re.compile(rb"\A(?:[\w-]+: [^\n]*\n)*(?:Key: )?\((?:\d+:)?(?:protected-|shadowed-)?private-key"),
     "DNSSEC": re.compile(rb"^Private-key-format: v1", re.M),
-    "a shared key of BIND": re.compile(rb'^\s*secret\s+"?[A-Za-z0-9+/]{16,}={0,2}"?\s*;', re.M),
-    "WireGuard": re.compile(rb"^\s*PrivateKey\s*=\s*[A-Za-z0-9+/]{43}=", re.M),
+    "a shared key of BIND": re.compile(rb'^[ \t]*secret[ \t]+"?[A-Za-z0-9+/]{16,}={0,2}"?\s*;', re.M),
+    "WireGuard": re.compile(rb"^[ \t]*PrivateKey[ \t]*=[ \t]*[A-Za-z0-9+/]{43}=", re.M),
     "age": re.compile(rb"\bAGE-SECRET-KEY-1[0-9A-Z]{40,}"),
-    "signify": re.compile(rb"\Auntrusted comment: [^\n]*secret key[^\n]*\n[A-Za-z0-9+/]{64,}"),
+    "signify": re.compile(rb"\Auntrusted comment: [^\n]{0,200}secret key[^\n]{0,200}\n[A-Za-z0-9+/]{64,}"),
     "JWK": re.compile(rb'\A\s*\{(?=[^{}]*"kty"\s*:)(?=[^{}]*"(?:d|k)"\s*:\s*"[\w-]{16,})'),
-    "RSA, as text": re.compile(rb"^\s*(?:pri_exp|private_?exponent)\s*[=:]\s*\S", re.I | re.M),
+    "RSA, as text": re.compile(rb"^[ \t]*(?:pri_exp|private_?exponent)[ \t]*[=:][ \t]*\S", re.I | re.M),
     "Tor": re.compile(rb"\A== ed25519v1-secret: "),
 }
 _KEYTAB = b"\x05\x02"

@@ -111,6 +111,15 @@ PackageRequest = Annotated[
         "openssh-server, hello/bookworm-backports or hello=2.10-3",
     ),
 ]
+DebconfAnswer = Annotated[
+    str,
+    Syntax(
+        "debconf answer: OWNER QUESTION TYPE VALUE, where TYPE is string, boolean, select, multiselect, note or text",
+        r"[a-z0-9][a-z0-9.+-]*[ \t]+[A-Za-z0-9][A-Za-z0-9.+_-]*/[A-Za-z0-9/.+_-]+[ \t]+"
+        r"(?:boolean[ \t]+(?:true|false)|(?:string|select|multiselect|note|text)(?:[ \t]+[^\x00-\x1f\x7f]*)?)",
+        "keyboard-configuration keyboard-configuration/layoutcode string de",
+    ),
+]
 SuiteName = Annotated[str, Syntax("suite", r"[a-z][a-z0-9-]*", "bookworm")]
 ComponentName = Annotated[str, Syntax("archive component", r"[a-z][a-z0-9-]*", "main")]
 Url = Annotated[

@@ -69,11 +69,18 @@ def taken(context: Context, path: str) -> Path:
 
 
 def _update_initramfs(context: Context, release: str, epoch: int) -> tuple[str, str]:
-    """Runs initramfs-tools and returns the paths of kernel and image in the tree."""
+    """Runs initramfs-tools and returns the paths of kernel and image in the tree.
+
+    cpio before 2.14 writes the link counts of directories, which are 1 on btrfs and overlays: there the image is put
+    together in the sandbox's memory, whose directories count as those of other file systems.
+    """
+    environment = {"SOURCE_DATE_EPOCH": str(epoch)}
+    if context.workspace.inside.stat().st_nlink == 1:
+        environment["TMPDIR"] = "/tmp"
     context.sandbox.run(
         ["update-initramfs", "-c", "-k", release],
         chroot=context.workspace.tree,
-        env={"SOURCE_DATE_EPOCH": str(epoch)},
+        env=environment,
         hint="a missing module or compressor is named in the lines above",
     )
     return f"/boot/vmlinuz-{release}", f"/boot/initrd.img-{release}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from builder.model.recipe.account import User
+from builder.model.recipe.account import Group, User
 from builder.model.recipe.choices import InitName
 from builder.model.syntax import (
     FilePath,
@@ -30,6 +30,7 @@ class System:
     timezone: TimeZone = key("a name of the tz database", "UTC")
     locale: LocaleName = key("the system's LANG", "C.UTF-8")
     users: tuple[User, ...] = key("accounts: who can log in, and how", ())
+    groups: tuple[Group, ...] = key("groups that are made, with their numbers, before the accounts", ())
     init: InitName = key(
         "what starts the services; initscripts: rc.conf, for derivatives that keep it", InitName.SYSTEMD
     )

@@ -16,6 +16,7 @@ from builder.errors import HostError
 from builder.model.artifacts.index import Index, root_digest
 from builder.output.places import hold_image, hold_work, publish_version
 from builder.output.versions import read_manifest
+from builder.stages.initramfs import _update_initramfs
 from builder.system.files import new_directory
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.private import own_directory
@@ -25,6 +26,7 @@ from builder.system.workspace import open_workspace
 from tests.inheriting import ACL, GROUP, KINDS, file_system, make_inheriting
 from tests.require import needs_root, needs_tool
 from tests.scratch import new_place
+from tests.stages import staged
 from tests.versions import make_version
 
 pytestmark = [needs_root, needs_tool("setcap", "chattr", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"), pytest.mark.root]
@@ -150,3 +152,23 @@ def test_a_mount_that_gives_files_the_group_of_their_directory_is_refused(kind: 
     with file_system(kind, place, ",grpid") as point, pytest.raises(HostError, match="the group of") as caught:
         built(point, point)
     assert "without grpid" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(("kind", "directory"), [("ext4", "unset"), ("tmpfs", "unset"), ("btrfs", "/tmp")])
+def test_an_initramfs_has_no_link_counts_of_the_disk(kind: str, directory: str) -> None:
+    """Its directories are archived from a file system that counts as all others do."""
+    place = new_place()
+    place.chmod(0o755)
+    with file_system(kind, place) as point:
+
+        def work() -> str:
+            with staged(point) as context:
+                program = context.workspace.tree / "usr/sbin/update-initramfs"
+                program.parent.mkdir(parents=True)
+                program.write_text("#!/bin/sh\necho ${TMPDIR-unset} >/said; stat -c %h /tmp\n", "ascii")
+                program.chmod(0o755)
+                _update_initramfs(context, "6.1", EPOCH)
+                return (context.workspace.tree / "said").read_text("ascii").strip()
+
+        point.chmod(0o777)
+        assert call_inside(find_ids(), work) == directory

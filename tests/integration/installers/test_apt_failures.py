@@ -223,3 +223,20 @@ def test_an_index_that_lacks_what_a_build_goes_by(field: str, status: int, words
     local = {"url": f"file://{flat}", "suite": "./", "components": [], "signatures": "never"}
     more = {"mirrors": [f"file://{archive}"], "repositories": [local]}
     fails(tmp_path, status, words, "old-one", packages=("old-one",), **more)
+
+
+def test_a_package_file_that_is_none(tmp_path: Path) -> None:
+    mirrors = [f"file://{make_archive(tmp_path / 'archive')}"]
+    own = tmp_path / "mine.deb"
+    fails(tmp_path, 2, "there is no file", "mine.deb", mirrors=mirrors, package_files=["mine.deb"])
+    own.write_bytes(b"a page of HTML")
+    fails(tmp_path, 2, "mine.deb is not a Debian package", mirrors=mirrors, package_files=["mine.deb"])
+    own.write_bytes(make_deb(tmp_path, "broken").read_bytes()[:100])
+    fails(tmp_path, 2, "mine.deb cannot be read as a Debian package", mirrors=mirrors, package_files=["mine.deb"])
+
+
+def test_what_a_package_file_needs_is_looked_for(tmp_path: Path) -> None:
+    mirrors = [f"file://{make_archive(tmp_path / 'archive')}"]
+    make_deb(tmp_path, "mine", fields="Depends: no-such-library\n").rename(tmp_path / "it's mine.deb")
+    printed = fails(tmp_path, 4, "cannot be installed together", mirrors=mirrors, package_files=["it's mine.deb"])
+    assert "mine : Depends: no-such-library but it is not installable" in printed
