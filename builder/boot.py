@@ -281,7 +281,7 @@ def open_bench(version: Path, options: BootOptions, progress: Progress) -> Itera
     with contextlib.ExitStack() as stack:
         cache = stack.enter_context(hold_cache(options.work.parent, progress.note))
         place = stack.enter_context(own_directory(cache, options.work.name, progress.note, 0o700))
-        work = stack.enter_context(open_workspace(place, progress.note)).path
+        work = stack.enter_context(open_workspace(place, progress.note, progress.warn)).path
         logs, images = work / "lab", work / "images"
         for directory in (logs, images):
             directory.mkdir()

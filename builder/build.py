@@ -30,9 +30,11 @@ from builder.stages import (
     audit,
     configure,
     fetch,
+    identity,
     initramfs,
     install,
     pack,
+    readback,
     report,
     resolve,
     reuse,
@@ -51,7 +53,7 @@ from builder.system.sandbox.network import require_outside
 from builder.system.sandbox.sandbox import TOOLS, Sandbox, require_open
 from builder.system.userns.ids import IdMap, find_ids
 from builder.system.userns.inside import call_inside, hand_over
-from builder.system.workspace import Workspace, open_workspace
+from builder.system.workspace import Workspace, open_workspace, require_execution
 
 _NEEDED_BYTES = 3 << 30
 
@@ -93,7 +95,9 @@ def build(
     with (
         hold_build_cache(cache, ids, progress.note) as kept,
         hold_results(kept, progress.note) as results,
-        open_workspace(hold_work(output, progress.note), progress.note, keep_failed=keep_failed) as workspace,
+        open_workspace(
+            hold_work(output, progress.note), progress.note, progress.warn, keep_failed=keep_failed
+        ) as workspace,
         _keep_failed_log(workspace, image, progress),
         Runner(workspace.path / LOG, progress.output) as runner,
     ):
@@ -147,14 +151,17 @@ def _make_artifacts(
         install.run(context, lock, epoch, fresh=fresh)
         configure.run(context, epoch)
         scripts.run(context, epoch)
+        identity.run(context)
         updates.run(context, epoch)
         kernel = initramfs.run(context, epoch)
         scrub.run(context)
         audit.run(context)
         manifest, index = pack.run(context, lock, kernel, epoch)
+        readback.run(context, manifest)
         report.run(context, manifest, index, _difference(earlier.newest, manifest))
         hand_over(workspace.artifacts)
-        with progress.step("clean"):
+        # what stays is told of with the rest of the work directory
+        with progress.step("clean"), contextlib.suppress(OSError, HostError):
             remove_tree(workspace.tree)
     return _Made(key, None, progress.warnings)
 
@@ -162,6 +169,7 @@ def _make_artifacts(
 def owners(recipe: Recipe) -> set[int]:
     """The numbers of users and groups that a recipe names."""
     numbers = {int(number) for file in recipe.files for number in file.owner.split(":")}
+    numbers |= {group.gid for group in recipe.system.groups}
     return numbers | {user.uid for user in recipe.system.users if user.uid is not None}
 
 
@@ -172,6 +180,7 @@ def preflight(recipe_file: RecipeFile, output: Path) -> IdMap:
     """
     recipe = recipe_file.recipe
     require_tools((*TOOLS, *INSTALLERS[distro_of(recipe).manager].tools()))
+    require_execution(output)
     ids = find_ids(owners(recipe))
     require_permissions(IMAGE, "a build", output, ids)
     readable = INSTALLERS[distro_of(recipe).manager].readable(recipe)

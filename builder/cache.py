@@ -20,7 +20,7 @@ from builder.archive.unpack import unpack
 from builder.archive.writer import scan_tree, write_archive, write_index
 from builder.errors import AuditError
 from builder.model.artifacts.manifest import INDEX, ROOTFS
-from builder.system.files import new_directory
+from builder.system.files import filesystem_of, new_directory
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.owners import trusted_users
 from builder.system.guarded.private import Tell, outer_directory, own_directory
@@ -121,6 +121,15 @@ class TreeCache:
         with _held(entry, fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
             if held:
                 remove_tree(entry)
+
+
+def made_under(place: Path) -> tuple[str, str, str]:
+    """What a tree that is made in `place` may depend on without being asked: its file system, the host's kernel.
+
+    Programs of packages see both: what they made of one is no answer for a build under another.
+    """
+    host = os.uname()
+    return filesystem_of(place), host.machine, host.release
 
 
 def key_of(*parts: object) -> str:

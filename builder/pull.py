@@ -82,7 +82,7 @@ def _pull(offer: Offer, output: Path, progress: Progress, options: PullOptions) 
         options.trust.verify_version(offer)  # before anything is written
     work = hold_work(output, progress.note)
     outer = hold_output(output, progress.note)
-    with progress.step("pull"), open_workspace(work, progress.note) as workspace:
+    with progress.step("pull"), open_workspace(work, progress.note, progress.warn) as workspace:
         _approved(offer, outer, options, progress)  # and again below: another pull may have seen more meanwhile
         image = hold_image(output, manifest.image, progress.note)
         unchanged = bool(image.kind(manifest.version))

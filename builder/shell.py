@@ -21,7 +21,7 @@ from builder.system.sandbox.sandbox import TOOLS, Sandbox
 from builder.system.tree import Tree
 from builder.system.userns.ids import find_ids
 from builder.system.userns.inside import call_inside
-from builder.system.workspace import Workspace, kept_tree, open_workspace, remove_work
+from builder.system.workspace import Workspace, kept_tree, open_workspace, remove_work, require_execution
 
 
 def open_shell(target: str | None, command: Sequence[str], output: Path, progress: Progress, *, network: bool) -> int:
@@ -31,6 +31,7 @@ def open_shell(target: str | None, command: Sequence[str], output: Path, progres
     of its own and lost afterwards; what is changed in a kept tree stays. Raises InputError, HostError or AuditError.
     """
     require_tools(TOOLS)
+    require_execution(output)
     kept = None if target is None else kept_tree(Path(target))
     version = None if kept else find_version(target, output)
     ids = find_ids() if version is None else find_ids(owners_in(version))
@@ -38,7 +39,7 @@ def open_shell(target: str | None, command: Sequence[str], output: Path, progres
     if network:
         require_outside()
     work = hold_work(output, progress.note)
-    with open_workspace(work, progress.note) as workspace, Runner(workspace.path / LOG) as runner:
+    with open_workspace(work, progress.note, progress.warn) as workspace, Runner(workspace.path / LOG) as runner:
 
         def run() -> int:
             workspace.move_in()
@@ -50,7 +51,8 @@ def open_shell(target: str | None, command: Sequence[str], output: Path, progres
             reached = NetworkAccess.OUTSIDE if network else NetworkAccess.NONE
             return sandbox.attach(command or [_shell(tree)], chroot=tree, network=reached, env=environment)
 
-        return int(call_inside(ids, run, (workspace.path, *([kept] if kept else []))))
+        places = (workspace.path, *([kept] if kept else []), *([version] if version else []))
+        return int(call_inside(ids, run, places))
 
 
 def remove_kept(target: str) -> Path:

@@ -19,9 +19,11 @@ from builder.archive.members import AGAIN, plain_frames, read_archive
 from builder.errors import AuditError, HostError
 from builder.model.artifacts.index import FileRecord, Frame, Index
 from builder.output.source import Source
+from builder.system.files import write_sparse
 
 OnFile = Callable[[str], None]
 _THREADS = 2
+_SPARSE = 64 << 10  # bytes: a smaller file has no hole
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ def _write_file(parent: int, name: str, record: FileRecord, blocks: Iterator[mem
         digest = hashlib.sha256()
         for block in blocks:
             digest.update(block)
-            while block:
-                block = block[os.write(handle, block) :]
+            write_sparse(handle, block)
+        if record.size >= _SPARSE:
+            os.ftruncate(handle, record.size)
         if digest.hexdigest() != record.sha256:
             raise AuditError(f"{record.path!r} is not what the index says", AGAIN)
         apply_metadata(handle, record)

@@ -35,6 +35,7 @@ from builder.output.given import open_given
 from builder.output.source import DirectorySource, Source
 from builder.system.files import sha256_of_first
 from builder.system.guarded.held import HeldDirectory
+from builder.system.inheritance import disinherit
 
 _LARGEST_INDEX = 256 << 20
 # values of a file's row and more, of compressed bytes for a frame's digest: what an index of so many files can have
@@ -135,6 +136,7 @@ def unpack_source(
     """
     if root.names():
         raise InputError(f"{root.path} is not empty", "nothing is ever unpacked over something else")
+    disinherit(root.handle)
     directories = Directories(root.handle)
     try:
         wanted = _make_without_content(directories, index.files, reuse, on_file)

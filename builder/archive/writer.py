@@ -23,14 +23,13 @@ from builder.archive.frames import FrameWriter
 from builder.archive.members import set_names_to_utf8
 from builder.errors import AuditError
 from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Frame, Index
+from builder.model.attributes import is_image_attribute
 from builder.system.files import write_atomic
 
 _PIECE = 1 << 20
 _BLOCK = 512
 _INDEX_LEVEL = 10
 _HEADER_ROOM = 4 * _BLOCK  # ustar header, and a pax header with a short record
-# of the build host, not of the image: labels of its policy, bookkeeping of its overlay file system
-FOREIGN_XATTRS = ("security.selinux", "security.ima", "security.evm", "trusted.overlay.", "user.overlay.")
 _xattr_add = ffi.ffi(
     "entry_xattr_add_entry", [ffi.c_archive_entry_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t], None
 )
@@ -230,7 +229,7 @@ def _kind(info: os.stat_result, name: str) -> str:
 
 def _xattrs(path: bytes) -> dict[str, str]:
     names = sorted(os.listxattr(path, follow_symlinks=False))
-    kept = [name for name in names if not name.startswith(FOREIGN_XATTRS)]
+    kept = filter(is_image_attribute, names)
     return {name: os.getxattr(path, name, follow_symlinks=False).hex() for name in kept}
 
 

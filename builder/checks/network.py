@@ -81,7 +81,7 @@ def _resolved(recipe: Recipe) -> Iterator[Fault]:
     place = _POLICY if network.resolver else ("network", "client")
     distro = distro_of(recipe)
     packaged = distro.resolved_package is not None
-    where, names = ("packages", recipe.packages) if packaged else ("system.services", recipe.system.services)
+    where, names = ("packages", recipe.package_names) if packaged else ("system.services", recipe.system.services)
     if network.resolver_policy not in init_of(recipe).resolvers:
         inits = " or ".join(name for name, init in INITS.items() if network.resolver_policy in init.resolvers)
         yield Fault(place, f"systemd-resolved needs system.init: {inits}", "use resolver: kernel, or nameservers")
@@ -94,7 +94,7 @@ def _resolved(recipe: Recipe) -> Iterator[Fault]:
         yield Fault(
             place, what, f"add {distro.resolved_package or 'systemd-resolved'} to {where}, or nameservers: [ADDRESS]"
         )
-    elif network.client is NetworkClient.DHCPCD and distro.resolvconf_package not in (None, *recipe.packages):
+    elif network.client is NetworkClient.DHCPCD and distro.resolvconf_package not in (None, *recipe.package_names):
         yield Fault(
             place,
             "dhcpcd tells systemd-resolved nothing without a resolvconf program",

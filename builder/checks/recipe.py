@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from builder.checks.network import network_contradictions
 from builder.checks.root import root_contradictions
-from builder.checks.users import script_contradictions, user_contradictions
+from builder.checks.users import group_contradictions, script_contradictions, user_contradictions
 from builder.distributions.table import DISTRIBUTIONS, distro_of, titles
 from builder.generators.table import generator_of
 from builder.inits.table import init_of
@@ -33,7 +33,7 @@ def contradictions(recipe: Recipe) -> list[Fault]:
 
 def _repeated(recipe: Recipe) -> Iterator[Fault]:
     lists: dict[Place, Sequence[str]] = {
-        ("packages",): recipe.packages,
+        ("packages",): recipe.package_names,
         ("system", "services"): recipe.system.services,
         ("system", "masked"): recipe.system.masked,
         ("initramfs", "modules"): recipe.initramfs.modules,
@@ -78,6 +78,8 @@ def _files(recipe: Recipe) -> Iterator[Fault]:
         generated["/etc/resolv.conf"] = "network.nameservers" if policy is Resolver.FIXED else "network.resolver"
     for path in ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow") if recipe.system.users else ():
         generated[path] = "system.users"
+    for path in ("/etc/group", "/etc/gshadow") if recipe.system.groups else ():
+        generated.setdefault(path, "system.groups")
     directories = {parent for file in recipe.files for parent in _parents(file.path)}
     seen: set[str] = set()
     for position, file in enumerate(recipe.files):
@@ -129,7 +131,7 @@ def _system(recipe: Recipe) -> Iterator[Fault]:
     for position, name in enumerate(system.services):
         if full_name(name) in masked:
             yield Fault(("system", "services", position), f"'{name}' is both enabled and masked", "keep one of the two")
-    distro, packages = distro_of(recipe), set(recipe.packages)
+    distro, packages = distro_of(recipe), set(recipe.package_names)
     bring = distro.locale_packages
     if system.locale not in _LOCALES_BUILT_IN and bring and not packages & set(bring):
         yield Fault(
@@ -197,6 +199,7 @@ _CHECKS = (
     _filesystems,
     network_contradictions,
     _system,
+    group_contradictions,
     user_contradictions,
     _distribution,
     _boot,

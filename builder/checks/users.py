@@ -8,6 +8,9 @@ from builder.model.fault import Fault, Place
 from builder.model.recipe import Recipe
 from builder.model.recipe.account import FIRST_UID, LAST_UID, ROOT, User, home_of
 
+_GROUP_NUMBERS = range(1, 2**32 - 2)
+_NOBODY = (65534, 65535)  # what chown(2) and file systems take for nobody, or for no change
+
 
 def user_contradictions(recipe: Recipe) -> Iterator[Fault]:
     """All contradictions of system.users."""
@@ -27,6 +30,21 @@ def user_contradictions(recipe: Recipe) -> Iterator[Fault]:
         keys = f"{home_of(user)}/.ssh/authorized_keys"
         if user.ssh_keys and keys in written:
             yield Fault((*place, "ssh_keys"), f"{keys} is also written by files", "keep one of the two")
+
+
+def group_contradictions(recipe: Recipe) -> Iterator[Fault]:
+    """All contradictions of system.groups."""
+    groups = recipe.system.groups
+    for position, group in enumerate(groups):
+        place: Place = ("system", "groups", position)
+        if group.name in [other.name for other in groups[:position]]:
+            yield Fault((*place, "name"), f"group '{group.name}' is listed twice", "keep one of the two")
+        if group.gid in [other.gid for other in groups[:position]]:
+            yield Fault(
+                (*place, "gid"), f"gid {group.gid} belongs to another group of the recipe", "choose another number"
+            )
+        if group.gid not in _GROUP_NUMBERS or group.gid in _NOBODY:
+            yield Fault((*place, "gid"), f"{group.gid} is not a number for a group", "choose one from 1 to 4294967293")
 
 
 def _numbers(user: User, place: Place) -> Iterator[Fault]:

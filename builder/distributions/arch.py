@@ -26,6 +26,7 @@ from builder.model.recipe import (
 )
 
 _OFFICIAL = ("core", "extra", "multilib", "community", "core-testing", "extra-testing", "multilib-testing", "testing")
+_DESC = re.compile(r"^%(NAME|VERSION|ARCH)%\n(.*)$", re.M)
 _DATABASE = "/var/lib/pacman/local"
 _VERSION_AND_RELEASE = re.compile(r"-[^-]+-[^-]+$")
 _FIRST_RECIPE = """\
@@ -106,6 +107,10 @@ class Arch:
         """The mirror list, and pacman.conf where it is not the shipped."""
         return pacman.pacman_entries(_keys(recipe))
 
+    def firmware(self, recipe: Recipe) -> str:
+        """One package, or several of its parts."""
+        return "linux-firmware has it: add it to packages"
+
     def complete(self, recipe: Recipe, entries: list[TreeEntry], read: ReadFile) -> list[TreeEntry]:
         """A pacman.conf of ours keeps the options of the distribution's."""
         shipped = read(pacman.IMAGE_CONFIG)
@@ -121,6 +126,14 @@ class Arch:
             start = lines.index("%FILES%") + 1 if "%FILES%" in lines else len(lines)
             end = lines.index("", start) if "" in lines[start:] else len(lines)
             yield _VERSION_AND_RELEASE.sub("", name), lines[start:end]
+
+    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[tuple[str, str, str]]:
+        """The fields of PACKAGE-VERSION-RELEASE/desc."""
+        for directory in names(_DATABASE):
+            text = (read(f"{_DATABASE}/{directory}/desc") or b"").decode("utf-8", "replace")
+            fields = dict(_DESC.findall(text))
+            if "NAME" in fields:
+                yield fields["NAME"], fields["VERSION"], fields["ARCH"]
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
         """Mirrors, trust, and what is selected twice."""
@@ -202,6 +215,13 @@ def _signatures(distribution: ArchDistribution, repository: Repository) -> Signa
 
 
 def _selection(recipe: Recipe, distribution: ArchDistribution) -> Iterator[Fault]:
+    for position, request in enumerate(recipe.packages):
+        if request != recipe.package_names[position]:
+            yield Fault(
+                ("packages", position),
+                f"'{request}' asks for a suite or a version, and pacman's repositories have one version of a package",
+                "write the name alone; distribution.snapshot takes a whole day, package_files a file of yours",
+            )
     for position, name in enumerate(distribution.ignore):
         if name in recipe.packages:
             yield Fault(

@@ -66,12 +66,20 @@ class Distro(Protocol):
         """Where a client gets packages from."""
         ...
 
+    def firmware(self, recipe: Recipe) -> str:
+        """A sentence: where a recipe gets the firmware of network cards from."""
+        ...
+
     def complete(self, recipe: Recipe, entries: list[TreeEntry], read: ReadFile) -> list[TreeEntry]:
         """The same entries, with what they keep of the files that packages brought."""
         ...
 
     def package_files(self, names: ListDirectory, read: ReadFile) -> Iterator[tuple[str, list[str]]]:
         """Each installed package with the paths that it brought, by `database`."""
+        ...
+
+    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[tuple[str, str, str]]:
+        """Each package that is installed, by the manager's own database: name, version, architecture."""
         ...
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from builder.distributions import apt
@@ -21,6 +22,9 @@ from builder.model.recipe import (
     Signatures,
 )
 
+_BEFORE_NON_FREE_FIRMWARE = ("buster", "bullseye", "oldoldstable")
+_STATUS = "/var/lib/dpkg/status"
+_FIELD = re.compile(r"^(Package|Status|Version|Architecture): (.*)$", re.M)
 _DATABASE = "/var/lib/dpkg/info"
 _FIRST_RECIPE = """\
 # yaml-language-server: $schema=recipe.schema.json
@@ -111,6 +115,13 @@ class Debian:
         """sources.list."""
         return [TreeFile("/etc/apt/sources.list", apt.image_sources(_keys(recipe)).encode())]
 
+    def firmware(self, recipe: Recipe) -> str:
+        """A component of its own since Debian 12."""
+        component = "non-free" if _keys(recipe).suite in _BEFORE_NON_FREE_FIRMWARE else "non-free-firmware"
+        where = "" if component in _keys(recipe).components else f"distribution.components: [main, {component}], and "
+        packages = "firmware-realtek, firmware-bnx2, firmware-bnx2x, firmware-misc-nonfree"
+        return f"Debian has it in the component {component}: {where}packages such as {packages}"
+
     def complete(self, recipe: Recipe, entries: list[TreeEntry], read: ReadFile) -> list[TreeEntry]:
         """Nothing is kept: no package brings a sources.list."""
         return entries
@@ -122,6 +133,13 @@ class Debian:
                 lines = (read(f"{_DATABASE}/{name}") or b"").decode("utf-8", "replace").split("\n")
                 yield name.removesuffix(".list").partition(":")[0], lines
 
+    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[tuple[str, str, str]]:
+        """The stanzas of dpkg's status, dpkg-query(1), but for packages of which only configuration is left."""
+        for stanza in (read(_STATUS) or b"").decode("utf-8", "replace").split("\n\n"):
+            fields = dict(_FIELD.findall(stanza))
+            if fields.get("Status", "").endswith(" installed"):
+                yield fields["Package"], fields["Version"], fields["Architecture"]
+
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
         """Keys that nothing is signed with, repositories that nobody trusts, mirrors without a past."""
         distribution = _keys(recipe)
@@ -132,6 +150,8 @@ class Debian:
                 yield Fault(place, f"the repository {repository.url} is listed twice", "keep one of the two")
             yield from _trust(repository, place)
             yield from _components(repository, place)
+        yield from _foreign(recipe)
+        yield from _answers(distribution)
         if distribution.snapshot:
             yield from _snapshot(distribution)
 
@@ -180,3 +200,27 @@ def _snapshot(distribution: DebianDistribution) -> Iterator[Fault]:
                     f"{url} has no snapshots",
                     "name a server of snapshot.debian.org's layout, or remove distribution.snapshot",
                 )
+
+
+def _foreign(recipe: Recipe) -> Iterator[Fault]:
+    own = (apt.ARCHITECTURES[recipe.distribution.architecture], "all", "any", "native")
+    for position, name in enumerate(recipe.package_names):
+        _, colon, architecture = name.partition(":")
+        if colon and architecture not in own:
+            yield Fault(
+                ("packages", position),
+                f"'{name}' is of another architecture, and an image has packages of its own one ({own[0]}) only",
+                "leave it out: packages of a foreign architecture are not supported",
+            )
+
+
+def _answers(distribution: DebianDistribution) -> Iterator[Fault]:
+    """Questions that are answered twice; select and multiselect take any text, which only the package knows."""
+    seen: set[tuple[str, ...]] = set()
+    for position, line in enumerate(distribution.debconf):
+        question = tuple(line.split()[:2])
+        if question in seen:
+            yield Fault(
+                ("distribution", "debconf", position), f"{question[1]} is answered twice", "keep one of the answers"
+            )
+        seen.add(question)

@@ -236,7 +236,7 @@ def _root_hooks(recipe: Recipe, initramfs: Mkinitcpio) -> Iterator[Fault]:
 def _limits(recipe: Recipe, hook: str, place: Place) -> Iterator[Fault]:
     """What a hook asks of the packages, and which roots it can mount."""
     root = recipe.root
-    if "mkinitcpio-nfs-utils" not in recipe.packages:
+    if "mkinitcpio-nfs-utils" not in recipe.package_names:
         whose = "is" if hook == NET_HOOK else "needs ipconfig"
         yield Fault(place, f"the hook '{hook}' {whose} of mkinitcpio-nfs-utils", "add it to packages")
     if hook == NET_HOOK and root.mode is not RootMode.RW:

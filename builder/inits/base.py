@@ -7,6 +7,7 @@ from typing import Protocol
 
 from builder.model.entry import TreeEntry
 from builder.model.fault import Fault
+from builder.model.identity import KnownIdentity, RemovedFile
 from builder.model.recipe import InitName, NetworkClient, Recipe, Resolver
 
 # what fills resolv.conf with what the boot's own DHCP request learnt; each init runs it once, early
@@ -51,6 +52,10 @@ class Init(Protocol):
 
     def resolver_entries(self) -> list[TreeEntry]:
         """What runs RESOLVER_SCRIPT before the network is used."""
+        ...
+
+    def identity_entries(self, known: KnownIdentity, removed: tuple[RemovedFile, ...]) -> list[TreeEntry]:
+        """What makes an identity anew at boot, before any service, where a file of it is missing; none: it cannot."""
         ...
 
     def full_name(self, name: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from builder.inits.base import RESOLVER_SCRIPT, RESOLVER_SERVICE
 from builder.model.entry import TreeEntry, TreeFile
 from builder.model.fault import Fault
+from builder.model.identity import KnownIdentity, RemovedFile
 from builder.model.recipe import InitName, Network, NetworkClient, Recipe, Resolver, System
 
 _ADDRESS = r"$(ifconfig {} | grep -o '[0-9]*\.[0-9\.]*' | head -n1)"
@@ -50,6 +51,10 @@ class Initscripts:
     def resolver_entries(self) -> list[TreeEntry]:
         """A daemon, which rc.conf names first."""
         return [TreeFile(_RESOLVER_DAEMON, _RESOLVER.encode(), 0o755)]
+
+    def identity_entries(self, known: KnownIdentity, removed: tuple[RemovedFile, ...]) -> list[TreeEntry]:
+        """Nothing of ours runs that early."""
+        return []
 
     def full_name(self, name: str) -> str:
         """As it is written."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from builder.inits.base import RESOLVER_SCRIPT, RESOLVER_SERVICE
 from builder.model.entry import TreeEntry, TreeFile, TreeLink
 from builder.model.fault import Fault
+from builder.model.identity import KnownIdentity, RemovedFile
 from builder.model.recipe import InitName, NetworkClient, Recipe, Resolver
 
 _UNITS = "/etc/systemd/system"
@@ -27,6 +28,7 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart={RESOLVER_SCRIPT}
 """
+_SCRIPTS = "/usr/local/lib/diskless"
 _HOST_KEYS = "/etc/ssh/ssh_host_*_key"
 _SSH_KEYS_UNIT = f"{_UNITS}/diskless-ssh-keys.service"
 # Debian's names, and everybody else's; the sockets, since a connection may come before the service was ever started
@@ -45,6 +47,29 @@ Type=oneshot
 RemainAfterExit=yes
 # makes the keys that are missing or empty
 ExecStart=/usr/bin/ssh-keygen -A
+"""
+_IDENTITY_SCRIPT = """\
+#!/bin/sh
+# The image holds none of {title}: a root makes its own when it first boots, one below an overlay at each boot.
+set -eu
+umask 077
+FILES="{files}"
+{commands}
+{modes}
+"""
+_IDENTITY_UNIT = """\
+[Unit]
+Description=Create {title} of this root
+DefaultDependencies=no
+After=local-fs.target
+Before=sysinit.target shutdown.target
+Conflicts=shutdown.target
+{conditions}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={script}
 """
 _CLIENT_UNITS = {
     NetworkClient.DHCPCD: ["dhcpcd.service"],
@@ -86,6 +111,21 @@ class Systemd:
     def resolver_entries(self) -> list[TreeEntry]:
         """A unit of sysinit.target."""
         return [TreeFile(_RESOLVER_UNIT, _RESOLVER.encode()), TreeLink(_RESOLVER_WANTS, _RESOLVER_UNIT)]
+
+    def identity_entries(self, known: KnownIdentity, removed: tuple[RemovedFile, ...]) -> list[TreeEntry]:
+        """A unit of sysinit.target for each identity: where one fails, the others are made all the same."""
+        script, unit = f"{_SCRIPTS}/make-{known.name}", f"diskless-make-{known.name}.service"
+        modes = [f"chown {file.uid}:{file.gid} {file.path}\nchmod {file.mode:04o} {file.path}" for file in removed]
+        files = " ".join(file.path for file in removed)
+        text = _IDENTITY_SCRIPT.format(title=known.title, files=files, commands=known.commands, modes="\n".join(modes))
+        # one that is missing is enough
+        conditions = "\n".join(f"ConditionPathExists=|!{file.path}" for file in removed)
+        described = _IDENTITY_UNIT.format(title=known.title, conditions=conditions, script=script)
+        return [
+            TreeFile(script, text.encode(), 0o755),
+            TreeFile(f"{_UNITS}/{unit}", described.encode()),
+            TreeLink(f"{_UNITS}/sysinit.target.wants/{unit}", f"{_UNITS}/{unit}"),
+        ]
 
     def full_name(self, name: str) -> str:
         """With .service, where no kind of unit is written."""

@@ -103,6 +103,23 @@ _WORD = r"[^\x00-\x20\x7f-\x9f\u2028\u2029]+"
 IMAGE_NAME = Syntax("image name", r"[a-z0-9][a-z0-9._-]{0,62}", "debian-nfs")
 ImageName = Annotated[str, IMAGE_NAME]
 PackageName = Annotated[str, Syntax("package name", r"[a-z0-9@_+][a-z0-9@._+:-]*(?<!-)", "openssh-server")]
+PackageRequest = Annotated[
+    str,
+    Syntax(
+        "package name",
+        r"[a-z0-9@_+][a-z0-9@._+:-]*(?<!-)(?:/[a-z][a-z0-9.-]*(?<!-)|=[0-9][A-Za-z0-9.+:~-]*)?",
+        "openssh-server, hello/bookworm-backports or hello=2.10-3",
+    ),
+]
+DebconfAnswer = Annotated[
+    str,
+    Syntax(
+        "debconf answer: OWNER QUESTION TYPE VALUE, where TYPE is string, boolean, select, multiselect, note or text",
+        r"[a-z0-9][a-z0-9.+-]*[ \t]+[A-Za-z0-9][A-Za-z0-9.+_-]*/[A-Za-z0-9/.+_-]+[ \t]+"
+        r"(?:boolean[ \t]+(?:true|false)|(?:string|select|multiselect|note|text)(?:[ \t]+[^\x00-\x1f\x7f]*)?)",
+        "keyboard-configuration keyboard-configuration/layoutcode string de",
+    ),
+]
 SuiteName = Annotated[str, Syntax("suite", r"[a-z][a-z0-9-]*", "bookworm")]
 ComponentName = Annotated[str, Syntax("archive component", r"[a-z][a-z0-9-]*", "main")]
 Url = Annotated[
@@ -294,3 +311,8 @@ KernelArgument = Annotated[
     # `--` ends the kernel's own arguments, a quotation mark reaches beyond its word
     Syntax("kernel argument (one word, no quotes)", r"(?!--\Z)" + _WORD.replace("[^", '[^"'), "console=ttyS0,115200"),
 ]
+
+
+def requested_package(request: str) -> str:
+    """The name alone of what `packages` asks for: hello/bookworm-backports and hello=2.10-3 are hello."""
+    return re.split("[/=]", request, maxsplit=1)[0]

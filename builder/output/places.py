@@ -16,7 +16,6 @@ from builder.system.guarded.owners import readers
 from builder.system.guarded.private import (
     FILE_MODE,
     Tell,
-    give_to_readers,
     keep_private,
     outer_directory,
     own_directory,
@@ -56,10 +55,11 @@ def publish_version(artifacts: Path, image: HeldDirectory, manifest: Manifest) -
     if unchanged:
         _check_same(image, manifest)
     else:
+        group = _group_of(image)
         with HeldDirectory.at(artifacts.parent.resolve()) as work, work.enter(artifacts.name) as made:
             for name in made.names():
-                made.protect(name, ~FILE_MODE & 0o777, readers())
-            give_to_readers(made.handle)
+                made.protect(name, ~FILE_MODE & 0o777, group)
+            os.fchown(made.handle, -1, group)
             os.fchmod(made.handle, stat.S_IMODE(os.fstat(image.handle).st_mode))
             made.sync()
             work.rename(artifacts.name, image, manifest.version)
@@ -78,6 +78,14 @@ def keep_failed_log(image: HeldDirectory, log: Path) -> Path:
 def write_output(directory: HeldDirectory, name: str, content: bytes) -> None:
     """Writes a file beside the artifacts of a version, whole or not at all."""
     directory.write(name, io.BytesIO(content), FILE_MODE, readers())
+
+
+def _group_of(image: HeldDirectory) -> int:
+    """Whose the files of a new version are besides: who called sudo, else the group that the directory hands down."""
+    own, info = readers(), os.fstat(image.handle)
+    if own != -1 or not info.st_mode & stat.S_ISGID:
+        return own
+    return info.st_gid if os.geteuid() == 0 or info.st_gid in (os.getegid(), *os.getgroups()) else -1
 
 
 def _is_output(held: HeldDirectory) -> bool:

@@ -5,26 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from builder.model.entry import FileBeside
 from builder.model.fault import Fault, Place
 from builder.model.recipe import DebianDistribution, Recipe
 from builder.model.syntax import SSH_KEY, has_whole_ssh_key
+from builder.system.files import sha256_of
 
 _PROGRAM = (b"#!", b"\x7fELF")
+_PIECE = 1 << 20
+_SMALL = 1 << 20  # bytes that are held in memory
+_LARGEST: dict[str | int, int] = {"scripts": 256 << 20, "system": _SMALL}  # programs may be large, public keys are not
 
 
-def read_beside(recipe: Recipe, directory: Path, faults: list[Fault]) -> dict[str, bytes]:
-    """The content of every file beside the recipe, by its name in the recipe; adds to `faults`."""
+def read_beside(recipe: Recipe, directory: Path, faults: list[Fault]) -> tuple[dict[str, bytes], dict[str, FileBeside]]:
+    """Every file beside the recipe, by its name in the recipe; adds to `faults`.
+
+    The content of what is small or a program, and of `files` where the others lie: memory does not grow with them.
+    """
     sources: dict[str, bytes] = {}
+    large: dict[str, FileBeside] = {}
     for name, place in _named(recipe):
         content = _read(name, place, directory, faults)
         if content is None:
+            continue
+        if isinstance(content, FileBeside):
+            large[name] = content
             continue
         sources[name] = content
         if place[0] == "scripts":
             faults.extend(_script_faults(name, content, place))
         elif place[0] == "system":
             faults.extend(_key_faults(name, content, place))
-    return sources
+    return sources, large
+
+
+def pieces_of(file: FileBeside) -> Iterator[bytes]:
+    """Its bytes."""
+    with Path(file.path).open("rb") as stream:
+        while piece := stream.read(_PIECE):
+            yield piece
 
 
 def read_keyrings(distribution: DebianDistribution, directory: Path, faults: list[Fault]) -> tuple[str | None, ...]:
@@ -58,7 +77,7 @@ def _named(recipe: Recipe) -> Iterator[tuple[str, Place]]:
                 yield text, ("system", "users", position, "ssh_keys", number)
 
 
-def _read(name: str, place: Place, directory: Path, faults: list[Fault]) -> bytes | None:
+def _read(name: str, place: Place, directory: Path, faults: list[Fault]) -> bytes | FileBeside | None:
     path = directory / name
     try:
         if not path.resolve().is_relative_to(directory.resolve()):
@@ -69,8 +88,15 @@ def _read(name: str, place: Place, directory: Path, faults: list[Fault]) -> byte
             faults.append(
                 Fault(place, f"'{name}' is not a file beside the recipe", f"create {path}, or correct the name")
             )
-        else:
+        elif (size := path.stat().st_size) <= _SMALL:
             return path.read_bytes()
+        elif place[0] == "files":
+            return FileBeside(str(path.absolute()), size, sha256_of(path))
+        elif size <= _LARGEST[place[0]]:
+            return path.read_bytes()
+        else:
+            most = _LARGEST[place[0]] >> 20
+            faults.append(Fault(place, f"'{name}' has more than {most} MiB", "is it the right file?"))
     except (OSError, RuntimeError) as error:
         faults.append(Fault(place, f"'{name}' cannot be read: {error}", "check its permissions"))
     return None

@@ -32,6 +32,8 @@ class FromHost:
 def _debian_from_host(distribution: Distribution, directory: Path, faults: list[Fault]) -> DebianDistribution:
     assert isinstance(distribution, DebianDistribution)
     distribution = _with_keyrings(distribution, directory, faults)
+    files = _package_files(distribution.package_files, directory, (".deb", "NAME_1.0-1_all.deb"), faults)
+    distribution = dataclasses.replace(distribution, package_files=files)
     return distribution if distribution.suite else dataclasses.replace(distribution, suite=_host_suite())
 
 
@@ -54,19 +56,25 @@ def _host_suite() -> str:
 
 def _arch_from_host(distribution: Distribution, directory: Path, faults: list[Fault]) -> ArchDistribution:
     assert isinstance(distribution, ArchDistribution)
-    files = tuple(str((directory / name).absolute()) for name in distribution.package_files)
-    for position, name in enumerate(files):
-        place: Place = ("distribution", "package_files", position)
-        if not Path(name).is_file():
-            faults.append(Fault(place, f"there is no file {name}", "create it, or correct the name"))
-        elif ".pkg.tar" not in Path(name).name:
-            faults.append(
-                Fault(place, f"{name} is not a package file", "give a file such as NAME-1.0-1-any.pkg.tar.zst")
-            )
+    files = _package_files(distribution.package_files, directory, (".pkg.tar", "NAME-1.0-1-any.pkg.tar.zst"), faults)
     mirrors = distribution.mirrors
     if distribution.mirrorlist is not None:
         mirrors = _mirrors_of_host(Path(distribution.mirrorlist), faults)
     return dataclasses.replace(distribution, package_files=files, mirrors=mirrors)
+
+
+def _package_files(
+    names: tuple[str, ...], directory: Path, kind: tuple[str, str], faults: list[Fault]
+) -> tuple[str, ...]:
+    """The absolute paths; `kind`: what a package file has in its name, and an example."""
+    files = tuple(str((directory / name).absolute()) for name in names)
+    for position, name in enumerate(files):
+        place: Place = ("distribution", "package_files", position)
+        if not Path(name).is_file():
+            faults.append(Fault(place, f"there is no file {name}", "create it, or correct the name"))
+        elif kind[0] not in Path(name).name:
+            faults.append(Fault(place, f"{name} is not a package file", f"give a file such as {kind[1]}"))
+    return files
 
 
 def _mirrors_of_host(path: Path, faults: list[Fault]) -> tuple[str, ...]:
@@ -89,7 +97,8 @@ def _mirrors_of_host(path: Path, faults: list[Fault]) -> tuple[str, ...]:
 
 def _debian_inputs(distribution: Distribution) -> list[str]:
     assert isinstance(distribution, DebianDistribution)
-    return [sha256_of(Path(repository.keyring)) for repository in distribution.repositories if repository.keyring]
+    keyrings = [Path(repository.keyring) for repository in distribution.repositories if repository.keyring]
+    return [sha256_of(path) for path in (*keyrings, *map(Path, distribution.package_files))]
 
 
 def _arch_inputs(distribution: Distribution) -> list[str]:

@@ -20,6 +20,7 @@ def set_accounts(context: Context, epoch: int) -> None:
     tree, users = context.tree, context.recipe.system.users
     before = {path: content.decode("utf-8") for path in _MODES if (content := tree.read(path)) is not None}
     accounts = Accounts(before)
+    accounts.add_groups(context.recipe.system.groups)
     homes = accounts.apply(users, epoch, _Shells(context))
     for name in accounts.close_open():
         context.sandbox.runner.say(f"the account {name} had an empty password: no password opens it now")

@@ -6,18 +6,20 @@ import posixpath
 import re
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from builder.distributions.table import DISTRIBUTIONS
 from builder.errors import AuditError
 from builder.model.recipe import Recipe
+from builder.stages.audit_identity import identity_faults
 from builder.stages.audit_resolver import resolver_faults
 from builder.stages.context import Context
+from builder.stages.identity import meant_paths
+from builder.stages.owned import owned_paths
 from builder.stages.scrub import EMPTIED, LEFTOVERS, MOUNT_POINTS
 from builder.system.tree import Tree
 
-_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:OPENSSH|RSA|EC|DSA) PRIVATE KEY-----")
 _CREDENTIALS = re.compile(rb"://[^/\s:@]+:[^/\s@]+@")
 # beside what scrub removes
 _MUST_BE_ABSENT = ("/root/.ssh/known_hosts", "/etc/apt/auth.conf")
@@ -40,7 +42,8 @@ def run(context: Context) -> None:
         if found:
             raise AuditError(
                 f"{len(found)} things must not be in an image: {found[0]}" + (" ..." if len(found) > 1 else ""),
-                "remove the package or file that leaves them, or put the path into the recipe's files if it is meant",
+                "remove the package or file that leaves them; if it is meant, put the path into the recipe's files, or "
+                "for an identity that all clients may share, into system.shared_identities",
                 tuple(found),
             )
 
@@ -63,9 +66,10 @@ def _host_file(path: str) -> bytes:
 
 def leftovers(tree: Tree, recipe: Recipe, marks: dict[str, bytes]) -> list[str]:
     """Everything in `tree` that must not be in an image, one line each; what the recipe itself writes is meant."""
-    kept = {file.path for file in recipe.files}
+    kept, meant = {file.path for file in recipe.files}, meant_paths(recipe)
     checks: list[Callable[[], Iterator[str]]] = [
-        lambda: _identity(tree, kept),
+        lambda: _identity(tree, meant),
+        lambda: identity_faults(tree, owned_paths(tree), meant),
         lambda: _host(tree, recipe),
         lambda: _places(tree, kept),
         lambda: _contents(tree, kept, marks),
@@ -75,7 +79,7 @@ def leftovers(tree: Tree, recipe: Recipe, marks: dict[str, bytes]) -> list[str]:
     return [line for check in checks for line in check()]
 
 
-def _identity(tree: Tree, kept: set[str]) -> Iterator[str]:
+def _identity(tree: Tree, kept: Collection[str]) -> Iterator[str]:
     if tree.read("/etc/machine-id") not in (b"", b"uninitialized\n", None):
         yield "/etc/machine-id: every client would have the same identity"
     for name in tree.names("/etc/ssh", "ssh_host_*"):
@@ -122,8 +126,6 @@ def _contents(tree: Tree, kept: set[str], marks: dict[str, bytes]) -> Iterator[s
         content = tree.read(path)
         if content is None or len(content) > _LARGEST_SEARCHED:
             continue
-        if _PRIVATE_KEY.search(content):
-            yield f"{path}: a private key"
         if path.startswith("/etc/apt/") and _CREDENTIALS.search(content):
             yield f"{path}: credentials of a mirror"
         for what, pattern in patterns.items():

@@ -22,7 +22,7 @@ def run(context: Context, epoch: int) -> None:
     with context.progress.step("configure"):
         _check_timezone(context)
         set_accounts(context, epoch)
-        entries = image_entries(context.recipe, context.recipe_file.sources)
+        entries = image_entries(context.recipe, context.recipe_file.sources, context.recipe_file.large)
         for entry in distro_of(context.recipe).complete(context.recipe, entries, context.tree.read):
             context.tree.write(entry)
         _generate_locale(context)

@@ -16,6 +16,7 @@ from builder.generators.base import root_modules
 from builder.model.recipe import Compression, InitramfsTools, Mkinitcpio
 from builder.stages import mkinitcpio
 from builder.stages.context import Context
+from builder.stages.firmware import warn_of_firmware
 from builder.system.cpio import initramfs_names
 from builder.system.kernel import kernel_release
 from builder.system.modules import built_in_modules, module_name
@@ -45,7 +46,9 @@ def run(context: Context, epoch: int) -> Kernel:
             case other:
                 assert_never(other)
         kernel = Kernel(release, taken(context, image), taken(context, initramfs))
-        check_kernel_agreement(kernel, root_modules(context.recipe.root), built_in_modules(context.tree, release))
+        built_in = built_in_modules(context.tree, release)
+        names = check_kernel_agreement(kernel, root_modules(context.recipe.root), built_in)
+        warn_of_firmware(context, release, names)
         context.progress.note(f"Linux {release}, initramfs {kernel.initramfs.stat().st_size / 1e6:.1f} MB")
         return kernel
 
@@ -66,18 +69,28 @@ def taken(context: Context, path: str) -> Path:
 
 
 def _update_initramfs(context: Context, release: str, epoch: int) -> tuple[str, str]:
-    """Runs initramfs-tools and returns the paths of kernel and image in the tree."""
+    """Runs initramfs-tools and returns the paths of kernel and image in the tree.
+
+    cpio before 2.14 writes the link counts of directories, which are 1 on btrfs and overlays: there the image is put
+    together in the sandbox's memory, whose directories count as those of other file systems.
+    """
+    environment = {"SOURCE_DATE_EPOCH": str(epoch)}
+    if context.workspace.inside.stat().st_nlink == 1:
+        environment["TMPDIR"] = "/tmp"
     context.sandbox.run(
         ["update-initramfs", "-c", "-k", release],
         chroot=context.workspace.tree,
-        env={"SOURCE_DATE_EPOCH": str(epoch)},
+        env=environment,
         hint="a missing module or compressor is named in the lines above",
     )
     return f"/boot/vmlinuz-{release}", f"/boot/initrd.img-{release}"
 
 
-def check_kernel_agreement(kernel: Kernel, needed: Sequence[str], built_in: frozenset[str] = frozenset()) -> None:
-    """Raises AuditError unless kernel and initramfs are of one release and have the `needed` modules between them."""
+def check_kernel_agreement(kernel: Kernel, needed: Sequence[str], built_in: frozenset[str] = frozenset()) -> set[str]:
+    """The paths in the initramfs.
+
+    Raises AuditError unless kernel and initramfs are of one release and have the `needed` modules between them.
+    """
     found = kernel_release(kernel.image.read_bytes(), kernel.image.name)
     if found != kernel.release:
         raise AuditError(f"/boot/{kernel.image.name} is Linux {found}, the modules are for {kernel.release}", _MIXED)
@@ -93,6 +106,7 @@ def check_kernel_agreement(kernel: Kernel, needed: Sequence[str], built_in: froz
         raise AuditError(
             f"the initramfs lacks {', '.join(missing)}, so it cannot mount its root", "check initramfs.modules"
         )
+    return names
 
 
 _MIXED = "this is a fault of the packages: a kernel and its modules must come from one build"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builder.cache import key_of
+from builder.cache import key_of, made_under
 from builder.errors import AuditError, HostError
 from builder.model.artifacts.lock import Lock
 from builder.stages.context import Context
@@ -13,7 +13,8 @@ def run(context: Context, lock: Lock, epoch: int, *, fresh: bool) -> None:
     """Fills the tree: from the cache, where an earlier build installed exactly the same, unless it is to be `fresh`."""
     progress, tree = context.progress, context.workspace.tree
     with progress.step("install"):
-        key = key_of(context.recipe.distribution, lock.packages, epoch, context.installer.inputs())
+        circumstances = made_under(context.workspace.inside)
+        key = key_of(context.recipe.distribution, lock.packages, epoch, context.installer.inputs(), circumstances)
         if not fresh and context.trees.take(key, tree, progress.tick):
             progress.note("as an earlier build installed it; --fresh installs anew")
             return

@@ -12,6 +12,7 @@ import libarchive.ffi
 import zstandard
 
 from builder.archive.writer import Member, memory_members, scan_tree, write_archive, write_index
+from builder.distributions.table import distro_of
 from builder.installers.shared import loaders_in
 from builder.loaders.table import menu_files
 from builder.model.artifacts.index import FileRecord, Index
@@ -29,6 +30,7 @@ from builder.model.artifacts.manifest import (
     Package,
 )
 from builder.model.menu import INITRAMFS, KERNEL
+from builder.model.recipe import Recipe
 from builder.model.version import Version
 from builder.progress.progress import Task
 from builder.render.boot.cmdline import bundle_menu
@@ -37,6 +39,7 @@ from builder.stages.context import Context
 from builder.stages.initramfs import Kernel
 from builder.stages.scripts import ran_scripts
 from builder.system.files import sha256_of, write_atomic
+from builder.system.tree import Tree
 
 _UNKNOWN = "0" * 64  # a digest, as long as there is none
 _CAPABILITIES = "security.capability"
@@ -60,6 +63,7 @@ def run(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> tuple[Manif
         write_atomic(directory / MANIFEST, manifest.to_json().encode())
         write_atomic(directory / CHECKSUMS, _checksums(manifest, sha256_of(directory / MANIFEST)).encode())
         _warn_of_capabilities(context, manifest)
+        _tell_of_scripts(context, manifest)
         return manifest, tree_index
 
 
@@ -73,6 +77,7 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
     """The manifest without what only the artifacts tell."""
     recipe = context.recipe
     nfs = recipe.root.nfs
+    packages, removed = installed_packages(context.tree, recipe, lock)
     return Manifest(
         image=recipe.image,
         version=Version.of(epoch, _UNKNOWN),
@@ -86,7 +91,7 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
         root=NfsRoot(recipe.root.mode, nfs.version, nfs.options),
         cmdline=image_cmdline(recipe),
         recipe_sha256=context.recipe_file.sha256,
-        packages=tuple(Package(p.name, p.version, p.architecture, p.sha256) for p in lock.packages),
+        packages=packages,
         capabilities=(),
         entries=0,
         size=0,
@@ -95,7 +100,21 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
         scripts=ran_scripts(context),
         loaders=tuple(loader.name for loader in loaders_in(recipe, lock)),
         digest_schema=DIGEST_SCHEMA,
+        removed=removed,
     )
+
+
+def installed_packages(tree: Tree, recipe: Recipe, lock: Lock) -> tuple[tuple[Package, ...], tuple[Package, ...]]:
+    """What the finished tree has installed, sorted, and what of the locked packages it has not any more.
+
+    What scripts installed is told by being in no lock: nobody knows the file that it came from.
+    """
+    locked = {(p.name, p.version, p.architecture): p.sha256 for p in lock.packages}
+    there = set(distro_of(recipe).installed(tree.names, tree.read))
+    packages = tuple(Package(*one, locked.get(one, ""), by_script=one not in locked) for one in sorted(there))
+    names = {(name, architecture) for name, _, architecture in there}
+    removed = [one for one in sorted(locked) if (one[0], one[2]) not in names]
+    return packages, tuple(Package(*one, locked[one]) for one in removed)
 
 
 def tools() -> dict[str, str]:
@@ -154,3 +173,10 @@ def _warn_of_capabilities(context: Context, manifest: Manifest) -> None:
             f"NFS does not carry file capabilities to clients: {', '.join(manifest.capabilities)} "
             "will run without theirs there"
         )
+
+
+def _tell_of_scripts(context: Context, manifest: Manifest) -> None:
+    changed = [f"+{one.name} {one.version}" for one in manifest.packages if one.by_script]
+    changed += [f"-{one.name}" for one in manifest.removed]
+    if changed:
+        context.progress.note(f"packages that scripts changed: {', '.join(changed)}")

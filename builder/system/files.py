@@ -17,6 +17,8 @@ from typing import BinaryIO
 from builder.system.mounts import is_below, mounts
 
 _PIECE = 1 << 20
+_HOLE = 64 << 10  # bytes: a shorter run of zeros is written
+_ZEROS = bytes(_HOLE)
 FULL = (errno.ENOSPC, errno.EDQUOT)  # no byte or no inode is left, or none of a quota
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -49,6 +51,26 @@ def sha256_of_first(file: BinaryIO, size: int) -> str:
 def text_sha256(text: str) -> str:
     """The SHA-256 of a text in UTF-8, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_sparse(handle: int, data: memoryview) -> None:
+    """Writes all of `data` at an open file's position, and leaves long runs of zeros out: they become holes.
+
+    At the end somebody has to give the file its size, ftruncate(2).
+    """
+    begin = 0
+    for at in range(0, len(data) - _HOLE + 1, _HOLE):
+        piece = data[at : at + _HOLE]
+        if piece[0] == piece[-1] == 0 and bytes(piece) == _ZEROS:
+            _write_all(handle, data[begin:at])
+            os.lseek(handle, _HOLE, os.SEEK_CUR)
+            begin = at + _HOLE
+    _write_all(handle, data[begin:])
+
+
+def _write_all(handle: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(handle, data) :]
 
 
 def copy_verified(source: Path, target: Path, sha256: str) -> bool:

@@ -59,10 +59,10 @@ def ask(
     if ids is not None:
         names = list(permissions)
 
-        def asked() -> list[tuple[Any, ...] | None]:
+        def refusals() -> list[Any]:
             return [dataclasses.astuple(one) if one else None for one in _asked(names, directory)]
 
-        said = call_inside(ids, asked, (directory,))
+        said = call_inside(ids, refusals, (directory,))
         return {name: Refusal(*one) if one else None for name, one in zip(names, said, strict=True)}
     wanted = list(permissions)
     return dict(zip(wanted, _asked(wanted, directory), strict=True))

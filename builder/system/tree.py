@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
+import hashlib
 import os
 import posixpath
 from collections.abc import Iterator
@@ -16,11 +17,13 @@ from pathlib import Path
 from typing import BinaryIO, assert_never
 
 from builder.errors import InputError
-from builder.model.entry import TreeEntry, TreeFile, TreeLink
-from builder.system.files import reopen_file
+from builder.model.entry import TreeCopy, TreeEntry, TreeFile, TreeLink
+from builder.system.files import reopen_file, write_sparse
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.openat2 import IN_ROOT, NO_MAGICLINKS, openat2
 from builder.system.guarded.removal import remove_at
+
+_PIECE = 1 << 20
 
 
 class Tree:
@@ -36,7 +39,8 @@ class Tree:
     def write(self, entry: TreeEntry) -> None:
         """Writes a file or link, whole or not at all, over what was there; missing directories are made 0755 root.
 
-        Raises InputError when the path is a directory, or leads through something that is none.
+        Raises InputError when the path is a directory, or leads through something that is none, and where a file to be
+        copied is not what it was when the recipe was read.
         """
         parent = self._make_parent(entry.path)
         name = posixpath.basename(entry.path)
@@ -45,11 +49,16 @@ class Tree:
             match entry:
                 case TreeFile():
                     _write_file(entry, temporary, parent)
+                case TreeCopy():
+                    _copy_file(entry, temporary, parent)
                 case TreeLink():
                     os.symlink(entry.target, temporary, dir_fd=parent)
                 case other:
                     assert_never(other)
             os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except InputError:
+            os.unlink(temporary, dir_fd=parent)
+            raise
         except OSError as error:
             if error.errno not in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG):
                 raise
@@ -95,6 +104,27 @@ class Tree:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
                 return None
             raise
+
+    def link(self, path: str) -> str | None:
+        """Where a symbolic link leads; None where there is none."""
+        try:
+            parent, name = self._parent(path)
+        except OSError:
+            return None
+        try:
+            return os.readlink(name, dir_fd=parent)
+        except OSError:
+            return None
+        finally:
+            os.close(parent)
+
+    def status(self, path: str) -> os.stat_result:
+        """What a name is, itself and not what it leads to; OSError where it is missing."""
+        parent, name = self._parent(path)
+        try:
+            return os.stat(name, dir_fd=parent, follow_symlinks=False)
+        finally:
+            os.close(parent)
 
     def exists(self, path: str) -> bool:
         """Whether `path` names something, following links as the booted machine would."""
@@ -151,6 +181,10 @@ class Tree:
         finally:
             os.close(fd)
 
+    def _parent(self, path: str) -> tuple[int, str]:
+        """The open directory that a path lies in, and its last name."""
+        return self._open(posixpath.dirname(path) or "/", os.O_RDONLY | os.O_DIRECTORY), posixpath.basename(path) or "."
+
     def _make_parent(self, path: str) -> int:
         directory = posixpath.dirname(path) or "/"
         try:
@@ -191,3 +225,20 @@ def _write_file(entry: TreeFile, name: str, parent: int) -> None:
         file.write(entry.content)
         os.fchown(file.fileno(), entry.uid, entry.gid)
         os.fchmod(file.fileno(), entry.mode)
+
+
+def _copy_file(entry: TreeCopy, name: str, parent: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    digest = hashlib.sha256()
+    with (
+        open(entry.source.path, "rb", buffering=0) as source,
+        open(os.open(name, flags, 0o600, dir_fd=parent), "wb", buffering=0) as file,
+    ):
+        while piece := source.read(_PIECE):
+            digest.update(piece)
+            write_sparse(file.fileno(), memoryview(piece))
+        os.ftruncate(file.fileno(), file.tell())
+        os.fchown(file.fileno(), entry.uid, entry.gid)
+        os.fchmod(file.fileno(), entry.mode)
+    if digest.hexdigest() != entry.source.sha256:
+        raise InputError(f"{entry.source.path} was changed while the image was built", "build again")

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import DisklessError, HostError, InputError
-from builder.system.files import make_directory
+from builder.system.files import make_directory, nearest_directory
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.links import resolve_given
 from builder.system.guarded.locks import locked
 from builder.system.guarded.owners import trusted_users, user_name
 from builder.system.guarded.private import Tell
 from builder.system.guarded.removal import remove_tree
+from builder.system.inheritance import disinherit, require_plain
 from builder.system.userns.ids import every_id
 from builder.system.userns.inside import call_inside, take_over
 
@@ -67,27 +68,48 @@ class Workspace:
         return self.path / "artifacts"
 
     def move_in(self) -> None:
-        """Makes what lies inside; called in the image's user namespace."""
+        """Makes what lies inside; called in the image's user namespace.
+
+        HostError where files there would get what nobody gave them.
+        """
         take_over(self.inside)
+        require_plain(self.inside)
         for directory in (self.installer, self.temporary, self.view):
             make_directory(directory, 0o755)
 
 
+def require_execution(place: Path) -> None:
+    """HostError where the programs of an image cannot run as they must, because of how a disk is mounted."""
+    flags = os.statvfs(nearest_directory(place)).f_flag
+    wrong = [word for word, flag in (("noexec", os.ST_NOEXEC), ("nosuid", os.ST_NOSUID)) if flags & flag]
+    if wrong:
+        options = ",".join(word.removeprefix("no") for word in wrong)
+        message = f"{place} is on a file system mounted {' and '.join(wrong)}, and programs of the image run there"
+        raise HostError(message, f"mount -o remount,{options} it, or choose another directory with --output")
+
+
 @contextlib.contextmanager
-def open_workspace(held: HeldDirectory, tell: Tell, *, keep_failed: bool = False) -> Iterator[Workspace]:
+def open_workspace(
+    held: HeldDirectory, tell: Tell, warn: Tell | None = None, *, keep_failed: bool = False
+) -> Iterator[Workspace]:
     """A new work directory below one of ours, removed at the end; leftovers of builds that were killed go first.
 
     With `keep_failed` it gets another name after an error, which tells it, and nobody but the user removes it.
 
+    What cannot be removed stays, and `warn` (else `tell`) hears of it.
+
     The lock is held by an open file, so the kernel drops it however this process ends.
     """
-    parent = held.path
+    parent, warn = held.path, warn or tell
     with locked(parent / "lock", f"another diskless makes its work directory in {parent}", tell):
-        remove_orphans(parent)
+        remove_orphans(parent, warn)
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         lock = _lock(path)
     assert lock is not None
     try:
+        # the group of a directory that hands down its own is nobody's in the image's user namespace
+        os.chown(lock, -1, os.getegid())
+        disinherit(lock)
         workspace = Workspace(path)
         make_directory(workspace.inside, 0o755)
         make_directory(workspace.artifacts, 0o755)
@@ -98,7 +120,7 @@ def open_workspace(held: HeldDirectory, tell: Tell, *, keep_failed: bool = False
         raise
     finally:
         if path.exists():
-            remove_work(path)
+            _remove_or_warn(path, warn)
         os.close(lock)
 
 
@@ -134,6 +156,17 @@ def remove_work(path: Path) -> None:
             raise HostError(message, _remove_as_root(path), (str(error),)) from refused
 
 
+def _remove_or_warn(path: Path, warn: Tell) -> bool:
+    """Whether it was removed. What stays is in nobody's way, and keeps no build from its end."""
+    try:
+        remove_work(path)
+    except (HostError, OSError) as error:
+        why = error.message if isinstance(error, HostError) else f"{error.filename}: {error.strerror}"
+        warn(f"a work directory stays: {why}. When the cause is gone: {_remove_as_root(path)}")
+        return False
+    return True
+
+
 def _remove_as_root(path: Path) -> str:
     return f"sudo rm -r --one-file-system {shlex.quote(str(path))}"
 
@@ -151,16 +184,16 @@ def _keep(path: Path, error: Exception) -> None:
         )
 
 
-def remove_orphans(parent: Path) -> list[Path]:
-    """Removes the work directories whose builds are gone, and returns them; HostError when one has mounts in it."""
+def remove_orphans(parent: Path, warn: Tell) -> list[Path]:
+    """Removes the work directories whose builds are gone, and returns them; warns of each that stays."""
     removed = []
     for path in sorted(parent.glob(f"{_PREFIX}*")):
         lock = _lock(path)
         if lock is None:
             continue
-        remove_work(path)
+        if _remove_or_warn(path, warn):
+            removed.append(path)
         os.close(lock)
-        removed.append(path)
     return removed
 
 

@@ -9,7 +9,7 @@ import click
 
 from builder.cli.options import recipe_argument
 from builder.inits.table import init_of
-from builder.model.entry import TreeEntry, TreeFile, TreeLink
+from builder.model.entry import TreeCopy, TreeEntry, TreeFile, TreeLink
 from builder.reading import load_recipe, load_site
 from builder.render.image.accounts import describe_user
 from builder.render.image.entries import image_cmdline, image_entries
@@ -30,7 +30,7 @@ def check(recipe: Path, show: bool) -> None:
         return
     recipe_file = load_recipe(recipe)
     if show:
-        for entry in image_entries(recipe_file.recipe, recipe_file.sources):
+        for entry in image_entries(recipe_file.recipe, recipe_file.sources, recipe_file.large):
             click.echo(_describe(entry))
         for user in recipe_file.recipe.system.users:
             click.echo(f"# user {describe_user(user)}")
@@ -46,6 +46,8 @@ def _describe(entry: TreeEntry) -> str:
     match entry:
         case TreeFile():
             return _describe_file(entry)
+        case TreeCopy():
+            return f"{_head(entry)}\n({entry.source.size} bytes)\n"
         case TreeLink():
             return f"==> {entry.path} -> {entry.target}\n"
         case other:
@@ -53,8 +55,12 @@ def _describe(entry: TreeEntry) -> str:
 
 
 def _describe_file(entry: TreeFile) -> str:
-    head = f"==> {entry.path} {entry.mode:04o} {entry.uid}:{entry.gid}"
+    head = _head(entry)
     try:
         return f"{head}\n{entry.content.decode()}"
     except UnicodeDecodeError:
         return f"{head}\n({len(entry.content)} bytes)\n"
+
+
+def _head(entry: TreeFile | TreeCopy) -> str:
+    return f"==> {entry.path} {entry.mode:04o} {entry.uid}:{entry.gid}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,12 @@ _OTHER_FILE = (
     "it was changed after the index was made, or not copied whole: make the index again, or use another mirror"
 )
 _MOST_LOOKS = 3  # of many files that are missing the first tell why
-_DETAILS = 20
+_MOST_WORDS = 40
+_ACCOUNT = ("$ ", "# ", "Reading ", "Building ", "Get:", "Hit:", "Ign:", "Fetched ", "'")
+_TELLING = 12  # lines before dpkg complains, and as many after
+_FIRST_COMPLAINTS = ("dpkg: error", "dpkg-deb: error")
+_AFTERMATH = ("Errors were encountered", "E: ", "dpkg: dependency problems")
+_BROKEN_PACKAGE = re.compile(r"dpkg: error processing (?:package|archive) (\S+)")
 _UNMET = "The following packages have unmet dependencies:"
 
 
@@ -170,11 +176,38 @@ def explain_download(
     return error
 
 
-def explain_unknown(names: Sequence[str], known: Sequence[str], distribution: DebianDistribution) -> InputError:
+def apt_words(lines: Sequence[str]) -> tuple[str, ...]:
+    """What apt itself said last, without its account of what it reads and fetches."""
+    return tuple(line for line in lines if line.strip() and not line.startswith(_ACCOUNT))[-_MOST_WORDS:]
+
+
+_REQUIRED = ("Package", "Version", "Architecture", "Size", "SHA256")
+
+
+def read_fields(stanza: str) -> dict[str, str]:
+    """The fields of an entry in a repository's index; InputError where it lacks one that a build goes by."""
+    fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", stanza, re.MULTILINE))
+    missing = [name for name in _REQUIRED if name not in fields]
+    if missing:
+        raise InputError(
+            f"the index that has {fields.get('Package', 'a package')} {fields.get('Version', '')} gives no "
+            f"{' and no '.join(missing)} of it",
+            "a build takes nothing whose SHA-256 is not known: make the repository's index with a newer tool "
+            "(apt-ftparchive, reprepro and aptly write SHA256), or take the package from another repository",
+        )
+    if not fields["Size"].isdecimal():
+        raise InputError(f"the index says that {fields['Package']} has {fields['Size']!r} bytes", "make it again")
+    return fields
+
+
+def explain_unknown(
+    names: Sequence[str], known: Sequence[str], distribution: DebianDistribution, details: tuple[str, ...]
+) -> InputError:
     """The error for packages that do not exist, with names that come near."""
     return InputError(
         f"no such package in {distribution.suite}: {', '.join(names)}",
         suggest_each(names, known) or "is its component listed? Firmware needs components: [main, non-free-firmware]",
+        details,
     )
 
 
@@ -188,13 +221,34 @@ def explain_conflict(error: CommandError) -> CommandError:
     """The error for packages that exist and cannot be installed together, with what apt has against it."""
     lines = error.details
     if _UNMET not in lines:
-        error.message, error.details = f"apt cannot resolve the packages: {first_complaint(lines)}", lines[-_DETAILS:]
+        error.message, error.details = f"apt cannot resolve the packages: {first_complaint(lines)}", apt_words(lines)
         return error
-    begin = lines.index(_UNMET)
-    error.details = lines[begin : begin + _DETAILS]
+    error.details = apt_words(lines[lines.index(_UNMET) :])
     error.message = f"the packages of the recipe cannot be installed together: {first_complaint(lines)}"
     error.hint = (
         "the lines above name them: remove one that excludes another; for one that is not installable, add the "
         "component or the repository that has it"
     )
     return error
+
+
+def explain_install(error: CommandError, lines: Sequence[str]) -> CommandError:
+    """The error of an installation that failed, with the lines that tell why: those before dpkg's first complaint.
+
+    What comes last is what failed because of it, and mmdebstrap's own.
+    """
+    complaints = [number for number, line in enumerate(lines) if line.startswith(_FIRST_COMPLAINTS)]
+    if complaints:
+        first = complaints[0]
+        end = next((number for number in range(first, len(lines)) if lines[number].startswith(_AFTERMATH)), len(lines))
+        error.details = tuple(lines[max(0, first - _TELLING) : max(end, first + 1)][: 2 * _TELLING])
+        package = _BROKEN_PACKAGE.match(lines[first])
+        if package:
+            error.message = f"the package {package[1]} cannot be installed: {_reason(lines, first)}"
+    return error
+
+
+def _reason(lines: Sequence[str], first: int) -> str:
+    """What stands below dpkg's complaint, or in the line itself."""
+    below = lines[first + 1].strip() if first + 1 < len(lines) else ""
+    return below if lines[first].endswith(":") and below else lines[first]

@@ -25,13 +25,18 @@ from builder.distributions.apt import (
 from builder.distributions.table import how_to_install
 from builder.errors import AuditError, CommandError, HostError, InputError
 from builder.installers.apt.errors import (
+    apt_words,
     explain_conflict,
     explain_download,
+    explain_install,
     explain_unknown,
     explain_update,
     explain_virtual,
+    read_fields,
 )
-from builder.installers.apt.mmdebstrap import Mmdebstrap, find_mmdebstrap
+from builder.installers.apt.formats import build_date, copied, printed_files, providers, sources_key
+from builder.installers.apt.mmdebstrap import Mmdebstrap, find_mmdebstrap, install_hooks
+from builder.installers.apt.own import OwnPackages, make_own_packages
 from builder.installers.apt.roles import check_bootable
 from builder.installers.apt.snapshot import check_day, check_snapshot
 from builder.installers.base import Job
@@ -60,7 +65,6 @@ from builder.system.tree import Tree
 
 # where mmdebstrap sees the repository, and mounts it in the tree: no path of the host gets into either
 _REPOSITORY = "/run/diskless/repository"
-_AR_MAGIC = b"!<arch>\n"
 _ARMOUR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _MOST_LOG = 64 << 20  # bytes; a real one has less than one
 _DPKG_STEP = re.compile(rb" status ((?:unpacked|installed) \S+)")
@@ -90,26 +94,40 @@ class AptInstaller:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._distribution = _debian(job.recipe)
-        self._state = job.cache / "apt" / _sources_key(self._distribution)
+        self._state = job.cache / "apt" / sources_key(self._distribution)
         self._archives = job.cache / "apt" / "archives"
         self._repository = job.work / "repository"
         self._config = job.work / "apt.conf"
+        self._recommended: tuple[str, ...] = ()
+        self._own = OwnPackages(job.work, ())
 
     def resolve(self) -> Lock:
         """The closure of the essential packages, the required ones, apt and the recipe's."""
         check_day(self._distribution)
         self._prepare()
+        if self._distribution.package_files:
+            self._own = make_own_packages(self._job, self._distribution.package_files)
         with locked(self._job.cache / "apt" / "lock", BUSY, self._job.notify):
             (self._state / "sources.list").write_text(self._sources(self._find_keyring()), encoding="utf-8")
             self._update()
             check_snapshot(self._distribution, self._state / "lists")
-            packages = self._closure(self._request(), self._job.recipe.packages)
+            packages = self._resolve_packages()
             known = set(self._apt(["apt-cache", "pkgnames"], capture=True).split())
             wanted = packages_of(choose_loaders(self._job, known.__contains__), self._job.recipe)
             loaders = self._closure(list(wanted), tuple(wanted))
         lock = Lock(packages, tuple(package for package in loaders if package.name in wanted))
         check_bootable(lock)
         return lock
+
+    def _resolve_packages(self) -> tuple[LockedPackage, ...]:
+        """The recipe's, and where it wants those, what packages recommend: mmdebstrap has to be told their names."""
+        names = self._job.recipe.package_names
+        packages = self._closure(self._request(), names)
+        if self._distribution.recommends:
+            needed = {package.name for package in packages}
+            packages = self._closure(["-o", "APT::Install-Recommends=true", *self._request()], names)
+            self._recommended = tuple(one.name for one in packages if one.name not in needed)
+        return packages
 
     def fetch(self, lock: Lock) -> int:
         """Downloads into the shared cache and links the files, each checked by SHA-256, into the repository."""
@@ -127,7 +145,7 @@ class AptInstaller:
             for package in packages:
                 self._take(package)
         (self._repository / "Packages").write_text(packages_index(lock.packages), encoding="utf-8")
-        return max(_build_date(self._repository / package.filename) for package in lock.packages)
+        return max(build_date(self._repository / package.filename) for package in lock.packages)
 
     def install(self, lock: Lock, epoch: int) -> None:
         """Mmdebstrap from the repository. INITRD=No: the kernel's hook leaves the initramfs to its own stage."""
@@ -139,8 +157,10 @@ class AptInstaller:
             f"--hook-dir={self._name(mmdebstrap.hooks / name)}"
             for name in ("maybe-merged-usr", "file-mirror-automount")
         ]
+        included = dict.fromkeys([*self._job.recipe.package_names, *self._own.names, *self._recommended])
         argv += [
-            f"--include={','.join(self._job.recipe.packages)}",
+            *install_hooks(self._job, self._distribution.debconf, self._recommended),
+            f"--include={','.join(included)}",
             "--skip=output/mknod",
             "",
             self._name(self._job.tree),
@@ -150,8 +170,12 @@ class AptInstaller:
         mounts = {_REPOSITORY: self._repository}
         hint = "the first `E:` or `dpkg: error` above it in the log is the cause"
         sandbox = replace(self._job.sandbox, only=self._job.open_to_packages)
+        before = sandbox.runner.position()
         with self._job.progress.task("install", 2 * len(lock.packages), "steps", measure=self._count_steps):
-            sandbox.run(argv, env=env, mounts=mounts, hint=hint)
+            try:
+                sandbox.run(argv, env=env, mounts=mounts, hint=hint)
+            except CommandError as error:
+                raise explain_install(error, sandbox.runner.since(before)) from error
         self._check_installed(lock)
 
     def inputs(self) -> tuple[object, ...]:
@@ -163,7 +187,7 @@ class AptInstaller:
             sandbox.run([program, "--version"], env=mmdebstrap.environment, capture=True, log_output=False)
             for program in (mmdebstrap.program, "apt-get", "dpkg")
         ]
-        return (self._job.recipe.packages, *said)
+        return (self._wanted, *said)
 
     def _name(self, path: Path) -> str:
         return self._job.sandbox.name(path)
@@ -231,16 +255,19 @@ class AptInstaller:
         mirror = self._mirror("mirrors", archive_urls(self._distribution))
         security = security_urls(self._distribution)
         own = sources(self._distribution, mirror, self._mirror("security", security) if security else None, options)
-        return own + "".join(map(self._repository_line, self._distribution.repositories))
+        more = [self._repository_line(repository) for repository in self._distribution.repositories]
+        if self._own.requests:
+            more.append(f"deb [trusted=yes] copy:{self._name(self._own.directory)} ./\n")
+        return own + "".join(more)
 
     def _repository_line(self, repository: DebianRepository) -> str:
         keyring = None if repository.keyring is None else self._name(self._kept(Path(repository.keyring)))
-        return repository_line(repository, _copied(repository.url), keyring)
+        return repository_line(repository, copied(repository.url), keyring)
 
     def _mirror(self, name: str, urls: tuple[str, ...]) -> str:
         """One URL for apt: several become a mirror list that apt tries in order, apt-transport-mirror(1)."""
         if len(urls) == 1:
-            return _copied(urls[0])
+            return copied(urls[0])
         path = self._state / f"{name}.list"
         path.write_text("".join(f"{url}\tpriority:{rank}\n" for rank, url in enumerate(urls, 1)), encoding="utf-8")
         return f"mirror+file:{self._name(path)}"
@@ -259,7 +286,12 @@ class AptInstaller:
         architecture = ARCHITECTURES[self._distribution.architecture]
         wanted = [f"?narrow(?architecture({architecture}),{what})" for what in ("?essential", "?priority(^required$)")]
         known = self._apt(["apt-cache", "pkgnames", "usr-is-merged"], capture=True).split()
-        return [*wanted, "apt", *(["usr-is-merged"] if "usr-is-merged" in known else []), *self._job.recipe.packages]
+        return [*wanted, "apt", *(["usr-is-merged"] if "usr-is-merged" in known else []), *self._wanted]
+
+    @property
+    def _wanted(self) -> tuple[str, ...]:
+        """What the recipe asks for, as apt takes it."""
+        return (*self._job.recipe.packages, *self._own.requests)
 
     def _closure(self, request: list[str], named: tuple[str, ...]) -> tuple[LockedPackage, ...]:
         runner = self._job.sandbox.runner
@@ -279,7 +311,7 @@ class AptInstaller:
         except CommandError as error:
             error.details = tuple(runner.since(before))
             raise self._explain_packages(error, named) from error
-        lines = _printed_files(printed)
+        lines = printed_files(printed)
         hashes = {
             words[1]: words[3].partition(":")[2] for words in lines if len(words) > 3 and words[3].startswith("SHA256:")
         }
@@ -287,7 +319,7 @@ class AptInstaller:
         shown = self._apt(["apt-cache", "show", *(f"{key[0]}={key[1]}" for key in wanted)], capture=True)
         locked = {}
         for stanza in shown.strip().split("\n\n"):
-            fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", stanza, re.MULTILINE))
+            fields = read_fields(stanza)
             key = (fields["Package"], fields["Version"], fields["Architecture"])
             # two repositories may have different files of one version: apt says which it would take
             right = key in wanted and hashes.get(wanted[key], fields["SHA256"]) == fields["SHA256"]
@@ -311,30 +343,19 @@ class AptInstaller:
     def _explain_packages(self, error: CommandError, named: tuple[str, ...]) -> CommandError | InputError:
         known = self._apt(["apt-cache", "pkgnames"], capture=True).split()
         names = [name for name in named if name.partition(":")[0] not in known]
-        virtual = self._providers(names) if names else {}
+        virtual = providers(self._apt(["apt-cache", "dumpavail"], capture=True), names) if names else {}
         if virtual:
-            return explain_virtual(virtual, error.details)
-        return explain_unknown(names, known, self._distribution) if names else explain_conflict(error)
-
-    def _providers(self, names: Sequence[str]) -> dict[str, list[str]]:
-        """The packages that provide each of the names that some provide."""
-        found: dict[str, set[str]] = {}
-        package = ""
-        for line in self._apt(["apt-cache", "dumpavail"], capture=True).splitlines():
-            field, _, value = line.partition(": ")
-            if field == "Package":
-                package = value
-            elif field == "Provides":
-                for name in {clause.split()[0] for clause in value.split(",")}.intersection(names):
-                    found.setdefault(name, set()).add(package)
-        return {name: sorted(providers) for name, providers in found.items()}
+            return explain_virtual(virtual, apt_words(error.details))
+        if names:
+            return explain_unknown(names, known, self._distribution, apt_words(error.details))
+        return explain_conflict(error)
 
     def _missing(
         self, wanted: Sequence[LockedPackage], names: list[str]
     ) -> list[tuple[LockedPackage, tuple[str, ...]]]:
         """Which packages did not arrive, and the URLs where each should lie."""
         printed = self._apt(["apt-get", "install", "--download-only", "--print-uris", *names], capture=True)
-        places = {words[1]: words[0][1:-1] for words in _printed_files(printed)}
+        places = {words[1]: words[0][1:-1] for words in printed_files(printed)}
         return [(one, self._urls_of(places[one.filename])) for one in wanted if one.filename in places]
 
     def _urls_of(self, url: str) -> tuple[str, ...]:
@@ -370,30 +391,6 @@ class AptInstaller:
             )
 
 
-def _printed_files(printed: str) -> list[list[str]]:
-    """What --print-uris says of each file: its URL in quotes, which may hold spaces and quotes, name, size, digest."""
-    return [list(found) for found in re.findall(r"^('.*') (\S+) (\d+) ?(\S*)$", printed, re.MULTILINE)]
-
-
-def _copied(url: str) -> str:
-    """Apt takes files of file:// where they lie; those of copy:// go into the cache, sources.list(5)."""
-    return f"copy:{url.removeprefix('file:')}" if url.startswith("file:") else url
-
-
-def _sources_key(distribution: DebianDistribution) -> str:
-    return hashlib.sha256(repr(distribution).encode()).hexdigest()[:16]
-
-
 def _debian(recipe: Recipe) -> DebianDistribution:
     assert isinstance(recipe.distribution, DebianDistribution)
     return recipe.distribution
-
-
-def _build_date(deb: Path) -> int:
-    """When a package was built, seconds: the time in the first member header of the .deb, ar(5), deb(5)."""
-    with deb.open("rb") as file:
-        header = file.read(len(_AR_MAGIC) + 60)
-    stamp = header[len(_AR_MAGIC) + 16 : len(_AR_MAGIC) + 28]
-    if not header.startswith(_AR_MAGIC) or not stamp.strip().isdigit():
-        raise AuditError(f"{deb.name} is not a Debian package")
-    return int(stamp)

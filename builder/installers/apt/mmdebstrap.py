@@ -6,7 +6,8 @@ brings and h2ph(1) makes of the C library's everywhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from builder.errors import CommandError, HostError
 from builder.installers.base import Job
 from builder.system.run import Tool
 
+# what scripts of packages ask for before there is a file of the recipe's: localhost, by name and by address
+_HOSTS = r"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+_MAKE_HOSTS = f'mkdir -p "$1/etc" && printf "{_HOSTS}" >"$1/etc/hosts"'
 _TOOL = Tool("mmdebstrap", "mmdebstrap", None)
 _PERL_DIRECTORIES = "/usr/bin/core_perl"  # where Arch Linux has h2ph
 _HEADERS = ("syscall.h", "sys/ioctl.h")
@@ -82,3 +86,20 @@ def make_headers(job: Job, headers: Path) -> dict[str, str]:
     hint = "Perl's h2ph makes them of /usr/include: Arch Linux: pacman -S perl glibc linux-api-headers"
     job.sandbox.run(check, env=environment, hint=hint)
     return environment
+
+
+def install_hooks(job: Job, answers: Sequence[str], recommended: Sequence[str]) -> list[str]:
+    """What is done between mmdebstrap's steps, in which `$1` is the tree: its options.
+
+    answers: lines of debconf-set-selections(1); recommended: packages that nobody asked for by name
+    """
+    hooks = [f"--setup-hook={_MAKE_HOSTS}"]
+    if answers:
+        file = job.work / "debconf"
+        file.write_text("".join(f"{line}\n" for line in answers), encoding="utf-8")
+        # before any package asks; debconf itself comes with the essential ones
+        given = shlex.quote(job.sandbox.name(file))
+        hooks.append(f'--essential-hook=chroot "$1" debconf-set-selections <{given}')
+    if recommended:
+        hooks.append(f'--customize-hook=chroot "$1" apt-mark auto {" ".join(recommended)} >/dev/null')
+    return hooks

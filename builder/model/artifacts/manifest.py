@@ -37,12 +37,17 @@ MANIFEST, ROOTFS, BUNDLE, INDEX, CHECKSUMS, LOG, REPORT = (
 
 @dataclass(frozen=True)
 class Package:
-    """One installed package."""
+    """One installed package.
+
+    sha256: of its file, where the build fetched it; empty for one that a script of the recipe installed
+    by_script: whether a script installed it, or another version than was locked
+    """
 
     name: str
     version: str
     architecture: str
     sha256: str
+    by_script: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class Manifest:
     capabilities: files with capabilities that NFS does not carry to clients
     scripts: what ran inside, in order; manifests of before scripts lack it
     loaders: those in the bundle; manifests of before several lack it
+    packages: what the tree's own database had when the image was finished; removed: what a script removed of the locked
     digest_schema: what the root digest is of: 1, files alone; 2, also what menus say; manifests of 0.1 lack it
     """
 
@@ -105,6 +111,7 @@ class Manifest:
     scripts: tuple[RanScript, ...] = ()
     loaders: tuple[LoaderName, ...] = (LoaderName.PXELINUX,)
     digest_schema: int = 1
+    removed: tuple[Package, ...] = ()
 
     def digest_of(self, files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:
         """The root digest that it should have, with these files, and a bundle of these (name -> SHA-256)."""
@@ -153,7 +160,8 @@ def _check_values(manifest: Manifest) -> None:
     """ValueError for a digest or a number that is none: some become names of files, and what is asked of servers."""
     artifacts = manifest.artifacts.values()
     digests = [manifest.root_digest, manifest.recipe_sha256]
-    digests += [one.sha256 for some in (manifest.packages, manifest.scripts, artifacts) for one in some]
+    digests += [one.sha256 for one in manifest.packages if one.sha256 or not one.by_script]
+    digests += [one.sha256 for some in (manifest.removed, manifest.scripts, artifacts) for one in some]
     for text in digests:
         if not is_sha256(text):
             raise ValueError(f"{text!r:.80} is not a SHA-256 digest")

@@ -29,6 +29,14 @@ class User:
     home: HomePath | None = key("its home directory, mode 0700; left out: /home/NAME", None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One group with a number of its own: that of a file server, for example."""
+
+    name: GroupName = key("its name")
+    gid: int = key("its number")
+
+
 def home_of(user: User) -> str:
     """Where a user is at home if the image's packages say nothing else."""
     return user.home or ("/root" if user.name == ROOT else f"/home/{user.name}")

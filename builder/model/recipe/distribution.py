@@ -8,6 +8,7 @@ from builder.model.recipe.choices import Architecture, DistributionName, Signatu
 from builder.model.syntax import (
     AssumedPackage,
     ComponentName,
+    DebconfAnswer,
     FilePath,
     Fingerprint,
     HostPath,
@@ -106,6 +107,11 @@ class DebianDistribution:
     components: tuple[ComponentName, ...] = key("the parts of the archive", ("main",))
     keyring: DebianKeyring = key("the keys that sign the archive", DebianKeyring)
     repositories: tuple[DebianRepository, ...] = key("further repositories", ())
+    package_files: tuple[HostPath, ...] = key("package files to install besides, from this host", ())
+    recommends: bool = key("also install what packages recommend, as apt does by default", False)
+    debconf: tuple[DebconfAnswer, ...] = key(
+        "answers to questions that packages ask when they are installed, debconf-set-selections(1)", ()
+    )
 
     @property
     def release(self) -> str:

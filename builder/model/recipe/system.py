@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from builder.model.recipe.account import User
+from builder.model.recipe.account import Group, User
 from builder.model.recipe.choices import InitName
 from builder.model.syntax import (
     FilePath,
@@ -30,11 +30,17 @@ class System:
     timezone: TimeZone = key("a name of the tz database", "UTC")
     locale: LocaleName = key("the system's LANG", "C.UTF-8")
     users: tuple[User, ...] = key("accounts: who can log in, and how", ())
+    groups: tuple[Group, ...] = key("groups that are made, with their numbers, before the accounts", ())
     init: InitName = key(
         "what starts the services; initscripts: rc.conf, for derivatives that keep it", InitName.SYSTEMD
     )
     services: tuple[UnitName, ...] = key("units to enable; the distribution's defaults stay", ())
     masked: tuple[UnitName, ...] = key("units of the image that must never start", ())
+    shared_identities: tuple[FilePath, ...] = key(
+        "files made by packages or scripts that all clients may have in common, although they are private keys, "
+        "secrets or ids of one machine; a build that finds another which it cannot have made anew at boot fails",
+        (),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

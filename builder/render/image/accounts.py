@@ -10,7 +10,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from builder.errors import InputError
-from builder.model.recipe.account import FIRST_UID, User, home_of
+from builder.model.recipe.account import FIRST_UID, Group, User, home_of
 from builder.model.suggestion import suggest
 from builder.model.syntax import SSH_KEY
 
@@ -53,6 +53,20 @@ class Accounts:
                     found.append(line[0])
         return list(dict.fromkeys(found))
 
+    def add_groups(self, groups: Sequence[Group]) -> None:
+        """Makes groups; InputError where the packages gave the number to another, or the name another number."""
+        for group in groups:
+            line = self._find(GROUP, group.name)
+            if line is not None and line[2] != str(group.gid):
+                message = f"system.groups: the packages gave {group.name} the gid {line[2]}, not {group.gid}"
+                raise InputError(message, "remove it from system.groups, or use that number elsewhere too")
+            owner = next((one[0] for one in self._lines[GROUP] if _has_number(one) and int(one[2]) == group.gid), None)
+            if owner not in (None, group.name):
+                message = f"system.groups: gid {group.gid} of {group.name} is {owner}'s"
+                raise InputError(message, "choose another number")
+            if line is None:
+                self._append_group(group.name, group.gid)
+
     def apply(self, users: Sequence[User], epoch: int, shells: Container[str]) -> list[Home]:
         """Makes or changes the accounts; InputError for what the image has not: a group, a shell, a free number.
 
@@ -93,10 +107,13 @@ class Accounts:
             return int(group[2])
         taken = {int(line[2]) for line in self._lines[GROUP] if _has_number(line)}
         gid = uid if uid not in taken else _first_free(taken)
+        self._append_group(name, gid)
+        return gid
+
+    def _append_group(self, name: str, gid: int) -> None:
         self._lines[GROUP].append([name, "x", str(gid), ""])
         if GSHADOW in self._lines:
             self._lines[GSHADOW].append([name, "!", "", ""])
-        return gid
 
     def _change(self, line: list[str], user: User, shells: Container[str]) -> None:
         if user.uid is not None and str(user.uid) != line[2]:

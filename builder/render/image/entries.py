@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from builder.distributions.table import distro_of
 from builder.generators.table import generator_of
 from builder.inits.table import init_of
-from builder.model.entry import TreeEntry, TreeFile
+from builder.model.entry import FileBeside, TreeCopy, TreeEntry, TreeFile
 from builder.model.recipe import File, Recipe
 from builder.render.image.fstab import fstab
 from builder.render.image.network import network_arguments, network_entries
@@ -15,8 +15,13 @@ from builder.render.image.resolver import resolver_entries
 from builder.render.image.system import system_entries
 
 
-def image_entries(recipe: Recipe, sources: Mapping[str, bytes]) -> list[TreeEntry]:
-    """All files and links in the order of writing; the recipe's own files come last and win."""
+def image_entries(
+    recipe: Recipe, sources: Mapping[str, bytes], large: Mapping[str, FileBeside] | None = None
+) -> list[TreeEntry]:
+    """All files and links in the order of writing; the recipe's own files come last and win.
+
+    sources, large: the files beside the recipe, by their names in it
+    """
     return [
         *distro_of(recipe).source_entries(recipe),
         *system_entries(recipe.system, locale_file=distro_of(recipe).locale_file),
@@ -25,7 +30,7 @@ def image_entries(recipe: Recipe, sources: Mapping[str, bytes]) -> list[TreeEntr
         *network_entries(recipe.network),
         *generator_of(recipe).entries(recipe),
         *init_of(recipe).entries(recipe),
-        *(_own(file, sources) for file in recipe.files),
+        *(_own(file, sources, large or {}) for file in recipe.files),
     ]
 
 
@@ -36,7 +41,9 @@ def image_cmdline(recipe: Recipe) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*recipe.boot.cmdline, *(word for word in more if word.partition("=")[0] not in given)]))
 
 
-def _own(file: File, sources: Mapping[str, bytes]) -> TreeFile:
-    content = file.text.encode() if file.text is not None else sources[file.source or ""]
+def _own(file: File, sources: Mapping[str, bytes], large: Mapping[str, FileBeside]) -> TreeEntry:
     uid, _, gid = file.owner.partition(":")
-    return TreeFile(file.path, content, int(file.mode, 8), int(uid), int(gid))
+    owner = int(file.mode, 8), int(uid), int(gid)
+    if file.source is not None and file.source in large:
+        return TreeCopy(file.path, large[file.source], *owner)
+    return TreeFile(file.path, file.text.encode() if file.text is not None else sources[file.source or ""], *owner)

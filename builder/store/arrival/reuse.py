@@ -22,16 +22,16 @@ from typing import Any, BinaryIO
 from builder.archive.content import apply_metadata
 from builder.archive.directories import Directories
 from builder.archive.unpack import Reuse, read_file_rows
-from builder.archive.writer import FOREIGN_XATTRS
 from builder.errors import AuditError, DisklessError
 from builder.model.artifacts.index import COLUMNS, FileRecord
 from builder.model.artifacts.manifest import INDEX, Manifest
+from builder.model.attributes import is_image_attribute
 from builder.model.recipe import RootMode
 from builder.model.version import Version
 from builder.store.generations import active_generation
 from builder.store.inventory import Inventory
 from builder.store.layout import Store
-from builder.system.files import open_file
+from builder.system.files import open_file, write_sparse
 from builder.system.guarded.held import HeldDirectory
 
 _MOST_BASES = 2
@@ -202,18 +202,18 @@ def untouched_inode(directory: int, name: str, record: FileRecord) -> int | None
         and info.st_mtime_ns == record.mtime * 10**9
         and info.st_mode == stat.S_IFREG | record.mode
         and (info.st_uid, info.st_gid) == (record.uid, record.gid)
-        and attributes(directory, name) == record.xattrs
+        and attributes(directory, name, record) == record.xattrs
     )
     return info.st_ino if same else None
 
 
-def attributes(directory: int, name: str) -> dict[str, str]:
-    """The extended attributes of a name in an open directory, as an index has them."""
+def attributes(directory: int, name: str, record: FileRecord) -> dict[str, str]:
+    """The extended attributes of a name in an open directory, as an index has them; older ones have further kinds."""
     path = f"/proc/self/fd/{directory}/{name}"
     return {
         key: os.getxattr(path, key, follow_symlinks=False).hex()
         for key in os.listxattr(path, follow_symlinks=False)
-        if not key.startswith(FOREIGN_XATTRS)
+        if is_image_attribute(key) or key in record.xattrs
     }
 
 
@@ -225,8 +225,9 @@ def _clone(original: BinaryIO, copy: BinaryIO, size: int) -> None:
 def _write(original: BinaryIO, copy: BinaryIO, size: int) -> None:
     """So many bytes and no more: a client may make the file as large as it likes meanwhile."""
     while size > 0 and (data := original.read(min(_PIECE, size))):
-        copy.write(data)
+        write_sparse(copy.fileno(), memoryview(data))
         size -= len(data)
+    os.ftruncate(copy.fileno(), copy.tell())
     copy.seek(0)
 
 

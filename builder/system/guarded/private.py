@@ -13,6 +13,7 @@ from builder.errors import HostError
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.links import resolve_given
 from builder.system.guarded.owners import others_write, readers, trusted_users, user_name
+from builder.system.inheritance import disinherit, drop_acls
 
 Tell = Callable[[str], None]
 DIRECTORY_MODE, FILE_MODE = 0o750, 0o640
@@ -65,6 +66,7 @@ def own_directory(outer: HeldDirectory, name: str, tell: Tell, mode: int = DIREC
     path = outer.path / name
     try:
         held = outer.make(name, mode)
+        drop_acls(held.handle)
         if mode & 0o070:
             give_to_readers(held.handle)
     except FileExistsError:
@@ -79,6 +81,10 @@ def own_directory(outer: HeldDirectory, name: str, tell: Tell, mode: int = DIREC
     _require_writable(held, info)
     if stat.S_IMODE(info.st_mode) & 0o777 & ~mode:
         _tighten(held, stat.S_IMODE(info.st_mode) & (mode | 0o7000), tell)
+    if not mode & 0o077 and info.st_gid != os.getegid() and info.st_uid == os.geteuid():
+        # a group that is nobody's in a build's user namespace keeps even its root out
+        os.fchown(held.handle, -1, os.getegid())
+        disinherit(held.handle)
     return held
 
 

@@ -64,13 +64,19 @@ def _remove_directory(directory: int, name: str, shown: Path) -> None:
 
 
 def _empty(directory: int, top: int, depth: int) -> None:
-    """Removes what is in an open directory; what lies too deep to be entered comes up to `top`, for the next pass."""
+    """Removes what is in an open directory; what lies too deep to be entered comes up to `top`, for the next pass.
+
+    What cannot be removed keeps nothing else from it; the first such error is raised at the end.
+    """
+    failed: OSError | None = None
     for name in names_in(directory):
         try:
             _remove_name(name, directory, top, depth)
         except OSError as error:
             if error.errno not in _MEANWHILE:
-                raise
+                failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 def _remove_name(name: str, directory: int, top: int, depth: int) -> None:

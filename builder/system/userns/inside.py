@@ -38,7 +38,8 @@ def call_inside(ids: IdMap, function: Callable[[], _T], places: Sequence[Path] =
     """What `function` returns, called in a forked process that is root of a new user namespace; made of JSON's types.
 
     places: what lies there, and on the way there, is reached as before also where it is others', as root's caller has
-    it: ids that are not known inside are nobody's, whom not even root may look at
+        it: root's right to enter any directory ends in a namespace that does not know the directory's owner or group
+
     It sees all that this process had open. It ends when this process ends, whatever ends that, and is told of SIGINT,
     SIGTERM and SIGHUP. Raises what it raises where that is a DisklessError, an OSError or an interruption; HostError
     where the namespace is refused, or the process was killed.

@@ -74,7 +74,6 @@ def make_tree(root: Path) -> Path:
     os.setxattr(root / "etc/config", "user.binary", b"\0\xff=\n")
     os.setxattr(root / "etc/config", "user.empty", b"")
     os.setxattr(root / "empty", "user.of-directory", b"value")
-    os.setxattr(root / "etc", "trusted.root-only", b"value")
     os.utime(root / "etc/none", (EPOCH - 100, EPOCH - 100))
     os.utime(root / "etc/link", (EPOCH - 200, EPOCH - 200), follow_symlinks=False)
     os.utime(root / "empty", (EPOCH - 300, EPOCH - 300))
@@ -306,7 +305,8 @@ def test_another_locale_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_labels_of_the_build_host_stay_on_it(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     os.setxattr(tmp_path / "tree", "user.overlay.opaque", b"y")
-    os.setxattr(tmp_path / "tree", "trusted.overlay.opaque", b"y")
+    for name in ("trusted.overlay.opaque", "trusted.root-only", "user.containers.override_stat"):
+        os.setxattr(tmp_path / "tree", name, b"y")
     os.setxattr(tmp_path / "tree", "user.mine", b"y")
     (record,) = [member.record for member in scan_tree(tmp_path / "tree", EPOCH)]
     assert record.xattrs == {"user.mine": b"y".hex()}

@@ -26,4 +26,4 @@ def test_a_program_that_knows_the_words_is_no_key(tmp_path: Path) -> None:
         link.unlink()
         link.write_text(KEY, "ascii")
         found = leftovers(context.tree, context.recipe, {})
-        assert "/etc/alternatives/rlogin: a private key" in found
+        assert "/etc/alternatives/rlogin: a private key (PEM)" in found

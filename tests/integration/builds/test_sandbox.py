@@ -497,7 +497,9 @@ try:
     elif what == "clear":
         Tree(top).clear("/")
     elif what == "orphans":
-        remove_orphans(top.parent)
+        warned = []
+        remove_orphans(top.parent, warned.append)
+        sys.exit("".join(warned) and (print(warned[0]) or 3))
     else:
         remove_tree(top)
 except DisklessError as error:

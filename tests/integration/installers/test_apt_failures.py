@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.debian_repository import make_deb, make_suite, sign_release
+from tests.debian_repository import make_deb, make_flat, make_suite, sign_release
 from tests.images import run_diskless, write_recipe
 from tests.mirror import BREAKS, alter_byte, cut, web_server
 from tests.pacman_distribution.repository import Key, make_key
@@ -189,3 +190,53 @@ def test_what_apt_says_of_packages_is_shown(tmp_path: Path) -> None:
     assert "no-such-library (>= 2) but it is not installable" in printed
     printed = fails(tmp_path, 4, "cannot be installed together", packages=("enemy", "friend"), mirrors=mirrors)
     assert "Conflicts: friend" in printed
+
+
+def test_apts_own_words_stand_beside_every_guess(tmp_path: Path) -> None:
+    mirrors = [f"file://{make_archive(tmp_path / 'archive')}"]
+    printed = fails(tmp_path, 2, "did you mean hello", packages=("helo",), mirrors=mirrors)
+    assert "E: Unable to locate package helo" in printed
+    printed = fails(tmp_path, 2, "mail-agent is provided by", packages=("mail-agent",), mirrors=mirrors)
+    assert "Package mail-agent is a virtual package provided by:" in printed
+    assert "E: Package 'mail-agent' has no installation candidate" in printed
+    log = (tmp_path / "output/debian-nfs/failed-build.log").read_text("utf-8")
+    assert "is a virtual package provided by" in log
+
+
+def test_a_version_or_suite_that_is_not_there(tmp_path: Path) -> None:
+    mirrors = [f"file://{make_archive(tmp_path / 'archive')}"]
+    fails(tmp_path, 4, "Version '9.9' for 'hello' was not found", packages=("hello=9.9",), mirrors=mirrors)
+    words = "Release 'bookworm-backports' for 'hello' was not found"
+    fails(tmp_path, 4, words, packages=("hello/bookworm-backports",), mirrors=mirrors)
+
+
+@pytest.mark.parametrize(("field", "status", "words"), [("SHA256", 2, "gives no SHA256"), ("Size", 4, "no Size")])
+def test_an_index_that_lacks_what_a_build_goes_by(field: str, status: int, words: str, tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "archive")
+    flat = tmp_path / "flat"
+    make_flat(flat, [make_deb(tmp_path, "old-one")], None)
+    lines = (flat / "Packages").read_text("utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith(f"{field}:")]
+    kept.insert(len(kept), "MD5sum: " + hashlib.md5((flat / "old-one_1.0_all.deb").read_bytes()).hexdigest())
+    (flat / "Packages").write_text("\n".join(kept) + "\n", "utf-8")
+    (flat / "Release").unlink()
+    local = {"url": f"file://{flat}", "suite": "./", "components": [], "signatures": "never"}
+    more = {"mirrors": [f"file://{archive}"], "repositories": [local]}
+    fails(tmp_path, status, words, "old-one", packages=("old-one",), **more)
+
+
+def test_a_package_file_that_is_none(tmp_path: Path) -> None:
+    mirrors = [f"file://{make_archive(tmp_path / 'archive')}"]
+    own = tmp_path / "mine.deb"
+    fails(tmp_path, 2, "there is no file", "mine.deb", mirrors=mirrors, package_files=["mine.deb"])
+    own.write_bytes(b"a page of HTML")
+    fails(tmp_path, 2, "mine.deb is not a Debian package", mirrors=mirrors, package_files=["mine.deb"])
+    own.write_bytes(make_deb(tmp_path, "broken").read_bytes()[:100])
+    fails(tmp_path, 2, "mine.deb cannot be read as a Debian package", mirrors=mirrors, package_files=["mine.deb"])
+
+
+def test_what_a_package_file_needs_is_looked_for(tmp_path: Path) -> None:
+    mirrors = [f"file://{make_archive(tmp_path / 'archive')}"]
+    make_deb(tmp_path, "mine", fields="Depends: no-such-library\n").rename(tmp_path / "it's mine.deb")
+    printed = fails(tmp_path, 4, "cannot be installed together", mirrors=mirrors, package_files=["it's mine.deb"])
+    assert "mine : Depends: no-such-library but it is not installable" in printed

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from builder.errors import InputError
-from builder.model.recipe.account import User
+from builder.model.recipe.account import Group, User
 from builder.render.image.accounts import GROUP, GSHADOW, PASSWD, SHADOW, Accounts, authorized_keys, describe_user
 
 DAY = 20000
@@ -113,3 +113,29 @@ def test_a_description_has_no_secret() -> None:
     user = User(name="alice", ssh_keys=("k.pub",), password_hash=HASH, groups=("audio",))
     assert describe_user(user) == "alice: 1 ssh key(s) and a password, also in audio"
     assert describe_user(User(name="bob")) == "bob: no way to log in"
+
+
+def with_groups(*groups: tuple[str, int], files: dict[str, str] = DEBIAN) -> Accounts:
+    accounts = Accounts(files)
+    accounts.add_groups([Group(name=name, gid=gid) for name, gid in groups])
+    return accounts
+
+
+def test_groups_get_their_numbers_and_members() -> None:
+    accounts = with_groups(("lab", 70000), ("video", 44))
+    accounts.apply([User(name="alice", groups=("lab",)), User(name="lab")], EPOCH, SHELLS)
+    files = {path: text.splitlines() for path, text in accounts.files().items()}
+    assert files[GROUP][-2:] == ["lab:x:70000:alice", "alice:x:1000:"]
+    assert files[GSHADOW][-2:] == ["lab:!::alice", "alice:!::"]
+    # the group of an account's own name is its own
+    assert files[PASSWD][-1].startswith("lab:x:1001:70000:")
+    assert "video:x:44:" in files[GROUP]
+
+
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [(("video", 45), "the packages gave video the gid 44, not 45"), (("lab", 29), "gid 29 of lab is audio's")],
+)
+def test_a_group_whose_number_cannot_be_had(group: tuple[str, int], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        with_groups(group)
