@@ -3,10 +3,14 @@ network of its own; it imports only the standard library.
 
     pxe_client.py discover INTERFACE MAC ARCHITECTURE CLASS ANSWERS                  a broadcast DHCPDISCOVER
     pxe_client.py request INTERFACE MAC ARCHITECTURE CLASS ANSWERS SERVER ADDRESS TYPE    a DHCPREQUEST, port 4011
+    pxe_client.py lease INTERFACE MAC VENDOR IDENTITY                                a lease: the DHCPACK, or null
+    pxe_client.py dns SERVER NAME                                                    the addresses of a name, or null
     pxe_client.py tftp SERVER NAME SECONDS                                           a file, or the server's error
 
 ARCHITECTURE is what firmware says in option 93; CLASS the user class, option 77, empty for firmware that sends none;
 TYPE, in hexadecimal, is that of the entry which it chose from a proxy's menu, empty where it was offered none.
+
+VENDOR is option 60 of a machine of any kind, IDENTITY its option 61 in hexadecimal; empty where it sends none.
 
 It asks again every second, as firmware does, until ANSWERS servers have answered, at most ten times. With 0 ANSWERS
 nobody is expected to: it asks twice and prints who did.
@@ -111,6 +115,57 @@ def ask(kind: str, interface: str, mac: str, client: tuple[int, str], answers: i
     return [found[server] for server in sorted(found)]
 
 
+def lease(interface: str, mac: str, vendor: str, identity: str) -> dict[str, Any] | None:
+    """What a machine is told that takes a lease, as any machine of a network does; None where nobody answers."""
+    sender, selector = open_sockets(interface)
+    card = bytes.fromhex(mac.replace(":", ""))
+    said = (option(60, vendor.encode()) if vendor else b"") + (option(61, bytes.fromhex(identity)) if identity else b"")
+    head = b"\x01\x01\x06\x00" + _TRANSACTION + b"\0\0\x80\x00" + bytes(16) + card + bytes(10 + 64 + 128) + _COOKIE
+    more = b""
+    for kind in (_DISCOVER, _REQUEST):
+        question = head + option(53, bytes((kind,))) + option(55, _ASKED + b"\x2a\x77") + said + more + b"\xff"
+        answer = _answer(sender, selector, question)
+        if answer is None:
+            return None
+        server = bytes.fromhex(answer["options"]["54"])
+        more = option(50, socket.inet_aton(answer["address"])) + option(54, server)
+    return answer
+
+
+def _answer(sender: socket.socket, selector: selectors.BaseSelector, question: bytes) -> dict[str, Any] | None:
+    for _ in range(3):
+        sender.sendto(question, ("255.255.255.255", 67))
+        deadline = time.monotonic() + 1
+        while (left := deadline - time.monotonic()) > 0:
+            for key, _events in selector.select(left):
+                assert isinstance(key.fileobj, socket.socket)
+                data, (server, _port) = key.fileobj.recvfrom(4096)
+                if data[4:8] == _TRANSACTION and data[0] == 2:
+                    return parse(data, server)
+    return None
+
+
+def resolve(server: str, name: str) -> list[str] | None:
+    """The IPv4 addresses that a name server has for a name, RFC 1035; None where it does not answer."""
+    labels = b"".join(bytes((len(label),)) + label.encode() for label in name.split("."))
+    question = b"\x12\x34\x01\0\0\1\0\0\0\0\0\0" + labels + b"\0\0\1\0\1"
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(1)
+    for _ in range(3):
+        sock.sendto(question, (server, 53))
+        try:
+            data = sock.recv(512)
+        except (TimeoutError, ConnectionRefusedError):
+            continue
+        position, found = len(question), []
+        for _answer_number in range(int.from_bytes(data[6:8], "big")):
+            length = int.from_bytes(data[position + 10 : position + 12], "big")
+            found.append(socket.inet_ntoa(data[position + 12 : position + 12 + length]))
+            position += 12 + length
+        return found
+    return None
+
+
 def fetch(server: str, name: str, seconds: int) -> dict[str, str]:
     """A file over TFTP, RFC 1350."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -140,6 +195,10 @@ def main() -> None:
     kind, *rest = sys.argv[1:]
     if kind == "tftp":
         result: object = fetch(rest[0], rest[1], int(rest[2]))
+    elif kind == "lease":
+        result = lease(*rest)
+    elif kind == "dns":
+        result = resolve(*rest)
     else:
         interface, mac, architecture, user_class, answers, *to = rest
         result = ask(kind, interface, mac, (int(architecture), user_class), int(answers), *to)

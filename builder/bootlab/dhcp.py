@@ -39,7 +39,7 @@ def start_dnsmasq(namespace: Namespace, site: Site, store: ServedStore) -> Servi
     """Starts dnsmasq; CommandError with its last lines when it does not come up."""
     command = ["dnsmasq", f"--conf-file={dnsmasq_file(site, store).path}", *dnsmasq_options(site)]
     started = namespace.start("dnsmasq", command, identity=DNSMASQ_USER)
-    await_ready(namespace, started, lambda: "DHCP, sockets bound" in started.log.read_text("utf-8", "replace"))
+    await_ready(namespace, started, lambda: "started, " in started.log.read_text("utf-8", "replace"))
     return started
 
 

@@ -93,7 +93,9 @@ class Ganesha(NfsServer):
     @staticmethod
     def files(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
         """ganesha.conf with GANESHA_CORE."""
-        return (ServerFile(Format.GANESHA, GANESHA_FILE, ganesha_config(store_exports(site, store), GANESHA_CORE)),)
+        return (
+            ServerFile(Format.GANESHA, GANESHA_FILE, ganesha_config(store_exports(site, store), store, GANESHA_CORE)),
+        )
 
     def start(self, namespace: Namespace, site: Site, store: ServedStore) -> Service:
         """Starts it and reads in its log whether every export came up: it listens even when none did."""

@@ -47,9 +47,11 @@ QEMU_FILTER = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,r
 # as much as a console log may have of what a guest says
 CONSOLE_BYTES = 16 << 20
 
-# beside dnsmasq's rendered configuration: stay in the foreground, say everything, offer an address without first asking
-# for three seconds whether somebody has it, and write nothing
+# beside dnsmasq's rendered configuration: serve no names, which is for the rest of a server's configuration to say;
+# stay in the foreground, say everything, offer an address without first asking for three seconds whether somebody has
+# it, and write nothing
 DNSMASQ_OPTIONS = (
+    "--port=0",
     "--keep-in-foreground",
     "--log-facility=-",
     "--log-dhcp",

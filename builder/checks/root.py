@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from builder.generators.mount_options import is_known, mounter_of, remedy, why_unknown
 from builder.generators.netroot import OVERLAY_ARGUMENT
+from builder.model.artifacts.manifest import NfsRoot
 from builder.model.fault import Fault, Place
 from builder.model.recipe import NfsVersion, Recipe, RootMode
 
@@ -54,3 +56,12 @@ def _option(recipe: Recipe, place: Place, option: str) -> Iterator[Fault]:
             f"'{option}': kernels no longer mount NFS over UDP (CONFIG_NFS_DISABLE_UDP_SUPPORT)",
             "remove it; TCP is the default",
         )
+    root = NfsRoot(recipe.root.mode, version, ())
+    if not is_known(option, mounter_of(root)) and not _is_said_already(option):
+        yield Fault(place, why_unknown(option, mounter_of(root)), remedy(option, mounter_of(root)))
+
+
+def _is_said_already(option: str) -> bool:
+    return (
+        option.partition("=")[0] in (*_BY_VERSION, *_BY_US, *_OF_VERSION_3, "ro", "rw", "udp") or option == "proto=udp"
+    )

@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
+from builder.generators.mount_options import Mounter, is_known, remedy
 from builder.model.fault import Fault, Place
 from builder.model.site import Site, SiteClient, lease_seconds
 
@@ -196,6 +197,8 @@ def _options(site: Site) -> Iterator[Fault]:
         if option in ("udp", "proto=udp"):
             message = f"'{option}': kernels no longer mount NFS over UDP (CONFIG_NFS_DISABLE_UDP_SUPPORT)"
             yield Fault(place, message, "remove it; TCP is the default")
+        elif owner is None and not any(is_known(option, mounter) for mounter in Mounter):
+            yield Fault(place, f"no root is mounted by what knows '{option}'", remedy(option, Mounter.KERNEL))
 
 
 def _cmdline(site: Site) -> Iterator[Fault]:

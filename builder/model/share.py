@@ -22,6 +22,10 @@ _OLD_FSIDS = {OLD_RO: 1, OLD_RW: 2}
 _FIRST_FSID = 3
 
 
+# what a server's first store is called among the files of its programs
+FIRST_NAME = "diskless"
+
+
 @dataclass(frozen=True)
 class Share:
     """One exported directory.
@@ -51,6 +55,7 @@ class ServedStore:
     """A store as the texts of its servers name it.
 
     path: absolute, of plain characters (STORE_PATH)
+    name: of its files, tags and units among those of a server's programs: no other store there has it
     loaders: the loaders' own files below its TFTP root; None: before its first deploy, when nobody knows
     tftp_only: those among them that cannot go on where firmware fetched them over HTTP
     """
@@ -59,6 +64,7 @@ class ServedStore:
     shares: tuple[Share, ...]
     loaders: tuple[str, ...] | None = None
     tftp_only: tuple[str, ...] = ()
+    name: str = FIRST_NAME
 
 
 OLD_SHARES = tuple(Share(path, fsid, holds=False) for path, fsid in _OLD_FSIDS.items())

@@ -131,6 +131,13 @@ class Site:
         return self.server if self.http_port == 80 else f"{self.server}:{self.http_port}"
 
     @property
+    def dhcp_range(self) -> tuple[ipaddress.IPv4Address, ipaddress.IPv4Address] | None:
+        """The first and the last address that unknown clients get; None where the site gives none."""
+        if self.dhcp is None:
+            return None
+        return ipaddress.IPv4Address(self.dhcp.first), ipaddress.IPv4Address(self.dhcp.last)
+
+    @property
     def lease(self) -> LeaseTime:
         """How long a client may use its address."""
         return self.dhcp.lease if self.dhcp else DEFAULT_LEASE

@@ -15,7 +15,7 @@ from builder.model.menu import KERNEL, Menu
 from builder.model.moment import Moment
 from builder.model.recipe import RootMode
 from builder.model.site import IPV4, Site
-from builder.render.boot.menu import Bootable, menus, pinned_label
+from builder.render.boot.menu import Bootable, check_mount_options, menus, pinned_label
 from builder.store.agreement import check_releases
 from builder.store.generations import active_generation, commit, generation_numbers, is_served, next_number
 from builder.store.inventory import Inventory
@@ -58,6 +58,7 @@ def _prepared(
 ) -> tuple[Generation, dict[str, str], dict[str, Path]]:
     """A generation that nothing is written of yet, of no time, its menus, and the loaders that come with it."""
     store, kept = inventory.store, bootables(inventory, site)
+    check_mount_options(kept, site)
     by_name = {(bootable.manifest.image, str(bootable.boot)): bootable for bootable in kept}
     for image, name in changes.items():
         check_agreement(store, by_name[image, str(name)].manifest, name)

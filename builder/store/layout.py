@@ -40,8 +40,9 @@ from builder.system.permissions import Permission, require_permissions
 SITE, LOCK = "site.yml", ".lock"
 TEMPORARY = ".tmp-"
 BOOT, CURRENT, GENERATIONS = "boot", "current", "generations"
+SERVER_FILES = "server.json"  # what server-config wrote for the store
 # what may be in a directory that becomes a store: a mount point's own, the administrator's, ours of an interrupted try
-_HARMLESS = {"lost+found", SITE, LOCK}
+_HARMLESS = {"lost+found", SITE, LOCK, SERVER_FILES}
 _PARTS = ("versions", OLD_RW, RO, RW, BOOT)
 _INTERRUPTED = (f"{TEMPORARY}probe-", f"{TEMPORARY}{MARKER}-")  # all that a try can leave before it is a store
 _LONGEST_WAIT = 3600  # seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import fcntl
 import ipaddress
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SIOCGIFADDR, _SIOCGIFNETMASK = 0x8915, 0x891B  # netdevice(7)
+_SIOCGIFCONF, _ENTRY, _MOST_ADDRESSES = 0x8912, 40, 1024
 _ROUTE_UP, _ROUTE_GATEWAY = 0x1, 0x2  # route.h
 _MOST_NAMESERVERS = 3  # MAXNS, resolv.conf(5)
 
@@ -44,6 +46,25 @@ def interface_address(name: str) -> ipaddress.IPv4Interface | None:
         )
         return ipaddress.IPv4Interface(f"{address}/{netmask}")
     return None
+
+
+def ipv4_interfaces() -> list[tuple[str, ipaddress.IPv4Interface]]:
+    """Every IPv4 address of every network card, with its prefix, netdevice(7)."""
+    room = array.array("B", bytes(_MOST_ADDRESSES * _ENTRY))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        request = struct.pack("iL", len(room), room.buffer_info()[0])
+        used = struct.unpack("iL", fcntl.ioctl(handle.fileno(), _SIOCGIFCONF, request))[0]
+    found = []
+    for start in range(0, used, _ENTRY):
+        entry = room[start : start + _ENTRY].tobytes()
+        label = entry[:16].split(b"\0")[0].decode()
+        address = interface_address(label)
+        if address is not None:
+            length = address.network.prefixlen
+            found.append(
+                (label.partition(":")[0], ipaddress.IPv4Interface(f"{socket.inet_ntoa(entry[20:24])}/{length}"))
+            )
+    return found
 
 
 def nameservers(path: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:

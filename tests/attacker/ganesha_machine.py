@@ -13,6 +13,7 @@ from pathlib import Path
 
 from builder.bootlab.nfs import ganesha_export_faults
 from builder.bootlab.settings import GANESHA_CORE, GANESHA_OPTIONS
+from builder.model.share import ServedStore
 from builder.render.server.services import GANESHA_FILE, Export, ganesha_config
 from tests.attacker.attack import Attack
 from tests.attacker.exporting import SERVER, exports_of, exposed
@@ -53,7 +54,7 @@ def _start(exports: Sequence[Export], prefix: Sequence[str]) -> subprocess.Popen
         "mkdir -p /run/ganesha /var/lib/nfs/ganesha",
     ):
         run(*command.split())
-    Path(GANESHA_FILE).write_text(ganesha_config(exports, GANESHA_CORE), "utf-8")
+    Path(GANESHA_FILE).write_text(ganesha_config(exports, ServedStore(STORE, ()), GANESHA_CORE), "utf-8")
     subprocess.Popen(["rpcbind", "-f"])
     while not Path("/run/rpcbind.sock").exists():
         time.sleep(0.05)

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.model.share import ServedStore
 from builder.render.server.services import Export, exports
 from tests.attacker.attack import Attack
 from tests.attacker.dialect import RefusedError, Way
@@ -130,7 +131,7 @@ def _make_subvolume(top: Path, name: str) -> None:
 @contextlib.contextmanager
 def _serving(exported: Sequence[Export], *, subtree: bool = False, mountpoint: bool = False) -> Iterator[None]:
     """The kernel's server with the exports that `server-config` writes."""
-    text = exports(exported)
+    text = exports(exported, ServedStore(STORE, ()))
     if subtree:
         lines = [
             line.replace("no_subtree_check", "subtree_check") if "(ro," in line else line for line in text.splitlines()

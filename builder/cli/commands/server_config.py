@@ -13,7 +13,10 @@ from builder.errors import InputError
 from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.render.server.files import Format, possible_formats
-from builder.server_config import Installed, choose_formats, find_site, install_files, render_files, served_store
+from builder.server_config.installation import install as put_in_place
+from builder.server_config.installation import uninstall as take_away
+from builder.server_config.installing import Change, Installed
+from builder.server_config.texts import choose_formats, find_site, render_files, served_store
 
 _ALL = "all"
 
@@ -31,14 +34,19 @@ _ALL = "all"
     type=click.Choice([*(str(form) for form in Format), _ALL]),
     help="The program to configure; can be repeated. Left out: dnsmasq, exports, and nginx if site.yml has http_port.",
 )
-@click.option("--install", is_flag=True, help="Write the files to their places; what was there is kept beside them.")
+@click.option("--install", is_flag=True, help="Show what changes, and write the files to their places.")
+@click.option("--uninstall", is_flag=True, help="Show what changes, and take away what --install wrote.")
+@click.option("--dry-run", is_flag=True, help="Show what --install, or --uninstall, would change; change nothing.")
+@click.option(
+    "--replace", is_flag=True, help="Also what was edited since, or is somebody else's; it is kept beside the new file."
+)
 @click.option(
     "--prefix",
     metavar="ROOT",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     default="/",
     show_default=True,
-    help="With --install: the root directory of the server.",
+    help="With --install and --uninstall: the root directory of the server.",
 )
 @json_option
 def server_config(
@@ -47,6 +55,9 @@ def server_config(
     server: str | None,
     formats: tuple[str, ...],
     install: bool,
+    uninstall: bool,
+    dry_run: bool,
+    replace: bool,
     prefix: Path,
     as_json: bool,
 ) -> None:
@@ -54,21 +65,46 @@ def server_config(
 
     They are DHCP, TFTP, HTTP, NFS and the firewall, for clients of the store DIR.
 
-    Each text says in comments where it belongs and why it is so. Installing restarts nothing; it prints what to
-    restart.
+    Each text says in comments where it belongs and why it is so. Installing reads what the programs are configured for
+    already, refuses what would change it for others, and restarts nothing; it prints what to restart.
     """
-    site = find_site(store, site_file, server)
+    if install and uninstall:
+        raise InputError("--install and --uninstall at once", "give one of the two")
     served, fault = served_store(store)
-    files = render_files(site, served, _chosen(site, served, formats, install=install))
+    show = _quiet if as_json else _show
+    if uninstall:
+        removed = take_away(served, prefix, replace_edited=replace, dry_run=dry_run, show=show)
+        click.echo(_report(removed, dry_run=dry_run, as_json=as_json))
+        return
+    site = find_site(store, site_file, server)
+    installs = install or dry_run
+    chosen = _chosen(site, served, formats, install=installs)
     if fault is not None:
         click.echo(f"fault: {fault}", err=True)
-    if install:
-        installed = install_files(files, prefix)
-        click.echo(json.dumps([vars(file) for file in installed], indent=1) if as_json else _describe(installed))
-    elif as_json:
+    if installs:
+        done = put_in_place(
+            site, served, chosen, prefix, replace_edited=replace, dry_run=dry_run, show=show, note=_note
+        )
+        click.echo(_report(done, dry_run=dry_run, as_json=as_json))
+        return
+    files = render_files(site, served, chosen)
+    if as_json:
         click.echo(json.dumps([vars(file) for file in files], indent=1))
     else:
         click.echo("\n".join(file.text for file in files), nl=False)
+
+
+def _show(changes: Sequence[Change]) -> None:
+    for change in changes:
+        click.echo(change.diff, nl=False)
+
+
+def _quiet(_changes: Sequence[Change]) -> None:
+    """With --json the differences are part of the result."""
+
+
+def _note(text: str) -> None:
+    click.echo(f"note: {text}", err=True)
 
 
 def _chosen(site: Site, store: ServedStore, formats: Sequence[str], *, install: bool) -> tuple[Format, ...]:
@@ -80,15 +116,23 @@ def _chosen(site: Site, store: ServedStore, formats: Sequence[str], *, install: 
     return possible_formats(site, store)
 
 
-def _describe(installed: Sequence[Installed]) -> str:
+def _report(done: Sequence[Installed], *, dry_run: bool, as_json: bool) -> str:
+    if as_json:
+        return json.dumps([vars(file) for file in done], indent=1)
+    return _describe(done, dry_run=dry_run)
+
+
+def _describe(done: Sequence[Installed], *, dry_run: bool) -> str:
     """What was done as people read it, then what is left to do."""
     lines = []
-    for file in installed:
+    for file in done:
+        verb = "remove" if file.removed else "write"
+        did = f"would {verb}" if dry_run else {"remove": "removed", "write": "wrote"}[verb]
         kept = f" (what was there: {file.backup})" if file.backup else ""
-        lines.append(f"wrote {file.path}{kept}" if file.changed else f"{file.path} was so already")
-    lines += dict.fromkeys(file.note for file in installed if file.note)
+        lines.append(f"{did} {file.path}{kept}" if file.changed else f"{file.path} was so already")
+    lines += dict.fromkeys(file.note for file in done if file.note)
     # DHCP comes first in the list and is restarted last: a client that gets an address finds all the rest
-    restarts = list(dict.fromkeys(file.restart for file in reversed(installed) if file.restart))
-    if restarts:
+    restarts = list(dict.fromkeys(file.restart for file in reversed(done) if file.restart))
+    if restarts and not dry_run:
         lines += ["nothing was restarted; run:", *(f"  {command}" for command in restarts)]
-    return "\n".join(lines)
+    return "\n".join(lines) or "nothing is installed"

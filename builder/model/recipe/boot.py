@@ -13,7 +13,7 @@ class Nfs:
     """How the root is mounted."""
 
     version: NfsVersion = key("the protocol version", NfsVersion.V3)
-    options: tuple[NfsOption, ...] = key("further mount options, nfs(5)", ())
+    options: tuple[NfsOption, ...] = key("further mount options: of nfs(5) those that what mounts the root knows", ())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from builder.errors import InputError
+from builder.generators.mount_options import is_known, mounter_of, why_unknown
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName, Generation
 from builder.model.menu import Menu, MenuEntry
@@ -70,6 +72,18 @@ def menu(
     by_label = {entry.label: entry for entry in entries}
     shortcuts = [dataclasses.replace(by_label[label], label=image) for image, label in sorted(active.items())]
     return Menu((*shortcuts, *entries), default, seconds, tuple(by_label), _NOTE, client)
+
+
+def check_mount_options(kept: Sequence[Bootable], site: Site) -> None:
+    """InputError for a mount option of the site that what mounts some version's root does not know."""
+    for option in site.nfs_options:
+        for bootable in kept:
+            mounter = mounter_of(bootable.manifest.root)
+            if not is_known(option, mounter):
+                raise InputError(
+                    f"nfs_options of the site: {bootable.label}: {why_unknown(option, mounter)}",
+                    f"remove '{option}' from nfs_options; root.nfs.options of an image's recipe are its own",
+                )
 
 
 def _entry(bootable: Bootable, site: Site) -> MenuEntry:

@@ -8,33 +8,47 @@ from __future__ import annotations
 from builder.model.share import ServedStore
 from builder.model.site import Site, SiteClient, lease_seconds
 from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, choose_boot_files
-from builder.render.server.comments import comment, sections
+from builder.render.server.comments import comment, heading, sections
 from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, path_prefix
 
-DHCPD_FILE = "/etc/dhcp/diskless.conf"
 _FOREVER = 0xFFFFFFFF  # RFC 2131, 3.3; dhcpd itself counts to January 2038
 _INDENT = "    "
 
 
+def dhcpd_path(name: str) -> str:
+    """Where the part of the store with this name lies."""
+    return f"/etc/dhcp/{name}.conf"
+
+
 def dhcpd_config(site: Site, store: ServedStore) -> str:
     """A file that dhcpd.conf includes: one subnet, and a host block for each known client."""
+    path = dhcpd_path(store.name)
     head = (
-        f"{DHCPD_FILE} - clients without disks, for ISC dhcpd\n"
-        f'Put this line into /etc/dhcp/dhcpd.conf (Arch Linux: /etc/dhcpd.conf):  include "{DHCPD_FILE}";'
+        f"{heading(path, 'clients without disks, for ISC dhcpd', store.path)}\n"
+        f'Put this line into /etc/dhcp/dhcpd.conf (Arch Linux: /etc/dhcpd.conf):  include "{path}";'
         f"{_interface_note(site)}\n"
         "dhcpd serves no files: see the formats tftpd and xinetd."
     )
-    options = "PXELINUX's own options (RFC 5071): 208 lets it believe 210, the prefix of all names.\n" + NEVER_209
+    options = (
+        "PXELINUX's own options (RFC 5071): 208 lets it believe 210, the prefix of all names.\n"
+        f"{NEVER_209}\n"
+        "names of this store's own: what others call the same options stays theirs"
+    )
+    name = store.name
     files = choose_boot_files(site, store)
     declared = [
-        *(["option arch code 93 = unsigned integer 16;"] if files.others else []),
-        "option space pxelinux;",
-        "option pxelinux.magic code 208 = string;",
-        "option pxelinux.path-prefix code 210 = text;",
+        *([f"option {name}-arch code 93 = unsigned integer 16;"] if files.others else []),
+        f"option space {name};",
+        f"option {name}.magic code 208 = string;",
+        f"option {name}.path-prefix code 210 = text;",
     ]
     network = site.network
-    subnet = [f"subnet {network.network_address} netmask {network.netmask} {{", *_indent(_subnet(site, files)), "}"]
-    hosts = [line for client in site.clients for line in _host(client)]
+    subnet = [
+        f"subnet {network.network_address} netmask {network.netmask} {{",
+        *_indent(_subnet(site, files, name)),
+        "}",
+    ]
+    hosts = [line for client in site.clients for line in _host(client, name)]
     parts = [(head, []), (options, declared), ("the clients' network", subnet)]
     return sections(*parts, *([("one block for each known client", hosts)] if hosts else []))
 
@@ -45,40 +59,43 @@ def _interface_note(site: Site) -> str:
     return f'\nand name the interface (Debian: /etc/default/isc-dhcp-server):  INTERFACESv4="{site.interface}"'
 
 
-def _subnet(site: Site, files: BootFiles) -> list[str]:
+def _subnet(site: Site, files: BootFiles, name: str) -> list[str]:
     lines = [*_comment("clients may boot, old ones with BOOTP"), "allow booting;", "allow bootp;"]
+    lines += _comment("firmware, initramfs and system name themselves differently, and are one client with one address")
+    lines.append("ignore-client-uids true;")
     if site.dhcp is None:
         lines += _comment("no range: only clients with a host block get an address")
     else:
-        lines += [*_comment("what unknown clients get"), f"range {site.dhcp.first} {site.dhcp.last};"]
+        lines += [*_comment("what unknown clients get"), "allow unknown-clients;"]
+        lines.append(f"range {site.dhcp.first} {site.dhcp.last};")
     seconds = lease_seconds(site.lease) or _FOREVER
     lines += [f"default-lease-time {seconds};", f"max-lease-time {seconds};"]
     if site.router is not None:
         lines.append(f"option routers {site.router};")
     if site.nameservers:
         lines.append(f"option domain-name-servers {', '.join(site.nameservers)};")
-    return [*lines, *_comment(ROOT_PATH_NOTE), "", *_loader(site, files)]
+    return [*lines, *_comment(ROOT_PATH_NOTE), "", *_loader(site, files, name)]
 
 
-def _loader(site: Site, files: BootFiles) -> list[str]:
+def _loader(site: Site, files: BootFiles, name: str) -> list[str]:
     return [
         *_comment("the machine with TFTP, and the loader that it serves"),
         f"next-server {site.server};",
-        *_file_names(files),
+        *_file_names(files, name),
         "",
         *_comment("sent although nobody asks for them: 208 and 210 join every client's list of wanted options"),
-        'site-option-space "pxelinux";',
-        f"option pxelinux.magic {PXELINUX_MAGIC};",
-        f'option pxelinux.path-prefix "{path_prefix(site)}";',
+        f'site-option-space "{name}";',
+        f"option {name}.magic {PXELINUX_MAGIC};",
+        f'option {name}.path-prefix "{path_prefix(site)}";',
         "if exists dhcp-parameter-request-list {",
         f"{_INDENT}option dhcp-parameter-request-list = concat(option dhcp-parameter-request-list, d0, d2);",
         "}",
     ]
 
 
-def _file_names(files: BootFiles) -> list[str]:
+def _file_names(files: BootFiles, store: str) -> list[str]:
     """The last is for whoever names no architecture (option 93, RFC 4578)."""
-    cases = [(f"option arch = 00:{kind:02x}", name, kind.over_http) for kind, name in files.others.items()]
+    cases = [(f"option {store}-arch = 00:{kind:02x}", name, kind.over_http) for kind, name in files.others.items()]
     if files.script is not None:
         cases.insert(0, (f'exists user-class and option user-class = "{IPXE}"', files.script, False))
     lines: list[str] = []
@@ -92,7 +109,7 @@ def _file_names(files: BootFiles) -> list[str]:
     return [*lines, "else {", f'{_INDENT}filename "{files.bios}";', "}"]
 
 
-def _host(client: SiteClient) -> list[str]:
+def _host(client: SiteClient, name: str) -> list[str]:
     if client.address is None and client.name is None:
         return []
     lines = [f"hardware ethernet {client.mac};"]
@@ -100,7 +117,7 @@ def _host(client: SiteClient) -> list[str]:
         lines.append(f"fixed-address {client.address};")
     if client.name is not None:
         lines.append(f'option host-name "{client.name}";')
-    return [f"host diskless-{client.mac.replace(':', '').lower()} {{", *_indent(lines), "}"]
+    return [f"host {name}-{client.mac.replace(':', '').lower()} {{", *_indent(lines), "}"]
 
 
 def _comment(text: str) -> list[str]:

@@ -8,32 +8,31 @@ from dataclasses import dataclass
 
 from builder.model.share import ServedStore, Share
 from builder.model.site import Site
-from builder.render.server.dhcpd import DHCPD_FILE, dhcpd_config
-from builder.render.server.firewall import FIREWALL_FILE, firewall_rules
+from builder.render.server.dhcpd import dhcpd_config, dhcpd_path
+from builder.render.server.dnsmasq import BesideDnsmasq, dnsmasq_config, drop_in_path
+from builder.render.server.firewall import firewall_path, firewall_rules
 from builder.render.server.kea import KEA_FILE, kea_config
-from builder.render.server.nginx import NGINX_FILE, nginx_server
+from builder.render.server.nginx import nginx_path, nginx_server
 from builder.render.server.order import services_text
 from builder.render.server.proxy import proxy_config
 from builder.render.server.router import router_config
 from builder.render.server.services import (
-    DNSMASQ_FILE,
-    EXPORTS_FILE,
     GANESHA_FILE,
     GANESHA_UNIT,
     NFS_CONF_FILE,
     Export,
-    dnsmasq_config,
     exports,
+    exports_path,
     ganesha_config,
     ganesha_unit,
     nfs_conf,
 )
 from builder.render.server.tftp import (
     DEFAULTS_FILE,
-    UNIT_FILE,
     XINETD_FILE,
     tftpd_defaults,
     tftpd_unit,
+    tftpd_unit_path,
     xinetd_service,
 )
 from builder.render.server.windows import windows_config
@@ -85,17 +84,18 @@ ROLES: dict[Format, tuple[str, ...]] = {
 }
 
 
-# which formats write to a place
-PLACES: dict[str, tuple[Format, ...]] = {
-    DNSMASQ_FILE: (Format.DNSMASQ, Format.DNSMASQ_PROXY),
-    DHCPD_FILE: (Format.DHCPD,),
-    KEA_FILE: (Format.KEA,),
-    DEFAULTS_FILE: (Format.TFTPD,),
-    UNIT_FILE: (Format.TFTPD,),
-    XINETD_FILE: (Format.XINETD,),
-    EXPORTS_FILE: (Format.EXPORTS,),
-    GANESHA_FILE: (Format.GANESHA,),
-}
+def format_places(name: str) -> dict[str, tuple[Format, ...]]:
+    """Which formats write to a place, for the store with this name."""
+    return {
+        drop_in_path(name): (Format.DNSMASQ, Format.DNSMASQ_PROXY),
+        dhcpd_path(name): (Format.DHCPD,),
+        KEA_FILE: (Format.KEA,),
+        DEFAULTS_FILE: (Format.TFTPD,),
+        tftpd_unit_path(name): (Format.TFTPD,),
+        XINETD_FILE: (Format.XINETD,),
+        exports_path(name): (Format.EXPORTS,),
+        GANESHA_FILE: (Format.GANESHA,),
+    }
 
 
 def gives_addresses(site: Site) -> bool:
@@ -115,8 +115,16 @@ def possible_formats(site: Site, store: ServedStore) -> tuple[Format, ...]:
     return tuple(form for form in Format if form not in unfit)
 
 
-def server_files(form: Format, site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    """The texts of one format."""
+def server_files(
+    form: Format, site: Site, store: ServedStore, beside: BesideDnsmasq | None = None
+) -> tuple[ServerFile, ...]:
+    """The texts of one format; dnsmasq's beside what the rest of its configuration says."""
+    if form in (Format.DNSMASQ, Format.DNSMASQ_PROXY):
+        # where dnsmasq itself gives the network's addresses it cannot be a proxy beside itself
+        pool = beside is not None and beside.pool
+        render = proxy_config if form is Format.DNSMASQ_PROXY and not pool else dnsmasq_config
+        text = render(site, store, beside)
+        return (ServerFile(form, drop_in_path(store.name), text, "systemctl restart dnsmasq"),)
     return _RENDERERS[form](site, store)
 
 
@@ -145,23 +153,13 @@ def _clients_of(site: Site, share: Share) -> tuple[str, ...]:
     return addresses
 
 
-def _dnsmasq(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = dnsmasq_config(site, store)
-    return (ServerFile(Format.DNSMASQ, DNSMASQ_FILE, text, "systemctl restart dnsmasq"),)
-
-
-def _proxy(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = proxy_config(site, store)
-    return (ServerFile(Format.DNSMASQ_PROXY, DNSMASQ_FILE, text, "systemctl restart dnsmasq"),)
-
-
 def _router(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
     return (ServerFile(Format.ROUTER, None, router_config(site, store)),)
 
 
 def _dhcpd(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
     text = dhcpd_config(site, store)
-    return (ServerFile(Format.DHCPD, DHCPD_FILE, text, "systemctl restart isc-dhcp-server"),)
+    return (ServerFile(Format.DHCPD, dhcpd_path(store.name), text, "systemctl restart isc-dhcp-server"),)
 
 
 def _windows(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
@@ -174,23 +172,24 @@ def _kea(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
 
 def _tftpd(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
     """Debian's settings first, then a unit for distributions without them: one of the two is used."""
-    defaults, unit = tftpd_defaults(f"{store.path}/boot", site.server), tftpd_unit(f"{store.path}/boot", site.server)
-    restart = "systemctl daemon-reload && systemctl enable diskless-tftpd && systemctl restart diskless-tftpd"
+    defaults, unit = tftpd_defaults(store, site.server), tftpd_unit(store, site.server)
+    name = f"{store.name}-tftpd"
+    restart = f"systemctl daemon-reload && systemctl enable {name} && systemctl restart {name}"
     return (
         ServerFile(Format.TFTPD, DEFAULTS_FILE, defaults, "systemctl restart tftpd-hpa"),
-        ServerFile(Format.TFTPD, UNIT_FILE, unit, restart),
+        ServerFile(Format.TFTPD, tftpd_unit_path(store.name), unit, restart),
     )
 
 
 def _xinetd(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = xinetd_service(f"{store.path}/boot", site.server)
+    text = xinetd_service(store, site.server)
     return (ServerFile(Format.XINETD, XINETD_FILE, text, "systemctl restart xinetd"),)
 
 
 def _exports(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = exports(store_exports(site, store))
+    text = exports(store_exports(site, store), store)
     return (
-        ServerFile(Format.EXPORTS, EXPORTS_FILE, text, "exportfs -ra"),
+        ServerFile(Format.EXPORTS, exports_path(store.name), text, "exportfs -ra"),
         ServerFile(Format.EXPORTS, NFS_CONF_FILE, nfs_conf(), "systemctl restart nfs-server"),
     )
 
@@ -198,22 +197,24 @@ def _exports(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
 def _ganesha(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
     exported = store_exports(site, store)
     restart = "systemctl restart nfs-ganesha"
-    files = [ServerFile(Format.GANESHA, GANESHA_FILE, ganesha_config(exported), restart)]
+    files = [ServerFile(Format.GANESHA, GANESHA_FILE, ganesha_config(exported, store), restart)]
     mounted = [export for export in exported if export.holds]
     if mounted and len(mounted) == len(exported):  # what 0.1 exported lies anywhere
-        unit = ServerFile(Format.GANESHA, GANESHA_UNIT, ganesha_unit(mounted), f"systemctl daemon-reload && {restart}")
+        unit = ServerFile(
+            Format.GANESHA, GANESHA_UNIT, ganesha_unit(mounted, store), f"systemctl daemon-reload && {restart}"
+        )
         files.append(unit)
     return tuple(files)
 
 
 def _firewall(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = firewall_rules(str(site.network), site.http_port)
-    return (ServerFile(Format.FIREWALL, FIREWALL_FILE, text, "systemctl reload nftables"),)
+    text = firewall_rules(store, str(site.network), site.http_port)
+    return (ServerFile(Format.FIREWALL, firewall_path(store.name), text, "systemctl reload nftables"),)
 
 
 def _nginx(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = nginx_server(f"{store.path}/boot", site.server, site.http_port or 80, str(site.network))
-    return (ServerFile(Format.NGINX, NGINX_FILE, text, "systemctl reload nginx"),)
+    text = nginx_server(store, site.server, site.http_port or 80, str(site.network))
+    return (ServerFile(Format.NGINX, nginx_path(store.name), text, "systemctl reload nginx"),)
 
 
 def _services(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
@@ -222,8 +223,6 @@ def _services(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
 
 
 _RENDERERS: dict[Format, Callable[[Site, ServedStore], tuple[ServerFile, ...]]] = {
-    Format.DNSMASQ: _dnsmasq,
-    Format.DNSMASQ_PROXY: _proxy,
     Format.ROUTER: _router,
     Format.WINDOWS: _windows,
     Format.DHCPD: _dhcpd,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from builder.render.server.comments import comment
+from builder.model.share import ServedStore
+from builder.render.server.comments import comment, heading
 from builder.render.server.services import MOUNTD_PORT
 
-FIREWALL_FILE = "/etc/nftables.d/diskless.nft"
-
-_HEAD = f"""\
-{FIREWALL_FILE} - lets clients without disks in
-Put this line at the end of /etc/nftables.conf:  include "{FIREWALL_FILE}"
+_HEAD = """\
 It adds to the table and chain that Debian's and Arch's files have, whatever their policy is; where yours have
 other names, write those here."""
 
 
-def firewall_rules(clients: str, http_port: int | None) -> str:
+def firewall_path(name: str) -> str:
+    """Where the rules of the store with this name lie."""
+    return f"/etc/nftables.d/{name}.nft"
+
+
+def firewall_rules(store: ServedStore, clients: str, http_port: int | None) -> str:
     """A file for nftables.conf to include; `clients` is the subnet that is let in."""
     rules = [
         ("answers, and what belongs to them: TFTP goes on at a port of its own", "ct state established,related accept"),
@@ -32,17 +34,20 @@ def firewall_rules(clients: str, http_port: int | None) -> str:
     if http_port is not None:
         rules.append(("kernels over HTTP", _from(clients, "tcp", str(http_port))))
     lines = [line for title, rule in rules for line in (f"        # {title}", f"        {rule}")]
-    return comment(_HEAD) + "\n".join(
+    path = firewall_path(store.name)
+    include = f'Put this line at the end of /etc/nftables.conf:  include "{path}"'
+    head = f"{heading(path, 'lets clients without disks in', store.path)}\n{include}\n{_HEAD}"
+    return comment(head) + "\n".join(
         [
             "table inet filter {",
             "    chain input {",
             "        type filter hook input priority filter;",
             "    }",
-            "    chain diskless {",
+            f"    chain {store.name} {{",
             *lines,
             "    }",
             "}",
-            "insert rule inet filter input jump diskless",
+            f"insert rule inet filter input jump {store.name}",
             "",
         ]
     )

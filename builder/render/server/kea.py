@@ -12,14 +12,13 @@ from typing import Any
 from builder.model.share import ServedStore
 from builder.model.site import Site, SiteClient, lease_seconds
 from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, choose_boot_files
-from builder.render.server.comments import comment
+from builder.render.server.comments import comment, heading
 from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, path_prefix
 
 KEA_FILE = "/etc/kea/kea-dhcp4.conf"
 _FOREVER = 0xFFFFFFFF
 _IPXE_CLASS = "diskless-ipxe"
 _NOTES = f"""\
-{KEA_FILE} - clients without disks, for Kea's DHCPv4 server
 Kea serves no files: see the formats tftpd and xinetd.
 208 lets PXELINUX believe 210, the prefix of all names;
 {NEVER_209}.
@@ -53,7 +52,8 @@ def kea_config(site: Site, store: ServedStore) -> str:
     }
     if files.bios is not None:
         server["boot-file-name"] = files.bios
-    return comment(_NOTES) + json.dumps({"Dhcp4": server}, indent=4) + "\n"
+    head = heading(KEA_FILE, "clients without disks, for Kea's DHCPv4 server", store.path)
+    return comment(f"{head}\n{_NOTES}") + json.dumps({"Dhcp4": server}, indent=4) + "\n"
 
 
 def _classes(files: BootFiles) -> list[Mapping[str, Any]]:

@@ -10,8 +10,17 @@ from builder.loaders.base import ClientArchitecture
 from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.render.server.boot_files import BootFiles, choose_boot_files
-from builder.render.server.comments import sections
-from builder.render.server.services import DNSMASQ_FILE, IPXE_TAG, boot_lines, listening
+from builder.render.server.comments import heading, sections
+from builder.render.server.dnsmasq import (
+    BesideDnsmasq,
+    alone,
+    boot_lines,
+    directory_note,
+    drop_in_path,
+    ipxe_tag,
+    listening,
+    tftp_part,
+)
 
 # dnsmasq's names of client systems, dnsmasq(8)
 _SYSTEMS = {
@@ -23,42 +32,41 @@ _SYSTEMS = {
 }
 
 
-def proxy_config(site: Site, store: ServedStore) -> str:
+def proxy_config(site: Site, store: ServedStore, beside: BesideDnsmasq | None = None) -> str:
     """A dnsmasq configuration that tells clients the loader only: addresses come from a DHCP server that stays."""
-    network = site.network
+    beside = beside or alone(site)
+    network, tag, path = site.network, store.name, drop_in_path(store.name)
+    what = "clients without disks: proxy DHCP and TFTP beside another DHCP server"
     files = choose_boot_files(site, store, by_proxy=True)
     return sections(
-        (f"{DNSMASQ_FILE} - clients without disks: proxy DHCP and TFTP beside another DHCP server", []),
-        ("no DNS; remove this where dnsmasq is to be the name server too", ["port=0"]),
-        ("only on this interface", listening(site)),
+        (f"{heading(path, what, store.path)}\n{directory_note(tag)}", []),
+        *listening(site, beside),
         (
             "No addresses: the other server, a router for example, gives them and needs no change. It may give each\n"
             "client the same one always, but must not name a boot file of its own.",
-            [f"dhcp-range={network.network_address},proxy,{network.netmask}"],
+            [f"dhcp-range=set:{tag},{network.network_address},proxy,{network.netmask}"],
         ),
         (
             "The loader, twice. Firmware that is strict takes it from a menu of one entry, which it asks for at port\n"
             "4011; iPXE and simpler firmware take it from the offer.",
-            [*_services(files), *boot_lines(files, f",,{site.server}")],
+            [*_services(files, tag), *boot_lines(files, f",,{site.server}", tag=tag)],
         ),
-        (
-            "what TFTP serves; nothing below it may lead out of it\n"
-            "A proxy's answer has no room for PXELINUX's options, so kernels come over TFTP too.",
-            ["enable-tftp", f"tftp-root={store.path}/boot"],
+        tftp_part(
+            store, beside, "\nA proxy's answer has no room for PXELINUX's options, so kernels come over TFTP too."
         ),
     )
 
 
-def _services(files: BootFiles) -> list[str]:
+def _services(files: BootFiles, tag: str) -> list[str]:
     """One menu entry each; dnsmasq appends .0, the layer, to a name without a suffix of its own.
 
     iPXE asks for the menu too: with the firmware's entry it would load itself again and again.
     """
     if files.script is None:
-        return [_service("", kind, name) for kind, name in files.firmware.items()]
-    firmware = [_service(f"tag:!{IPXE_TAG},", kind, name) for kind, name in files.firmware.items()]
-    return [*firmware, *(_service(f"tag:{IPXE_TAG},", kind, files.script) for kind in files.firmware)]
+        return [_service(f"tag:{tag},", kind, name) for kind, name in files.firmware.items()]
+    firmware = [_service(f"tag:{tag},tag:!{ipxe_tag(tag)},", kind, name) for kind, name in files.firmware.items()]
+    return [*firmware, *(_service(f"tag:{tag},tag:{ipxe_tag(tag)},", kind, files.script) for kind in files.firmware)]
 
 
-def _service(tag: str, kind: ClientArchitecture, name: str) -> str:
-    return f'pxe-service={tag}{_SYSTEMS[kind]},"diskless",{name.removesuffix(".0")}'
+def _service(tags: str, kind: ClientArchitecture, name: str) -> str:
+    return f'pxe-service={tags}{_SYSTEMS[kind]},"diskless",{name.removesuffix(".0")}'

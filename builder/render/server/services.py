@@ -1,9 +1,7 @@
-"""What a server of diskless clients offers, and the three texts that the lab's servers also get: dnsmasq, exports(5),
-nfs-ganesha.
+"""NFS: exports(5), nfs.conf(5), nfs-ganesha; and words that the texts of several DHCP servers have in common.
 
-Sources: dnsmasq(8); exports(5); nfs.conf(5); ganesha-core-config(8) and ganesha-export-config(8); RFC 5071 for DHCP
-options 208 and 210. Option 209 is never sent: PXELINUX would fetch that one file and ask for no client's own
-configuration.
+Sources: exports(5); nfs.conf(5); ganesha-core-config(8) and ganesha-export-config(8); RFC 5071 for DHCP options 208 and
+210. Option 209 is never sent: PXELINUX would fetch that one file and ask for no client's own configuration.
 """
 
 from __future__ import annotations
@@ -12,14 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from builder.loaders.base import ClientArchitecture
 from builder.model.share import ServedStore
-from builder.model.site import Site, SiteClient
-from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, choose_boot_files
-from builder.render.server.comments import comment, sections
+from builder.model.site import Site
+from builder.render.server.comments import comment, heading, sections
 
-DNSMASQ_FILE = "/etc/dnsmasq.d/diskless.conf"
-EXPORTS_FILE = "/etc/exports.d/diskless.exports"
 NFS_CONF_FILE = "/etc/nfs.conf.d/diskless.conf"
 GANESHA_FILE = "/etc/ganesha/ganesha.conf"
 GANESHA_UNIT = "/etc/systemd/system/nfs-ganesha.service.d/diskless.conf"
@@ -29,7 +23,6 @@ ROOT_PATH_NOTE = """\
 root-path (option 17) is for menus that leave the root to DHCP, as the one in an untarred bundle does; the store's
 own menus name it"""
 PXELINUX_MAGIC = "f1:00:74:7e"
-IPXE_TAG = "diskless-ipxe"
 
 
 def path_prefix(site: Site) -> str:
@@ -55,100 +48,18 @@ class Export:
     holds: bool = True
 
 
-def dnsmasq_config(site: Site, store: ServedStore) -> str:
-    """A dnsmasq configuration with DHCP and TFTP on one interface and without DNS."""
-    return sections(
-        (f"{DNSMASQ_FILE} - clients without disks: DHCP and TFTP\n{_DIRECTORY_NOTE}", []),
-        ("no DNS; remove this where dnsmasq is to be the name server too", ["port=0"]),
-        ("only on this interface", listening(site)),
-        (_addresses_title(site), _addresses(site)),
-        (_loader_title(site), loader_options(site, choose_boot_files(site, store))),
-        ("what TFTP serves; nothing below it may lead out of it", ["enable-tftp", f"tftp-root={store.path}/boot"]),
-    )
+def exports_path(name: str) -> str:
+    """Where the exports of the store with this name lie."""
+    return f"/etc/exports.d/{name}.exports"
 
 
-_DIRECTORY_NOTE = "(read where dnsmasq.conf, or Debian's /etc/default/dnsmasq, names that directory: conf-dir)"
-
-
-def listening(site: Site) -> list[str]:
-    """The lines of dnsmasq.conf that keep it off the server's other networks."""
-    if site.interface is None:
-        return [f"listen-address={site.server}", "bind-interfaces"]
-    return [f"interface={site.interface}", "except-interface=lo", "bind-interfaces"]
-
-
-def loader_options(site: Site, files: BootFiles, server: str = "") -> list[str]:
-    """The lines of dnsmasq.conf for the loaders; `server` is `,NAME,ADDRESS` where TFTP is another machine's."""
-    # forced: PXELINUX needs both and asks for neither
-    return [
-        *boot_lines(files, server),
-        f"dhcp-option-force=208,{PXELINUX_MAGIC}",
-        f"dhcp-option-force=210,{path_prefix(site)}",
-    ]
-
-
-def boot_lines(files: BootFiles, server: str = "") -> list[str]:
-    """The lines of dnsmasq.conf that name each client's loader, BIOS clients' to whoever says nothing of itself."""
-    kinds = files.others
-    lines = [f"dhcp-match=set:{_tag(kind)},option:client-arch,{kind:d}" for kind in kinds]
-    not_ipxe = ""
-    if files.script is not None:
-        lines.append(f"dhcp-userclass=set:{IPXE_TAG},{IPXE}")
-        not_ipxe = f"tag:!{IPXE_TAG},"
-    for kind, name in kinds.items():
-        if kind.over_http:
-            # without it firmware does not take the offer for one of HTTP boot; an URL needs no server beside it
-            lines.append(f"dhcp-option-force={not_ipxe}tag:{_tag(kind)},option:vendor-class,{HTTP_CLIENT}")
-        lines.append(f"dhcp-boot={not_ipxe}tag:{_tag(kind)},{name}{'' if kind.over_http else server}")
-    if files.script is not None:
-        lines.append(f"dhcp-boot=tag:{IPXE_TAG},{files.script}{server}")
-    return [*lines, *([f"dhcp-boot={files.bios}{server}"] if files.bios else [])]
-
-
-def _tag(kind: ClientArchitecture) -> str:
-    return f"diskless-{kind:d}"
-
-
-def reservations(clients: Sequence[SiteClient]) -> list[str]:
-    """The lines of dnsmasq.conf that give known clients their address and name."""
-    known = [client for client in clients if client.address is not None or client.name is not None]
-    return [f"dhcp-host={','.join(filter(None, (client.mac, client.address, client.name)))}" for client in known]
-
-
-def _addresses_title(site: Site) -> str:
-    if site.dhcp is None:
-        return "addresses, for known clients only"
-    return "addresses: unknown clients get one of the range"
-
-
-def _addresses(site: Site) -> list[str]:
-    dhcp = site.dhcp
-    start = f"{site.network.network_address},static" if dhcp is None else f"{dhcp.first},{dhcp.last}"
-    lines = [
-        f"dhcp-range={start},{site.network.netmask},{site.lease}",
-        *reservations(site.clients),
-        # an option without a value is not sent: dnsmasq would name itself as router
-        f"dhcp-option=option:router{_value(site.router)}",
-    ]
-    if site.nameservers:
-        lines.append(f"dhcp-option=option:dns-server,{','.join(site.nameservers)}")
-    return [*lines, *comment(ROOT_PATH_NOTE).splitlines()]
-
-
-def _loader_title(site: Site) -> str:
-    rest = "the same way" if site.http_port is None else "over HTTP, much faster"
-    return (
-        f"the loader comes over TFTP, its configuration and the kernel {rest}\n"
-        "(208 lets PXELINUX believe 210, the prefix of all names)\n" + NEVER_209
-    )
-
-
-def exports(exported: Sequence[Export]) -> str:
+def exports(exported: Sequence[Export], store: ServedStore) -> str:
     """Exports for the kernel's NFS server, one line an export, with why; nothing for no export."""
     if not exported:
         return ""
+    what = "roots of clients without disks; exportfs -ra reads it anew"
     return sections(
-        (f"{EXPORTS_FILE} - roots of clients without disks; exportfs -ra reads it anew", []),
+        (heading(exports_path(store.name), what, store.path), []),
         (_EXPORTS_NOTES, []),
         *((_export_title(export), [_exports_line(export)]) for export in exported),
     )
@@ -188,7 +99,9 @@ def nfs_conf() -> str:
     return comment(title) + f"[mountd]\nport={MOUNTD_PORT}\n"
 
 
-def ganesha_config(exported: Sequence[Export], more: Mapping[str, str] = MappingProxyType({})) -> str:
+def ganesha_config(
+    exported: Sequence[Export], store: ServedStore, more: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """ganesha.conf for the same exports. Clients mount `path`, whatever the directory's real name is.
 
     `more` are further parameters of NFS_CORE_PARAM.
@@ -236,13 +149,13 @@ def _ganesha_export(export: Export) -> str:
     return title + _block("EXPORT", values, client, _block("FSAL", {"Name": "VFS"}))
 
 
-def ganesha_unit(exported: Sequence[Export]) -> str:
+def ganesha_unit(exported: Sequence[Export], store: ServedStore) -> str:
     """A drop-in for nfs-ganesha's unit, systemd.unit(5) and systemd.exec(5).
 
     Nothing is exported while it is not mounted. And nfs-ganesha sees no file system but those: it takes what lies above
     an export's top for a part of the export, and a handle of the one for one of the other.
     """
-    title = f"{GANESHA_UNIT} - roots of clients without disks, once they are mounted"
+    title = heading(GANESHA_UNIT, "roots of clients without disks, once they are mounted", store.path)
     directories = [export.directory for export in exported]
     unit = [f"RequiresMountsFor={' '.join(directories)}", *(f"AssertPathIsMountPoint={path}" for path in directories)]
     read_only = [*_GANESHA_READS, *(export.directory for export in exported if not export.writable)]
@@ -277,10 +190,6 @@ def export_options(export: Export) -> str:
 def _exports_line(export: Export) -> str:
     directory = export.directory.replace("\\", "\\134").replace(" ", "\\040")
     return " ".join([directory, *(f"{client}({export_options(export)})" for client in export.clients)])
-
-
-def _value(text: str | None) -> str:
-    return "" if text is None else f",{text}"
 
 
 def _block(name: str, values: dict[str, str], *inner: str) -> str:

@@ -62,11 +62,11 @@ class ServerNetwork:
         return service
 
     def discover(
-        self, mac: str, answers: int = 1, *, architecture: int = 0, user_class: str = ""
+        self, mac: str, answers: int = 1, *, architecture: int = 0, user_class: str = "", on: str = CLIENT
     ) -> list[dict[str, Any]]:
         """What servers offer a PXE client, by their addresses; with 0 answers nobody is expected to."""
         asked = ("discover", "eth0", mac, str(architecture), user_class, str(answers))
-        offers: list[dict[str, Any]] = self._client(*asked)
+        offers: list[dict[str, Any]] = self._client(*asked, on=on)
         return offers
 
     def request_at_4011(
@@ -77,9 +77,19 @@ class ServerNetwork:
         answers: list[dict[str, Any]] = self._client(*asked)
         return answers
 
-    def fetch(self, server: str, name: str, seconds: int = 10) -> dict[str, str]:
+    def lease(self, mac: str, *, on: str = CLIENT, vendor: str = "", identity: str = "") -> dict[str, Any] | None:
+        """What a machine of any kind is told that takes a lease; None where nobody answers it."""
+        answer: dict[str, Any] | None = self._client("lease", "eth0", mac, vendor, identity, on=on)
+        return answer
+
+    def resolve(self, server: str, name: str, *, on: str = CLIENT) -> list[str] | None:
+        """The addresses that a name server has for a name; None where it does not answer."""
+        found: list[str] | None = self._client("dns", server, name, on=on)
+        return found
+
+    def fetch(self, server: str, name: str, seconds: int = 10, *, on: str = CLIENT) -> dict[str, str]:
         """A file over TFTP: its content, or an error."""
-        result: dict[str, str] = self._client("tftp", server, name, str(seconds))
+        result: dict[str, str] = self._client("tftp", server, name, str(seconds), on=on)
         return result
 
     def address_client(self, address: str) -> None:
@@ -92,13 +102,23 @@ class ServerNetwork:
         for command in ("mkdir /run/etc", "cp -a /etc/. /run/etc", "mount --bind /run/etc /etc"):
             self.namespace.check(command.split())
 
+    def add_card(self, name: str, address: str, machine: str) -> None:
+        """Another network card of the server, a bridge, and a machine that is plugged into it."""
+        for command in (
+            f"ip link add {name} type bridge stp_state 0 forward_delay 0",
+            f"ip address add {address} dev {name}",
+            f"ip link set {name} up",
+            *_plugged(machine, name),
+        ):
+            self.namespace.check(command.split())
+
     def listens(self, port: int, *, udp: bool) -> bool:
         """Whether something on the server is bound to a port."""
         status, output = self.run("ss", "-Hln", "--udp" if udp else "--tcp", f"sport = :{port}")
         return status == 0 and output.strip() != ""
 
-    def _client(self, *arguments: str) -> Any:
-        status, output = self.run(sys.executable, "-I", "-S", _PXE_CLIENT, *arguments, on=CLIENT)
+    def _client(self, *arguments: str, on: str = CLIENT) -> Any:
+        status, output = self.run(sys.executable, "-I", "-S", _PXE_CLIENT, *arguments, on=on)
         assert status == 0, output
         return json.loads(output)
 
@@ -126,15 +146,20 @@ def _set_up(server: str, network: ipaddress.IPv4Network) -> list[list[str]]:
     bridge = "ip link add eth1 type bridge stp_state 0 forward_delay 0"
     commands = ["ip link set lo up", bridge, f"ip address add {server}/{network.prefixlen} dev eth1"]
     for name in (CLIENT, ROUTER):
-        commands += [
-            f"ip netns add {name}",
-            f"ip link add {name} type veth peer name eth0 netns {name}",
-            f"ip link set {name} master eth1 up",
-            f"nsenter --net=/run/netns/{name} ip link set eth0 up",
-            f"nsenter --net=/run/netns/{name} ip link set lo up",
-        ]
+        commands += _plugged(name, "eth1")
     router = f"nsenter --net=/run/netns/{ROUTER} ip address add {network[-2]}/{network.prefixlen} dev eth0"
     return [command.split() for command in (*commands, "ip link set eth1 up", router)]
+
+
+def _plugged(machine: str, bridge: str) -> list[str]:
+    """Commands that make a machine and plug it in."""
+    return [
+        f"ip netns add {machine}",
+        f"ip link add {machine} type veth peer name eth0 netns {machine}",
+        f"ip link set {machine} master {bridge} up",
+        f"nsenter --net=/run/netns/{machine} ip link set eth0 up",
+        f"nsenter --net=/run/netns/{machine} ip link set lo up",
+    ]
 
 
 def _entered(machine: str | None) -> Sequence[str]:

@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.root,
 ]
 SERVER, BRIDGE = "10.77.0.1", "lab0"
-BIOS = "dhcp-boot=lpxelinux.0"  # the line for whoever says nothing of itself
+BIOS = "dhcp-boot=tag:diskless,tag:!diskless-ipxe,tag:!diskless-7,"  # the line for whoever says nothing of itself
 SITE = f"""\
 schema: 1
 server: {SERVER}
@@ -164,12 +164,12 @@ def test_nobody_gives_addresses_or_loaders(clinic: Clinic) -> None:
         ),
         ("dhcp-range=", "", {"dhcp answer": "nobody answers on lab0 in 2 s"}),
         (
-            "dhcp-boot=tag:!diskless-ipxe,tag:diskless-7,",
+            "dhcp-boot=tag:diskless,tag:!diskless-ipxe,tag:diskless-7,",
             "",
-            {"dhcp UEFI (7)": f"{SERVER} names lpxelinux.0, the store has shimx64.efi"},
+            {"dhcp UEFI (7)": "no answer names a boot file, the store has shimx64.efi"},
         ),
         (
-            "dhcp-option-force=tag:!diskless-ipxe,tag:diskless-16,",
+            "dhcp-option-force=tag:diskless,tag:!diskless-ipxe,tag:diskless-16,",
             "",
             {
                 "dhcp UEFI that boots over HTTP (16)": f"{SERVER} does not answer with option 60, HTTPClient: "
@@ -235,7 +235,7 @@ def second_server(clinic: Clinic) -> Iterator[None]:
     namespace.check(["ip", "link", "set", "wire0", "master", BRIDGE, "up"])
     namespace.check([*run, "ip", "address", "add", "10.77.0.2/24", "dev", "wire1"])
     namespace.check([*run, "ip", "link", "set", "wire1", "up"])
-    options = ("--port=0", "--conf-file=/dev/null", "--dhcp-range=10.77.0.200,10.77.0.210,1h", "--bind-interfaces")
+    options = ("--conf-file=/dev/null", "--dhcp-range=10.77.0.200,10.77.0.210,1h", "--bind-interfaces")
     clinic._start("second", [*run, "dnsmasq", *DNSMASQ_OPTIONS, *options, "--interface=wire1"], "sockets bound")
     try:
         yield

@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.root,
 ]
 PARTS = ("boot", "ro", "rw")
-LAST_WORDS = {"dnsmasq": "DHCP, sockets bound", "nfs": "NFS SERVER INITIALIZED", "http": "Serving HTTP", "rpcbind": ""}
+LAST_WORDS = {"dnsmasq": "TFTP enabled", "nfs": "NFS SERVER INITIALIZED", "http": "Serving HTTP", "rpcbind": ""}
 
 
 @pytest.fixture

@@ -242,7 +242,7 @@ def start_dhcp(network: ServerNetwork, form: Format, site: Site) -> None:
         return
     files = (f"--conf-file={config}", f"--dhcp-leasefile={network.directory}/leases")
     foreground = ("--keep-in-foreground", "--user=root", "--log-facility=-", "--pid-file", "--no-ping")
-    network.start("dnsmasq", "TFTP root is", "dnsmasq", *foreground, *files)
+    network.start("dnsmasq", "started, ", "dnsmasq", *foreground, *files)
 
 
 @pytest.mark.parametrize("site", ["full", "known-only"], indirect=True)

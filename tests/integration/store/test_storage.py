@@ -16,7 +16,7 @@ import pytest
 from builder.deploy import adopt_kernel, prune, refresh_menus, rollback
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.output.versions import read_manifest
-from builder.server_config import served_store
+from builder.server_config.texts import served_store
 from builder.shares import image_file
 from builder.shares.image_file import has_holes
 from builder.shares.state import StorageState, read_shares

@@ -27,11 +27,12 @@ PARTIAL = {
     ("builder/loaders/grub.py", "DistributionName"),  # who signs kernels
     ("builder/loaders/ipxe.py", "ClientArchitecture"),  # what it has files for
     ("builder/loaders/pxelinux.py", "ClientArchitecture"),
-    ("builder/probes/configuration.py", "Format"),  # the programs that can be asked
+    ("builder/probes/configured/inclusion.py", "Format"),  # the programs that can be asked
     ("builder/render/image/network.py", "NetworkClient"),  # none writes nothing
     ("builder/render/server/files.py", "Format"),  # the others are written by functions of their own
     ("builder/render/server/proxy.py", "ClientArchitecture"),  # a proxy's menu is for TFTP
-    ("builder/server_config.py", "Format"),  # what is restarted in a way of its own
+    ("builder/server_config/guest.py", "Format"),  # those that have a port
+    ("builder/server_config/texts.py", "Format"),  # those that need something of the site
 }
 # read by name before there is a recipe: builder/reading/
 OF_THE_READER = {("Recipe", "schema"), ("Site", "schema")}

@@ -35,7 +35,8 @@ from builder.render.image.entries import image_cmdline, image_entries
 from builder.render.image.fstab import fstab
 from builder.render.image.network import network_arguments, network_entries
 from builder.render.image.system import system_entries
-from builder.render.server.services import Export, dnsmasq_config, exports, ganesha_config
+from builder.render.server.dnsmasq import dnsmasq_config
+from builder.render.server.services import Export, exports, ganesha_config
 from tests.command import run_command
 from tests.golden_files import GOLDEN, check_golden
 from tests.images import ROOT, write_recipe
@@ -83,6 +84,7 @@ FULL_SITE = dataclasses.replace(
     ),
     http_port=80,
 )
+STORE = served("/disklessroot")
 EXPORTS = (
     Export("/disklessroot/ro", "/disklessroot/ro", ("192.168.1.0/24",), 3, writable=False),
     Export("/srv/two words/rw", "/disklessroot/rw", ("192.168.1.0/24",), 4, writable=True),
@@ -248,35 +250,41 @@ def settings(text: str) -> list[str]:
 
 @pytest.mark.parametrize(("name", "site"), [("smallest", SITE), ("full", FULL_SITE)])
 def test_dnsmasq(name: str, site: Site) -> None:
-    text = dnsmasq_config(site, served("/disklessroot"))
+    text = dnsmasq_config(site, STORE)
     check_golden(GOLDEN / "server" / f"dnsmasq-{name}.conf", text)
     lines = settings(text)
     assert not [line for line in lines if "209" in line]
     assert "tftp-secure" not in text
-    # DHCP must not reach other networks of the server
-    assert {"bind-interfaces", "port=0", f"interface={site.interface}"} <= set(lines)
+    # what dnsmasq has once for all is somebody else's
+    assert {line.partition("=")[0] for line in lines}.isdisjoint(
+        {"port", "interface", "except-interface", "listen-address", "bind-interfaces", "bind-dynamic"}
+    )
+    for line in lines:
+        if line.startswith(("dhcp-option", "dhcp-boot", "pxe-service")):
+            assert "=tag:diskless," in line
+    assert f"tftp-root=/disklessroot/boot,{site.interface}" in lines
 
 
 def test_exports() -> None:
-    check_golden(GOLDEN / "server" / "exports", exports(EXPORTS))
-    assert exports(()) == ""
+    check_golden(GOLDEN / "server" / "exports", exports(EXPORTS, STORE))
+    assert exports((), STORE) == ""
 
 
 def test_ganesha() -> None:
-    check_golden(GOLDEN / "server" / "ganesha.conf", ganesha_config(EXPORTS))
+    check_golden(GOLDEN / "server" / "ganesha.conf", ganesha_config(EXPORTS, STORE))
 
 
 def test_the_labs_ganesha_does_without_a_capability_that_containers_lack() -> None:
-    core = ganesha_config(EXPORTS, GANESHA_CORE).split("NFS_CORE_PARAM {")[1].split("}")[0]
+    core = ganesha_config(EXPORTS, STORE, GANESHA_CORE).split("NFS_CORE_PARAM {")[1].split("}")[0]
     assert "Allow_Set_Io_Flusher_Fail = true;" in core
     assert "Enable_RQUOTA = false;" in core
 
 
 def test_exports_are_never_for_everybody_and_their_fsids_are_fixed() -> None:
-    for text in (exports(EXPORTS), ganesha_config(EXPORTS)):
+    for text in (exports(EXPORTS, STORE), ganesha_config(EXPORTS, STORE)):
         assert "*" not in "".join(settings(text))
         assert text.count("192.168.1.0/24") == len(EXPORTS)
-    for export, line in zip(EXPORTS, settings(exports(EXPORTS)), strict=True):
+    for export, line in zip(EXPORTS, settings(exports(EXPORTS, STORE)), strict=True):
         assert f"fsid={export.fsid}," in line
 
 

@@ -104,7 +104,8 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     (tmp_path / "root").mkdir()
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        prefix = ("--prefix", str(tmp_path / "root")) if "--install" in arguments else ()
+        changes = {"--install", "--uninstall", "--dry-run"} & set(arguments)
+        prefix = ("--prefix", str(tmp_path / "root")) if changes else ()
         return run_command(capsys, "server-config", "--to", str(tmp_path / "store"), *arguments, *prefix)
 
     return run
@@ -140,7 +141,7 @@ def test_without_a_site_file_the_address_is_enough(run: Run, tmp_path: Path) -> 
     (tmp_path / "store/site.yml").unlink()
     status, output, _ = run("--server", "10.1.2.3")
     assert status == 0
-    assert "dhcp-range=10.1.2.0,proxy,255.255.255.0" in output
+    assert "dhcp-range=set:diskless,10.1.2.0,proxy,255.255.255.0" in output
     assert "10.1.2.0/24(ro," in output
     status, output, message = run()
     assert (status, output) == (2, "")
@@ -159,7 +160,7 @@ def test_what_the_last_deploy_knew_is_enough(run: Run, tmp_path: Path) -> None:
 
 
 def test_an_address_that_is_given_counts_more_than_the_written_one(run: Run) -> None:
-    assert "dhcp-boot=pxelinux.0,,192.168.1.2" in run("--server", "192.168.1.2", "--format", "dnsmasq-proxy")[1]
+    assert "pxelinux.0,,192.168.1.2" in run("--server", "192.168.1.2", "--format", "dnsmasq-proxy")[1]
     status, _, message = run("--server", "10.1.2.3")
     assert status == 2
     assert "server 10.1.2.3: 192.168.1.100 is not in the clients' network 10.1.2.0/24" in message
@@ -256,12 +257,16 @@ def test_what_was_there_is_kept_and_no_backup_is_overwritten(run: Run, tmp_path:
     exports.parent.mkdir(parents=True)
     exports.write_text("/first *(ro)\n", "utf-8")
     exports.chmod(0o600)
-    assert "what was there: " in run("--install", "--format", "exports")[1]
+    status, _, message = run("--install", "--format", "exports")
+    assert (status, exports.read_text("utf-8")) == (2, "/first *(ro)\n")
+    assert "is somebody else's, or of an earlier release" in message
+    assert "-/first *(ro)" in message
+    assert "what was there: " in run("--install", "--format", "exports", "--replace")[1]
     backup = exports.with_name(".diskless.exports.diskless-backup")
     assert (backup.read_text("utf-8"), backup.stat().st_mode & 0o777) == ("/first *(ro)\n", 0o600)
     for text in ("/second *(ro)\n", "/first *(ro)\n"):
         exports.write_text(text, "utf-8")
-        assert run("--install", "--format", "exports")[0] == 0
+        assert run("--install", "--format", "exports", "--replace")[0] == 0
     assert backup.read_text("utf-8") == "/first *(ro)\n"
     assert exports.with_name(f"{backup.name}-2").read_text("utf-8") == "/second *(ro)\n"
     assert len(list(exports.parent.iterdir())) == 3
@@ -272,7 +277,7 @@ def test_backups_are_not_read_by_programs_that_read_a_directory(run: Run, tmp_pa
     config = tmp_path / "root/etc/dnsmasq.d/diskless.conf"
     config.parent.mkdir(parents=True)
     config.write_text("port=53\n", "utf-8")
-    run("--install")
+    run("--install", "--replace")
     assert sorted(path.name for path in config.parent.iterdir()) == [
         ".diskless.conf.diskless-backup",
         "diskless.conf",

@@ -1,0 +1,98 @@
+"""The texts of a server for diskless clients, rendered from its site."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from builder.checks.site import site_contradictions
+from builder.errors import HostError, InputError
+from builder.model.recipe import RootMode
+from builder.model.share import FIRST_NAME, ServedStore
+from builder.model.site import Site
+from builder.reading import load_site
+from builder.render.server.dnsmasq import BesideDnsmasq
+from builder.render.server.files import Format, ServerFile, gives_addresses, possible_formats, server_files
+from builder.server_config.memory import read_memory
+from builder.store.activation import site_of
+from builder.store.inventory import read_inventory
+from builder.store.layout import Store, find_store, store_name
+from builder.store.record import MARKER
+from builder.store.served_loaders import read_served_store
+
+
+def find_site(root: Path, site_file: Path | None, server: str | None) -> Site:
+    """The settings of the server that a store is on, or will be.
+
+    A given file or DIR/site.yml; without one what the last deploy knew; the address `server` overrides. InputError
+    where nothing says the address.
+    """
+    store = Store(root.resolve())
+    path = site_file or store.site_file
+    written = load_site(path) if site_file is not None or path.exists() else None
+    site = site_of(store, server, written)
+    for fault in site_contradictions(site):
+        raise InputError(f"server {site.server}: {fault.message}", f"{fault.hint}, in {path}")
+    return site
+
+
+def served_store(root: Path) -> tuple[ServedStore, str | None]:
+    """What servers are told of a store, or of the one that will be at `root`: that has nothing to export yet.
+
+    And what is wrong with that, None where nothing is.
+    """
+    path, name = store_name(root), read_memory(root).name or FIRST_NAME
+    if not (root / MARKER).exists():
+        return ServedStore(path, (), name=name), None
+    store = find_store(root)
+    rw = any(manifest.root.mode is RootMode.RW for manifest in read_inventory(store).manifests)
+    return replace(read_served_store(store, rw=rw), name=name), store.record.fault(path)
+
+
+def choose_formats(site: Site, store: ServedStore, wanted: Sequence[Format] | None) -> tuple[Format, ...]:
+    """The formats to render: what was asked for, or what one server needs: dnsmasq, an NFS server, nginx if it serves.
+
+    InputError where the site lacks what a format needs.
+    """
+    if not store.shares and (wanted is None or {Format.EXPORTS, Format.GANESHA} & set(wanted)):
+        raise HostError(
+            f"{store.path} lies on a file system with other things, and clients would reach all of it",
+            f"diskless storage --to {shlex.quote(store.path)} --ro SIZE gives the roots one of their own, such as 20G",
+        )
+    possible = possible_formats(site, store)
+    if wanted is None:
+        dhcp = Format.DNSMASQ if gives_addresses(site) else Format.DNSMASQ_PROXY
+        return tuple(form for form in possible if form in (dhcp, _nfs(possible), Format.NGINX))
+    for form in wanted:
+        if form not in possible:
+            raise InputError(f"format {form}: {_LACKS[form][0]}", _LACKS[form][1])
+    return tuple(dict.fromkeys(wanted))
+
+
+_ADDRESSES = (
+    "the site gives clients no addresses",
+    "add dhcp: {first: ADDRESS, last: ADDRESS}, or clients with addresses; beside another DHCP use dnsmasq-proxy",
+)
+_LACKS = {
+    Format.DNSMASQ: _ADDRESSES,
+    Format.DHCPD: _ADDRESSES,
+    Format.KEA: _ADDRESSES,
+    Format.NGINX: ("the site has no http_port", "add http_port: 80 to the site file"),
+    Format.EXPORTS: (
+        "the site's path is another than the store's, and the kernel's server exports real paths only",
+        "remove path, or use nfs-ganesha: --format ganesha",
+    ),
+}
+
+
+def _nfs(possible: Sequence[Format]) -> Format:
+    return Format.EXPORTS if Format.EXPORTS in possible else Format.GANESHA
+
+
+def render_files(
+    site: Site, store: ServedStore, formats: Sequence[Format], beside: BesideDnsmasq | None = None
+) -> tuple[ServerFile, ...]:
+    """The texts of several formats; dnsmasq's beside what else it is told, where that was looked at."""
+    return tuple(file for form in formats for file in server_files(form, site, store, beside))
