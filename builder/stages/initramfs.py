@@ -13,6 +13,7 @@ from typing import assert_never
 from builder.distributions.table import distro_of
 from builder.errors import AuditError, InputError
 from builder.generators.base import root_modules
+from builder.model.entry import TreeFile
 from builder.model.recipe import Compression, InitramfsTools, Mkinitcpio
 from builder.stages import mkinitcpio
 from builder.stages.context import Context
@@ -21,6 +22,7 @@ from builder.system.cpio import initramfs_names
 from builder.system.kernel import kernel_release
 from builder.system.modules import built_in_modules, module_name
 
+_MARK = "/var/tmp/.diskless"
 _PROGRAMS = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd", Compression.LZ4: "lz4", Compression.XZ: "xz"}
 
 
@@ -83,6 +85,9 @@ def _update_initramfs(context: Context, release: str, epoch: int) -> tuple[str, 
         env=environment,
         hint="a missing module or compressor is named in the lines above",
     )
+    if "TMPDIR" in environment:  # elsewhere it was used, and has the time of that
+        context.tree.write(TreeFile(_MARK, b""))
+        context.tree.remove(_MARK)
     return f"/boot/vmlinuz-{release}", f"/boot/initrd.img-{release}"
 
 

@@ -167,7 +167,13 @@ def test_an_initramfs_has_no_link_counts_of_the_disk(kind: str, directory: str) 
                 program.parent.mkdir(parents=True)
                 program.write_text("#!/bin/sh\necho ${TMPDIR-unset} >/said; stat -c %h /tmp\n", "ascii")
                 program.chmod(0o755)
+                used = context.workspace.tree / "var/tmp"
+                used.mkdir(parents=True)
+                os.utime(used, (1, 1))
                 _update_initramfs(context, "6.1", EPOCH)
+                # on the others the real program leaves the time of its own files
+                assert (used.stat().st_mtime > 1) == (directory != "unset")
+                assert list(used.iterdir()) == []
                 return (context.workspace.tree / "said").read_text("ascii").strip()
 
         point.chmod(0o777)
