@@ -14,19 +14,21 @@ from builder.bootlab.accelerator import accelerator_arguments
 from builder.bootlab.namespace import Namespace
 from builder.model.artifacts.manifest import INDEX
 from tests.images import ROOT, run_diskless, ssh_key
+from tests.inheriting import ACL
 from tests.require import needs_boot, needs_server_guest, needs_tool
 from tests.scratch import scratch
 from tests.serverguest.disks import Drive, make_ext4
 from tests.serverguest.guest import ServerGuest
 from tests.serverguest.root import server_root
 from tests.servers import run_registry
-from tests.versions import make_version
+from tests.versions import Entry, make_version
 
 pytestmark = [*needs_boot, *needs_server_guest, needs_tool("docker-registry", "ssh-keygen"), pytest.mark.full]
 
 STORE = "/srv/store"
+SIGNERS = "/srv/allowed_signers"
 UNIT = "diskless-update@lab.service"
-PORT = 5000
+PORT = 5001  # the package runs one of its own on 5000
 CONFIG = {
     "version": "0.1",
     "log": {"level": "error"},
@@ -36,16 +38,17 @@ CONFIG = {
 SITE = f"""server: 10.77.0.2
 interface: eth0
 dhcp: {{first: 10.77.0.100, last: 10.77.0.199}}
-trust: {STORE}/allowed_signers
+trust: {SIGNERS}
 require_statement: true
 """
 
 
 @pytest.fixture(scope="module")
-def versions() -> tuple[Path, Path]:
+def versions() -> tuple[Path, ...]:
     """One whose files have capabilities and ACLs, and one that changes a file of it."""
     place = scratch() / "update-unit/output"
-    made = make_version(place), make_version(place, {"etc/hostname": b"changed\n"})
+    shared = Entry(b"shared", mode=0o775, xattrs={"system.posix_acl_access": ACL.hex()})
+    made = tuple(make_version(place, {"srv/shared": shared, "etc/hostname": name}) for name in (b"one\n", b"two\n"))
     for version in made:
         attributes = {name for record in read_index(version / INDEX).files for name in record.xattrs}
         assert {"security.capability", "system.posix_acl_access"} <= attributes
@@ -53,19 +56,19 @@ def versions() -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def guest(versions: tuple[Path, Path]) -> Iterator[ServerGuest]:
+def guest(versions: tuple[Path, ...]) -> Iterator[ServerGuest]:
     directory = scratch() / "update-unit"
     disk = directory / "disk"
     (disk / "store").mkdir(parents=True)
     (disk / "store/site.yml").write_text(SITE, "ascii")
     signers = f"operator {ssh_key().with_suffix('.pub').read_text('ascii')}"
-    (disk / "store/allowed_signers").write_text(signers, "ascii")
+    (disk / "allowed_signers").write_text(signers, "ascii")
     (disk / "config.yml").write_text(json.dumps(CONFIG), "ascii")
     shutil.copytree(ROOT / "docs/ci", disk / "ci")
     with run_registry(directory / "server") as registry:
         for version, tag in zip(versions, ("stable", "testing"), strict=True):
             target = f"oci://{registry.address}/images/lab"
-            done = run_diskless("upload", version, target, "--tag", tag, "--sign", ssh_key())
+            done = run_diskless("upload", version, "--to", target, "--tag", tag, "--sign", ssh_key())
             assert done.returncode == 0, done.stderr
         shutil.copytree(registry.data, disk / "registry")
     make_ext4(directory / "disk.ext4", disk, room=1500, journal=True)
@@ -100,7 +103,7 @@ def update(guest: ServerGuest, tag: str) -> str:
     return said
 
 
-def test_the_unit_deploys_from_a_registry(guest: ServerGuest, versions: tuple[Path, Path]) -> None:
+def test_the_unit_deploys_from_a_registry(guest: ServerGuest, versions: tuple[Path, ...]) -> None:
     for version, tag in zip(versions, ("stable", "testing"), strict=True):
         update(guest, tag)
         assert json.loads(guest.check(f"cat {STORE}/boot/current/generation.json"))["active"] == {"lab": version.name}
@@ -127,7 +130,7 @@ def test_a_version_that_nobody_signed_is_refused(guest: ServerGuest) -> None:
     before = guest.check(f"readlink {STORE}/boot/current")
     guest.check(
         "ssh-keygen -q -t ed25519 -N '' -f /run/stranger && "
-        f"(printf 'stranger '; cat /run/stranger.pub) > {STORE}/allowed_signers"
+        f"(printf 'stranger '; cat /run/stranger.pub) > {SIGNERS}"
     )
     done = guest.run(f"systemctl restart {UNIT}", seconds=900)
     assert done.status != 0
