@@ -32,7 +32,13 @@ from builder.store.client_kernel import choose_kernel, take_kernel
 from builder.store.generations import active_generation, require_active
 from builder.store.holds import Hold, Holds, read_holds, write_holds
 from builder.store.inspection.differences import Differences, compare_tree
-from builder.store.inspection.remarks import warn_of_clock, warn_of_exports, warn_of_loaders, warn_of_pins
+from builder.store.inspection.remarks import (
+    warn_of_clock,
+    warn_of_exports,
+    warn_of_loaders,
+    warn_of_pins,
+    warn_of_place,
+)
 from builder.store.inspection.usage import versions_in_use
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store, check_changeable, find_store, look_at_store, open_store
@@ -170,6 +176,7 @@ def _deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress
                 generation = with_room(store, lambda _: finish(recover(inventory).inventory), progress.note)
             else:
                 generation = finish(inventory)
+            warn_of_place(store, progress)
             warn_of_pins(inventory, site, generation, progress)
             warn_of_loaders(store, site, before_loaders, manifest, progress)
             warn_of_clock(store, generation, progress)

@@ -85,7 +85,7 @@ def _differences(
         yield "time"
     if file.type == SYMLINK and os.readlink(name, dir_fd=directory) != file.link:
         yield "where it leads"
-    if deep and attributes(directory, name) != file.xattrs:
+    if attributes(directory, name) != file.xattrs:
         yield "attributes"
     # of another size it has another content, and may have no end
     if deep and file.type == FILE and info.st_size == file.size:
