@@ -30,7 +30,7 @@ from builder.store.boot_files import set_up_loaders
 from builder.store.choice import known_image, last_changed_image, named_version, previous_version
 from builder.store.client_kernel import choose_kernel, take_kernel
 from builder.store.generations import active_generation, require_active
-from builder.store.holds import Hold, Holds, read_holds, write_holds
+from builder.store.holds import Hold, Holds, read_holds, remember_holds
 from builder.store.inspection.differences import Differences, compare_tree
 from builder.store.inspection.remarks import (
     warn_of_clock,
@@ -169,7 +169,7 @@ def _deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress
                     Recheck(approval.trust, progress.warn).others(there, manifest)
                 generation = _activate(there, site, manifest, options)
                 if options.activate:
-                    write_holds(store.root, holds.without(manifest.image))
+                    remember_holds(store.root, holds.without(manifest.image), progress.warn)
                 return generation
 
             if unpacked is None:  # as a rollback
@@ -240,7 +240,7 @@ def rollback(
             now = read_holds(inventory.store.root)
             held[changed] = now.after_rollback(changed, left.version if left else None, name.version, reason)
         # first: interrupted between the two, a timer must not undo what somebody wanted
-        write_holds(inventory.store.root, held[changed])
+        remember_holds(inventory.store.root, held[changed], progress.warn)
         return activate(inventory, site, {changed: name}, reason)
 
     return _with_room(root, progress, roll_back)

@@ -9,14 +9,14 @@ means another one, or somebody names the version itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from builder.errors import InputError
 from builder.model.typed import parse_json, schema_of, typed
 from builder.model.version import Version
-from builder.system.files import write_atomic
+from builder.system.files import FULL, write_atomic
 
 HOLDS = "holds.json"
 _SCHEMA = 1
@@ -69,7 +69,13 @@ def read_holds(root: Path) -> Holds:
         raise InputError(f"{path}: {error}", "remove it: nothing is held then") from error
 
 
-def write_holds(root: Path, holds: Holds) -> None:
-    """Writes it, whole or not at all; nothing where it says that already."""
-    if read_holds(root) != holds:
+def remember_holds(root: Path, holds: Holds, warn: Callable[[str], None]) -> None:
+    """Writes it, whole or not at all; a full disk stops no rollback, and what is not remembered is said."""
+    if read_holds(root) == holds:
+        return
+    try:
         write_atomic(root / HOLDS, json.dumps(asdict(holds), indent=1).encode() + b"\n", 0o644)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        warn(f"{root}: {error.strerror}: that a version is held, or is no more, is not remembered")
