@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,8 +30,15 @@ from builder.store.boot_files import set_up_loaders
 from builder.store.choice import known_image, last_changed_image, named_version, previous_version
 from builder.store.client_kernel import choose_kernel, take_kernel
 from builder.store.generations import active_generation, require_active
+from builder.store.holds import Hold, Holds, read_holds, remember_holds
 from builder.store.inspection.differences import Differences, compare_tree
-from builder.store.inspection.remarks import warn_of_clock, warn_of_exports, warn_of_loaders, warn_of_pins
+from builder.store.inspection.remarks import (
+    warn_of_clock,
+    warn_of_exports,
+    warn_of_loaders,
+    warn_of_pins,
+    warn_of_place,
+)
 from builder.store.inspection.usage import versions_in_use
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store, check_changeable, find_store, look_at_store, open_store
@@ -86,6 +93,7 @@ class Deployed:
     before: the version that clients booted until now, if it was another one
     unpacked: None where the version was there already
     approval: who signed it, and what its channel says; None where the site asks for no signature
+    held: why clients do not boot it: somebody rolled back from it, and its channel says nothing new
     """
 
     manifest: Manifest
@@ -96,6 +104,7 @@ class Deployed:
     replaced: Replaced | None
     pruned: tuple[Decision, ...]
     approval: Approval | None = None
+    held: Hold | None = None
 
 
 def deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress) -> Deployed:
@@ -139,6 +148,10 @@ def _deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress
         approval = _approved(offer, store, site, options, progress)
         check_storable(offer)  # its words go into a menu, if only to measure that
         check_cmdline(inventory, site, manifest)
+        holds = read_holds(store.root)
+        held = holds.holds(manifest.image, manifest.version) if offer.asked.tag is not None else None
+        if held is not None:
+            options = replace(options, activate=False)
         with progress.step("unpack"), progress.files("unpack", manifest.entries) as on_file:
             inventory, unpacked = add_version(inventory, offer, on_file)
         with progress.step("activate"):
@@ -154,17 +167,23 @@ def _deploy(offer: Offer, root: Path, options: DeployOptions, progress: Progress
                 if approval is not None:
                     StoreMemory(store.root, options.state).write(approval.memory, progress.warn)
                     Recheck(approval.trust, progress.warn).others(there, manifest)
-                return _activate(there, site, manifest, options)
+                generation = _activate(there, site, manifest, options)
+                if options.activate:
+                    remember_holds(store.root, holds.without(manifest.image), progress.warn)
+                return generation
 
             if unpacked is None:  # as a rollback
                 generation = with_room(store, lambda _: finish(recover(inventory).inventory), progress.note)
             else:
                 generation = finish(inventory)
+            warn_of_place(store, progress)
             warn_of_pins(inventory, site, generation, progress)
             warn_of_loaders(store, site, before_loaders, manifest, progress)
             warn_of_clock(store, generation, progress)
         pruned = _prune_after(inventory, site, manifest, options)
-        return Deployed(manifest, before, store.root_of(manifest), generation, unpacked, replaced, pruned, approval)
+        return Deployed(
+            manifest, before, store.root_of(manifest), generation, unpacked, replaced, pruned, approval, held
+        )
 
 
 def _approved(offer: Offer, store: Store, site: Site, options: DeployOptions, progress: Progress) -> Approval | None:
@@ -199,6 +218,7 @@ def rollback(
     allow_revoked: also one that was signed with a key that is revoked by now; state: as of DeployOptions
     """
     chosen: list[tuple[str, BootName]] = []
+    held: dict[str, Holds] = {}
 
     def roll_back(inventory: Inventory, _: bool) -> Generation:
         site = load_site_of(inventory.store, None)
@@ -214,7 +234,14 @@ def rollback(
             Recheck(trust, progress.warn, allow_revoked).chosen(inventory, manifest)
             for text in other_than_channels(manifest, StoreMemory(inventory.store.root, state).read()):
                 progress.note(text)
-        return activate(inventory, site, {changed: name}, f"rollback {changed} {name}")
+        reason = f"rollback {changed} {name}"
+        left = require_active(inventory.store).boot_name(changed)
+        if changed not in held:  # begun anew it is not undone
+            now = read_holds(inventory.store.root)
+            held[changed] = now.after_rollback(changed, left.version if left else None, name.version, reason)
+        # first: interrupted between the two, a timer must not undo what somebody wanted
+        remember_holds(inventory.store.root, held[changed], progress.warn)
+        return activate(inventory, site, {changed: name}, reason)
 
     return _with_room(root, progress, roll_back)
 

@@ -97,6 +97,7 @@ def run_action(action: str, argument: str, store: Path) -> None:
 def record_calls(scenario: Scenario) -> list[Call]:
     """Every call of an undisturbed run that changes something below the store, in order."""
     with tempfile.TemporaryDirectory(dir=scenario.start.parent) as place:
+        Path(place).chmod(0o711)  # servers that give root up serve what lies there
         store = _copy(scenario, Path(place))
         log = Path(place, "trace")
         with ready(scenario, store):
@@ -145,6 +146,7 @@ def tracing(log: Path) -> list[str]:
 def disturb(scenario: Scenario, call: Call, injection: str) -> str | None:
     """Runs the scenario with one call disturbed, then everything that must hold; what does not, or None."""
     with tempfile.TemporaryDirectory(dir=scenario.start.parent) as place:
+        Path(place).chmod(0o711)  # servers that give root up serve what lies there
         store = _copy(scenario, Path(place))
         trace = [f"--inject={call.name}:{injection}:when={call.number}", "-o", "/dev/null"]
         with ready(scenario, store):
@@ -217,6 +219,7 @@ def _check_served(store: Path, before: str | None, scenario: Scenario, *, done: 
 @functools.cache
 def _active_at_the_end(scenario: Scenario) -> str | None:
     with tempfile.TemporaryDirectory(dir=scenario.start.parent) as place:
+        Path(place).chmod(0o711)  # servers that give root up serve what lies there
         store = _copy(scenario, Path(place))
         with ready(scenario, store):
             run_action(scenario.action, scenario.argument, store)

@@ -31,6 +31,7 @@ def scratch() -> Path:
 def new_place() -> Path:
     """An empty directory there, which goes with the module whose test asked."""
     place = Path(tempfile.mkdtemp(prefix="place-", dir=scratch()))
+    place.chmod(0o711)  # servers that give root up serve what lies there
     _places.append(place)
     return place
 

@@ -20,9 +20,11 @@ from builder.cli.transfer import (
     transfer_options,
     trust_option,
 )
+from builder.cli.typed import as_typed
 from builder.deploy import Deployed, DeployOptions
 from builder.deploy import deploy as run_deploy
 from builder.model.artifacts.difference import compare_manifests
+from builder.model.artifacts.manifest import Manifest
 from builder.output.offer import Offer, offer_directory
 from builder.output.versions import name_version
 from builder.progress.progress import Progress
@@ -115,11 +117,20 @@ def describe_json(deployed: Deployed) -> dict[str, object]:
         "active": deployed.generation.active,
         "unchanged": deployed.unpacked is None,
         **describe_signer(deployed.approval),
+        "held": deployed.held and deployed.held.reason,
         "unpacked": deployed.unpacked and vars(deployed.unpacked),
         "replaced": replaced
         and {"version": replaced.version, "root": str(replaced.root), "changed": replaced.differences.lines()},
         "pruned": [decision.to_json() for decision in deployed.pruned],
     }
+
+
+def _describe_hold(reason: str, manifest: Manifest, store: Path) -> list[str]:
+    command = as_typed(f"diskless rollback --to {store} {manifest.image} {manifest.version}")
+    return [
+        f"hold: clients do not boot it, since somebody went back from it ({reason})",
+        f"  what its channel means next comes in; to boot this one all the same: {command}",
+    ]
 
 
 def describe_text(deployed: Deployed, store: Path) -> str:
@@ -147,6 +158,8 @@ def describe_text(deployed: Deployed, store: Path) -> str:
         if changed:
             lines.append(f"clients changed {len(changed)} paths in it:")
             lines += [f"  {line}" for line in shown(changed)]
+    if deployed.held is not None:
+        lines += _describe_hold(deployed.held.reason, manifest, store)
     lines += [f"pruned {decision.version}" for decision in deployed.pruned if decision.ground is None]
     lines += [f"kept {decision.version}: {decision.reason}" for decision in deployed.pruned if decision.refused]
     return "\n".join(lines)

@@ -50,6 +50,11 @@ def _lines(read: StoreStatus) -> list[str]:
     for image, versions in read.images.items():
         lines += ["", f"{image}{' (for unknown clients)' if image == read.active.default else ''}"]
         lines += [_version(version) for version in versions]
+        for hold in read.holds.get(image, ()):
+            command = as_typed(f"diskless rollback --to {read.root} {image} {hold.version}")
+            lines.append(
+                f"    hold: no channel brings {hold.version} back ({hold.reason}), until it means another: {command}"
+            )
     lines += ["", "history"]
     lines += [
         f"  {generation.number:>4}  {_time(generation.made)}  {generation.reason}" for generation in read.history[:10]

@@ -77,8 +77,11 @@ class DnsmasqConfiguration:
     def reads(self, path: str) -> bool:
         """Whether dnsmasq would read a file here."""
         name = PurePosixPath(path)
-        return path in self.files or any(
-            PurePosixPath(one.path) == name.parent and one.takes(name.name) for one in self.directories
+        named = {unquoted(one.value) for one in self.named("conf-file")}
+        return (
+            path in self.files
+            or path in named
+            or any(PurePosixPath(one.path) == name.parent and one.takes(name.name) for one in self.directories)
         )
 
     def without(self, path: str) -> DnsmasqConfiguration:

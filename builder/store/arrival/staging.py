@@ -26,7 +26,7 @@ from builder.store.inventory import Inventory
 from builder.store.layout import TEMPORARY
 from builder.store.reaching import reached, refusal_of
 from builder.store.recovery import discard, remove_if_empty
-from builder.system.files import sha256_of
+from builder.system.files import drop_acls, sha256_of
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.removal import remove_tree
 
@@ -68,6 +68,7 @@ class Staging:
                     self._make_way(place / self._manifest.version)
         for parent in self._parents:
             self._parts.append(parent.make_temporary(f"{TEMPORARY}{self._manifest.version}-"))
+            drop_acls(self._parts[-1].handle)  # what the place gives is no part of a version
 
     def _make_way(self, left: Path) -> None:
         """Removes a read-only root without a version: of a store that was restored, or whose disks lost one of the two.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName, Generation
@@ -33,6 +34,20 @@ def warn_of_exports(inventory: Inventory, manifest: Manifest, progress: Progress
         )
     elif manifest.root.mode is RootMode.RW and all(m.root.mode is not RootMode.RW for m in inventory.manifests):
         progress.note(f"the first read-write image: run diskless server-config {command} --install again")
+
+
+def closed_parents(boot: Path) -> list[Path]:
+    """The directories from / to the TFTP root that only some may enter: servers that give root up cannot."""
+    return [path for path in (*reversed(boot.parents), boot) if not path.stat().st_mode & 0o001]
+
+
+def warn_of_place(store: Store, progress: Progress) -> None:
+    """That no TFTP server can serve the store where it lies."""
+    for closed in closed_parents(store.boot):
+        progress.warn(
+            f"{closed} may be entered by some users only, and TFTP and web servers give root up: clients get nothing. "
+            f"chmod o+x {shlex.quote(str(closed))}, or a store elsewhere"
+        )
 
 
 def warn_of_pins(inventory: Inventory, site: Site, generation: Generation, progress: Progress) -> None:

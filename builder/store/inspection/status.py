@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.errors import DisklessError, InputError
@@ -15,6 +16,7 @@ from builder.store.activation import are_menus_current, site_of
 from builder.store.arrival.channels import trust_of
 from builder.store.arrival.signatures import signer_of
 from builder.store.generations import active_generation, history
+from builder.store.holds import Hold, read_holds
 from builder.store.inspection.usage import InUse, old_clients, versions_in_use
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store
@@ -52,6 +54,7 @@ class StoreStatus:
     exports_fault: what is wrong with how it is exported, None where nothing is
     old_clients: addresses that seem to use the exports of 0.1, where those are served
     lacks_room: whether so little is free that no deploy begins, or what is held for a rollback is not whole
+    holds: image -> the versions that no channel brings back, and why
     """
 
     root: Path
@@ -62,6 +65,7 @@ class StoreStatus:
     exports_fault: str | None = None
     old_clients: tuple[str, ...] = ()
     lacks_room: bool = False
+    holds: Mapping[str, tuple[Hold, ...]] = field(default_factory=dict)
 
 
 def read_status(store: Store, site: Site | None) -> StoreStatus:
@@ -85,6 +89,7 @@ def read_status(store: Store, site: Site | None) -> StoreStatus:
         store.record.fault(str(store.root)),
         tuple(sorted(old_clients(inventory))) if store.record.old_exports else (),
         Reserve(store).lacks_room,
+        read_holds(store.root).held,
     )
 
 

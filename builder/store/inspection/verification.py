@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from builder.store.generations import (
     require_active,
 )
 from builder.store.inspection.differences import compare_tree, shown
+from builder.store.inspection.remarks import closed_parents
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import CURRENT, GENERATIONS, Store, require_mounted
 from builder.store.reaching import hold_root, is_missing, obstacle
@@ -200,6 +202,9 @@ def _generations(inventory: Inventory) -> Iterator[Discrepancy]:
 
 def _entrances(store: Store, current: Generation) -> Iterator[Discrepancy]:
     """What a client asks for first: loaders and the way to the menus."""
+    for closed in closed_parents(store.boot):
+        message = f"TFTP and web servers, which give root up, cannot enter it: chmod o+x {shlex.quote(str(closed))}"
+        yield Discrepancy(Severity.FAULT, str(closed), message)
     for name in sorted({path.partition("/")[0] for path in (*current.menus, *current.loaders)}):
         link = store.boot / name
         if not link.is_symlink() or str(link.readlink()) != f"{CURRENT}/{name}":

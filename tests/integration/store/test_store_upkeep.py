@@ -433,7 +433,8 @@ def test_verify_finds_damage(place: Path, what: str) -> None:
 def test_verify_deep_finds_damage(place: Path, what: str) -> None:
     damage, words = DEEP[what]
     damage(place)
-    assert faults(place, deep=False) == []
+    # attributes are looked at without reading anything
+    assert what == "attribute" or faults(place, deep=False) == []
     assert words in all_words(place, deep=True)
 
 

@@ -1,0 +1,81 @@
+"""holds.json: versions that an operator went back from, which a channel does not bring back.
+
+    {"schema": 1, "held": {"lab": [{"version": "20261101-0123abcd", "reason": "rollback lab 20261001-..."}]}}
+
+A channel says what is meant for every server; a rollback says what this one wants. A version is held until the channel
+means another one, or somebody names the version itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from builder.errors import InputError
+from builder.model.typed import parse_json, schema_of, typed
+from builder.model.version import Version
+from builder.system.files import FULL, write_atomic
+
+HOLDS = "holds.json"
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A version that clients are not to boot by what a channel says; reason: what was asked for, for people."""
+
+    version: Version
+    reason: str
+
+
+@dataclass(frozen=True)
+class Holds:
+    """The held versions of each image, those that were left last at the end."""
+
+    held: Mapping[str, tuple[Hold, ...]] = field(default_factory=dict)
+    schema: int = _SCHEMA
+
+    def holds(self, image: str, version: Version) -> Hold | None:
+        """Why a version is held; None where it is not."""
+        return next((hold for hold in self.held.get(image, ()) if hold.version == version), None)
+
+    def without(self, image: str) -> Holds:
+        """Nothing of an image held."""
+        return replace(self, held={name: holds for name, holds in self.held.items() if name != image})
+
+    def after_rollback(self, image: str, left: Version | None, chosen: Version, reason: str) -> Holds:
+        """What is held once clients boot `chosen`: the version that is left, unless `chosen` was held itself."""
+        if left is None or left == chosen:
+            return self
+        holds = tuple(hold for hold in self.held.get(image, ()) if hold.version not in (left, chosen))
+        if self.holds(image, chosen) is None:
+            holds = (*holds, Hold(left, reason))
+        after = self.without(image)
+        return replace(after, held={**after.held, image: holds}) if holds else after
+
+
+def read_holds(root: Path) -> Holds:
+    """What is held in the store at `root`; InputError where the file is none of ours."""
+    path = root / HOLDS
+    try:
+        data = parse_json(path.read_bytes())
+        schema_of(data, _SCHEMA)
+        return typed(data, Holds)
+    except FileNotFoundError:
+        return Holds()
+    except ValueError as error:
+        raise InputError(f"{path}: {error}", "remove it: nothing is held then") from error
+
+
+def remember_holds(root: Path, holds: Holds, warn: Callable[[str], None]) -> None:
+    """Writes it, whole or not at all; a full disk stops no rollback, and what is not remembered is said."""
+    if read_holds(root) == holds:
+        return
+    try:
+        write_atomic(root / HOLDS, json.dumps(asdict(holds), indent=1).encode() + b"\n", 0o644)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        warn(f"{root}: {error.strerror}: that a version is held, or is no more, is not remembered")
