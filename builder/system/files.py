@@ -21,7 +21,6 @@ _HOLE = 64 << 10  # bytes: a shorter run of zeros is written
 _ZEROS = bytes(_HOLE)
 FULL = (errno.ENOSPC, errno.EDQUOT)  # no byte or no inode is left, or none of a quota
 _libc = ctypes.CDLL(None, use_errno=True)
-_ACLS = ("system.posix_acl_default", "system.posix_acl_access")
 
 
 @contextlib.contextmanager
@@ -118,19 +117,6 @@ def new_directory(path: Path, mode: int) -> None:
     """A directory with this mode whatever the umask; FileExistsError where anything is there, a link too."""
     path.mkdir(mode)
     path.chmod(mode)
-
-
-def drop_acls(handle: int) -> None:
-    """Takes from an open directory the access lists that its place gave it, acl(5), so that nothing in it gets any.
-
-    Its setgid bit goes with the mode that it is given.
-    """
-    for name in _ACLS:
-        try:
-            os.removexattr(handle, name)
-        except OSError as error:
-            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
-                raise
 
 
 def swap_symlink(link: Path, target: str) -> None:

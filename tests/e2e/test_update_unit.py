@@ -129,8 +129,7 @@ def test_a_version_that_nobody_signed_is_refused(guest: ServerGuest) -> None:
     """The unit fails, so that whoever watches units sees it, and what is served stays."""
     before = guest.check(f"readlink {STORE}/boot/current")
     guest.check(
-        "ssh-keygen -q -t ed25519 -N '' -f /run/stranger && "
-        f"(printf 'stranger '; cat /run/stranger.pub) > {SIGNERS}"
+        f"ssh-keygen -q -t ed25519 -N '' -f /run/stranger && (printf 'stranger '; cat /run/stranger.pub) > {SIGNERS}"
     )
     done = guest.run(f"systemctl restart {UNIT}", seconds=900)
     assert done.status != 0

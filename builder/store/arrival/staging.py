@@ -26,9 +26,10 @@ from builder.store.inventory import Inventory
 from builder.store.layout import TEMPORARY
 from builder.store.reaching import reached, refusal_of
 from builder.store.recovery import discard, remove_if_empty
-from builder.system.files import drop_acls, sha256_of
+from builder.system.files import sha256_of
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.removal import remove_tree
+from builder.system.inheritance import drop_acls
 
 # of a name that is also a directory, or that no file can have
 _BAD_NAMES = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL)
