@@ -12,11 +12,11 @@ from pathlib import Path
 from builder.distributions.table import DISTRIBUTIONS
 from builder.errors import AuditError
 from builder.model.recipe import Recipe
-from builder.stages.audit_identity import identity_faults
-from builder.stages.audit_resolver import resolver_faults
 from builder.stages.context import Context
 from builder.stages.identity import meant_paths
-from builder.stages.owned import owned_paths
+from builder.stages.parts.audit_identity import identity_faults
+from builder.stages.parts.audit_resolver import resolver_faults
+from builder.stages.parts.owned import owned_paths
 from builder.stages.scrub import EMPTIED, LEFTOVERS, MOUNT_POINTS
 from builder.system.tree import Tree
 

@@ -10,9 +10,9 @@ from builder.model.entry import TreeLink
 from builder.model.suggestion import suggest
 from builder.render.image.entries import image_entries
 from builder.render.image.system import BUILT_IN_LOCALES
-from builder.stages.accounts import set_accounts
 from builder.stages.context import Context
-from builder.stages.services import service_names
+from builder.stages.parts.accounts import set_accounts
+from builder.stages.parts.services import service_names
 
 _CLIENT = "network.client"
 

@@ -15,9 +15,9 @@ from builder.errors import AuditError, InputError
 from builder.generators.base import root_modules
 from builder.model.entry import TreeFile
 from builder.model.recipe import Compression, InitramfsTools, Mkinitcpio
-from builder.stages import mkinitcpio
 from builder.stages.context import Context
-from builder.stages.firmware import warn_of_firmware
+from builder.stages.parts import mkinitcpio
+from builder.stages.parts.firmware import warn_of_firmware
 from builder.system.cpio import initramfs_names
 from builder.system.kernel import kernel_release
 from builder.system.modules import built_in_modules, module_name

@@ -13,7 +13,7 @@ from builder.inits.base import Init
 from builder.inits.table import init_of
 from builder.model.entry import TreeFile
 from builder.stages.context import Context
-from builder.stages.services import read_service, service_names
+from builder.stages.parts.services import read_service, service_names
 from builder.system.tree import Tree
 
 _TEXT = """\

@@ -358,16 +358,11 @@ class PacmanInstaller:
                 raise
             # a package that was signed again has another signature than the one in the cache
             self._job.notify(f"fetching again, as the signature in the cache is not good: {', '.join(again)}")
-            self._download_again(arguments, entries, refused)
-
-    def _download_again(
-        self, arguments: Sequence[str], entries: Sequence[DatabaseEntry], refused: Sequence[DatabaseEntry]
-    ) -> None:
-        try:
-            self._fetch(arguments, entries)
-        except AuditError:
-            self._kept.forget_refused(refused, self._gpgdir)
-            raise
+            try:
+                self._fetch(arguments, entries)
+            except AuditError:
+                self._kept.forget_refused(refused, self._gpgdir)
+                raise
 
     def _fetch(self, arguments: Sequence[str], entries: Sequence[DatabaseEntry]) -> None:
         try:

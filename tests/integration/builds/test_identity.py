@@ -12,9 +12,9 @@ from builder.errors import AuditError
 from builder.identity.known import KNOWN
 from builder.stages import audit, identity
 from builder.stages.audit import leftovers
-from builder.stages.audit_identity import identity_faults
 from builder.stages.context import Context
-from builder.stages.owned import owned_paths
+from builder.stages.parts.audit_identity import identity_faults
+from builder.stages.parts.owned import owned_paths
 from tests.images import build_image, run_diskless
 from tests.require import needs_network, needs_root, needs_tool
 from tests.scratch import scratch

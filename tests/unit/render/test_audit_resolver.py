@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.stages.audit_resolver import resolver_faults
+from builder.stages.parts.audit_resolver import resolver_faults
 from builder.system.tree import Tree
 
 STUB = "../run/systemd/resolve/stub-resolv.conf"

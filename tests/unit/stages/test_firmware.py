@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builder.stages.firmware import read_modinfo, without_firmware
+from builder.stages.parts.firmware import read_modinfo, without_firmware
 
 SAID = """\
 filename:       /lib/modules/6.1.0-30-amd64/kernel/drivers/net/ethernet/broadcom/tg3.ko
