@@ -19,7 +19,7 @@ boot: host-boot $(BIN)/diskless ## boot IMAGE (the newest build) in QEMU, withou
 	$(SUDO) $(BIN)/diskless boot $(IMAGE)
 
 test: host-test $(BIN)/pytest ## every test that a change should pass: at most 20 minutes, one boot
-	$(PYTEST) -m "not full" -n 2 --dist loadscope --no-loadscope-reorder
+	$(PYTEST) -m "not full" -n 2 --dist loadscope --no-loadscope-reorder --durations=40 --durations-min=5
 
 test-full: host-test $(BIN)/pytest ## all tests
 	$(PYTEST)
