@@ -89,9 +89,11 @@ def test_the_way_back_and_forth_in_a_store_of_0_1(release: Path) -> None:
     assert written["schema"] == GENERATION_SCHEMA
     assert set(written["menus"]) == {"pxelinux.cfg/default", "pxelinux.cfg/01-52-54-00-12-34-56"}
     changed_paths(place)
-    done = deploy(offer_of(release), place, DeployOptions(trust=release / "allowed_signers"), quiet())
-    assert done.unpacked is None
-    assert done.generation.number == 6
+    held = deploy(offer_of(release), place, DeployOptions(trust=release / "allowed_signers"), quiet())
+    assert (held.unpacked, held.generation.number) == (None, 5)
+    assert active(place) == FIRST  # what was rolled back from stays so, until its channel moves on or it is named
+    (done,) = deployed(place, release / "output/lab" / SECOND, server=None)
+    assert (done.unpacked, done.generation.number) == (None, 6)
     assert active(place) == SECOND
 
 

@@ -124,6 +124,7 @@ def test_each_thing_that_decides_makes_another_version(place: Path, version: Pat
     assert (place / "output/lab/latest").readlink() == Path(version.name)
 
 
+@pytest.mark.full
 def test_a_package_that_is_newer_in_the_mirror(place: Path, tmp_path: Path) -> None:
     """The recipe is the same; the mirror's databases, asked each time, are not."""
     distribution = pacman_distribution()

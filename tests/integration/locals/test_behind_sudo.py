@@ -45,6 +45,7 @@ def test_a_build_reaches_what_only_its_user_and_root_may_reach(home: Path) -> No
 
 
 @needs_tool("pacman")
+@pytest.mark.full
 def test_sudo_diskless_build_in_a_home_directory(home: Path) -> None:
     """The first build, one that changes something, and one that changes nothing."""
     sudo = {"SUDO_UID": str(USER.pw_uid), "SUDO_GID": str(USER.pw_gid), "SUDO_USER": USER.pw_name}
