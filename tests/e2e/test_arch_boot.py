@@ -13,7 +13,7 @@ from tests.e2e.test_boot import Booted, address, booted
 from tests.e2e.test_overlay_boot import check_mounts, served, sharing
 from tests.require import needs_boot, needs_tool
 
-pytestmark = [*needs_boot, needs_tool("pacman", "repo-add", "gpg", "bsdtar", "apt-get", "dpkg-deb")]
+pytestmark = [*needs_boot, needs_tool("pacman", "repo-add", "gpg", "bsdtar", "apt-get", "dpkg-deb"), pytest.mark.full]
 
 
 @pytest.fixture(scope="module")

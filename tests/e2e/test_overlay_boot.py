@@ -135,6 +135,7 @@ def test_ssh_gets_a_terminal(machine: Shared) -> None:
     assert done.output.split() == ["/dev/pts/0", "5", "620"]
 
 
+@pytest.mark.full
 def test_the_address_survives_a_restart_of_dhcpcd(machine: Shared) -> None:
     before = address(machine)
     assert before == f"{machine.guest.address}/24"

@@ -157,6 +157,7 @@ def test_no_file_is_younger_than_the_epoch() -> None:
     assert max(file.mtime for file in read_index(arch_image() / "index.json.zst").files) <= manifest().epoch
 
 
+@pytest.mark.full
 def test_another_build_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
     """Without any cache, elsewhere, with another umask, time zone and language."""
     directory = scratch() / "another arch"

@@ -78,6 +78,7 @@ def test_a_build_of_the_same_makes_no_tree(place: Path, version: Path) -> None:
     assert (place / "output/lab/latest").readlink() == Path(version.name)
 
 
+@pytest.mark.full
 def test_what_is_damaged_is_built_again_and_replaced(place: Path, version: Path) -> None:
     honest = {name: (version / name).read_bytes() for name in (MANIFEST, ROOTFS, BUNDLE, INDEX)}
     (version / ROOTFS).write_bytes(b"\0" + honest[ROOTFS][1:])
