@@ -110,8 +110,10 @@ def test_the_unit_deploys_from_a_registry(guest: ServerGuest, versions: tuple[Pa
         verified = guest.check(f"diskless verify --deep --to {STORE}")
         assert verified.strip().endswith("no fault found"), verified
         root = guest.check(f"find {STORE} -path '*{version.name}/root' -prune -print").strip()
-        names = "import os; print(*sorted({n for d, _, fs in os.walk('%s') for f in fs "
- "for n in os.listxattr(d+'/'+f, follow_symlinks=False)}))"
+        names = (
+            "import os; print(*sorted({n for d, _, fs in os.walk('%s') for f in fs "
+            "for n in os.listxattr(d+'/'+f, follow_symlinks=False)}))"
+        )
         assert {"security.capability", "system.posix_acl_access"} <= set(
             guest.check(f'python3 -c "{names % root}"').split()
         )
