@@ -30,7 +30,6 @@ from builder.store.boot_files import set_up_loaders
 from builder.store.choice import known_image, last_changed_image, named_version, previous_version
 from builder.store.client_kernel import choose_kernel, take_kernel
 from builder.store.generations import active_generation, require_active
-from builder.store.holds import Hold, Holds, read_holds, remember_holds
 from builder.store.inspection.differences import Differences, compare_tree
 from builder.store.inspection.remarks import (
     warn_of_clock,
@@ -44,6 +43,7 @@ from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store, check_changeable, find_store, look_at_store, open_store
 from builder.store.pruning import Decision, PruneOptions, decide, remove_versions
 from builder.store.reaching import hold_root
+from builder.store.records.holds import Hold, Holds, read_holds, remember_holds
 from builder.store.recovery import recover
 from builder.store.reserve import Reserve, with_room
 from builder.store.served_loaders import read_served_store

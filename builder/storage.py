@@ -24,7 +24,7 @@ from builder.store.generations import active_generation
 from builder.store.inspection.usage import old_clients
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store, open_store, require_mounted
-from builder.store.record import write_record
+from builder.store.records.record import write_record
 from builder.store.recovery import discard, recover
 from builder.system.files import make_directory
 from builder.system.mounts import is_own_filesystem

@@ -10,7 +10,7 @@ from builder.model.share import RO, RW, ServedStore, Share
 from builder.shares.image_file import make_filesystem
 from builder.shares.mounting import mount_share, places
 from builder.store.layout import Store, find_store
-from builder.store.record import MARKER, Record, write_record
+from builder.store.records.record import MARKER, Record, write_record
 from builder.system.private_mounts import private_mounts
 
 SHARES = (Share(RO, 3), Share(RW, 4))

@@ -32,15 +32,16 @@ _NFSMOUNT_WORDS = {
     *_both("intr", "posix", "cto", "ac", "lock", "acl"),
 }  # fmt: skip
 _KERNEL_VALUES = {
-    "acdirmax", "acdirmin", "acregmax", "acregmin", "actimeo", "addr", "clientaddr", "fsc", "local_lock", "lookupcache",
-    "max_connect", "minorversion", "mountaddr", "mounthost", "mountport", "mountproto", "mountvers", "namlen",
-    "nconnect", "nfsvers", "port", "proto", "retrans", "retry", "rsize", "sec", "source", "timeo", "vers", "write",
-    "wsize", "xprtsec",
+    "acdirmax", "acdirmin", "acregmax", "acregmin", "actimeo", "addr", "bsize", "clientaddr", "fatal_neterrors", "fsc",
+    "local_lock", "lookupcache", "max_connect", "minorversion", "mountaddr", "mounthost", "mountport", "mountproto",
+    "mountvers", "namlen", "nconnect", "nfsvers", "port", "proto", "rdirplus", "retrans", "retry", "rsize", "sec",
+    "source", "timeo", "vers", "write", "wsize", "xprtsec",
 }  # fmt: skip
 _KERNEL_WORDS = {
     "bg", "fg", "hard", "soft", "softerr", "softreval", "nosoftreval", "sloppy", "tcp", "udp", "rdma", "v2", "v3", "v4",
     "v4.0", "v4.1", "v4.2", "trunkdiscovery", "notrunkdiscovery",
-    *_both("ac", "acl", "cto", "fsc", "intr", "lock", "migration", "posix", "rdirplus", "resvport", "sharecache"),
+    *_both("ac", "acl", "alignwrite", "cto", "fsc", "intr", "lock", "migration", "posix", "rdirplus", "resvport"),
+    *_both("sharecache"),
     # of every file system
     "ro", "rw", "sync", "async", "dirsync", "defaults", "nosymfollow",
     *_both("atime", "diratime", "relatime", "strictatime", "suid", "dev", "exec", "mand", "lazytime", "iversion"),

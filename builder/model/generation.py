@@ -11,7 +11,7 @@ from typing import Any
 
 from builder.model.moment import Clock
 from builder.model.syntax import IMAGE_NAME
-from builder.model.typed import schema_of, typed
+from builder.model.typed import parse_json, schema_of, typed
 from builder.model.version import VERSION, Version
 
 GENERATION_SCHEMA = 2
@@ -75,9 +75,7 @@ class Generation:
     def from_json(cls, text: str) -> Generation:
         """Reads generation.json of any schema so far; ValueError when it is none."""
         try:
-            generation = typed(_of_this_schema(json.loads(text)), cls)
-        except RecursionError as error:
-            raise ValueError("not a generation: it is nested too deeply") from error
+            generation = typed(_of_this_schema(parse_json(text)), cls)
         except ValueError as error:
             raise ValueError(f"not a generation: {error}") from error
         for image, name in generation.active.items():

@@ -24,7 +24,7 @@ from builder.server_config.memory import read_memory, write_memory
 from builder.server_config.texts import render_files
 from builder.store.inventory import read_inventory
 from builder.store.layout import look_at_store, open_store
-from builder.store.record import write_record
+from builder.store.records.record import write_record
 
 Show = Callable[[Sequence[Change]], None]
 Say = Callable[[str], None]

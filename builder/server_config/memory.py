@@ -8,15 +8,12 @@ name: of the store's files, tags and units, chosen once; sha256: of what was wri
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from builder.errors import HostError, InputError
-from builder.model.typed import parse_json, schema_of, typed
 from builder.store.layout import SERVER_FILES
-from builder.system.files import write_atomic
+from builder.store.records.state import read_state, write_state
 
 _SCHEMA = 1
 
@@ -41,21 +38,11 @@ class ServerMemory:
 
 def read_memory(root: Path) -> ServerMemory:
     """What was installed for the store in a directory; InputError where the file is none of ours."""
-    path = root / SERVER_FILES
-    try:
-        data = parse_json(path.read_bytes())
-        schema_of(data, _SCHEMA)
-        return typed(data, ServerMemory)
-    except FileNotFoundError:
-        return ServerMemory()
-    except OSError as error:
-        raise HostError(f"{path}: {error.strerror}", "run this as root, or correct the file") from error
-    except ValueError as error:
-        hint = "remove it: what is installed then counts as somebody else's, and --replace takes it over"
-        raise InputError(f"{path}: {error}", hint) from error
+    hint = "remove it: what is installed then counts as somebody else's, and --replace takes it over"
+    return read_state(root / SERVER_FILES, ServerMemory, _SCHEMA, hint)
 
 
 def write_memory(root: Path, memory: ServerMemory) -> None:
     """Writes it, whole or not at all; nothing where there is no such directory yet."""
     if root.is_dir():
-        write_atomic(root / SERVER_FILES, json.dumps(asdict(memory), indent=1).encode() + b"\n", 0o644)
+        write_state(root / SERVER_FILES, memory)

@@ -19,7 +19,7 @@ from builder.server_config.memory import read_memory
 from builder.store.activation import site_of
 from builder.store.inventory import read_inventory
 from builder.store.layout import Store, find_store, store_name
-from builder.store.record import MARKER
+from builder.store.records.record import MARKER
 from builder.store.served_loaders import read_served_store
 
 

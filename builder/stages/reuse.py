@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from builder.cache import key_of
+from builder.cache import key_of, made_under
 from builder.model.artifacts.lock import Lock
 from builder.model.version import Version
 from builder.output.built import Earlier
@@ -34,13 +34,14 @@ def run(context: Context, lock: Lock, earlier: Earlier, *, fresh: bool) -> tuple
 
 
 def _key(context: Context, lock: Lock) -> str:
-    """Of the recipe and all that it takes in, every package, and every program of the host that decides bytes."""
+    """Of the recipe and all that it takes in, every package, and what of the host its programs see or it is made by."""
     parts = {
         "recipe": (context.recipe_file.sha256, context.recipe),
         "packages": (lock.packages, lock.loaders),
         "installer": context.installer.inputs(),
         "programs": [_file(tool.find()) for tool in context.installer.tools()],
         "tools": sorted(tools().items()),
+        "place": made_under(context.workspace.inside),
         "SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH"),
     }
     for name, value in parts.items():

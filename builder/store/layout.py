@@ -29,7 +29,7 @@ from builder.model.share import OLD_RW, OLD_TOPS, RO, RW, TOPS, ServedStore, nex
 from builder.model.syntax import STORE_PATH
 from builder.model.version import VERSION, Version
 from builder.store.filesystem import check_export, check_filesystem
-from builder.store.record import MARKER, Record, read_record, write_record
+from builder.store.records.record import MARKER, Record, read_record, write_record
 from builder.system.files import make_directory, sync_directory
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.locks import locked

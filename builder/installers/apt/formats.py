@@ -10,7 +10,7 @@ from pathlib import Path
 from builder.errors import AuditError
 from builder.model.recipe import DebianDistribution
 
-_AR_MAGIC = b"!<arch>\n"
+AR_MAGIC = b"!<arch>\n"  # how a package file begins, deb(5)
 
 
 def printed_files(printed: str) -> list[list[str]]:
@@ -31,9 +31,9 @@ def sources_key(distribution: DebianDistribution) -> str:
 def build_date(deb: Path) -> int:
     """When a package was built, seconds: the time in the first member header of the .deb, ar(5), deb(5)."""
     with deb.open("rb") as file:
-        header = file.read(len(_AR_MAGIC) + 60)
-    stamp = header[len(_AR_MAGIC) + 16 : len(_AR_MAGIC) + 28]
-    if not header.startswith(_AR_MAGIC) or not stamp.strip().isdigit():
+        header = file.read(len(AR_MAGIC) + 60)
+    stamp = header[len(AR_MAGIC) + 16 : len(AR_MAGIC) + 28]
+    if not header.startswith(AR_MAGIC) or not stamp.strip().isdigit():
         raise AuditError(f"{deb.name} is not a Debian package")
     return int(stamp)
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from builder.errors import CommandError, InputError
 from builder.installers.apt.errors import read_fields
+from builder.installers.apt.formats import AR_MAGIC
 from builder.installers.base import Job
 from builder.system.files import sha256_of
-
-_AR_MAGIC = b"!<arch>\n"  # deb(5)
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def make_own_packages(job: Job, files: tuple[str, ...]) -> OwnPackages:
 
 def _control(job: Job, given: Path, copy: Path) -> str:
     with copy.open("rb") as file:
-        is_package = file.read(len(_AR_MAGIC)) == _AR_MAGIC
+        is_package = file.read(len(AR_MAGIC)) == AR_MAGIC
     try:
         if is_package:
             sandbox = replace(job.sandbox, only=(job.sandbox.temporary,))

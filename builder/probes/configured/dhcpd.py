@@ -14,6 +14,7 @@ from builder.errors import InputError
 from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.probes.configured.directive import Directive, read_configuration
+from builder.probes.configured.reserved import Reserved
 from builder.render.server.comments import store_in_heading
 from builder.render.server.dhcpd import dhcpd_path
 
@@ -54,9 +55,10 @@ def refuse_in_dhcpd(prefix: Path, main: str, site: Site, store: ServedStore) -> 
         network = _subnet(block)
         if network is not None and network.overlaps(site.network):
             _refuse_subnet(block, site)
+    reserved = Reserved(site)
     for block in blocks:
         if block.words[:1] == ("host",):
-            _refuse_host(block, site)
+            _refuse_host(block, reserved)
 
 
 def _refuse_for_all(block: DhcpdBlock, site: Site) -> None:
@@ -84,20 +86,16 @@ def _refuse_subnet(block: DhcpdBlock, site: Site) -> None:
     )
 
 
-def _refuse_host(block: DhcpdBlock, site: Site) -> None:
+def _refuse_host(block: DhcpdBlock, reserved: Reserved) -> None:
     inner = [one.words for one in block.inner]
     cards = {words[2].lower() for words in inner if words[:2] == ("hardware", "ethernet") and len(words) > 2}
     addresses = {word.rstrip(",") for words in inner if words[:1] == ("fixed-address",) for word in words[1:]}
-    for client in site.clients:
-        shared = [
-            *([f"the card {client.mac}"] if client.mac.lower() in cards else []),
-            *([f"the address {client.address}"] if client.address in addresses else []),
-        ]
-        if shared and (client.address is not None or client.name is not None):
-            raise InputError(
-                f"{block.text}: {shared[0]} is reserved there, and in site.yml",
-                "leave one of the two out: remove that block, or the client's name and address in site.yml",
-            )
+    shared = reserved.shared(cards, addresses)
+    if shared is not None:
+        raise InputError(
+            f"{block.text}: {shared} is reserved there, and in site.yml",
+            "leave one of the two out: remove that block, or the client's name and address in site.yml",
+        )
 
 
 def _subnet(block: DhcpdBlock) -> ipaddress.IPv4Network | None:
@@ -118,17 +116,15 @@ def _flat(blocks: Sequence[DhcpdBlock]) -> Iterator[DhcpdBlock]:
 def _read(prefix: Path, path: str, without: str | None, depth: int) -> Iterator[DhcpdBlock]:
     text = None if path == without or depth > _DEEPEST else read_configuration(prefix, path)
     if text is not None:
-        words = list(_words(text))
-        yield from _blocks(prefix, path, store_in_heading(text), words, without, depth)
+        yield from _blocks(prefix, path, store_in_heading(text), _words(text), without, depth)
 
 
 def _blocks(
-    prefix: Path, path: str, store: str | None, words: list[tuple[str, int]], without: str | None, depth: int
+    prefix: Path, path: str, store: str | None, words: Iterator[tuple[str, int]], without: str | None, depth: int
 ) -> Iterator[DhcpdBlock]:
     """Takes statements off `words` up to a closing brace or the end."""
     held: list[tuple[str, int]] = []
-    while words:
-        word, line = words.pop(0)
+    for word, line in words:
         if word not in ("{", "}", ";"):
             held.append((word, line))
             continue

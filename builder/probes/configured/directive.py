@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,18 @@ class Directive:
     def place(self) -> str:
         """FILE:LINE, for people and editors."""
         return f"{self.file}:{self.line}"
+
+
+def continued_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines and the numbers at which they begin; a backslash at the end goes on in the next, as after a space."""
+    held, first = "", 0
+    for number, line in enumerate(text.split("\n"), 1):
+        first = first or number
+        if line.endswith("\\"):
+            held += f"{line[:-1]} "
+            continue
+        yield first, held + line
+        held, first = "", 0
 
 
 def below(prefix: Path, path: str) -> Path:

@@ -38,7 +38,6 @@ def fit_dnsmasq(prefix: Path, site: Site, store: ServedStore) -> BesideDnsmasq:
         interface,
         listens=listens(guest),
         pool=bool(guest.own),
-        enables_tftp=True,
         by_card=interface is not None and not any(_is_hidden(host, site) for host in reserved_hosts(rest)),
         leases=_leases(guest),
         transfers=_transfers(guest),

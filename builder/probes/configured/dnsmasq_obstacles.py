@@ -24,6 +24,7 @@ from builder.probes.configured.dnsmasq_terms import (
     possible_tags,
     reserved_hosts,
 )
+from builder.probes.configured.reserved import Reserved
 
 _ROUTER, _NAME_SERVERS = 3, 6
 # what says how a client boots: vendor options, class, server and file; RFC 2132 and 5071
@@ -165,20 +166,14 @@ def _ignored(guest: DnsmasqGuest) -> None:
 
 
 def _hosts(guest: DnsmasqGuest) -> None:
+    reserved = Reserved(guest.site)
     for host in reserved_hosts(guest.rest):
-        for client in guest.site.clients:
-            if client.address is None and client.name is None:
-                continue
-            shared = [
-                *([f"the card {client.mac}"] if client.mac.lower() in host.cards else []),
-                *([f"the address {client.address}"] if client.address in host.addresses else []),
-                *([f"the name {client.name}"] if client.name is not None and client.name == host.name else []),
-            ]
-            if shared:
-                raise InputError(
-                    f"{guest.of_others(host.directive)}: {shared[0]} is reserved there, and in site.yml",
-                    "leave one of the two out: remove that line, or the client's name and address in site.yml",
-                )
+        shared = reserved.shared(host.cards, host.addresses, host.name)
+        if shared is not None:
+            raise InputError(
+                f"{guest.of_others(host.directive)}: {shared} is reserved there, and in site.yml",
+                "leave one of the two out: remove that line, or the client's name and address in site.yml",
+            )
 
 
 def _same_answers(guest: DnsmasqGuest) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import HostError
-from builder.probes.configured.directive import below, read_configuration
+from builder.probes.configured.directive import below, continued_lines, read_configuration
 
 _DEFAULTS = "/etc/default/dnsmasq"
 _OTHER_DEFAULTS = "/etc/conf.d/dnsmasq"  # of OpenRC
@@ -127,22 +127,10 @@ def _unit_lines(prefix: Path) -> Iterator[tuple[str, int, str, str]]:
 
 
 def _settings(path: str, text: str) -> Iterator[tuple[str, int, str, str]]:
-    for number, line in _continued(text):
+    for number, line in continued_lines(text):
         name, equals, value = line.partition("=")
         if equals and not line.lstrip().startswith(("#", ";")):
             yield path, number, name.strip(), value.strip()
-
-
-def _continued(text: str) -> Iterator[tuple[int, str]]:
-    """Lines and the numbers at which they begin; a backslash at the end goes on in the next."""
-    held, first = "", 0
-    for number, line in enumerate(text.split("\n"), 1):
-        first = first or number
-        if line.endswith("\\"):
-            held += f"{line[:-1]} "
-            continue
-        yield first, held + line
-        held, first = "", 0
 
 
 def _shell_variables(prefix: Path, path: str) -> dict[str, _Variable]:
@@ -154,7 +142,9 @@ def _shell_variables(prefix: Path, path: str) -> dict[str, _Variable]:
         if match is None:
             continue
         lines = [
-            number for number, line in enumerate((text or "").split("\n"), 1) if re.match(rf"[^#]*\b{match[0]}", line)
+            number
+            for number, line in enumerate((text or "").split("\n"), 1)
+            if re.match(rf"[^#]*\b{re.escape(match[0])}", line)
         ]
         before = found[match[1]].value if match[2] and match[1] in found else ""
         value = before + _expanded(word[match.end() :], found)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from builder.errors import InputError
 from builder.model.share import ServedStore, Share
-from builder.probes.configured.directive import Directive, below, read_configuration
+from builder.probes.configured.directive import Directive, below, continued_lines, read_configuration
 from builder.render.server.comments import store_in_heading
 from builder.render.server.services import exports_path
 
@@ -100,19 +100,13 @@ def _refuse_root(others: Sequence[ExportedDirectory], *, nfs4: bool) -> None:
 def _lines(prefix: Path, path: str) -> Iterator[ExportedDirectory]:
     text = read_configuration(prefix, path) or ""
     store = store_in_heading(text)
-    held, first = "", 0
-    for number, raw in enumerate(text.split("\n"), 1):
-        first = first or number
-        if raw.endswith("\\"):
-            held += f"{raw[:-1]} "
-            continue
-        line, held, start = (held + raw).strip(), "", first
-        first = 0
+    for number, raw in continued_lines(text):
+        line = raw.strip()
         words = re.match(r'(?:"([^"]*)"|([^\s#]\S*))\s*(.*)', line)
         if words is not None and not line.startswith("#"):
             clients = re.sub(r"\s#.*", "", words[3]).strip()
             where = _directory(words[1] if words[1] is not None else words[2])
-            yield ExportedDirectory(Directive(path, start, where, clients), where, _numbers(clients), store)
+            yield ExportedDirectory(Directive(path, number, where, clients), where, _numbers(clients), store)
 
 
 def _directory(text: str) -> str:

@@ -34,7 +34,6 @@ class BesideDnsmasq:
     interface: the card that the clients are on; None where nobody knows
     listens: whether dnsmasq serves that card without being told
     pool: whether it gives addresses of the clients' network already, for the network's other machines too
-    enables_tftp: whether TFTP has to be enabled for that card
     by_card: whether clients can be told apart by their cards alone without anybody else noticing
     leases, transfers: limits to write, None where they are as they should be
     """
@@ -42,7 +41,6 @@ class BesideDnsmasq:
     interface: str | None
     listens: bool = True
     pool: bool = False
-    enables_tftp: bool = True
     by_card: bool = True
     leases: int | None = None
     transfers: int | None = None
@@ -120,8 +118,8 @@ def tftp_part(store: ServedStore, beside: BesideDnsmasq, note: str = "") -> tupl
     """TFTP, on the clients' card only where it is known."""
     title = f"what TFTP serves there; nothing below it may lead out of it{note}"
     card = beside.interface
-    enable = [f"enable-tftp={card}" if card else "enable-tftp"] if beside.enables_tftp else []
-    return title, [*enable, f"tftp-root={store.path}/boot{f',{card}' if card else ''}"]
+    enable = f"enable-tftp={card}" if card else "enable-tftp"
+    return title, [enable, f"tftp-root={store.path}/boot{f',{card}' if card else ''}"]
 
 
 def loader_options(site: Site, files: BootFiles, server: str = "", *, tag: str | None = None) -> list[str]:

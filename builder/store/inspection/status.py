@@ -16,10 +16,10 @@ from builder.store.activation import are_menus_current, site_of
 from builder.store.arrival.channels import trust_of
 from builder.store.arrival.signatures import signer_of
 from builder.store.generations import active_generation, history
-from builder.store.holds import Hold, read_holds
 from builder.store.inspection.usage import InUse, old_clients, versions_in_use
 from builder.store.inventory import Inventory, read_inventory
 from builder.store.layout import Store
+from builder.store.records.holds import Hold, read_holds
 from builder.store.reserve import Reserve
 
 

@@ -308,9 +308,9 @@ def test_a_package_that_repo_add_evaluates(tmp_path: Path) -> None:
     """`a[$(command)] = x` of a .PKGINFO runs the command: the next step must not write through what it leaves."""
     victim, package = tmp_path / "victim", tmp_path / "evil-1-1-any.pkg.tar"
     victim.write_text("of the caller", "ascii")
-    command = (
-        f"ln -sf {victim} /run/diskless/work/installer/pacman.conf; ln -sf {victim} /run/diskless/packages/planted"
-    )
+    inside = "/run/diskless"  # where the build's directories are seen
+    names = (f"{inside}/work/installer/pacman.conf", f"{inside}/packages/planted")
+    command = "; ".join(f"ln -sf {victim} {name}" for name in names)
     text = f"pkgname = evil\npkgver = 1-1\narch = any\na[$({command.replace(' ', '${IFS}')})] = x\n"
     with tarfile.open(package, "w") as archive:
         member = tarfile.TarInfo(".PKGINFO")

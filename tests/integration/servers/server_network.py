@@ -18,7 +18,7 @@ from builder.bootlab.namespace import Namespace, Service
 from builder.bootlab.ready import await_ready
 from builder.model.site import Site
 from builder.render.server.files import Format, server_files
-from builder.store.record import Record, write_record
+from builder.store.records.record import Record, write_record
 from tests.shares import served
 
 CLIENT, ROUTER = "client", "router"

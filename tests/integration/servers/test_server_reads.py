@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.store.record import Record, write_record
+from builder.store.records.record import Record, write_record
 from tests.images import run_diskless
 from tests.require import needs_root, needs_tool
 from tests.server_trees import ARCH, DEBIAN, make_server

@@ -11,7 +11,7 @@ import pytest
 from builder.deploy import Deployed, DeployOptions, deploy, rollback
 from builder.errors import InputError
 from builder.output.offer import Asked, offer_directory
-from builder.store.holds import HOLDS, read_holds
+from builder.store.records.holds import HOLDS, read_holds
 from tests.command import run_command
 from tests.require import needs_root
 from tests.scratch import new_place

@@ -26,7 +26,7 @@ from builder.store.inspection.verification import EXPORTS, FILE_SYSTEMS, verify
 from builder.store.inventory import read_inventory
 from builder.store.layout import find_store
 from builder.store.pruning import PruneOptions
-from builder.store.record import Record, read_record, write_record
+from builder.store.records.record import Record, read_record, write_record
 from builder.system.mounts import is_own_filesystem, mount_at
 from builder.system.private_mounts import private_mounts
 from tests.command import run_command

@@ -25,6 +25,7 @@ OPTIONS = {
     **dict.fromkeys(
         ("noatime", "nosuid", "nconnect=4", "lookupcache=all", "actimeo=60", "sec=sys", "proto=tcp"), False
     ),
+    **dict.fromkeys(("bsize=4096", "noalignwrite", "fatal_neterrors=none"), False),
     **dict.fromkeys(("fsc", "nordirplus", "softerr", "retry=5", "local_lock=all"), False),
     **dict.fromkeys(("rsize=16384", "wsize=16384", "timeo=600", "retrans=3", "acregmin=3", "acdirmax=60"), True),
     **dict.fromkeys(("soft", "hard", "intr", "nolock", "noacl", "tcp", "port=2049", "noac", "nocto"), True),

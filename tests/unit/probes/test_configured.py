@@ -70,6 +70,11 @@ def test_the_main_file_is_read_after_the_command_line_and_each_file_once(tmp_pat
     ]
 
 
+def test_what_is_added_to_a_variable_is_named_by_its_own_line(tmp_path: Path) -> None:
+    write(tmp_path, {"etc/default/dnsmasq": 'DNSMASQ_OPTS="-p 5"\n#\nDNSMASQ_OPTS+=" -i lan0"\n'})
+    assert said(tmp_path)[1] == ("/etc/default/dnsmasq:3", "interface", "lan0")
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [

@@ -13,7 +13,7 @@ import pytest
 from builder.model.generation import Generation
 from builder.model.site import Site, SiteClient, SiteDhcp
 from builder.render.server.files import Format, possible_formats, server_files
-from builder.store.record import Record, write_record
+from builder.store.records.record import Record, write_record
 from tests.command import run_command
 from tests.golden_files import GOLDEN, check_golden
 from tests.shares import served

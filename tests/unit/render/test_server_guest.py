@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.store.record import Record, read_record, write_record
+from builder.store.records.record import Record, read_record, write_record
 from tests.command import run_command
 
 SITE = (

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from builder.store.record import Record, write_record
+from builder.store.records.record import Record, write_record
 from tests.command import run_command
 from tests.server_trees import ARCH, DEBIAN, make_server
 

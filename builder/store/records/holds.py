@@ -8,15 +8,13 @@ means another one, or somebody names the version itself.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from builder.errors import InputError
-from builder.model.typed import parse_json, schema_of, typed
 from builder.model.version import Version
-from builder.system.files import FULL, write_atomic
+from builder.store.records.state import read_state, write_state
+from builder.system.files import FULL
 
 HOLDS = "holds.json"
 _SCHEMA = 1
@@ -58,15 +56,7 @@ class Holds:
 
 def read_holds(root: Path) -> Holds:
     """What is held in the store at `root`; InputError where the file is none of ours."""
-    path = root / HOLDS
-    try:
-        data = parse_json(path.read_bytes())
-        schema_of(data, _SCHEMA)
-        return typed(data, Holds)
-    except FileNotFoundError:
-        return Holds()
-    except ValueError as error:
-        raise InputError(f"{path}: {error}", "remove it: nothing is held then") from error
+    return read_state(root / HOLDS, Holds, _SCHEMA, "remove it: nothing is held then")
 
 
 def remember_holds(root: Path, holds: Holds, warn: Callable[[str], None]) -> None:
@@ -74,7 +64,7 @@ def remember_holds(root: Path, holds: Holds, warn: Callable[[str], None]) -> Non
     if read_holds(root) == holds:
         return
     try:
-        write_atomic(root / HOLDS, json.dumps(asdict(holds), indent=1).encode() + b"\n", 0o644)
+        write_state(root / HOLDS, holds)
     except OSError as error:
         if error.errno not in FULL:
             raise
