@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import http.server
 import random
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -97,6 +98,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     state: FaultyProxy
     upstream_address: str
+
+    def setup(self) -> None:
+        # what waits in the kernel counts as sent, and a killed client has not read it
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
+        super().setup()
 
     def forward(self) -> None:
         fault = self.state.choose(self.command)

@@ -76,7 +76,7 @@ def test_killed_deploy_continues(kind: str, tmp_path: Path) -> None:
         version = make_version(tmp_path / "here", changes, kernel=heavy_kernel()[: 8 << 20])
         place.upload(version, "stable")
         proxy.reset()
-        proxy.pause = 0.005
+        proxy.pause = 0.02  # slower than we read
         store = new_place()
         arguments: list[str | Path] = ["deploy", place.reference("stable"), "--to", store, "--server", SERVER]
         arguments += ["--cache", tmp_path / "cache"]
