@@ -11,12 +11,12 @@ from pathlib import Path
 
 from builder.bootlab.console import begin_log, check_log
 from builder.bootlab.diagnosis import Diagnosis
-from builder.bootlab.firmware import find_flash
-from builder.bootlab.guest import Guest, GuestError, Machine
 from builder.bootlab.lab import Lab, lab_site, lab_tools
+from builder.bootlab.machine.firmware import find_flash
+from builder.bootlab.machine.guest import Guest, GuestError, Machine
+from builder.bootlab.machine.units import Units, await_units, examine_units, runs_systemd
 from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import Patience
-from builder.bootlab.units import Units, await_units, examine_units, runs_systemd
 from builder.bootlab.walls.volumes import Medium, Volume, available_memory, check_memory, choose_medium, mounted
 from builder.cache import hold_cache
 from builder.errors import BootError, CommandError, DisklessError, HostError, InputError
@@ -36,8 +36,8 @@ from builder.store.inventory import read_inventory
 from builder.store.layout import Store, open_store, store_name
 from builder.system.files import FULL, free_bytes, nearest_directory
 from builder.system.guarded.private import own_directory
-from builder.system.permissions import LAB, require_permissions
 from builder.system.private_mounts import private_mounts
+from builder.system.privileges.permissions import LAB, require_permissions
 from builder.system.run import describe_status, require_tools
 from builder.system.workspace import open_workspace
 

@@ -47,7 +47,7 @@ from builder.system.files import free_bytes
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.private import keep_private, own_directory
 from builder.system.guarded.removal import remove_tree
-from builder.system.permissions import IMAGE, require_permissions
+from builder.system.privileges.permissions import IMAGE, require_permissions
 from builder.system.run import Runner, require_tools
 from builder.system.sandbox.network import require_outside
 from builder.system.sandbox.sandbox import TOOLS, Sandbox, require_open

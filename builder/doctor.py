@@ -7,16 +7,16 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from builder.bootlab import accelerator
 from builder.bootlab.lab import lab_tools
+from builder.bootlab.machine import accelerator
 from builder.bootlab.nfs import choose_nfs_server
 from builder.distributions.table import DISTRIBUTIONS, how_to_install
 from builder.installers.registry import INSTALLERS
 from builder.loaders.table import loader_of
 from builder.model.diagnostic import Diagnostic, Level, fail, ok, warn
-from builder.model.quantity import format_bytes
 from builder.model.share import ServedStore
 from builder.model.site import Site
+from builder.model.text.quantity import format_bytes
 from builder.probes.building import examine_building
 from builder.probes.dhcp_answers import examine_dhcp
 from builder.probes.firewall import examine_firewall

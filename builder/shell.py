@@ -14,7 +14,7 @@ from builder.output.places import hold_work
 from builder.output.versions import find_version, manifest_in
 from builder.progress.progress import Progress
 from builder.system.files import make_directory
-from builder.system.permissions import IMAGE, require_permissions
+from builder.system.privileges.permissions import IMAGE, require_permissions
 from builder.system.run import Runner, require_tools
 from builder.system.sandbox.network import NetworkAccess, require_outside
 from builder.system.sandbox.sandbox import TOOLS, Sandbox

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from builder.model.moment import Clock, Moment
+from builder.model.text.moment import Clock, Moment
 from builder.system.clock import read_moment
 
 DAY = 86400

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from builder.bootlab.firmware import Firmware, find_flash
+from builder.bootlab.machine.firmware import Firmware, find_flash
 from builder.bootlab.nfs import SERVERS
 from builder.errors import HostError
 from builder.system.run import Tool

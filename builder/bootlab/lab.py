@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from builder.bootlab import accelerator, dhcp, network
+from builder.bootlab import dhcp, network
 from builder.bootlab.console import Log, begin_log
-from builder.bootlab.guest import Guest, Machine, qemu_command, taps_of
+from builder.bootlab.machine import accelerator
+from builder.bootlab.machine.guest import Guest, Machine, qemu_command, taps_of
 from builder.bootlab.namespace import Completed, Namespace, Service
 from builder.bootlab.nfs import NfsServer, check_exportable, choose_nfs_server
 from builder.bootlab.settings import LAB_SITE, QEMU_USER, Patience

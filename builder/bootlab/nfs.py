@@ -30,7 +30,7 @@ from builder.render.server.files import Format, ServerFile, server_files, store_
 from builder.render.server.services import GANESHA_FILE, Export, ganesha_config
 from builder.system.handles import has_file_handles
 from builder.system.host import host_family
-from builder.system.permissions import Permission
+from builder.system.privileges.permissions import Permission
 from builder.system.run import CLEAN_ENVIRONMENT, Tool, run_filter
 
 _RPCBIND = Tool("rpcbind", "rpcbind", "rpcbind")

@@ -18,7 +18,7 @@ from click.shell_completion import CompletionItem
 
 from builder.cli.failures import explain_failure
 from builder.errors import DisklessError, HostError
-from builder.model.escapes import escaped
+from builder.model.text.escapes import escaped
 
 _PACKAGE = "builder.cli.commands"
 # in the order of a first day

@@ -12,7 +12,7 @@ import click
 
 from builder.cli.failures import explain_failure
 from builder.errors import InputError
-from builder.model.escapes import escaped
+from builder.model.text.escapes import escaped
 from builder.progress.progress import Progress
 
 _OPTIONS = (

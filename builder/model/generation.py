@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from builder.model.moment import Clock
 from builder.model.syntax import IMAGE_NAME
+from builder.model.text.moment import Clock
 from builder.model.typed import parse_json, schema_of, typed
 from builder.model.version import VERSION, Version
 

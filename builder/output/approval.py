@@ -10,7 +10,7 @@ from builder.errors import AuditError
 from builder.model.artifacts.channel import ChannelStatement
 from builder.model.artifacts.manifest import Manifest
 from builder.model.artifacts.memory import ChannelMemory, SeenStatement
-from builder.model.moment import Moment
+from builder.model.text.moment import Moment
 from builder.output.offer import Offer
 from builder.output.trust import SignerTrust
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from builder.errors import HostError
 from builder.model.diagnostic import Diagnostic, Level, fail, ok, warn
 from builder.probes.programs import run_quietly
-from builder.system.permissions import IMAGE, ask, confinement_of, describe_refusal
+from builder.system.privileges.permissions import IMAGE, ask, confinement_of, describe_refusal
 from builder.system.sandbox.calls import filter_program
 from builder.system.sandbox.network import require_outside
 from builder.system.sandbox.sandbox import namespace_prefix

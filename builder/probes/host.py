@@ -13,7 +13,7 @@ import libarchive.ffi
 import zstandard
 
 from builder.model.diagnostic import Diagnostic, fail, ok, warn
-from builder.model.quantity import format_bytes
+from builder.model.text.quantity import format_bytes
 from builder.probes.programs import run_quietly
 from builder.system.files import free_bytes, is_read_only
 from builder.system.host import host_family, os_release

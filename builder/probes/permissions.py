@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from builder.model.diagnostic import Diagnostic, Level, ok, warn
-from builder.system.confinement import Confinement, Refusal, read_confinement
-from builder.system.permissions import Permission, ask, describe_refusal
+from builder.system.privileges.confinement import Confinement, Refusal, read_confinement
+from builder.system.privileges.permissions import Permission, ask, describe_refusal
 
 _AREA = "permissions"
 _PURPOSES = {

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TextIO
 
 from builder.errors import DisklessError
-from builder.model.escapes import escaped
 from builder.model.events import BYTES, Event, Failed, Measured, Note, Output, Result, StepEnd, StepStart, Warned
+from builder.model.text.escapes import escaped
 from builder.progress.reporters import Journal, Plain
 from builder.progress.terminal import Terminal
 

@@ -6,7 +6,7 @@ import contextlib
 from typing import TextIO
 
 from builder.model.events import Event, Measured, Note, Output, StepEnd, StepStart, Warned, to_line
-from builder.model.quantity import format_amount
+from builder.model.text.quantity import format_amount
 
 _PLAIN_SECONDS = 20.0
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from builder.model.events import Event, Measured, Note, Output, StepEnd, StepStart, Warned
-from builder.model.quantity import count_cells, fit, format_amount, format_rate, format_seconds, printable
+from builder.model.text.quantity import count_cells, fit, format_amount, format_rate, format_seconds, printable
 from builder.progress.reporters import write
 
 _DRAW_SECONDS = 0.1

@@ -7,7 +7,7 @@ from builder.errors import InputError
 from builder.inits.base import Init
 from builder.inits.table import init_of
 from builder.model.entry import TreeLink
-from builder.model.suggestion import suggest
+from builder.model.text.suggestion import suggest
 from builder.render.image.entries import image_entries
 from builder.render.image.system import BUILT_IN_LOCALES
 from builder.stages.context import Context

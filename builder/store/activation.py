@@ -12,9 +12,9 @@ from builder.loaders.table import LOADERS, menu_files
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName, Generation
 from builder.model.menu import KERNEL, Menu
-from builder.model.moment import Moment
 from builder.model.recipe import RootMode
 from builder.model.site import IPV4, Site
+from builder.model.text.moment import Moment
 from builder.render.boot.menu import Bootable, check_mount_options, menus, pinned_label
 from builder.store.agreement import check_releases
 from builder.store.generations import active_generation, commit, generation_numbers, is_served, next_number

@@ -35,7 +35,7 @@ from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.locks import locked
 from builder.system.guarded.private import keep_names
 from builder.system.mounts import is_own_filesystem
-from builder.system.permissions import Permission, require_permissions
+from builder.system.privileges.permissions import Permission, require_permissions
 
 SITE, LOCK = "site.yml", ".lock"
 TEMPORARY = ".tmp-"

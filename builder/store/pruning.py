@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from builder.errors import AuditError, HostError
 from builder.model.artifacts.manifest import MANIFEST
 from builder.model.generation import BootName, Generation
-from builder.model.moment import Moment
 from builder.model.site import Site
+from builder.model.text.moment import Moment
 from builder.model.version import ImageVersion, Version
 from builder.store.activation import activate
 from builder.store.filesystem import settle

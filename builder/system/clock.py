@@ -7,7 +7,7 @@ import hashlib
 import time
 from pathlib import Path
 
-from builder.model.moment import Clock, Moment
+from builder.model.text.moment import Clock, Moment
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MACHINE = Path("/etc/machine-id")

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from builder.cache import TRANSFERS, hold_cache
 from builder.errors import AuditError, HostError
-from builder.model.digest import is_sha256
+from builder.model.text.digest import is_sha256
 from builder.system.files import FULL
 from builder.system.guarded.locks import locked
 from builder.system.guarded.private import Tell, own_directory

@@ -7,7 +7,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from builder.bootlab.firmware import Firmware
+from builder.bootlab.machine.firmware import Firmware
 from builder.loaders.grub import KERNEL_SIGNERS
 from builder.loaders.table import LOADERS, available
 from builder.model.recipe import Architecture, DistributionName, LoaderName, NfsVersion, RootMode

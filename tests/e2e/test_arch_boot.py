@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from builder.bootlab.guest import Machine
+from builder.bootlab.machine.guest import Machine
 from builder.bootlab.timeline import Milestone
 from tests.arch_images import arch_everything, arch_image
 from tests.e2e.test_boot import Booted, address, booted

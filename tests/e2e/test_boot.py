@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from builder.boot import Bench, BootOptions, open_bench
-from builder.bootlab.firmware import Firmware
-from builder.bootlab.guest import Guest, Machine
+from builder.bootlab.machine.firmware import Firmware
+from builder.bootlab.machine.guest import Guest, Machine
+from builder.bootlab.machine.units import await_units, examine_units
 from builder.bootlab.namespace import Completed
 from builder.bootlab.settings import Patience
 from builder.bootlab.timeline import Milestone
-from builder.bootlab.units import await_units, examine_units
 from builder.progress.progress import Progress
 from tests.images import other_image, ssh_key
 from tests.require import needs_boot, needs_ovmf

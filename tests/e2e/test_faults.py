@@ -11,8 +11,8 @@ import pytest
 
 from builder.boot import Bench, BootOptions, open_bench
 from builder.bootlab.diagnosis import Failure
-from builder.bootlab.guest import GuestError
 from builder.bootlab.lab import lab_site
+from builder.bootlab.machine.guest import GuestError
 from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import Patience
 from builder.model.site import Site, SiteClient, SiteDhcp

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from builder.bootlab.accelerator import accelerator_arguments
+from builder.bootlab.machine.accelerator import accelerator_arguments
 from builder.bootlab.namespace import Namespace
 from tests.attacker.exporting import SERVER
 from tests.attacker.plan import Report

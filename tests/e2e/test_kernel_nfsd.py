@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from builder.bootlab import network
-from builder.bootlab.accelerator import accelerator_arguments
-from builder.bootlab.guest import Guest
 from builder.bootlab.lab import Lab
+from builder.bootlab.machine.accelerator import accelerator_arguments
+from builder.bootlab.machine.guest import Guest
 from builder.bootlab.settings import Patience
 from builder.output.versions import read_manifest
 from builder.system.private_mounts import private_mounts

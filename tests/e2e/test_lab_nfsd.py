@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from builder.bootlab.accelerator import accelerator_arguments
+from builder.bootlab.machine.accelerator import accelerator_arguments
 from builder.bootlab.namespace import Namespace
 from tests.require import needs_server_guest
 from tests.scratch import scratch

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from builder.archive.members import read_members
-from builder.bootlab.accelerator import accelerator_arguments
-from builder.bootlab.firmware import Firmware
-from builder.bootlab.guest import Machine, qemu_command
-from builder.bootlab.serial import SerialPorts
+from builder.bootlab.machine.accelerator import accelerator_arguments
+from builder.bootlab.machine.firmware import Firmware
+from builder.bootlab.machine.guest import Machine, qemu_command
+from builder.bootlab.machine.serial import SerialPorts
 from builder.loaders.table import LOADERS
 from builder.model.artifacts.manifest import BUNDLE
 from builder.model.menu import KERNEL, Menu, MenuEntry

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from builder.boot import BootOptions, open_bench
-from builder.bootlab.firmware import Firmware
-from builder.bootlab.guest import Machine
+from builder.bootlab.machine.firmware import Firmware
+from builder.bootlab.machine.guest import Machine
 from builder.bootlab.settings import Patience
 from builder.bootlab.timeline import Milestone
 from builder.media import make_medium

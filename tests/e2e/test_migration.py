@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.bootlab.accelerator import accelerator_arguments
+from builder.bootlab.machine.accelerator import accelerator_arguments
 from builder.bootlab.namespace import Namespace
 from tests.releases import DESK, SECOND, unpack_release
 from tests.require import needs_server_guest

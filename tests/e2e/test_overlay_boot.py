@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from builder.boot import Bench, BootOptions, open_bench
-from builder.bootlab.firmware import Firmware
-from builder.bootlab.guest import Guest, Machine
+from builder.bootlab.machine.firmware import Firmware
+from builder.bootlab.machine.guest import Guest, Machine
 from builder.bootlab.timeline import Milestone
 from builder.progress.progress import Progress
 from tests.e2e.test_boot import Booted, address, await_started, check_nothing_is_updated, check_secure_boot

@@ -14,8 +14,8 @@ import pytest
 
 from builder.boot import Bench, BootOptions, open_bench
 from builder.bootlab.diagnosis import Failure
-from builder.bootlab.firmware import Firmware, Flash, find_flash
-from builder.bootlab.guest import GuestError, Machine
+from builder.bootlab.machine.firmware import Firmware, Flash, find_flash
+from builder.bootlab.machine.guest import GuestError, Machine
 from builder.bootlab.settings import Patience
 from builder.bootlab.timeline import Milestone
 from builder.loaders.efi_program import read_efi_program

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder.archive.unpack import read_index
-from builder.bootlab.accelerator import accelerator_arguments
+from builder.bootlab.machine.accelerator import accelerator_arguments
 from builder.bootlab.namespace import Namespace
 from builder.model.artifacts.manifest import INDEX
 from tests.images import ROOT, run_diskless, ssh_key

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builder.bootlab.firmware import Firmware
-from builder.bootlab.guest import Guest, Machine
 from builder.bootlab.lab import Lab, lab_site
+from builder.bootlab.machine.firmware import Firmware
+from builder.bootlab.machine.guest import Guest, Machine
 from builder.bootlab.nfs import choose_nfs_server
 from builder.bootlab.settings import Patience
 from builder.model.artifacts.manifest import Manifest

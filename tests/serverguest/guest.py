@@ -6,11 +6,11 @@ import signal
 import time
 from collections.abc import Sequence
 
-from builder.bootlab.accelerator import QEMU
 from builder.bootlab.console import Log
+from builder.bootlab.machine.accelerator import QEMU
+from builder.bootlab.machine.serial import SERIAL_PORTS, SerialPorts
+from builder.bootlab.machine.shell import ShellError
 from builder.bootlab.namespace import Completed, Namespace
-from builder.bootlab.serial import SERIAL_PORTS, SerialPorts
-from builder.bootlab.shell import ShellError
 from tests.serverguest.disks import Drive
 from tests.serverguest.root import ServerRoot
 

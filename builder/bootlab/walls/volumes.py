@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import HostError
-from builder.model.quantity import format_bytes
-from builder.system.confinement import read_confinement
-from builder.system.permissions import Permission, ask, describe_refusal
+from builder.model.text.quantity import format_bytes
 from builder.system.private_mounts import detach
+from builder.system.privileges.confinement import read_confinement
+from builder.system.privileges.permissions import Permission, ask, describe_refusal
 from builder.system.run import CLEAN_ENVIRONMENT, Tool
 from builder.system.sandbox.init import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount
 

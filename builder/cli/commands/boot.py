@@ -17,8 +17,8 @@ import click
 
 from builder.boot import BootOptions, BootResult, Seat, attend, preflight
 from builder.boot import boot as run_boot
-from builder.bootlab.firmware import Firmware
-from builder.bootlab.guest import Machine
+from builder.bootlab.machine.firmware import Firmware
+from builder.bootlab.machine.guest import Machine
 from builder.bootlab.settings import Patience
 from builder.build import build
 from builder.cli.options import cache_option, json_option, output_option

@@ -15,7 +15,7 @@ from builder.cli.options import cache_option, json_option, output_option, recipe
 from builder.cli.reporting import reports_progress
 from builder.cli.typed import as_typed
 from builder.model.artifacts.difference import transfer_size
-from builder.model.quantity import format_bytes
+from builder.model.text.quantity import format_bytes
 from builder.output.versions import LATEST
 from builder.progress.progress import Progress
 from builder.reading import load_recipe

@@ -13,7 +13,7 @@ from builder.archive.unpack import index_in
 from builder.cli.options import complete_version, json_option, output_option
 from builder.cli.reporting import show
 from builder.model.artifacts.difference import Difference, FileDifference, compare_files, compare_manifests
-from builder.model.quantity import format_change
+from builder.model.text.quantity import format_change
 from builder.output.given import hold_version
 from builder.output.versions import find_version, manifest_in
 from builder.render.report.summary import count_line, file_lines, package_lines

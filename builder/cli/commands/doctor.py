@@ -15,7 +15,7 @@ from builder.cli.typed import as_typed
 from builder.doctor import examine_host, examine_server
 from builder.errors import HostError
 from builder.model.diagnostic import Diagnostic, Level, worst
-from builder.model.escapes import escaped
+from builder.model.text.escapes import escaped
 
 _KEPT = "\n\t"
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}

@@ -10,7 +10,7 @@ import click
 from builder.cli.options import json_option
 from builder.cli.reporting import reports_progress
 from builder.media import make_medium
-from builder.model.quantity import format_bytes
+from builder.model.text.quantity import format_bytes
 from builder.progress.progress import Progress
 from builder.store.layout import find_store
 

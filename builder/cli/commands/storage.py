@@ -12,8 +12,8 @@ import click
 
 from builder.cli.options import json_option, store_option
 from builder.cli.reporting import reports_progress
-from builder.model.quantity import format_bytes
 from builder.model.share import RO, RW
+from builder.model.text.quantity import format_bytes
 from builder.progress.progress import Progress
 from builder.shares.state import ShareState, StorageState
 from builder.storage import StorageOptions, set_up_storage

@@ -13,7 +13,7 @@ from builder.installers.apt.index import AptIndex, Cause, find_cause
 from builder.installers.look import AskMirror
 from builder.model.artifacts.lock import LockedPackage
 from builder.model.recipe import DebianDistribution, DebianRepository
-from builder.model.suggestion import suggest_each
+from builder.model.text.suggestion import suggest_each
 
 # in 2.6 and in 3.0; the tests let the host's apt say them
 _KEY_TROUBLE = ("is not signed", "NO_PUBKEY", "BADSIG", "EXPKEYSIG", "signature verification failed")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from builder.distributions.pacman import servers
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.model.recipe import ArchDistribution
-from builder.model.suggestion import suggest_each
+from builder.model.text.suggestion import suggest_each
 
 _CONFLICT = re.compile(r"^(?:\S+: )?(?:\S+ exists in .*|.* exists in both .*)$", re.MULTILINE)
 _BAD_PACKAGE = re.compile(

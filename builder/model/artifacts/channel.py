@@ -9,8 +9,8 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from builder.model.digest import is_sha256
 from builder.model.syntax import IMAGE_NAME, Syntax
+from builder.model.text.digest import is_sha256
 from builder.model.typed import parse_json, schema_of, typed
 from builder.model.version import Version
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from builder.model.digest import SHA256
+from builder.model.text.digest import SHA256
 from builder.model.typed import parse_json
 
 INDEX_SCHEMA = 1

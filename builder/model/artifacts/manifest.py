@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.model.artifacts.index import FileRecord, root_digest
-from builder.model.digest import is_sha256
 from builder.model.recipe import Architecture, DistributionName, GeneratorName, LoaderName, NfsVersion, RootMode
 from builder.model.recipe.script import RanScript
 from builder.model.syntax import IMAGE_NAME
+from builder.model.text.digest import is_sha256
 from builder.model.typed import parse_json, schema_of, typed
 from builder.model.version import Version
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from builder.errors import InputError
 from builder.model.recipe.account import FIRST_UID, Group, User, home_of
-from builder.model.suggestion import suggest
 from builder.model.syntax import SSH_KEY
+from builder.model.text.suggestion import suggest
 
 PASSWD, GROUP, SHADOW, GSHADOW = "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"
 NO_PASSWORD = "*"  # not `!`: sshd without PAM takes that for a locked account, and refuses its keys too

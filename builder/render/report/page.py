@@ -19,7 +19,7 @@ from builder.model.artifacts.report import (
     package_boxes,
     sum_kinds,
 )
-from builder.model.quantity import format_bytes, format_seconds
+from builder.model.text.quantity import format_bytes, format_seconds
 from builder.render.report.style import STYLE
 from builder.render.report.summary import package_lines
 from builder.render.report.treemap import Tile, lay_out

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from builder.model.artifacts.difference import Difference, FileDifference
 from builder.model.artifacts.manifest import Manifest
-from builder.model.escapes import escaped
-from builder.model.quantity import format_bytes, format_change, format_seconds
+from builder.model.text.escapes import escaped
+from builder.model.text.quantity import format_bytes, format_change, format_seconds
 
 _MOST_PACKAGES = 12
 _SHORTEST_PHASE = 0.05

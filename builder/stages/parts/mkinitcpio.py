@@ -14,7 +14,7 @@ from builder.errors import AuditError, CommandError, DisklessError, InputError
 from builder.generators.base import root_modules
 from builder.generators.mkinitcpio import MKINITCPIO_DROP_IN, config_of, image_path, kernel_path, preset, preset_path
 from builder.model.entry import TreeFile, TreeLink
-from builder.model.suggestion import suggest
+from builder.model.text.suggestion import suggest
 from builder.stages.context import Context
 
 _HOOK = "/usr/share/libalpm/hooks/90-mkinitcpio-install.hook"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from builder.model.generation import Generation
-from builder.model.moment import Moment
+from builder.model.text.moment import Moment
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from builder.model.escapes import escaped
+from builder.model.text.escapes import escaped
 
 RMTAB = Path("/var/lib/nfs/rmtab")
 CLIENTS = Path("/proc/fs/nfsd/clients")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from builder.model.artifacts.index import DIRECTORY, FILE, HARDLINK, SYMLINK, FileRecord, Index
-from builder.model.escapes import escaped
+from builder.model.text.escapes import escaped
 from builder.store.arrival.reuse import attributes
 from builder.system.files import open_file, sha256_of_first
 from builder.system.guarded.held import HeldDirectory

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from builder.errors import CommandError, DisklessError, HostError
-from builder.system.confinement import SWITCHES, Refusal, explain_refusal, read_confinement
+from builder.system.privileges.confinement import SWITCHES, Refusal, explain_refusal, read_confinement
 from builder.system.run import CLEAN_ENVIRONMENT, Tool, describe_status, install_hint
 from builder.system.userns.ids import CALLER, IdMap, IdRange, with_owners
 

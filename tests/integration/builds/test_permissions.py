@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from builder.bootlab.nfs import Ganesha
-from builder.system.permissions import Permission
 from builder.system.private_mounts import private_mounts
+from builder.system.privileges.permissions import Permission
 from tests.confined import DOCKER, PODMAN, confined
 from tests.images import DISKLESS, ROOT
 from tests.require import needs_open_checkout, needs_root, needs_tool

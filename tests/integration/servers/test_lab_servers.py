@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from builder.bootlab.dhcp import dnsmasq_options
-from builder.bootlab.guest import Guest, GuestError, Machine
 from builder.bootlab.lab import Lab, lab_site
+from builder.bootlab.machine.guest import Guest, GuestError, Machine
 from builder.bootlab.namespace import Namespace, Service
 from builder.bootlab.nfs import Ganesha, KernelNfsd, check_exportable
 from builder.bootlab.ready import await_ready

@@ -17,10 +17,10 @@ import pytest
 
 from builder import boot as booting
 from builder.boot import BootOptions, BootResult, boot, preflight
-from builder.bootlab import guest as guests
 from builder.bootlab.diagnosis import Diagnosis, Failure
-from builder.bootlab.guest import Guest, GuestError, Machine
-from builder.bootlab.monitor import Monitor
+from builder.bootlab.machine import guest as guests
+from builder.bootlab.machine.guest import Guest, GuestError, Machine
+from builder.bootlab.machine.monitor import Monitor
 from builder.errors import CommandError, DisklessError, InputError
 from builder.model.version import Version
 from builder.progress.progress import Progress

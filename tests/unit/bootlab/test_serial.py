@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import pytest
 
-from builder.bootlab import serial
-from builder.bootlab.accelerator import EMULATION, hardware_arguments
+from builder.bootlab.machine import serial
+from builder.bootlab.machine.accelerator import EMULATION, hardware_arguments
+from builder.bootlab.machine.serial import SerialPorts
 from builder.bootlab.namespace import Completed, Namespace, Service
-from builder.bootlab.serial import SerialPorts
 from builder.bootlab.settings import QEMU_FILTER, QEMU_USER
 
 SERVICE = Service("qemu", 1, Path("/dev/null"))

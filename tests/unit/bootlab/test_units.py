@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from builder.boot import BootResult
+from builder.bootlab.machine.units import FailedUnit, Units, await_units, examine_units, runs_systemd
 from builder.bootlab.namespace import Completed
-from builder.bootlab.units import FailedUnit, Units, await_units, examine_units, runs_systemd
 from builder.cli.commands.boot import describe_json, describe_text
 from builder.model.version import Version
 

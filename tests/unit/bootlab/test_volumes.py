@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from builder.boot import BootOptions, store_volumes
-from builder.bootlab.guest import Machine
+from builder.bootlab.machine.guest import Machine
 from builder.bootlab.walls import volumes
 from builder.bootlab.walls.volumes import Medium, check_memory, choose_medium
 from builder.errors import HostError
 from builder.model.artifacts.manifest import Manifest
 from builder.model.recipe import RootMode
 from builder.output.versions import read_manifest
-from builder.system.confinement import Confinement, Refusal
-from builder.system.permissions import Permission
+from builder.system.privileges.confinement import Confinement, Refusal
+from builder.system.privileges.permissions import Permission
 from tests.versions import make_version
 
 GIB = 1 << 30

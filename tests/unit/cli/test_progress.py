@@ -19,8 +19,8 @@ import pyte
 import pytest
 
 from builder.errors import HostError
-from builder.model import quantity
 from builder.model.events import EVENTS, Measured, StepStart
+from builder.model.text import quantity
 from builder.progress.progress import Progress
 from builder.progress.terminal import Terminal
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.bootlab import accelerator, dhcp, network
+from builder.bootlab import dhcp, network
+from builder.bootlab.machine import accelerator
 from builder.bootlab.nfs import Ganesha
 from builder.installers.apt.installer import AptInstaller
 from builder.installers.keyrings.gnupg import TOOLS as GNUPG

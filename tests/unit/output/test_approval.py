@@ -13,7 +13,7 @@ from builder.errors import AuditError
 from builder.model.artifacts.channel import LARGEST_SERIAL, ChannelStatement
 from builder.model.artifacts.manifest import Manifest
 from builder.model.artifacts.memory import ChannelMemory
-from builder.model.moment import Clock, Moment
+from builder.model.text.moment import Clock, Moment
 from builder.output.approval import Approval, approve
 from builder.output.offer import Asked, Offer, SignedStatement
 from builder.output.signature import sign_bytes

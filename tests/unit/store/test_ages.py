@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from builder.model.generation import Generation
-from builder.model.moment import Clock, Moment
+from builder.model.text.moment import Clock, Moment
 from builder.store.inspection.ages import Age, ages, clock_fault
 from tests.moments import DAY, moment
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from builder.system.confinement import Confinement, Refusal, explain_refusal
+from builder.system.privileges.confinement import Confinement, Refusal, explain_refusal
 
 EVERYTHING, NOTHING = 2**41 - 1, 0
 HOST = Confinement(EVERYTHING, 2**32 - 1, filtered=False)

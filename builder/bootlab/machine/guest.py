@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from builder.bootlab.accelerator import QEMU
 from builder.bootlab.console import Log, begin_log
 from builder.bootlab.diagnosis import Diagnosis, Failure, diagnose, find_fault
-from builder.bootlab.firmware import Firmware, Flash, find_flash, firmware_arguments, nic_device
-from builder.bootlab.monitor import MONITOR, Monitor
+from builder.bootlab.machine.accelerator import QEMU
+from builder.bootlab.machine.firmware import Firmware, Flash, find_flash, firmware_arguments, nic_device
+from builder.bootlab.machine.monitor import MONITOR, Monitor
+from builder.bootlab.machine.serial import SERIAL_PORTS, SerialPorts
+from builder.bootlab.machine.shell import ShellError
 from builder.bootlab.namespace import Completed, Namespace, Service
-from builder.bootlab.serial import SERIAL_PORTS, SerialPorts
 from builder.bootlab.settings import Patience
-from builder.bootlab.shell import ShellError
 from builder.bootlab.timeline import Logs, Milestone, Timeline, leased_address
 from builder.errors import BootError, HostError
 from builder.inits.table import running_init

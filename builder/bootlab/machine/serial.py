@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from builder.bootlab.machine.shell import DebugShell
 from builder.bootlab.namespace import Service
 from builder.bootlab.settings import CONSOLE_BYTES
-from builder.bootlab.shell import DebugShell
 
 # of QEMU, which has the connected sockets as descriptors 3 and 4
 SERIAL_PORTS = (

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import HostError
-from builder.system.confinement import (
+from builder.system.files import nearest_directory
+from builder.system.privileges.confinement import (
     ALL_CAPABILITIES,
     ENOUGH_IDS,
     Confinement,
@@ -21,7 +22,6 @@ from builder.system.confinement import (
     explain_refusal,
     read_confinement,
 )
-from builder.system.files import nearest_directory
 from builder.system.run import CLEAN_ENVIRONMENT
 from builder.system.sandbox.sandbox import trial_command
 from builder.system.userns.ids import IdMap

@@ -1,0 +1,1 @@
+"""One guest: QEMU, its firmware, its serial ports, its monitor and the shell inside."""
