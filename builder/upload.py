@@ -11,7 +11,7 @@ from pathlib import Path
 from builder.errors import AuditError, DisklessError, InputError
 from builder.model.artifacts.channel import LARGEST_SERIAL, TAG, ChannelStatement
 from builder.model.artifacts.manifest import Manifest
-from builder.model.version import VERSION
+from builder.model.version import VERSION, Version
 from builder.output.given import hold_version
 from builder.output.offer import SignedStatement
 from builder.output.signature import sign_bytes, sign_version, verify_signature
@@ -20,6 +20,7 @@ from builder.system.clock import read_moment
 from builder.system.guarded.held import HeldDirectory
 from builder.transports.base import Options, Pushed, TagMove, Transport
 from builder.transports.oci.transport import DEFAULT_TAG
+from builder.transports.retention import Retention, outdated
 from builder.transports.table import open_transport
 
 DEFAULT_LIFE = 30 * 86400  # seconds
@@ -49,6 +50,7 @@ class Uploaded:
 
     before: what the first of the tags meant until now; None where it meant nothing, or nobody could tell
     serials: tag -> serial of what was signed about it
+    removed: versions that were not to be kept any longer
     """
 
     manifest: Manifest
@@ -56,15 +58,23 @@ class Uploaded:
     pushed: Pushed
     before: Manifest | None
     serials: dict[str, int]
+    removed: tuple[Version, ...] = ()
 
 
 def upload(
-    version: Path, target: str, tags: Sequence[str], options: Options, signing: Signing | None = None
+    version: Path,
+    target: str,
+    tags: Sequence[str],
+    options: Options,
+    signing: Signing | None = None,
+    retention: Retention | None = None,
 ) -> Uploaded:
     """Sends what `target` lacks of a version and moves the tags to it; signs both first, if asked.
 
     Without tags the version becomes the target's `latest`. Half an upload is never found under a name. TransferError,
     and no tag moved, where another upload moved it meanwhile; InputError where a signed tag would move unsigned.
+
+    retention: what is kept there besides; where that cannot be done, the error says that the version was uploaded
     """
     signing = signing or Signing()
     held = hold_version(version)
@@ -81,7 +91,33 @@ def upload(
         before = _meaning(target, names[0], manifest.image, options)
         moves, serials = _moves(transport, held, manifest, names, signing)
         pushed = transport.push(held, manifest, moves)
-    return Uploaded(manifest, names, pushed, before, serials)
+        newest = [one.version for one in (before, manifest) if one is not None and one.image == manifest.image]
+        removed = _remove_outdated(transport, manifest.image, newest, retention or Retention(), pushed, options)
+    return Uploaded(manifest, names, pushed, before, serials, removed)
+
+
+def _remove_outdated(
+    transport: Transport,
+    image: str,
+    newest: Sequence[Version],
+    retention: Retention,
+    pushed: Pushed,
+    options: Options,
+) -> tuple[Version, ...]:
+    removed: list[Version] = []
+    if retention == Retention():
+        return ()
+    try:
+        for version in outdated(transport.inventory(image), retention, tuple(dict.fromkeys(newest))):
+            transport.remove(image, version)
+            options.progress.note(f"removed {version}")
+            removed.append(version)
+    except DisklessError as error:
+        done = f"{len(removed)} older versions were removed" if removed else "no older version was removed"
+        error.message = f"{pushed.reference} was uploaded, {done}: {error.message}"
+        error.args = (error.message,)
+        raise
+    return tuple(removed)
 
 
 def _moves(

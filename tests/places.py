@@ -55,12 +55,16 @@ def web_place(server: Server, options: Options) -> Place:
 
 @contextlib.contextmanager
 def open_place(kind: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """KIND or KIND-VARIANT: directory, registry (basic, token, tls), web (basic, tls, mkcol)."""
+    """KIND or KIND-VARIANT: directory, layout, registry (basic, token, tls), web (basic, tls, mkcol)."""
     options = Options(cache=directory / "cache", retries=HASTY)
     kind, _, variant = kind.partition("-")
     if kind == "directory":
         target = directory / "share"
         yield Place(str(target), lambda name: str(target / "lab" / name), options)
+        return
+    if kind == "layout":
+        layout = f"oci-layout:{directory / 'layout'}"
+        yield Place(layout, lambda name: f"{layout}:{name}", options)
         return
     if variant in ("basic", "token"):
         monkeypatch.setenv("DISKLESS_USERNAME", USER)

@@ -73,16 +73,28 @@ def _openssl(*arguments: str | Path) -> bytes:
 
 @contextlib.contextmanager
 def run_registry(
-    directory: Path, *, auth: str = "", tls: Certificates | None = None, realm: str = "", secret: str = "tests"
+    directory: Path,
+    *,
+    auth: str = "",
+    tls: Certificates | None = None,
+    realm: str = "",
+    secret: str = "tests",
+    cached: bool = False,
+    deletes: bool = True,
 ) -> Iterator[Server]:
-    """docker-registry; auth is "", "basic" (USER, PASSWORD) or "token" (of the server at `realm`, signed by `tls`)."""
+    """docker-registry; auth is "", "basic" (USER, PASSWORD) or "token" (of the server at `realm`, signed by `tls`).
+
+    cached: whether it remembers which blobs there are; deletes: whether it removes manifests
+    """
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config: dict[str, object] = {
         "version": "0.1",
         "log": {"level": "error", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(directory / "data")}, "delete": {"enabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(directory / "data")}, "delete": {"enabled": deletes}},
     }
+    if cached:
+        config["storage"]["cache"] = {"blobdescriptor": "inmemory"}  # type: ignore[index]
     http_config: dict[str, object] = {"addr": f"127.0.0.1:{port}", "secret": secret}
     if tls is not None and auth != "token":
         http_config["tls"] = {"certificate": str(tls.certificate), "key": str(tls.key)}
@@ -110,6 +122,7 @@ def run_nginx(
     tls: Certificates | None = None,
     limit: str = "0",
     makes_directories: bool = True,
+    deletes: bool = True,
 ) -> Iterator[Server]:
     """nginx with WebDAV; auth is "" or "basic"; without `makes_directories` it wants MKCOL first."""
     www = directory / "www"
@@ -123,7 +136,8 @@ def run_nginx(
         f"listen 127.0.0.1:{port}{' ssl' if tls else ''}; root {www}; client_max_body_size {limit};",
         f"ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key};" if tls else "",
         f"auth_basic tests; auth_basic_user_file {users};" if auth == "basic" else "",
-        f"dav_methods PUT DELETE MKCOL; create_full_put_path {'on' if makes_directories else 'off'};",
+        f"dav_methods PUT {'DELETE ' if deletes else ''}MKCOL;",
+        f"create_full_put_path {'on' if makes_directories else 'off'};",
     ]
     temporary = " ".join(
         f"{name}_temp_path {directory}/tmp;" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

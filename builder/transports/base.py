@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.errors import AuditError, TransferError
 from builder.model.artifacts.channel import ChannelStatement
 from builder.model.artifacts.manifest import Manifest
+from builder.model.version import Version
 from builder.output.offer import Offer, SignedStatement
 from builder.progress.progress import Progress
 from builder.system.guarded.held import HeldDirectory
@@ -40,6 +41,7 @@ class Options:
     cache: where transfers keep what the next attempt can use; None: nothing outlives this process
     streams: how many requests are under way at once
     mode: of files in a directory that is uploaded to
+    layers: how many a version may have at most in a registry; None: as many as the fine cut has, unless it refuses them
     """
 
     headers: tuple[tuple[str, str], ...] = ()
@@ -51,6 +53,7 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     streams: int = 6
     mode: int = 0o640
+    layers: int | None = None
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
 
 
@@ -109,6 +112,18 @@ class TagMove:
             raise TransferError(message, "look what it means now, and upload again")
 
 
+@dataclass(frozen=True)
+class Inventory:
+    """What a place keeps of an image.
+
+    versions: in the order in which they came, as far as the place can tell
+    channels: tag -> the version that it means; None where it means no version of ours
+    """
+
+    versions: tuple[Version, ...]
+    channels: Mapping[str, Version | None]
+
+
 class Transport(abc.ABC):
     """A place that keeps versions of images under their names and under tags."""
 
@@ -132,6 +147,14 @@ class Transport(abc.ABC):
     def names(self, image: str) -> tuple[str, ...] | None:
         """The tags and versions there are, sorted; None where the place cannot tell."""
 
+    @abc.abstractmethod
+    def inventory(self, image: str) -> Inventory:
+        """What is there of an image now; AuditError where it cannot be told what a channel means."""
+
+    @abc.abstractmethod
+    def remove(self, image: str, version: Version) -> None:
+        """Removes a version that no channel means; TransferError where the place does not remove anything."""
+
 
 @dataclass(frozen=True)
 class Scheme:
@@ -140,9 +163,11 @@ class Scheme:
     prefixes: how they begin; example: one, for hints
     find_offer: the version that a reference means now
     open_transport: where uploads to a target go, and the tags that the target itself names
+    has_layers: whether versions are kept in layers there
     """
 
     prefixes: tuple[str, ...]
     example: str
     find_offer: Callable[[str, Options], Offer]
     open_transport: Callable[[str, Options], tuple[Transport, tuple[str, ...]]]
+    has_layers: bool = False

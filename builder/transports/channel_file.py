@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 
 from builder.model.artifacts.manifest import MANIFEST, Manifest
 from builder.model.typed import parse_json
+from builder.model.version import VERSION, Version
 from builder.output.offer import SignedStatement
 
 CHANNELS = "channels"
 LARGEST_CHANNEL = 256 << 10  # bytes
+_BESIDE = re.compile(rf"\.\./([^/]{{1,64}})/{re.escape(MANIFEST)}")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,12 @@ class ChannelFile:
     manifest: str
     sha256: str
     statement: SignedStatement | None = None
+
+    @property
+    def version(self) -> Version | None:
+        """What it leads to; None where that is none of the versions beside it."""
+        found = _BESIDE.fullmatch(self.manifest)
+        return Version(found[1]) if found and VERSION.accepts(found[1]) else None
 
 
 def write_channel(manifest: Manifest, document: bytes, statement: SignedStatement | None) -> bytes:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import io
 import os
+import secrets
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -17,17 +18,17 @@ from builder.model.artifacts.manifest import MANIFEST, Manifest
 from builder.model.version import VERSION, Version
 from builder.output.given import SIGNATURE, may_not_read, open_given, read_given
 from builder.output.offer import Asked, Offer, SignedStatement, offer_directory
-from builder.output.versions import manifest_in
+from builder.output.versions import manifest_in, verify_sizes
 from builder.system.files import sha256_of_first
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.owners import group_name, user_name
 from builder.system.guarded.private import entered, made_directory
-from builder.transports.base import Options, Pushed, Scheme, TagMove, Transport
+from builder.transports.base import Inventory, Options, Pushed, Scheme, TagMove, Transport
 from builder.transports.channel_file import CHANNELS, LARGEST_CHANNEL, ChannelFile, read_channel, write_channel
 from builder.transports.kept import disk_full
 from builder.transports.pieces import Piece, whole_files
 
-_DRAFT = ".tmp-upload-"
+_DRAFT, _REMOVED = ".tmp-upload-", ".tmp-remove-"
 _FILE = "file://"
 _LOOKS, _PAUSE = 20, 0.05  # at a tag that moves just now; seconds
 
@@ -51,7 +52,7 @@ class DirectoryTransport(Transport):
                 self._publish(sent, image, manifest.version)
             else:
                 self._add_signature(version, image.enter(manifest.version))
-            with _alone(image):
+            with alone(image):
                 for move in moves:
                     self._move(image, manifest, move)
         moved = sum(piece.size for piece in sent)
@@ -64,7 +65,7 @@ class DirectoryTransport(Transport):
             document = read_given(version, MANIFEST)
             move.check_document(document, str(version.path))
         if move.statement is not None:
-            with entered(image, CHANNELS, _of_directory(self._options.mode)) as channels:
+            with entered(image, CHANNELS, directory_mode(self._options.mode)) as channels:
                 content = write_channel(manifest, document, move.statement)
                 channels.write(f"{move.tag}.json", io.BytesIO(content), self._options.mode)
         image.point(move.tag, manifest.version)
@@ -80,8 +81,8 @@ class DirectoryTransport(Transport):
 
     def _image(self, name: str) -> HeldDirectory:
         """The directory of an image's versions; one that is there keeps its mode: others may be served from it."""
-        with made_directory(self._directory, _of_directory(self._options.mode)) as outer:
-            return entered(outer, name, _of_directory(self._options.mode))
+        with made_directory(self._directory, directory_mode(self._options.mode)) as outer:
+            return entered(outer, name, directory_mode(self._options.mode))
 
     def _publish(self, pieces: Sequence[Piece], image: HeldDirectory, version: Version) -> None:
         mode, prefix = self._options.mode, f"{_DRAFT}{version}-"
@@ -97,7 +98,7 @@ class DirectoryTransport(Transport):
                     if sha256_of_first(copy, piece.size) != piece.sha256:
                         message = f"{draft.path / piece.name} is not what was written"
                         raise TransferError(message, "see dmesg: the disk may be failing")
-            os.fchmod(draft.handle, _of_directory(mode) | stat.S_IMODE(os.fstat(draft.handle).st_mode) & stat.S_ISGID)
+            os.fchmod(draft.handle, directory_mode(mode) | stat.S_IMODE(os.fstat(draft.handle).st_mode) & stat.S_ISGID)
             draft.sync_filesystem()
             image.rename(draft.path.name, image, version)
         except BaseException:
@@ -124,6 +125,45 @@ class DirectoryTransport(Transport):
             return ()
         names = (path.name for path in directory.iterdir() if not path.name.startswith("."))
         return tuple(sorted(name for name in names if name != CHANNELS))
+
+    def inventory(self, image: str) -> Inventory:
+        """In the order in which they came; a channel is a link, or what is signed about one."""
+        try:
+            held = HeldDirectory.at((self._directory / image).resolve())
+        except FileNotFoundError:
+            return Inventory((), {})
+        with held:
+            names = [name for name in held.directories() if VERSION.accepts(name)]
+            names.sort(key=lambda name: os.stat(name, dir_fd=held.handle, follow_symlinks=False).st_mtime_ns)
+            return Inventory(tuple(map(Version, names)), _channels_of(held))
+
+    def remove(self, image: str, version: Version) -> None:
+        """First the name, then what it had."""
+        with HeldDirectory.at((self._directory / image).resolve()) as held, alone(held):
+            if version in _channels_of(held).values():
+                raise TransferError(f"{held.path / version} is meant by a channel since", "nothing was removed of it")
+            removed = f"{_REMOVED}{version}-{secrets.token_hex(4)}"
+            held.rename(version, held, removed)
+            held.sync()
+            held.remove(removed)
+
+
+def _channels_of(image: HeldDirectory) -> dict[str, Version | None]:
+    found = {}
+    for name in image.names():
+        target = Path(image.link(name) or "").name
+        if image.kind(name) == stat.S_IFLNK and not VERSION.accepts(name):
+            found[name] = Version(target) if VERSION.accepts(target) else None
+    if image.is_directory(CHANNELS):
+        with image.enter(CHANNELS) as channels:
+            names = [name.removesuffix(".json") for name in channels.names() if name.endswith(".json")]
+        for name in names:
+            channel = _channel_in(image, name)
+            if channel is None or channel.version is None:
+                message = f"{image.path / CHANNELS / name}.json does not say which version it means"
+                raise AuditError(message, "upload that version again")
+            found[f"{CHANNELS}/{name}"] = channel.version
+    return found
 
 
 def _find_offer(path: Path) -> Offer:
@@ -179,7 +219,7 @@ def _statement_in(image: HeldDirectory, tag: str) -> SignedStatement | None:
 
 
 @contextlib.contextmanager
-def _alone(image: HeldDirectory) -> Iterator[None]:
+def alone(image: HeldDirectory) -> Iterator[None]:
     """No other upload moves a tag of the image meanwhile; TransferError where one does, or somebody holds it."""
     for _ in range(_LOOKS):
         try:
@@ -199,8 +239,13 @@ def _is_there(image: HeldDirectory, manifest: Manifest) -> bool:
     if not image.kind(manifest.version):
         return False
     with entered(image, manifest.version, 0) as there:
-        if manifest_in(there).root_digest != manifest.root_digest:
+        found = manifest_in(there)
+        if found.root_digest != manifest.root_digest:
             raise AuditError(f"{there.path} is another version whose digest begins alike", "move it away")
+        try:
+            verify_sizes(there, found.artifacts)
+        except AuditError as error:
+            raise AuditError(error.message, f"remove {there.path}, and upload it again") from error
     return True
 
 
@@ -209,7 +254,7 @@ def _check_tag(image: HeldDirectory, tag: str) -> None:
         raise InputError(f"{image.path / tag} is not a link, so it cannot become a tag", "choose another tag")
 
 
-def _of_directory(mode: int) -> int:
+def directory_mode(mode: int) -> int:
     """The mode of a directory whose files have this one: who may read may enter."""
     return mode | mode >> 2 & 0o111
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,11 @@ from builder.transports.layers import cut_layers
 
 # a registry that lost a connection in the middle of a blob may want it from its beginning
 LARGEST_PART = 2 << 20
+# registries take manifests of 4 MiB, and a layer needs about 235 bytes in one
+MOST_LAYERS = 16000
+# all but the archive must have room in that: manifest, signature, checksums, index, and a bundle in one part or more
+LEAST_LAYERS = 16
+_SHARE_OF_BUNDLE = 16
 _BLOCK = 1 << 20
 SMALL = (CHECKSUMS, SIGNATURE, MANIFEST)
 _DAMAGED = "it was changed or not copied whole: copy it again, or build it again"
@@ -49,18 +54,37 @@ def whole_files(version: HeldDirectory, manifest: Manifest) -> list[Piece]:
     return [*large, *_small(version)]
 
 
-def layers(version: HeldDirectory, manifest: Manifest) -> list[Piece]:
+@dataclass(frozen=True)
+class Cut:
+    """A version in pieces, in the order in which they make it up again.
+
+    most: how many there may be, where the fine cut has more; None: they are the fine cut
+    """
+
+    pieces: Sequence[Piece]
+    most: int | None = None
+
+
+def layers(version: HeldDirectory, manifest: Manifest, most: int | None = None) -> Cut:
     """Every file of a version, bundle and archive in parts, in the order in which they make those up again.
+
+    most: of them, at least LEAST_LAYERS; None: as many as any registry takes
 
     AuditError where a file is not what the manifest says.
     """
     verify_sizes(version, manifest.artifacts)
-    index = _whole(version, INDEX)
+    index, small = _whole(version, INDEX), [*reversed(_small(version))]
     _check(index.part.path, index.sha256, manifest)
-    bundle = _cut(version, BUNDLE, itertools.repeat(LARGEST_PART), manifest)
-    runs = cut_layers(index_in(version))
+    bound, whole = min(most or MOST_LAYERS, MOST_LAYERS), index_in(version)
+    size, part = manifest.artifacts[BUNDLE].size, LARGEST_PART
+    runs = cut_layers(whole)
+    is_fine = len(small) + 1 + -(-size // part) + len(runs) <= bound
+    if not is_fine:
+        part = max(LARGEST_PART, -(-size // max(1, bound // _SHARE_OF_BUNDLE)))
+        runs = cut_layers(whole, bound - len(small) - 1 - -(-size // part))
+    bundle = _cut(version, BUNDLE, itertools.repeat(part), manifest)
     archive = _cut(version, ROOTFS, (sum(frame.size for frame in run) for run in runs), manifest)
-    return [*reversed(_small(version)), index, *bundle, *archive]
+    return Cut([*small, index, *bundle, *archive], None if is_fine else most)
 
 
 def _small(version: HeldDirectory) -> list[Piece]:

@@ -3,34 +3,41 @@
 BASE/IMAGE/VERSION/{index.json.zst, boot.tar.zst, rootfs.tar.zst, SHA256SUMS, manifest.json}   the manifest last
 BASE/IMAGE/VERSION/NAME.sha256        put after NAME arrived whole: the next upload skips it
 BASE/IMAGE/channels/TAG.json          which version a tag means
+BASE/IMAGE/versions/list.json         what there is, for what is kept
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote, urljoin, urlsplit
 
-from builder.errors import AuditError, InputError
-from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
+from builder.errors import AuditError, InputError, TransferError
+from builder.model.artifacts.manifest import BUNDLE, CHECKSUMS, INDEX, MANIFEST, ROOTFS, Manifest
+from builder.model.version import Version
 from builder.output.given import SIGNATURE
 from builder.output.offer import Offer, SignedStatement
 from builder.output.versions import parse_manifest
 from builder.system.guarded.held import HeldDirectory
-from builder.transports.base import Options, Pushed, Scheme, TagMove, Transport
+from builder.transports.base import Inventory, Options, Pushed, Scheme, TagMove, Transport
 from builder.transports.channel_file import CHANNELS, read_channel, write_channel
 from builder.transports.http.addresses import check_address
 from builder.transports.http.client import HttpClient
 from builder.transports.http.credentials import environment_login
+from builder.transports.http.faults import TRY_LATER
+from builder.transports.http.refusals import RefusedError
 from builder.transports.pieces import SMALL, Piece, whole_files
 from builder.transports.ranges import Extent
 from builder.transports.remote import Blob, RemoteSource, RemoteVersion
-from builder.transports.retries import DamagedTransferError, persist
+from builder.transports.retries import BrokenTransferError, DamagedTransferError, persist
+from builder.transports.web_list import LIST, WebList, read_list
 from builder.transports.web_reader import WebReader
 
 _MARK = ".sha256"
 _CHANGED, _UNKNOWN = 412, 501  # a condition of ours does not hold, or is not understood
+_NO_DELETES = "nginx: `dav_methods PUT DELETE`; a package registry has rules of its own for what is kept"
+_OWN_RULES = "look at the server's own rules for what is kept"
 _SIZE = re.compile("[0-9]{1,19}")
 
 
@@ -59,6 +66,9 @@ class WebTransport(Transport):
             pieces = []  # packed by another program; it stays, and so does its checksum
             here = there
         sent = [piece for piece in pieces if upload.put(directory, piece, complete=there is not None)]
+        # before a channel moves: what is not listed as one would not keep its version
+        tags = [move.tag for move in moves]
+        upload.change_list(self._list(manifest.image), lambda listed: listed.adding(manifest.version, tags))
         for move in moves:
             url = self._channel(manifest.image, move.tag)
             move.check_document(here, directory)
@@ -85,6 +95,33 @@ class WebTransport(Transport):
     def names(self, image: str) -> tuple[str, ...] | None:
         """A web server has no list that all of them would show."""
         return None
+
+    def inventory(self, image: str) -> Inventory:
+        """What uploads of this release listed."""
+        reader = WebReader(self._client(), self._options)
+        listed = read_list(reader.read(self._list(image)), self._list(image))
+        channels: dict[str, Version | None] = {}
+        for tag in listed.channels:
+            url = self._channel(image, tag)
+            body = reader.read(url)
+            channel = None if body is None else read_channel(body)
+            if body is not None and (channel is None or channel.version is None):
+                raise AuditError(f"{url} does not say which version it means", "upload that version again")
+            channels[tag] = None if channel is None else channel.version
+        return Inventory(listed.versions, channels)
+
+    def remove(self, image: str, version: Version) -> None:
+        """The manifest first: without it there is no version."""
+        upload, directory = _Upload(self._client(), self._options), f"{self._base}{image}/{version}/"
+        names = (MANIFEST, SIGNATURE, CHECKSUMS, INDEX, BUNDLE, ROOTFS)
+        for name in (*names, *(f"{name}{_MARK}" for name in (INDEX, BUNDLE, ROOTFS)), ""):
+            upload.delete(directory + name)
+        if upload.read(directory + MANIFEST) is not None:
+            raise TransferError(f"{directory} was removed, and is there still", _OWN_RULES)
+        upload.change_list(self._list(image), lambda listed: listed.without(version))
+
+    def _list(self, image: str) -> str:
+        return f"{self._base}{image}/{LIST}"
 
     def _offer(self, *urls: str) -> Offer:
         """The version at the first address where something is; read once, so that a channel that moves is harmless."""
@@ -159,6 +196,32 @@ class _Upload:
             self._check_put(url, data)
 
         persist(put, self._options.retries)
+
+    def change_list(self, url: str, change: Callable[[WebList], WebList]) -> None:
+        """Makes of the list there what it should be; another upload that changes it meanwhile is waited for."""
+
+        def put() -> None:
+            there, condition = self._reader.read_to_replace(url)
+            listed = read_list(there, url)
+            data = change(listed).to_json()
+            if data == there or (there is None and change(listed) == listed):
+                return
+            if self._make_and_put(url, data, condition) == _CHANGED:
+                if self._reader.read_once(url) != there:
+                    raise BrokenTransferError(f"another upload changed {url}", TRY_LATER)
+                self._make_and_put(url, data)  # its tags do not tell one file from another
+            self._check_put(url, data)
+
+        persist(put, self._options.retries)
+
+    def delete(self, url: str) -> None:
+        """Removes a file, or an empty directory where the server has any; TransferError, with what to enable."""
+        is_directory = url.endswith("/")
+        accept = range(200, 600) if is_directory else (200, 202, 204, 404)
+        try:
+            persist(lambda: self._client.call("DELETE", url, accept=accept), self._options.retries)
+        except RefusedError as error:
+            raise TransferError(error.message, _NO_DELETES if error.status in (405, 501) else error.hint) from error
 
     def put_bytes(self, url: str, data: bytes) -> None:
         """Puts a small file and reads it again."""

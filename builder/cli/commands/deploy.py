@@ -72,9 +72,9 @@ def deploy(
     One rename switches to it.
 
     VERSION is a directory such as output/IMAGE/latest, IMAGE the name of one below OUTPUT; without either it is the
-    newest version of the only image there. REFERENCE is oci://HOST/REPOSITORY[:TAG | @DIGEST], or the https:// address
-    of a manifest.json or a channel: only what the store lacks is fetched. Running clients keep what they booted;
-    `diskless rollback` goes back.
+    newest version of the only image there. REFERENCE is oci://HOST/REPOSITORY[:TAG | @DIGEST], oci-layout:DIR[:TAG |
+    @DIGEST], or the https:// address of a manifest.json or a channel: only what the store lacks is fetched. Running
+    clients keep what they booted; `diskless rollback` goes back.
     """
     offer = _offer(target, output, options)
     wanted = DeployOptions(

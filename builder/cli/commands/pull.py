@@ -53,8 +53,8 @@ def pull(
 
     They come into OUTPUT/IMAGE/VERSION, whole or not at all.
 
-    REFERENCE is oci://HOST/REPOSITORY[:TAG | @DIGEST], the https:// address of a manifest.json or of a channel, or
-    a version's directory. Prints the directory.
+    REFERENCE is oci://HOST/REPOSITORY[:TAG | @DIGEST], oci-layout:DIR[:TAG | @DIGEST], the https:// address of a
+    manifest.json or of a channel, or a version's directory. Prints the directory.
     """
     if trust is None and (revoked or require_statement):
         raise InputError("nothing says whose keys are trusted", "--trust FILE, an allowed_signers file")

@@ -20,6 +20,9 @@ from builder.output.versions import find_version
 from builder.progress.progress import Progress
 from builder.render.report.summary import summary
 from builder.transports.base import Options
+from builder.transports.oci.layout import LAYOUT
+from builder.transports.pieces import LEAST_LAYERS
+from builder.transports.retention import Retention
 from builder.transports.table import is_remote
 from builder.upload import DEFAULT_LIFE, Signing, Uploaded
 from builder.upload import upload as run_upload
@@ -34,7 +37,7 @@ _MODES = ("0600", "0640", "0644")
     "target",
     required=True,
     metavar="TARGET",
-    help="Where to: oci://HOST/REPOSITORY, https://HOST/PATH, a directory.",
+    help="Where to: oci://HOST/REPOSITORY, https://HOST/PATH, a directory, oci-layout:DIR.",
 )
 @click.option(
     "--tag",
@@ -74,6 +77,24 @@ _MODES = ("0600", "0640", "0644")
     type=click.Choice(_MODES),
     help="Of files in a directory as TARGET; directories can be entered by who can read.  [default: 0640]",
 )
+@click.option(
+    "--layers",
+    type=click.IntRange(min=LEAST_LAYERS),
+    metavar="N",
+    help="Cut the version into N layers at most, for a registry with a limit.  [default: where it refuses more]",
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Then remove all but the newest N versions of the image there; what a tag means stays.",
+)
+@click.option(
+    "--keep-days",
+    type=click.IntRange(min=0),
+    metavar="DAYS",
+    help="The same by age: what is at most so much older than the newest stays. With --keep, what either keeps.",
+)
 @output_option
 @reports_progress
 @transfer_options
@@ -88,6 +109,9 @@ def upload(
     serial: int | None,
     trust: Path | None,
     mode: str | None,
+    layers: int | None,
+    keep: int | None,
+    keep_days: int | None,
     output: Path,
     options: Options,
     as_json: bool,
@@ -101,13 +125,14 @@ def upload(
     the newest version of the only image there. Only what is not there yet is sent; prints the version's reference.
     """
     if mode is not None:
-        if is_remote(target) and not target.startswith("file://"):
+        if is_remote(target) and not target.startswith(("file://", *LAYOUT.prefixes)):
             raise InputError(f"--mode {mode}: {target} is no directory, and has its own rules", "leave it out")
         options = dataclasses.replace(options, mode=int(mode, 8))
+    options = dataclasses.replace(options, layers=layers)
     if sign is None and (renew or serial):
         raise InputError("only what is signed has a serial and expires", "--sign KEY")
     signing = Signing(sign, expires, serial, renew, trust)
-    done = run_upload(find_version(version, output), target, tags, options, signing)
+    done = run_upload(find_version(version, output), target, tags, options, signing, Retention(keep, keep_days))
     result = _result(done)
     show(json.dumps(result, indent=1) if as_json else done.pushed.reference)
     _tell(progress, done)
@@ -131,6 +156,7 @@ def _result(done: Uploaded) -> dict[str, object]:
         "size": done.pushed.size,
         "sent": done.pushed.files,
         "there": done.pushed.there,
+        "removed": list(done.removed),
     }
 
 

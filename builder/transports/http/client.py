@@ -142,7 +142,7 @@ class HttpClient:
         self._options = options
         # the whole value and, of `Bearer TOKEN`, the token
         values = [text for _, value in options.headers for text in (value, value.rpartition(" ")[2])]
-        self._secrets = [*values, *(login.secrets if login else ())]
+        self._secrets = [secret for secret in (*values, *(login.secrets if login else ())) if secret]
         first = login.basic if login is not None and preset else None
         # web servers give no tokens: whoever asks for one there wants the login
         self._authority = Authority(login, self._ask_token if scope else None, first, scope)
@@ -284,16 +284,21 @@ class HttpClient:
         body, response = b"", reply.response
         with contextlib.suppress(BrokenTransferError, TransferError):
             body = Answer(reply, what, self.meter).body(_SMALL_BODY)
-        error = refusal(
+        for secret in self._secrets:  # before anything is cut
+            body = body.replace(secret.encode(), b"***")
+        return refusal(
             what,
             response.status_code,
             body,
             logged_in=self._authority.has_login,
             retry_after=retry_after(response.headers.get("Retry-After")),
+            clean=self._without_secrets,
         )
+
+    def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
-            error.message = error.message.replace(secret, "***")
-        return error
+            text = text.replace(secret, "***")
+        return text
 
 
 class _CountedBody:

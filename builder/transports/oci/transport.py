@@ -11,18 +11,20 @@ from dataclasses import dataclass
 
 from builder.errors import AuditError, DisklessError, InputError, TransferError
 from builder.model.artifacts.manifest import BUNDLE, INDEX, MANIFEST, ROOTFS, Manifest
-from builder.model.version import VERSION
+from builder.model.version import VERSION, Version
 from builder.output.given import LARGEST, SIGNATURE
 from builder.output.offer import Asked, Offer, SignedStatement
 from builder.output.versions import parse_manifest
 from builder.system.guarded.held import HeldDirectory
-from builder.transports.base import Options, Pushed, Scheme, TagMove, Transport
+from builder.transports.base import Inventory, Options, Pushed, Scheme, TagMove, Transport
 from builder.transports.http.addresses import is_loopback
+from builder.transports.http.refusals import RefusedError
 from builder.transports.kept import open_kept
 from builder.transports.oci.document import EMPTY, EMPTY_SHA256, Layer, OciManifest, read_document, write_document
+from builder.transports.oci.limits import BOUNDS, may_be_too_large
 from builder.transports.oci.registry import MissingBlobError, Registry
 from builder.transports.oci.upload import BlobSender
-from builder.transports.pieces import Piece, layers
+from builder.transports.pieces import Cut, Piece, layers
 from builder.transports.ranges import Extent
 from builder.transports.remote import Blob, RemoteSource, RemoteVersion
 from builder.transports.retries import DamagedTransferError, persist
@@ -34,6 +36,7 @@ _REFERENCE = re.compile(
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 _KEPT_DOCUMENTS = 32
+_OWN_RULES = "look at the registry's own rules for what is kept"
 
 
 @dataclass(frozen=True)
@@ -83,26 +86,38 @@ class OciTransport(Transport):
         just before and just after: who comes in between is noticed by one of the two, and by every store.
         """
         registry = self._registry(write=True)
-        tags = [move.tag for move in moves]
-        pieces = layers(version, manifest)
-        document = write_document(manifest, pieces)
-        unique = list({piece.sha256: piece for piece in pieces}.values())
-        known = self._known_digests(registry, manifest, tags)
-        there = self._send(registry, [piece for piece in unique if f"sha256:{piece.sha256}" not in known])
-        try:
-            registry.put_manifest(manifest.version, document)
-        except MissingBlobError:  # collected as garbage since, or never there
-            there = self._send(registry, unique)
-            known = set()
-            registry.put_manifest(manifest.version, document)
+        known = self._known(registry, manifest, [move.tag for move in moves])
+        cut = layers(version, manifest, self._options.layers or (known.most if known else None))
+        while True:
+            try:
+                there = self._send_version(registry, manifest, cut)
+                break
+            except RefusedError as error:
+                most = next((bound for bound in BOUNDS if bound < len(cut.pieces)), None)
+                if most is None or self._options.layers or not may_be_too_large(error):
+                    raise
+                said = error.said or f"status {error.status}"
+                self._options.progress.note(f"the registry takes no manifest of {len(cut.pieces)} layers ({said})")
+                cut = layers(version, manifest, most)
         for move in moves:
             move.check_before(self._statement(registry, move.tag))
-            registry.put_manifest(move.tag, write_document(manifest, pieces, move.statement))
+            registry.put_manifest(move.tag, write_document(manifest, cut, move.statement))
             move.check_after(self._statement(registry, move.tag) if move.statement else None)
-        skipped = sum(f"sha256:{piece.sha256}" in known for piece in unique) + there
-        reference = f"{self._where}:{manifest.version}"
-        size = sum(piece.size for piece in pieces)
-        return Pushed(reference, registry.client.sent.moved, size, len(unique) - skipped, skipped)
+        reference, unique = f"{self._where}:{manifest.version}", {piece.sha256 for piece in cut.pieces}
+        size = sum(piece.size for piece in cut.pieces)
+        return Pushed(reference, registry.client.sent.moved, size, len(unique) - there, there)
+
+    def _send_version(self, registry: Registry, manifest: Manifest, cut: Cut) -> int:
+        """Layers, then the manifest; how many layers were there. RefusedError where that manifest is not taken."""
+        document = write_document(manifest, cut)
+        unique = list({piece.sha256: piece for piece in cut.pieces}.values())
+        there = self._send(registry, unique)
+        try:
+            registry.put_manifest(manifest.version, document)
+        except MissingBlobError:  # collected as garbage meanwhile
+            there = self._send(registry, unique)
+            registry.put_manifest(manifest.version, document)
+        return there
 
     def statement(self, image: str, tag: str) -> SignedStatement | None:
         """What the annotations of the tag's manifest say."""
@@ -155,26 +170,68 @@ class OciTransport(Transport):
         """All tags; versions are tags too."""
         return self._registry().tags()
 
-    def _known_digests(self, registry: Registry, manifest: Manifest, tags: Sequence[str]) -> set[str]:
-        """The blobs of the version that was sent before: that of the tags, else the newest there is."""
+    def inventory(self, image: str) -> Inventory:
+        """Versions of one day in the order of their newest packages."""
+        registry = self._registry()
+        found: list[tuple[int, Version]] = []
+        channels: dict[str, Version | None] = {}
+        for tag in registry.tags():
+            data = registry.manifest(tag)
+            if data is None:
+                continue
+            document = self._read(data, tag)
+            if not VERSION.accepts(tag):
+                channels[tag] = self._meant(document, tag)
+            elif document is not None and (document.image, document.version) == (image, tag):
+                manifest = parse_manifest(self._small(registry, document.files[MANIFEST]), f"{self._where}:{tag}")
+                found.append((manifest.epoch, manifest.version))
+        return Inventory(tuple(version for _, version in sorted(found)), channels)
+
+    def _read(self, data: bytes, name: str) -> OciManifest | None:
+        """None for what is no version of ours."""
+        try:
+            return read_document(data, f"{self._where}:{name}")
+        except InputError:
+            return None
+
+    def _meant(self, document: OciManifest | None, tag: str) -> Version | None:
+        if document is not None and document.version is None:
+            raise AuditError(f"{self._where}:{tag} does not say which version it is", "upload that version again")
+        return None if document is None else document.version
+
+    def remove(self, image: str, version: Version) -> None:
+        """By the digest of its manifest; the bytes go with the registry's next garbage collection."""
+        registry = self._registry(write=True)
+        digest = registry.resolve(version)
+        if digest is None:
+            data = registry.manifest(version)
+            if data is None:
+                return
+            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        registry.delete_manifest(digest)
+        if registry.manifest(digest) is not None:
+            raise TransferError(f"{self._where} took the order to remove {version}, and has it still", _OWN_RULES)
+
+    def _known(self, registry: Registry, manifest: Manifest, tags: Sequence[str]) -> OciManifest | None:
+        """What was sent before: this version, that of the tags, else the newest there is."""
         for name in (manifest.version, *tags):
             data = registry.manifest(name)
             if data is not None:
-                return self._digests_in(data, name, manifest.image)
+                return self._own(data, name, manifest.image)
         versions = [tag for tag in registry.tags() if VERSION.accepts(tag)]
         data = registry.manifest(versions[-1]) if versions else None
-        return set() if data is None else self._digests_in(data, versions[-1], manifest.image)
+        return None if data is None else self._own(data, versions[-1], manifest.image)
 
-    def _digests_in(self, data: bytes, name: str, image: str) -> set[str]:
+    def _own(self, data: bytes, name: str, image: str) -> OciManifest | None:
         """InputError where that is another image: a channel never changes what it is of."""
         try:
             document = read_document(data, f"{self._where}:{name}")
         except AuditError:
-            return set()
+            return None
         if document.image != image:
             message = f"{self._where}:{name} is the image {document.image}, not {image}"
             raise InputError(message, "give each image a repository of its own")
-        return document.digests
+        return document
 
     def _send(self, registry: Registry, pieces: Sequence[Piece]) -> int:
         """Sends, several at once, what the registry lacks, the config among it; how many were there."""
@@ -187,7 +244,7 @@ class OciTransport(Transport):
             if stop.is_set():
                 return False
             try:
-                if registry.has_blob(piece.sha256):
+                if registry.has_blob(piece.sha256, piece.size):
                     sent.expect(-piece.size)
                     return True
                 sender.send(piece)
@@ -196,7 +253,7 @@ class OciTransport(Transport):
                 raise
             return False
 
-        if not registry.has_blob(EMPTY_SHA256):
+        if not registry.has_blob(EMPTY_SHA256, len(EMPTY)):
             sender.send_bytes(EMPTY)
         with concurrent.futures.ThreadPoolExecutor(self._options.streams, "send") as pool:
             return sum(pool.map(send, pieces))
@@ -259,4 +316,4 @@ def _open_transport(text: str, options: Options) -> tuple[Transport, tuple[str, 
     return OciTransport(reference, options), (reference.tag,) if reference.tag else ()
 
 
-OCI = Scheme(("oci://",), "oci://HOST/REPOSITORY", _find_offer, _open_transport)
+OCI = Scheme(("oci://",), "oci://HOST/REPOSITORY", _find_offer, _open_transport, has_layers=True)

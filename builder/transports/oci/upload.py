@@ -16,16 +16,27 @@ from builder.transports.base import Options
 from builder.transports.http.addresses import led_to
 from builder.transports.http.client import Body
 from builder.transports.http.faults import TRY_LATER
+from builder.transports.http.refusals import RefusedError
 from builder.transports.kept import open_kept
-from builder.transports.oci.registry import Registry, check_digest
+from builder.transports.oci.registry import DONE, Registry, check_digest
 from builder.transports.pieces import Piece
-from builder.transports.retries import BrokenTransferError, DamagedTransferError, persist
+from builder.transports.retries import BrokenTransferError, DamagedTransferError, PassingError, persist
 
 CHUNK = 4 << 20
 _MOST_SESSIONS = 256
 _OCTETS = {"Content-Type": "application/octet-stream"}
 _HELD = re.compile(r"(?:bytes=)?0-([0-9]{1,19})")
 _LOST = (404, 410, 416)  # the registry forgot the upload, or has another length of it
+_OTHER_LOSS = frozenset({"NAME_UNKNOWN", "NAME_INVALID", "DENIED", "UNAUTHORIZED"})
+_OTHER_BYTES = frozenset({"DIGEST_INVALID", "SIZE_INVALID", "BLOB_UPLOAD_INVALID"})
+
+
+def _lost(error: RefusedError, kind: type[PassingError]) -> PassingError | None:
+    """What to raise where an upload was forgotten; None where it was refused for another reason."""
+    if error.status not in _LOST or _OTHER_LOSS & set(error.codes):
+        return None
+    said = f" ({error.status}: {error.said})" if error.said else f" ({error.status})"
+    return kind(f"the registry lost the upload{said}", TRY_LATER)
 
 
 class BlobSender:
@@ -59,11 +70,10 @@ class BlobSender:
             count = min(CHUNK, piece.size - done[0])
             part = replace(piece.part, offset=piece.part.offset + done[0], size=count)
             span = {"Content-Range": f"{done[0]}-{done[0] + count - 1}"}
-            status, headers, _ = self._client.call(
-                "PATCH", address, headers={**_OCTETS, **span}, body=part, accept=(202, *_LOST)
-            )
-            if status != 202:
-                raise BrokenTransferError("the registry lost the upload", TRY_LATER)
+            try:
+                _, headers, _ = self._client.call("PATCH", address, headers={**_OCTETS, **span}, body=part, accept=DONE)
+            except RefusedError as error:
+                raise _lost(error, BrokenTransferError) or error from None
             address = self._location(headers, address)
             self._remember(piece, address)
             done[0] += count
@@ -88,19 +98,18 @@ class BlobSender:
 
     def _start(self) -> str:
         url = f"{self._registry.base}blobs/uploads/"
-        _, headers, _ = self._client.call("POST", url, body=b"", accept=(202,))
+        _, headers, _ = self._client.call("POST", url, body=b"", accept=DONE)
         return self._location(headers, url)
 
     def _finish(self, address: str, body: Body, sha256: str) -> None:
         """Ends an upload with its last bytes; DamagedTransferError where the registry got others."""
         url = f"{address}{'&' if '?' in address else '?'}digest=sha256:{sha256}"
-        status, headers, _ = self._client.call("PUT", url, headers=_OCTETS, body=body, accept=(201, 400, *_LOST))
-        if status == 400:
-            raise DamagedTransferError(
-                "the registry got other bytes than were sent", "the network changes what it carries"
-            )
-        if status != 201:
-            raise DamagedTransferError("the registry lost the upload", TRY_LATER)
+        try:
+            _, headers, _ = self._client.call("PUT", url, headers=_OCTETS, body=body, accept=DONE)
+        except RefusedError as error:
+            if _OTHER_BYTES & set(error.codes):
+                raise DamagedTransferError(error.message, "something on the way changes what it carries") from None
+            raise _lost(error, DamagedTransferError) or error from None
         check_digest(headers, sha256)
 
     def _location(self, headers: Mapping[str, str], url: str) -> str:

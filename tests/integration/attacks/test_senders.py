@@ -51,11 +51,11 @@ def registry_of(version: Path, change: Callable[[dict[str, object]], None] = lam
     """A registry that has one version under every tag; `change` makes something else of its OCI manifest."""
     held = HeldDirectory.at(version)
     manifest = read_manifest(version)
-    pieces = layers(held, manifest)
-    document = json.loads(write_document(manifest, pieces))
+    cut = layers(held, manifest)
+    document = json.loads(write_document(manifest, cut))
     change(document)
     data = as_json(document)
-    blobs = {piece.sha256: piece.part.read() for piece in pieces}
+    blobs = {piece.sha256: piece.part.read() for piece in cut.pieces}
 
     def answer(asked: Asked) -> Answer:
         if "/manifests/" in asked.path:

@@ -23,7 +23,7 @@ from tests.require import needs_tool
 from tests.versions import make_version
 
 pytestmark = [needs_tool("docker-registry", "nginx", "htpasswd", "openssl", "ssh-keygen")]
-KINDS = ("directory", "registry", "web")
+KINDS = ("directory", "layout", "registry", "web")
 VARIANTS = ("registry-basic", "registry-token", "registry-tls", "web-basic", "web-tls", "web-mkcol")
 CHANGE = {"etc/hostname": b"changed\n"}
 

@@ -45,10 +45,9 @@ def make_index(members: list[tuple[str, int]], content: str = "") -> Index:
 MEMBERS = [(f"usr/share/{number:04}", 80_000 + number * 50) for number in range(400)]
 
 
-def digests(index: Index) -> list[str]:
-    return [
-        hashlib.sha256("".join(frame.sha256 for frame in layer).encode()).hexdigest() for layer in cut_layers(index)
-    ]
+def digests(index: Index, most: int | None = None) -> list[str]:
+    layers = cut_layers(index, most)
+    return [hashlib.sha256("".join(frame.sha256 for frame in layer).encode()).hexdigest() for layer in layers]
 
 
 def test_layers_are_all_frames_in_order() -> None:
@@ -90,6 +89,61 @@ def test_modules_of_a_kernel_lie_together() -> None:
     layers = cut_layers(index)
     assert len(layers[0]) == len(layers[-1]) == 1
     assert max(sum(frame.plain_size for frame in layer) for layer in layers) > 2 * LARGEST
+
+
+def test_a_bounded_cut_has_no_more_layers_whatever_the_size() -> None:
+    for count in (50, 400, 3000):
+        index = make_index([(f"usr/share/{number:05}", 30_000 + number * 97 % 300_000) for number in range(count)])
+        for most in (1, 2, 11, 100, 290):
+            layers = cut_layers(index, most)
+            assert [frame for layer in layers for frame in layer] == list(index.frames)
+            assert len(layers) <= most
+            assert len(layers) > most * 0.9 or len(layers) == len(cut_layers(index))
+    index = make_index([("a", 10), ("usr/lib/large", 300 << 20), ("usr/lib/modules/6.1/a.ko", 1 << 20), ("z", 10)])
+    assert 2 < len(cut_layers(index, 10)) <= 10
+
+
+@pytest.mark.parametrize("where", [0, 57, 200, 399])
+def test_a_new_member_changes_few_layers_of_a_bounded_cut(where: int) -> None:
+    before = set(digests(make_index(MEMBERS), 60))
+    after = digests(make_index([*MEMBERS[:where], ("usr/share/new", 90_000), *MEMBERS[where:]]), 60)
+    assert len(after) == 60
+    assert len([digest for digest in after if digest not in before]) <= 6
+
+
+def test_another_content_cuts_the_same_layers_in_a_bounded_cut() -> None:
+    first, second = make_index(MEMBERS), make_index(MEMBERS, "edited")
+    assert [len(layer) for layer in cut_layers(first, 60)] == [len(layer) for layer in cut_layers(second, 60)]
+
+
+def test_where_small_files_lie_layers_are_short() -> None:
+    """One edited file of many costs the layer that it lies in."""
+    small = [(f"etc/{number:05}", 600) for number in range(20_000)]
+    large = [(f"usr/lib/{number:03}.so", 1 << 20) for number in range(100)]
+    index = pack_index([*small, *large])
+    layers = cut_layers(index, 60)
+    sizes = [sum(frame.plain_size for frame in layer) for layer in layers]
+    first_large = next(number for number, frame in enumerate(index.frames) if frame.plain_size == 1 << 20)
+    starts = [index.frames.index(layer[0]) for layer in layers]
+    short = [size for start, size in zip(starts, sizes, strict=True) if start < first_large - 20]
+    long = [size for start, size in zip(starts, sizes, strict=True) if start >= first_large]
+    assert sum(short) / len(short) * 3 < sum(long) / len(long)
+
+
+def pack_index(members: list[tuple[str, int]]) -> Index:
+    """An index with frames of about 64 KiB, of small members or of one."""
+    frames: list[Frame] = []
+    files = []
+    size = 0
+    for name, plain in members:
+        if not frames or size + plain > 64 << 10:
+            offset = frames[-1].offset + frames[-1].size if frames else 0
+            frames.append(Frame(offset, 1, 1, ""))
+            size = 0
+        size += plain
+        frames[-1] = Frame(frames[-1].offset, size // 3 + 1, size, "")
+        files.append(FileRecord(name, FILE, 0o644, 0, 0, 0, plain, "", "", {}, len(frames) - 1))
+    return Index(frames, files)
 
 
 def test_runs_bring_frames_that_lie_side_by_side() -> None:
@@ -225,8 +279,8 @@ def test_this_host() -> None:
 
 
 def test_what_a_server_says() -> None:
-    assert server_says(b'{"errors":[{"code":"DENIED","message":"no\\nway"}]}') == "DENIED noway"
-    assert server_says(b"<html>") == server_says(b'{"errors":5}') == server_says(b"") == ""
+    assert server_says(b'{"errors":[{"code":"DENIED","message":"no\\nway"}]}') == "DENIED no way"
+    assert server_says(b"<html>") == server_says(b'{"errors":5}') == server_says(b"[]") == server_says(b"") == ""
     assert [retry_after(value) for value in ("3", "-1", "soon", None)] == [3.0, 0.0, 0.0, 0.0]
 
 
