@@ -44,6 +44,7 @@ class StrictRegistry:
     statuses: (method, kind) -> of success, where it is another than in the specification
     gone: digests of blobs that it says it has, and cannot give
     keeps_manifests: whether one that it took is there afterwards
+    deletes: whether it removes manifests; keeps_tags: whether a tag gives one that was removed by its digest
     """
 
     most_layers: int = 10_000
@@ -57,6 +58,7 @@ class StrictRegistry:
     immutable: bool = False
     keeps_manifests: bool = True
     deletes: bool = True
+    keeps_tags: bool = False
     blobs: dict[str, bytes] = field(default_factory=dict)
     manifests: dict[str, bytes] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -145,8 +147,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if not self.registry.deletes:
                 self._answer(405, oci_error("UNSUPPORTED", "The operation is unsupported."))
                 return
-            del self.registry.manifests[digest]
-            self.registry.tags = {tag: to for tag, to in self.registry.tags.items() if to != digest}
+            if self.registry.keeps_tags and not what.startswith("sha256:"):
+                del self.registry.tags[what]
+            elif not self.registry.keeps_tags:
+                del self.registry.manifests[digest]
+                self.registry.tags = {tag: to for tag, to in self.registry.tags.items() if to != digest}
             self._answer(self._status(202))
         else:
             self._answer(200, self.registry.manifests[digest], {"Docker-Content-Digest": digest})

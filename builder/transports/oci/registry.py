@@ -126,11 +126,11 @@ class Registry:
             hint = hint if there is None else "does another upload move that tag? look what it means now"
             raise DamagedTransferError(f"{message}: {seen}", hint)
 
-    def delete_manifest(self, digest: str) -> None:
-        """Removes a manifest and the tags that mean it; TransferError, with what to enable, where that is refused."""
+    def delete_manifest(self, reference: str) -> None:
+        """Removes a manifest by its digest, or a tag; TransferError, with what to enable, where that is refused."""
 
         def delete() -> None:
-            self.client.call("DELETE", f"{self.base}manifests/{digest}", accept=(*DONE, 404))
+            self.client.call("DELETE", f"{self.base}manifests/{reference}", accept=(*DONE, 404))
 
         try:
             persist(delete, self._options.retries)

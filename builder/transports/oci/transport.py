@@ -202,14 +202,13 @@ class OciTransport(Transport):
     def remove(self, image: str, version: Version) -> None:
         """By the digest of its manifest; the bytes go with the registry's next garbage collection."""
         registry = self._registry(write=True)
-        digest = registry.resolve(version)
-        if digest is None:
-            data = registry.manifest(version)
-            if data is None:
-                return
-            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        registry.delete_manifest(digest)
-        if registry.manifest(digest) is not None:
+        data = registry.manifest(version)
+        if data is None:
+            return
+        registry.delete_manifest(f"sha256:{hashlib.sha256(data).hexdigest()}")
+        if registry.manifest(version) is not None:  # some keep the tag
+            registry.delete_manifest(version)
+        if registry.manifest(version) is not None:
             raise TransferError(f"{self._where} took the order to remove {version}, and has it still", _OWN_RULES)
 
     def _known(self, registry: Registry, manifest: Manifest, tags: Sequence[str]) -> OciManifest | None:

@@ -25,33 +25,50 @@ from tests.versions import make_version
 CI = ROOT / "docs/ci"
 
 
+@pytest.fixture(params=["lab", '"lab"   # comment', "'lab'"], ids=["plain", "comment", "quoted"])
+def recipe(request: pytest.FixtureRequest) -> str:
+    """What a recipe may say after `image:`."""
+    return str(request.param)
+
+
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """What the script needs of a clone, and a `make` on PATH that builds in no time."""
+def checkout(tmp_path: Path, recipe: str) -> Path:
+    """What the script needs of a clone; a `make` on PATH, and a build that takes no time."""
     clone = tmp_path / "clone"
     (clone / "docs").mkdir(parents=True)
     shutil.copytree(CI, clone / "docs/ci")
     (clone / "recipes").mkdir()
-    (clone / "recipes/lab.yml").write_text("schema: 1\nimage: lab\n", encoding="ascii")
-    (clone / ".venv/bin").mkdir(parents=True)
-    (clone / ".venv/bin/diskless").symlink_to(DISKLESS)
-    make_version(tmp_path / "built")
-    program = tmp_path / "bin/make"
-    program.parent.mkdir()
-    program.write_text(
-        f'#!/bin/sh\nset -e\n[ "$*" = "build RECIPE=recipes/lab.yml" ]\n'
-        f'[ -z "${{SIGNING_KEY+x}}${{DISKLESS_PASSWORD+x}}" ]\ncp -a {tmp_path}/built output\n',
-        encoding="ascii",
-    )
-    program.chmod(0o755)
+    (clone / "recipes/lab.yml").write_text(f"schema: 1\nimage: {recipe}\n", encoding="ascii")
+    version = make_version(tmp_path / "built")
+    no_secret = '[ -z "${SIGNING_KEY+x}${DISKLESS_PASSWORD+x}" ]'
+    programs = {
+        tmp_path / "bin/make": f"case $* in *RECIPE=*) {no_secret} ;; esac\necho from make",
+        clone / ".venv/bin/diskless": f"""
+            [ "$1" = build ] || exec {DISKLESS} "$@"
+            {no_secret}
+            [ "$*" = "build recipes/lab.yml" ]
+            cp -a {tmp_path}/built output
+            echo output/lab/{version.name}""",
+    }
+    for path, text in programs.items():
+        path.parent.mkdir(parents=True)
+        path.write_text(f"#!/bin/sh\nset -e\n{text}\n", encoding="ascii")
+        path.chmod(0o755)
     return clone
 
 
+def test_what_comes_next_is_said_of_what_was_built(tmp_path: Path) -> None:
+    command: list[str | Path] = [ROOT / ".ci/what-next", "output/lab/20260101-00000000", "recipes/other.yml"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert "Built output/lab/20260101-00000000" in said
+    assert "diskless boot lab" in said
+    assert "build 'recipes/other.yml'" in said
+
+
 @needs_tool("docker-registry", "htpasswd", "ssh-keygen")
-@pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("jobs", "signed"), [(1, True), (2, False)])
 def test_build_and_upload(
-    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signed: bool, jobs: int
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, signed: bool
 ) -> None:
     """Whatever the job has, no secret is where a recipe runs."""
     monkeypatch.setenv("DISKLESS_USERNAME", USER)
@@ -66,14 +83,18 @@ def test_build_and_upload(
         if jobs == 1:
             subprocess.run([script, "recipes/lab.yml", place.target], check=True)
         else:
-            subprocess.run([script, "--build", "recipes/lab.yml"], check=True)
+            built = subprocess.run(
+                [script, "--build", "recipes/lab.yml"], check=True, stdout=subprocess.PIPE, text=True
+            )
             (tmp_path / "bin/make").unlink()
-            subprocess.run([script, "--upload", "recipes/lab.yml", place.target], check=True)
+            (checkout / built.stdout.rstrip("\n")).rename(tmp_path / "version")  # as the pipelines do
+            subprocess.run([script, "--upload", "version", place.target], check=True, cwd=tmp_path)
         assert (place.open("testing").signature is not None) == signed
     assert not list(tmp_path.glob("tmp.*"))
 
 
 @needs_tool("docker-registry", "htpasswd", "ssh-keygen")
+@pytest.mark.parametrize("recipe", ["lab"])
 def test_renew(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISKLESS_USERNAME", USER)
     monkeypatch.setenv("DISKLESS_PASSWORD", PASSWORD)
@@ -120,6 +141,8 @@ def test_pipelines(name: str) -> None:
         for script, recipe in re.findall(r"(docs/ci/[a-z-]+) --\w+ (recipes/[a-z-]+\.yml)", text):
             assert os.access(ROOT / script, os.X_OK)
             assert (ROOT / recipe).is_file()
+    assert 'tar -cf image.tar -C "$version" .' in commands["build"]
+    assert "mkdir version && tar -xf image.tar -C version" in commands["upload"]
 
 
 def commands_of(job: dict[str, Any]) -> str:

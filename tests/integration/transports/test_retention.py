@@ -20,7 +20,7 @@ from tests.integration.transports.test_transports import contents
 from tests.places import HASTY, Place, open_place, registry_place, web_place
 from tests.require import needs_tool
 from tests.servers import run_nginx, run_registry
-from tests.strict_registry import strict_registry
+from tests.strict_registry import Refusal, StrictRegistry, strict_registry
 from tests.versions import EPOCH, make_version
 
 pytestmark = [needs_tool("docker-registry", "nginx", "ssh-keygen")]
@@ -116,6 +116,23 @@ def test_a_registry_that_removes_nothing(make: Make, tmp_path: Path) -> None:
             send(place, make(1), "testing", count=1)
         assert "delete: {enabled: true}" in (error.value.hint or "")
         assert place.open("testing").manifest.version == make(1).name
+
+
+def test_a_registry_where_tags_outlive_their_manifests(make: Make) -> None:
+    with strict_registry(StrictRegistry(keeps_tags=True)) as registry:
+        place = registry_place(registry.server, Options(retries=HASTY))
+        send(place, make(0), "testing")
+        assert send(place, make(1), "testing", count=1) == [make(0).name]
+        assert there(place) == {make(1).name}
+
+
+def test_a_registry_that_says_it_removed_what_is_there(make: Make) -> None:
+    with strict_registry() as registry:
+        place = registry_place(registry.server, Options(retries=HASTY))
+        send(place, make(0), "testing")
+        registry.refusals["DELETE", "manifests"] = Refusal(202, b"")
+        with pytest.raises(TransferError, match="took the order to remove"):
+            send(place, make(1), "testing", count=1)
 
 
 def test_a_web_server_that_removes_nothing(make: Make, tmp_path: Path) -> None:
