@@ -205,7 +205,12 @@ class OciTransport(Transport):
         data = registry.manifest(version)
         if data is None:
             return
-        registry.delete_manifest(f"sha256:{hashlib.sha256(data).hexdigest()}")
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        # who removes a manifest removes all tags that mean it
+        for tag in registry.tags():
+            if not VERSION.accepts(tag) and registry.resolve(tag) == digest:
+                raise TransferError(f"{self._where}:{tag} means {version} since", "nothing was removed of it")
+        registry.delete_manifest(digest)
         if registry.manifest(version) is not None:  # some keep the tag
             registry.delete_manifest(version)
         if registry.manifest(version) is not None:

@@ -27,9 +27,9 @@ def registry(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def place(registry: Server) -> Place:
-    return registry_place(registry, Options(retries=HASTY))
+@pytest.fixture(params=[None, 16], ids=["fine", "bounded"])
+def place(request: pytest.FixtureRequest, registry: Server) -> Place:
+    return registry_place(registry, Options(retries=HASTY, layers=request.param))
 
 
 def documented(title: str) -> str:

@@ -13,17 +13,24 @@ import pytest
 
 from builder.errors import AuditError, InputError
 from builder.model.artifacts.index import FILE, FileRecord, Frame, Index
+from builder.model.artifacts.manifest import ROOTFS
+from builder.output.offer import SignedStatement
 from builder.progress.progress import Progress
+from builder.system.guarded.held import HeldDirectory
 from builder.transports.http.addresses import is_loopback
+from builder.transports.http.client import FilePart
 from builder.transports.http.credentials import parse_header
 from builder.transports.http.meter import Meter
 from builder.transports.http.refusals import retry_after, server_says
 from builder.transports.http.tokens import parse_challenge
 from builder.transports.kept import Kept
 from builder.transports.layers import LARGEST, MEAN, SMALLEST, cut_layers
+from builder.transports.oci.document import write_document
 from builder.transports.oci.transport import parse_oci
+from builder.transports.pieces import MOST_LAYERS, Cut, Piece
 from builder.transports.ranges import Extent, first_byte, plan_runs
 from builder.transports.retries import BrokenTransferError, Retries, persist
+from tests.samples import MANIFEST as MANIFEST_SAMPLE
 
 
 def make_index(members: list[tuple[str, int]], content: str = "") -> Index:
@@ -114,6 +121,14 @@ def test_a_new_member_changes_few_layers_of_a_bounded_cut(where: int) -> None:
 def test_another_content_cuts_the_same_layers_in_a_bounded_cut() -> None:
     first, second = make_index(MEMBERS), make_index(MEMBERS, "edited")
     assert [len(layer) for layer in cut_layers(first, 60)] == [len(layer) for layer in cut_layers(second, 60)]
+
+
+@pytest.mark.parametrize(("count", "most"), [(300, 256_000), (MOST_LAYERS, 4 << 20)])
+def test_manifests_are_as_small_as_registries_want(count: int, most: int, tmp_path: Path) -> None:
+    part = FilePart(HeldDirectory.at(tmp_path), ROOTFS, 0, 1 << 30)
+    pieces = [Piece(f"{ROOTFS}.{number:05}", part, f"{number:064x}") for number in range(1, count + 1)]
+    statement = SignedStatement("x" * 400, b"s" * 400)
+    assert len(write_document(MANIFEST_SAMPLE, Cut(pieces, count), statement)) < most
 
 
 def test_where_small_files_lie_layers_are_short() -> None:
