@@ -20,7 +20,7 @@ from builder.system.clock import read_moment
 from builder.system.guarded.held import HeldDirectory
 from builder.transports.base import Options, Pushed, TagMove, Transport
 from builder.transports.oci.transport import DEFAULT_TAG
-from builder.transports.retention import Retention, outdated
+from builder.transports.retention import Retention, list_outdated
 from builder.transports.table import open_transport
 
 DEFAULT_LIFE = 30 * 86400  # seconds
@@ -108,7 +108,7 @@ def _remove_outdated(
     if retention == Retention():
         return ()
     try:
-        for version in outdated(transport.inventory(image), retention, tuple(dict.fromkeys(newest))):
+        for version in list_outdated(transport.catalog(image), retention, tuple(dict.fromkeys(newest))):
             transport.remove(image, version)
             options.progress.note(f"removed {version}")
             removed.append(version)

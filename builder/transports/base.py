@@ -113,7 +113,7 @@ class TagMove:
 
 
 @dataclass(frozen=True)
-class Inventory:
+class Catalog:
     """What a place keeps of an image.
 
     versions: in the order in which they came, as far as the place can tell
@@ -148,7 +148,7 @@ class Transport(abc.ABC):
         """The tags and versions there are, sorted; None where the place cannot tell."""
 
     @abc.abstractmethod
-    def inventory(self, image: str) -> Inventory:
+    def catalog(self, image: str) -> Catalog:
         """What is there of an image now; AuditError where it cannot be told what a channel means."""
 
     @abc.abstractmethod

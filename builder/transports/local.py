@@ -23,7 +23,7 @@ from builder.system.files import sha256_of_first
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.owners import group_name, user_name
 from builder.system.guarded.private import entered, made_directory
-from builder.transports.base import Inventory, Options, Pushed, Scheme, TagMove, Transport
+from builder.transports.base import Catalog, Options, Pushed, Scheme, TagMove, Transport
 from builder.transports.channel_file import CHANNELS, LARGEST_CHANNEL, ChannelFile, read_channel, write_channel
 from builder.transports.kept import disk_full
 from builder.transports.pieces import Piece, whole_files
@@ -52,7 +52,7 @@ class DirectoryTransport(Transport):
                 self._publish(sent, image, manifest.version)
             else:
                 self._add_signature(version, image.enter(manifest.version))
-            with alone(image):
+            with tags_locked(image):
                 for move in moves:
                     self._move(image, manifest, move)
         moved = sum(piece.size for piece in sent)
@@ -126,20 +126,20 @@ class DirectoryTransport(Transport):
         names = (path.name for path in directory.iterdir() if not path.name.startswith("."))
         return tuple(sorted(name for name in names if name != CHANNELS))
 
-    def inventory(self, image: str) -> Inventory:
+    def catalog(self, image: str) -> Catalog:
         """In the order in which they came; a channel is a link, or what is signed about one."""
         try:
             held = HeldDirectory.at((self._directory / image).resolve())
         except FileNotFoundError:
-            return Inventory((), {})
+            return Catalog((), {})
         with held:
             names = [name for name in held.directories() if VERSION.accepts(name)]
             names.sort(key=lambda name: os.stat(name, dir_fd=held.handle, follow_symlinks=False).st_mtime_ns)
-            return Inventory(tuple(map(Version, names)), _channels_of(held))
+            return Catalog(tuple(map(Version, names)), _channels_of(held))
 
     def remove(self, image: str, version: Version) -> None:
         """First the name, then what it had."""
-        with HeldDirectory.at((self._directory / image).resolve()) as held, alone(held):
+        with HeldDirectory.at((self._directory / image).resolve()) as held, tags_locked(held):
             if version in _channels_of(held).values():
                 raise TransferError(f"{held.path / version} is meant by a channel since", "nothing was removed of it")
             removed = f"{_REMOVED}{version}-{secrets.token_hex(4)}"
@@ -219,7 +219,7 @@ def _statement_in(image: HeldDirectory, tag: str) -> SignedStatement | None:
 
 
 @contextlib.contextmanager
-def alone(image: HeldDirectory) -> Iterator[None]:
+def tags_locked(image: HeldDirectory) -> Iterator[None]:
     """No other upload moves a tag of the image meanwhile; TransferError where one does, or somebody holds it."""
     for _ in range(_LOOKS):
         try:

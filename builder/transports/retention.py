@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from builder.model.version import Version
-from builder.transports.base import Inventory
+from builder.transports.base import Catalog
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class Retention:
     days: int | None = None
 
 
-def outdated(inventory: Inventory, retention: Retention, newest: Sequence[Version]) -> list[Version]:
+def list_outdated(catalog: Catalog, retention: Retention, newest: Sequence[Version]) -> list[Version]:
     """What may go, the oldest first.
 
     newest: versions that count as newer than all others, the newest last, since they were uploaded or replaced just now
     """
-    known = [version for version in sorted(inventory.versions, key=_day) if version not in newest]
-    ordered = [*known, *(version for version in newest if version in inventory.versions)]
+    known = [version for version in sorted(catalog.versions, key=_day) if version not in newest]
+    ordered = [*known, *(version for version in newest if version in catalog.versions)]
     if retention == Retention() or not ordered:
         return []
-    kept = {version for version in inventory.channels.values() if version is not None} | set(newest[-1:])
+    kept = {version for version in catalog.channels.values() if version is not None} | set(newest[-1:])
     if retention.count is not None:
         kept |= set(ordered[-retention.count :])
     if retention.days is not None:

@@ -20,7 +20,7 @@ from builder.output.given import SIGNATURE
 from builder.output.offer import Offer, SignedStatement
 from builder.output.versions import parse_manifest
 from builder.system.guarded.held import HeldDirectory
-from builder.transports.base import Inventory, Options, Pushed, Scheme, TagMove, Transport
+from builder.transports.base import Catalog, Options, Pushed, Scheme, TagMove, Transport
 from builder.transports.channel_file import CHANNELS, read_channel, write_channel
 from builder.transports.http.addresses import check_address
 from builder.transports.http.client import HttpClient
@@ -96,7 +96,7 @@ class WebTransport(Transport):
         """A web server has no list that all of them would show."""
         return None
 
-    def inventory(self, image: str) -> Inventory:
+    def catalog(self, image: str) -> Catalog:
         """What uploads of this release listed."""
         reader = WebReader(self._client(), self._options)
         listed = read_list(reader.read(self._list(image)), self._list(image))
@@ -108,7 +108,7 @@ class WebTransport(Transport):
             if body is not None and (channel is None or channel.version is None):
                 raise AuditError(f"{url} does not say which version it means", "upload that version again")
             channels[tag] = None if channel is None else channel.version
-        return Inventory(listed.versions, channels)
+        return Catalog(listed.versions, channels)
 
     def remove(self, image: str, version: Version) -> None:
         """The manifest first: without it there is no version."""

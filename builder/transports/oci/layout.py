@@ -25,9 +25,9 @@ from builder.system.files import sha256_of_first
 from builder.system.guarded.held import HeldDirectory
 from builder.system.guarded.links import resolve_given
 from builder.system.guarded.private import entered, made_directory
-from builder.transports.base import Inventory, Options, Pushed, Scheme, TagMove, Transport
+from builder.transports.base import Catalog, Options, Pushed, Scheme, TagMove, Transport
 from builder.transports.kept import disk_full
-from builder.transports.local import alone, directory_mode
+from builder.transports.local import directory_mode, tags_locked
 from builder.transports.oci.document import (
     ARTIFACT_TYPE,
     EMPTY,
@@ -37,7 +37,7 @@ from builder.transports.oci.document import (
     write_document,
 )
 from builder.transports.oci.layout_source import (
-    AGAIN,
+    COPY_AGAIN,
     INDEX_FILE,
     LAYOUT_FILE,
     REF_NAME,
@@ -68,7 +68,7 @@ class LayoutTransport(Transport):
     def push(self, version: HeldDirectory, manifest: Manifest, moves: Sequence[TagMove]) -> Pushed:
         """Blobs under temporary names, on the disk before they have their own; then the index, at once."""
         mode = self._options.mode
-        with disk_full(self._path), self._made() as held, alone(held):
+        with disk_full(self._path), self._made() as held, tags_locked(held):
             blobs = LayoutBlobs(held)
             for move in moves:
                 move.check_before(self._statement(blobs, move.tag))
@@ -209,7 +209,7 @@ class LayoutTransport(Transport):
         """All tags; versions are tags too."""
         return self._open(self._where).tags()
 
-    def inventory(self, image: str) -> Inventory:
+    def catalog(self, image: str) -> Catalog:
         """In the order of the index."""
         blobs = self._open(self._where)
         versions, channels = [], {}
@@ -219,13 +219,13 @@ class LayoutTransport(Transport):
                 versions += [Version(tag)] if document is not None else []
             else:
                 if document is not None and document.version is None:
-                    raise AuditError(f"{self._where}:{tag} does not say which version it is", AGAIN)
+                    raise AuditError(f"{self._where}:{tag} does not say which version it is", COPY_AGAIN)
                 channels[tag] = None if document is None else document.version
-        return Inventory(tuple(versions), channels)
+        return Catalog(tuple(versions), channels)
 
     def remove(self, image: str, version: Version) -> None:
         """From the index, then the blobs that nothing else there needs."""
-        with HeldDirectory.at(resolve_given(self._path)) as held, alone(held):
+        with HeldDirectory.at(resolve_given(self._path)) as held, tags_locked(held):
             blobs = LayoutBlobs(held)
             rows = [row for row in blobs.rows() if tag_of(row) == version]
             before = blobs.reachable()

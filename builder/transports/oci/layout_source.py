@@ -25,7 +25,7 @@ from builder.transports.ranges import Extent, plan_runs
 
 LAYOUT_FILE, INDEX_FILE = "oci-layout", "index.json"
 REF_NAME = "org.opencontainers.image.ref.name"
-AGAIN = "copy the layout again, whole, or upload the version again"
+COPY_AGAIN = "copy the layout again, whole, or upload the version again"
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _LARGEST_DOCUMENT = 4 << 20  # bytes
 _BLOCK = 1 << 20
@@ -45,11 +45,11 @@ class LayoutBlobs:
             with self.held.enter("blobs", "sha256") as directory:
                 file = directory.open(sha256)
         except OSError as error:
-            raise AuditError(f"{path}: {error.strerror}", AGAIN) from error
+            raise AuditError(f"{path}: {error.strerror}", COPY_AGAIN) from error
         there = os.fstat(file.fileno()).st_size
         if size is not None and there != size:
             file.close()
-            raise AuditError(f"{path} has {there} bytes, not {size}", AGAIN)
+            raise AuditError(f"{path} has {there} bytes, not {size}", COPY_AGAIN)
         return file
 
     def read(self, digest: str, most: int = _LARGEST_DOCUMENT) -> bytes:
@@ -58,7 +58,7 @@ class LayoutBlobs:
         with self.open(sha256) as file:
             data = file.read(most + 1)
         if len(data) > most or hashlib.sha256(data).hexdigest() != sha256:
-            raise AuditError(f"{self.held.path}: the blob {digest} is not what its digest says", AGAIN)
+            raise AuditError(f"{self.held.path}: the blob {digest} is not what its digest says", COPY_AGAIN)
         return data
 
     def digest_of(self, tag: str) -> str | None:
@@ -103,7 +103,7 @@ class LayoutBlobs:
             if not isinstance(index["manifests"], list):
                 raise ValueError("it lists no manifests")
         except (ValueError, KeyError, TypeError) as error:
-            raise AuditError(f"{self.held.path / INDEX_FILE} cannot be read: {error}", AGAIN) from error
+            raise AuditError(f"{self.held.path / INDEX_FILE} cannot be read: {error}", COPY_AGAIN) from error
         return index
 
 
@@ -151,7 +151,7 @@ class LayoutSource(Source):
             for data in self._read(name):
                 digest.update(data)
             if digest.hexdigest() != artifact.sha256:
-                raise AuditError(f"{self._name}: the parts of {name} do not make it up", AGAIN)
+                raise AuditError(f"{self._name}: the parts of {name} do not make it up", COPY_AGAIN)
 
     def verify_sizes(self, artifacts: Mapping[str, Artifact]) -> None:
         """Of every blob."""
@@ -160,7 +160,9 @@ class LayoutSource(Source):
                 self._blobs.open(layer.digest.removeprefix("sha256:"), layer.size).close()
             said = sum(layer.size for layer in self._parts[name])
             if said != artifact.size:
-                raise AuditError(f"{self._name} has {said} bytes of {name}, its manifest says {artifact.size}", AGAIN)
+                raise AuditError(
+                    f"{self._name} has {said} bytes of {name}, its manifest says {artifact.size}", COPY_AGAIN
+                )
 
     def _read(self, artifact: str) -> Iterator[bytes]:
         for layer in self._parts[artifact]:
@@ -171,11 +173,11 @@ class LayoutSource(Source):
                     left -= len(data)
                     yield data
             if f"sha256:{digest.hexdigest()}" != layer.digest:
-                raise AuditError(f"{self._name}: the blob {layer.digest} is not what its digest says", AGAIN)
+                raise AuditError(f"{self._name}: the blob {layer.digest} is not what its digest says", COPY_AGAIN)
 
 
 def _pread(file: BinaryIO, size: int, offset: int) -> bytes:
     try:
         return os.pread(file.fileno(), size, offset)
     except OSError as error:
-        raise AuditError(f"{file.name}: {error.strerror}", AGAIN) from error
+        raise AuditError(f"{file.name}: {error.strerror}", COPY_AGAIN) from error

@@ -16,7 +16,7 @@ from builder.output.given import LARGEST, SIGNATURE
 from builder.output.offer import Asked, Offer, SignedStatement
 from builder.output.versions import parse_manifest
 from builder.system.guarded.held import HeldDirectory
-from builder.transports.base import Inventory, Options, Pushed, Scheme, TagMove, Transport
+from builder.transports.base import Catalog, Options, Pushed, Scheme, TagMove, Transport
 from builder.transports.http.addresses import is_loopback
 from builder.transports.http.refusals import RefusedError
 from builder.transports.kept import open_kept
@@ -170,7 +170,7 @@ class OciTransport(Transport):
         """All tags; versions are tags too."""
         return self._registry().tags()
 
-    def inventory(self, image: str) -> Inventory:
+    def catalog(self, image: str) -> Catalog:
         """Versions of one day in the order of their newest packages."""
         registry = self._registry()
         found: list[tuple[int, Version]] = []
@@ -185,7 +185,7 @@ class OciTransport(Transport):
             elif document is not None and (document.image, document.version) == (image, tag):
                 manifest = parse_manifest(self._small(registry, document.files[MANIFEST]), f"{self._where}:{tag}")
                 found.append((manifest.epoch, manifest.version))
-        return Inventory(tuple(version for _, version in sorted(found)), channels)
+        return Catalog(tuple(version for _, version in sorted(found)), channels)
 
     def _read(self, data: bytes, name: str) -> OciManifest | None:
         """None for what is no version of ours."""

@@ -11,8 +11,8 @@ import pytest
 
 from builder.errors import AuditError, InputError, TransferError
 from builder.model.version import Version
-from builder.transports.base import Inventory, Options
-from builder.transports.retention import Retention, outdated
+from builder.transports.base import Catalog, Options
+from builder.transports.retention import Retention, list_outdated
 from builder.transports.table import open_transport
 from builder.upload import Signing, upload
 from tests.images import run_diskless, ssh_key
@@ -51,7 +51,7 @@ def send(place: Place, version: Path, *tags: str, key: Path | None = None, **ret
 
 
 def there(place: Place) -> set[str]:
-    return set(open_transport(place.target, place.options)[0].inventory("lab").versions)
+    return set(open_transport(place.target, place.options)[0].catalog("lab").versions)
 
 
 def test_the_newest_stay_and_what_a_tag_means(place: Place, make: Make, tmp_path: Path) -> None:
@@ -100,12 +100,12 @@ def test_an_old_version_that_is_uploaded_stays(place: Place, make: Make) -> None
 
 def test_what_is_kept() -> None:
     names = [Version(f"2026010{day}-{day:08x}") for day in range(1, 8)]
-    inventory = Inventory(tuple(names), {"stable": names[0], "foreign": None})
-    assert outdated(inventory, Retention(), names[-1:]) == []
-    assert outdated(inventory, Retention(2), names[-1:]) == names[1:5]
-    assert outdated(inventory, Retention(None, 0), names[-1:]) == names[1:6]
-    assert outdated(inventory, Retention(1, 3), names[-1:]) == names[1:3]
-    assert outdated(Inventory((), {}), Retention(1), ()) == []
+    catalog = Catalog(tuple(names), {"stable": names[0], "foreign": None})
+    assert list_outdated(catalog, Retention(), names[-1:]) == []
+    assert list_outdated(catalog, Retention(2), names[-1:]) == names[1:5]
+    assert list_outdated(catalog, Retention(None, 0), names[-1:]) == names[1:6]
+    assert list_outdated(catalog, Retention(1, 3), names[-1:]) == names[1:3]
+    assert list_outdated(Catalog((), {}), Retention(1), ()) == []
 
 
 def test_a_registry_that_removes_nothing(make: Make, tmp_path: Path) -> None:
