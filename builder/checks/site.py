@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import collections
-import ipaddress
 import re
 from collections.abc import Iterator
 
+from builder.checks.site_networks import site_network_contradictions
 from builder.generators.mount_options import Mounter, is_known, remedy
 from builder.model.fault import Fault, Place
-from builder.model.site import Site, SiteClient, lease_seconds
+from builder.model.site import Site, SiteClient
 
 # what dnsmasq(8) reads as something else than a name in dhcp-host=
 _NOT_A_NAME = re.compile(r"[0-9.]+|[0-9]+[smhdw]|infinite|ignore", re.I)
-_RESOLVER_LIMIT = 3  # MAXNS, resolv.conf(5)
 _MENU_LIMIT = 3599  # PXELINUX counts tenths of a second up to 35996
 _ARGUMENT_LIMIT = 300  # bytes that a recipe's arguments and the root's place leave of the kernel's 2047
-_SHORTEST_LEASE = 120  # dnsmasq(8)
-_LONGEST_LEASE = 10 * 365 * 86400
-_SMALLER = "choose first and last so that it lies outside"
 _TAKEN_PORTS = {111: "rpcbind", 2049: "NFS", 20048: "mountd"}
 _IMAGES_OPTIONS = {
     **dict.fromkeys(("vers", "nfsvers", "v2", "v3", "v4"), "root.nfs.version"),
@@ -37,12 +33,7 @@ def site_contradictions(site: Site) -> list[Fault]:
     """All contradictions of a site; an empty list when it can work."""
     found: list[Fault] = []
     for check in (
-        _network,
-        _interface,
-        _addresses,
-        _range,
-        _lease,
-        _nameservers,
+        site_network_contradictions,
         _loaders,
         _clients,
         _twice,
@@ -53,93 +44,6 @@ def site_contradictions(site: Site) -> list[Fault]:
     ):
         found.extend(check(site))
     return found
-
-
-def _network(site: Site) -> Iterator[Fault]:
-    server = ipaddress.IPv4Address(site.server)
-    if server.is_loopback or server.is_multicast or server.is_unspecified or server.is_reserved:
-        yield Fault(("server",), f"no client reaches {server}", "write this server's address on the clients' network")
-        return
-    if not 8 <= site.network.prefixlen <= 30:
-        message = f"a subnet of /{site.network.prefixlen} is not a network of clients"
-        yield Fault(("subnet",), message, "write the network's own, from /8 to /30, such as 192.168.1.0/24")
-    elif server not in site.network:
-        message = f"the server's {server} is not in {site.network}"
-        yield Fault(("subnet",), message, "correct one of the two: clients reach the server without a router")
-    elif not _is_host(site, site.server):
-        message = f"{server} is the first or the last address of {site.network}, which no machine may have"
-        yield Fault(("server",), message, "correct it, or write the subnet that it is in")
-
-
-def _interface(site: Site) -> Iterator[Fault]:
-    if site.interface == "lo":
-        yield Fault(("interface",), "no client is on lo", "write the network card's name, as `ip address` shows it")
-
-
-def _addresses(site: Site) -> Iterator[Fault]:
-    """What has to be a machine's address on the clients' network."""
-    wanted: dict[Place, str | None] = {("router",): site.router}
-    if site.dhcp is not None:
-        wanted |= {("dhcp", "first"): site.dhcp.first, ("dhcp", "last"): site.dhcp.last}
-    wanted |= {("clients", number, "address"): client.address for number, client in enumerate(site.clients)}
-    for place, address in wanted.items():
-        if address is None:
-            continue
-        if ipaddress.IPv4Address(address) not in site.network:
-            hint = "correct it, or write subnet" if site.subnet is None else "correct one of the two"
-            yield Fault(place, f"{address} is not in the clients' network {site.network}", hint)
-        elif not _is_host(site, address):
-            message = f"{address} is the first or the last address of {site.network}, which no machine may have"
-            yield Fault(place, message, "take one between them")
-        if address == site.server and place[0] == "clients":
-            yield Fault(place, f"{address} is the server's own address", "give the client another one")
-        if address == site.router and place[0] == "clients":
-            yield Fault(place, f"{address} is the router's address", "give the client another one")
-
-
-def _range(site: Site) -> Iterator[Fault]:
-    if site.dhcp is None:
-        return
-    first, last = ipaddress.IPv4Address(site.dhcp.first), ipaddress.IPv4Address(site.dhcp.last)
-    if first > last:
-        yield Fault(("dhcp", "first"), f"{first} comes after {last}", "exchange first and last")
-        return
-    owners = {"the server": site.server, "the router": site.router}
-    owners |= {f"name server {number}": address for number, address in enumerate(site.nameservers, 1)}
-    for owner, address in owners.items():
-        if address is not None and address != site.server and _within(address, first, last):
-            yield Fault(("dhcp",), f"{first} to {last} holds {address}, {owner}", _SMALLER)
-    if _within(site.server, first, last):
-        yield Fault(("dhcp",), f"{first} to {last} holds {site.server}, the server itself", _SMALLER)
-    for number, client in enumerate(site.clients):
-        if client.address is not None and _within(client.address, first, last):
-            yield Fault(
-                ("clients", number, "address"),
-                f"{client.address} is also given to unknown clients, {first} to {last}",
-                "take an address outside of dhcp.first to dhcp.last",
-            )
-
-
-def _lease(site: Site) -> Iterator[Fault]:
-    seconds = None if site.dhcp is None else lease_seconds(site.dhcp.lease)
-    if seconds is not None and not _SHORTEST_LEASE <= seconds <= _LONGEST_LEASE:
-        message = f"a lease of {seconds} seconds is {'too short' if seconds < _SHORTEST_LEASE else 'too long'}"
-        yield Fault(("dhcp", "lease"), message, "write 2m or more; infinite, if it shall never end")
-
-
-def _nameservers(site: Site) -> Iterator[Fault]:
-    if len(site.nameservers) > _RESOLVER_LIMIT:
-        message = f"{len(site.nameservers)} name servers, but resolvers read only {_RESOLVER_LIMIT}"
-        yield Fault(("nameservers",), message, f"keep the best {_RESOLVER_LIMIT}")
-    for number, text in enumerate(site.nameservers):
-        address = ipaddress.ip_address(text)
-        if address.version != 4:
-            message = f"{address} cannot be told by DHCP, which knows IPv4 name servers only"
-            yield Fault(("nameservers", number), message, "write an IPv4 address")
-        elif address.is_unspecified or address.is_multicast or address.is_loopback:
-            yield Fault(("nameservers", number), f"{address} is not a name server that clients reach", "correct it")
-        if text in site.nameservers[:number]:
-            yield Fault(("nameservers", number), f"'{text}' is listed twice", "keep one of the two")
 
 
 def _loaders(site: Site) -> Iterator[Fault]:
@@ -234,12 +138,3 @@ def _repeated(place: Place, values: tuple[str, ...]) -> Iterator[Fault]:
         if count > 1:
             position = len(values) - 1 - values[::-1].index(value)
             yield Fault((*place, position), f"'{value}' is listed {count} times", "keep one of them")
-
-
-def _is_host(site: Site, address: str) -> bool:
-    return ipaddress.IPv4Address(address) not in (site.network.network_address, site.network.broadcast_address)
-
-
-def _within(address: str, first: ipaddress.IPv4Address, last: ipaddress.IPv4Address) -> bool:
-    parsed = ipaddress.ip_address(address)
-    return isinstance(parsed, ipaddress.IPv4Address) and first <= parsed <= last

@@ -18,7 +18,8 @@ from builder.probes.configured.exports import fit_exports
 from builder.probes.configured.inclusion import dhcpd_main
 from builder.probes.ports import udp_port_holders
 from builder.render.server.comments import store_in_heading
-from builder.render.server.dnsmasq import BesideDnsmasq, drop_in_path
+from builder.render.server.dnsmasq import drop_in_path
+from builder.render.server.dnsmasq_addresses import BesideDnsmasq
 from builder.render.server.files import ROLES, Format, format_places
 from builder.render.server.services import exports_path
 from builder.server_config.memory import ServerMemory

@@ -13,8 +13,8 @@ from builder.model.recipe import RootMode
 from builder.model.share import FIRST_NAME, ServedStore
 from builder.model.site import Site
 from builder.reading import load_site
-from builder.render.server.dnsmasq import BesideDnsmasq
-from builder.render.server.files import Format, ServerFile, gives_addresses, possible_formats, server_files
+from builder.render.server.dnsmasq_addresses import BesideDnsmasq
+from builder.render.server.files import Format, ServerFile, possible_formats, server_files
 from builder.server_config.memory import read_memory
 from builder.store.activation import site_of
 from builder.store.inventory import read_inventory
@@ -63,7 +63,7 @@ def choose_formats(site: Site, store: ServedStore, wanted: Sequence[Format] | No
         )
     possible = possible_formats(site, store)
     if wanted is None:
-        dhcp = Format.DNSMASQ if gives_addresses(site) else Format.DNSMASQ_PROXY
+        dhcp = Format.DNSMASQ if site.gives_addresses else Format.DNSMASQ_PROXY
         return tuple(form for form in possible if form in (dhcp, _nfs(possible), Format.NGINX))
     for form in wanted:
         if form not in possible:

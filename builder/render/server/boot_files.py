@@ -56,7 +56,7 @@ def choose_boot_files(site: Site, store: ServedStore, *, by_proxy: bool = False)
 
     `by_proxy`: a DHCP proxy tells it, whose answer has no room for what PXELINUX must know to go on over HTTP.
     """
-    over_http = site.http_port is not None and not by_proxy
+    over_http = site.web_server is not None and not by_proxy
     firmware = {}
     for architecture in ClientArchitecture:
         if architecture.over_http and (site.web_server is None or not over_http):

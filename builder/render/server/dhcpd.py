@@ -6,7 +6,7 @@ Sources: dhcpd.conf(5), dhcp-options(5), dhcp-eval(5); RFC 5071 for PXELINUX's o
 from __future__ import annotations
 
 from builder.model.share import ServedStore
-from builder.model.site import Site, SiteClient, lease_seconds
+from builder.model.site import Site, SiteClient, SiteNetwork, lease_seconds
 from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, choose_boot_files
 from builder.render.server.comments import comment, heading, sections
 from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, path_prefix
@@ -42,39 +42,72 @@ def dhcpd_config(site: Site, store: ServedStore) -> str:
         f"option {name}.magic code 208 = string;",
         f"option {name}.path-prefix code 210 = text;",
     ]
-    network = site.network
-    subnet = [
-        f"subnet {network.network_address} netmask {network.netmask} {{",
-        *_indent(_subnet(site, files, name)),
-        "}",
-    ]
+    declared += [f"option {name}-{code} code {code} = string;" for code in _codes(site)]
     hosts = [line for client in site.clients for line in _host(client, name)]
-    parts = [(head, []), (options, declared), ("the clients' network", subnet)]
+    title = "the clients' network" if len(site.client_networks) == 1 else "the clients' networks"
+    parts = [(head, []), (options, declared), (title, _subnets(site, files, name))]
     return sections(*parts, *([("one block for each known client", hosts)] if hosts else []))
 
 
+def _codes(site: Site) -> list[int]:
+    """The further options that some network has."""
+    return sorted({option.code for network in site.client_networks for option in network.options})
+
+
+def _subnets(site: Site, files: BootFiles, name: str) -> list[str]:
+    """The clients' network; of several each, in a group with what they have in common."""
+    networks, loader = site.client_networks, _loader(site, files, name)
+    if len(networks) == 1 and not site.has_relays:
+        (network,) = networks
+        return _declaration(network, [*_subnet(network, name), *_comment(ROOT_PATH_NOTE), "", *loader])
+    lines = [*_comment(ROOT_PATH_NOTE), *loader]
+    if not any(network.has(site.server) for network in networks):
+        lines += _comment("this server's own address, for dhcpd to listen there: every client's question is passed on")
+        lines += [f"subnet {site.server} netmask 255.255.255.255 {{", "}"]
+    by_card: dict[str, list[SiteNetwork]] = {}
+    for number, network in enumerate(networks):
+        by_card.setdefault(network.interface or f"relay {number}", []).append(network)
+    for card, there in by_card.items():
+        inner = [line for network in there for line in _declaration(network, _subnet(network, name))]
+        title = _comment(f"on {card}" if there[0].interface else "through a relay")
+        # dhcpd gives addresses of any network that is on the same wire
+        shared = [f"shared-network {name}-{card} {{", *_indent(inner), "}"] if len(there) > 1 else inner
+        lines += ["", *title, *shared]
+    return ["group {", *_indent(lines), "}"]
+
+
+def _declaration(network: SiteNetwork, inner: list[str]) -> list[str]:
+    addresses = network.network
+    return [f"subnet {addresses.network_address} netmask {addresses.netmask} {{", *_indent(inner), "}"]
+
+
 def _interface_note(site: Site) -> str:
-    if site.interface is None:
+    cards = " ".join(site.interfaces)
+    if not cards:
         return ""
-    return f'\nand name the interface (Debian: /etc/default/isc-dhcp-server):  INTERFACESv4="{site.interface}"'
+    interfaces = "interface" if len(site.interfaces) == 1 else "interfaces"
+    return f'\nand name the {interfaces} (Debian: /etc/default/isc-dhcp-server):  INTERFACESv4="{cards}"'
 
 
-def _subnet(site: Site, files: BootFiles, name: str) -> list[str]:
+def _subnet(network: SiteNetwork, name: str) -> list[str]:
     lines = [*_comment("clients may boot, old ones with BOOTP"), "allow booting;", "allow bootp;"]
     lines += _comment("firmware, initramfs and system name themselves differently, and are one client with one address")
     lines.append("ignore-client-uids true;")
-    if site.dhcp is None:
+    if network.dhcp is None:
         lines += _comment("no range: only clients with a host block get an address")
     else:
         lines += [*_comment("what unknown clients get"), "allow unknown-clients;"]
-        lines.append(f"range {site.dhcp.first} {site.dhcp.last};")
-    seconds = lease_seconds(site.lease) or _FOREVER
+        lines.append(f"range {network.dhcp.first} {network.dhcp.last};")
+    seconds = lease_seconds(network.lease) or _FOREVER
     lines += [f"default-lease-time {seconds};", f"max-lease-time {seconds};"]
-    if site.router is not None:
-        lines.append(f"option routers {site.router};")
-    if site.nameservers:
-        lines.append(f"option domain-name-servers {', '.join(site.nameservers)};")
-    return [*lines, *_comment(ROOT_PATH_NOTE), "", *_loader(site, files, name)]
+    if network.router is not None:
+        lines.append(f"option routers {network.router};")
+    if network.nameservers:
+        lines.append(f"option domain-name-servers {', '.join(network.nameservers)};")
+    for option in network.options:
+        lines += _comment(f"{option.code}: {', '.join(option.values)}")
+        lines.append(f"option {name}-{option.code} {option.data.hex(':')};")
+    return lines
 
 
 def _loader(site: Site, files: BootFiles, name: str) -> list[str]:

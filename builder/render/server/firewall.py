@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from builder.model.share import ServedStore
 from builder.render.server.comments import comment, heading
 from builder.render.server.services import MOUNTD_PORT
@@ -16,8 +18,9 @@ def firewall_path(name: str) -> str:
     return f"/etc/nftables.d/{name}.nft"
 
 
-def firewall_rules(store: ServedStore, clients: str, http_port: int | None) -> str:
-    """A file for nftables.conf to include; `clients` is the subnet that is let in."""
+def firewall_rules(store: ServedStore, networks: Sequence[str], http_port: int | None) -> str:
+    """A file for nftables.conf to include; `networks` are those that are let in."""
+    clients = networks[0] if len(networks) == 1 else f"{{ {', '.join(networks)} }}"
     rules = [
         ("answers, and what belongs to them: TFTP goes on at a port of its own", "ct state established,related accept"),
         ("DHCP: who has no address yet asks from 0.0.0.0 (67; 68 is the client's side)", "udp dport { 67, 68 } accept"),

@@ -189,7 +189,9 @@ def export_options(export: Export) -> str:
 
 def _exports_line(export: Export) -> str:
     directory = export.directory.replace("\\", "\\134").replace(" ", "\\040")
-    return " ".join([directory, *(f"{client}({export_options(export)})" for client in export.clients)])
+    clients = [f"{client}({export_options(export)})" for client in export.clients]
+    several = len(clients) > 1 and any("/" in client for client in export.clients)
+    return " \\\n    ".join([directory, *clients]) if several else " ".join([directory, *clients])
 
 
 def _block(name: str, values: dict[str, str], *inner: str) -> str:

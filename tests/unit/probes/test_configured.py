@@ -208,7 +208,8 @@ HARMLESS = [
 def test_what_is_said_of_others_is_no_reason_to_refuse(line: str, tmp_path: Path) -> None:
     write(tmp_path, {"etc/dnsmasq.conf": f"{LAN}dhcp-mac=set:office,52:54:00:*:*:*\n{line}\n"})
     beside = fit_dnsmasq(tmp_path, SECOND, STORE)
-    assert (beside.interface, beside.listens, beside.pool) == ("eth1", True, False)
+    (network,) = beside.networks
+    assert (network.interface, network.listens, network.pool) == ("eth1", True, False)
 
 
 def test_a_card_is_named_only_where_cards_are_named(tmp_path: Path) -> None:
@@ -219,7 +220,7 @@ def test_a_card_is_named_only_where_cards_are_named(tmp_path: Path) -> None:
         ("listen-address=10.0.0.1", False),
     ):
         write(tmp_path, {"etc/dnsmasq.conf": line + "\n"})
-        assert fit_dnsmasq(tmp_path, SECOND, STORE).listens == listens
+        assert fit_dnsmasq(tmp_path, SECOND, STORE).networks[0].listens == listens
     write(tmp_path, {"etc/dnsmasq.conf": "interface=lan0\nbind-interfaces\n"})
     with pytest.raises(InputError, match=r"/etc/dnsmasq.conf:2: bind-interfaces: dnsmasq would not start") as caught:
         fit_dnsmasq(tmp_path, SECOND, STORE)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from builder.model.generation import Generation
-from builder.model.site import Site, SiteClient, SiteDhcp
+from builder.model.site import DhcpOptionType, Site, SiteClient, SiteDhcp, SiteDhcpOption, SiteNetwork
 from builder.render.server.files import Format, possible_formats, server_files
 from builder.store.records.record import Record, write_record
 from tests.command import run_command
@@ -36,7 +36,46 @@ FULL = Site(
     ),
 )
 KNOWN_ONLY = Site(server="192.168.1.1", clients=FULL.clients[:1], http_port=80, path="/srv/roots")
-SITES = {"smallest": SMALLEST, "full": FULL, "known-only": KNOWN_ONLY}
+NETWORKS = Site(
+    server="192.168.1.1",
+    networks=(
+        SiteNetwork(
+            subnet="192.168.1.0/24",
+            interface="eth1",
+            dhcp=SiteDhcp(first="192.168.1.100", last="192.168.1.199"),
+            nameservers=("192.168.1.1",),
+        ),
+        SiteNetwork(
+            subnet="10.20.0.0/16",
+            dhcp=SiteDhcp(first="10.20.1.0", last="10.20.9.255", lease="1h"),
+            router="10.20.0.1",
+            nameservers=("10.20.0.2", "10.20.0.3"),
+            options=(
+                SiteDhcpOption(code=42, type=DhcpOptionType.IPV4_ADDRESS, values=("10.20.0.4", "10.20.0.5")),
+                SiteDhcpOption(code=15, type=DhcpOptionType.STRING, values=("cafe.example.org",)),
+                SiteDhcpOption(code=26, type=DhcpOptionType.UINT16, values=("1400",)),
+                SiteDhcpOption(code=2, type=DhcpOptionType.BINARY, values=("00:00:0e:10",)),
+                SiteDhcpOption(code=224, type=DhcpOptionType.STRING, values=("10.20.0.6",)),
+                SiteDhcpOption(code=225, type=DhcpOptionType.STRING, values=("7",)),
+            ),
+        ),
+        SiteNetwork(
+            subnet="10.30.0.0/24",
+            interface="eth2",
+            dhcp=SiteDhcp(first="10.30.0.100", last="10.30.0.199"),
+            router="10.30.0.1",
+        ),
+        SiteNetwork(subnet="10.40.0.0/24", interface="eth2", router="10.40.0.1"),
+    ),
+    http_port=8080,
+    clients=(
+        SiteClient(mac="52:54:00:00:00:01", name="lab1", address="192.168.1.10"),
+        SiteClient(mac="52:54:00:00:00:02", name="hall1", address="10.20.0.10"),
+        SiteClient(mac="52:54:00:00:00:03", name="lab3"),
+        SiteClient(mac="52:54:00:00:00:04", address="10.40.0.10"),
+    ),
+)
+SITES = {"smallest": SMALLEST, "full": FULL, "known-only": KNOWN_ONLY, "networks": NETWORKS}
 SITE = "server: 192.168.1.1\ninterface: eth1\ndhcp: {first: 192.168.1.100, last: 192.168.1.199}\n"
 Run = Callable[..., tuple[int, str, str]]
 
@@ -77,13 +116,14 @@ def test_pxelinux_is_never_told_one_configuration_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SITES)
-def test_only_the_subnet_is_let_in(name: str) -> None:
+def test_only_the_subnets_are_let_in(name: str) -> None:
     site, rendered = SITES[name], texts(SITES[name])
     for form in ("exports", "ganesha", "firewall", "nginx"):
         lines = [line for line in rendered.get(form, "").splitlines() if not line.strip().startswith("#")]
         assert not [line for line in lines if "*" in line]
         if lines:
-            assert [line for line in lines if str(site.network) in line]
+            for network in site.client_networks:
+                assert [line for line in lines if str(network.network) in line], (form, network)
 
 
 @pytest.mark.parametrize("form", [Format.DNSMASQ, Format.DHCPD])
