@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from builder.model.site.values import EntryTitle, SiteName, TftpPath
 from builder.model.syntax import KernelArgument, key
 
-LOCAL_DISK = "local-disk"
+# what menus call entries of their own: the client's disk, and the only one of clients that they have nothing for
+LOCAL_DISK, REFUSED_ENTRY = "local-disk", "refused"
 
 
 class Unknown(enum.StrEnum):

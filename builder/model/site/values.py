@@ -74,8 +74,8 @@ TftpPath = Annotated[
 DhcpValue = Annotated[
     str,
     Syntax(
-        "value of a DHCP option (printable, no quotes, commas or backslashes)",
-        r"[A-Za-z0-9 .:/_@+=~-]{1,255}",
+        "value of a DHCP option (letters, digits and . : / _ @ + = ~ -)",
+        r"[A-Za-z0-9.:/_@+=~-]{1,255}",
         "192.168.1.1",
     ),
 ]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from builder.model.share import ServedStore
 from builder.model.site import Site, SiteClient, SiteNetwork, lease_seconds
-from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, choose_boot_files
+from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, GroupFiles, about_209, choose_boot_files
 from builder.render.server.comments import comment, heading, sections
-from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, path_prefix
+from builder.render.server.services import PXELINUX_MAGIC, ROOT_PATH_NOTE, path_prefix
 
 _FOREVER = 0xFFFFFFFF  # RFC 2131, 3.3; dhcpd itself counts to January 2038
+_FIRST_OF_SPACE = 208  # the lowest code of the space: site-option-space, dhcpd.conf(5)
 _INDENT = "    "
 
 
@@ -29,20 +30,21 @@ def dhcpd_config(site: Site, store: ServedStore) -> str:
         f"{_interface_note(site)}\n"
         "dhcpd serves no files: see the formats tftpd and xinetd."
     )
+    files = choose_boot_files(site, store)
     options = (
         "PXELINUX's own options (RFC 5071): 208 lets it believe 210, the prefix of all names.\n"
-        f"{NEVER_209}\n"
+        f"{about_209(files)}\n"
         "names of this store's own: what others call the same options stays theirs"
     )
     name = store.name
-    files = choose_boot_files(site, store)
     declared = [
         *([f"option {name}-arch code 93 = unsigned integer 16;"] if files.others else []),
         f"option space {name};",
         f"option {name}.magic code 208 = string;",
+        *([f"option {name}.config-file code 209 = text;"] if _configs(files) else []),
         f"option {name}.path-prefix code 210 = text;",
     ]
-    declared += [f"option {name}-{code} code {code} = string;" for code in _codes(site)]
+    declared += [f"option {_option_name(name, code)} code {code} = string;" for code in _codes(site)]
     hosts = [line for client in site.clients for line in _host(client, name)]
     title = "the clients' network" if len(site.client_networks) == 1 else "the clients' networks"
     parts = [(head, []), (options, declared), (title, _subnets(site, files, name))]
@@ -52,6 +54,11 @@ def dhcpd_config(site: Site, store: ServedStore) -> str:
 def _codes(site: Site) -> list[int]:
     """The further options that some network has."""
     return sorted({option.code for network in site.client_networks for option in network.options})
+
+
+def _option_name(store: str, code: int) -> str:
+    """What a further option is called; dhcpd takes those from PXELINUX's on from the space that these are in."""
+    return f"{store}.option-{code}" if code >= _FIRST_OF_SPACE else f"{store}-{code}"
 
 
 def _subnets(site: Site, files: BootFiles, name: str) -> list[str]:
@@ -106,11 +113,12 @@ def _subnet(network: SiteNetwork, name: str) -> list[str]:
         lines.append(f"option domain-name-servers {', '.join(network.nameservers)};")
     for option in network.options:
         lines += _comment(f"{option.code}: {', '.join(option.values)}")
-        lines.append(f"option {name}-{option.code} {option.data.hex(':')};")
+        lines.append(f"option {_option_name(name, option.code)} {option.data.hex(':')};")
     return lines
 
 
 def _loader(site: Site, files: BootFiles, name: str) -> list[str]:
+    sent = "d0, d1, d2" if _configs(files) else "d0, d2"
     return [
         *_comment("the machine with TFTP, and the loader that it serves"),
         f"next-server {site.server};",
@@ -120,17 +128,36 @@ def _loader(site: Site, files: BootFiles, name: str) -> list[str]:
         f'site-option-space "{name}";',
         f"option {name}.magic {PXELINUX_MAGIC};",
         f'option {name}.path-prefix "{path_prefix(site)}";',
+        *(line for group in _configs(files) for line in _config(group, name)),
         "if exists dhcp-parameter-request-list {",
-        f"{_INDENT}option dhcp-parameter-request-list = concat(option dhcp-parameter-request-list, d0, d2);",
+        f"{_INDENT}option dhcp-parameter-request-list = concat(option dhcp-parameter-request-list, {sent});",
         "}",
     ]
+
+
+def _configs(files: BootFiles) -> list[GroupFiles]:
+    """The groups whose clients are told PXELINUX's file."""
+    return [group for group in files.groups if group.config is not None]
+
+
+def _config(group: GroupFiles, name: str) -> list[str]:
+    # dhcpd takes the first parenthesis of a condition for one around all of it
+    return [f"if ({_in_group(group)}) {{", f'{_INDENT}option {name}.config-file "{group.config}";', "}"]
+
+
+def _in_group(group: GroupFiles) -> str:
+    """A card like the group's, and no menu of its own."""
+    cards = " or ".join(f"substring(hardware, 1, {one.count(':') + 1}) = {one}" for one in group.prefixes)
+    return " and ".join([f"({cards})", *(f"not (hardware = 1:{mac})" for mac in group.own)])
 
 
 def _file_names(files: BootFiles, store: str) -> list[str]:
     """The last is for whoever names no architecture (option 93, RFC 4578)."""
     cases = [(f"option {store}-arch = 00:{kind:02x}", name, kind.over_http) for kind, name in files.others.items()]
     if files.script is not None:
-        cases.insert(0, (f'exists user-class and option user-class = "{IPXE}"', files.script, False))
+        ipxe = f'exists user-class and option user-class = "{IPXE}"'
+        scripts = [(f"{ipxe} and {_in_group(group)}", group.script or "", False) for group in files.groups]
+        cases = [*scripts, (ipxe, files.script, False), *cases]
     lines: list[str] = []
     for condition, name, over_http in cases:
         lines += [f"{'elsif' if lines else 'if'} {condition} {{", f'{_INDENT}filename "{name}";']

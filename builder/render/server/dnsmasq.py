@@ -13,10 +13,10 @@ from __future__ import annotations
 from builder.loaders.base import ClientArchitecture
 from builder.model.share import FIRST_NAME, ServedStore
 from builder.model.site import Site
-from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, choose_boot_files
+from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, GroupFiles, about_209, choose_boot_files
 from builder.render.server.comments import heading, sections
 from builder.render.server.dnsmasq_addresses import BesideDnsmasq, BesideNetwork, address_parts
-from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, path_prefix
+from builder.render.server.services import PXELINUX_MAGIC, path_prefix
 
 DNSMASQ_DIRECTORY = "/etc/dnsmasq.d"
 DEFAULT_LEASES = 1000  # dnsmasq(8), --dhcp-lease-max
@@ -59,12 +59,13 @@ def dnsmasq_config(site: Site, store: ServedStore, beside: BesideDnsmasq | None 
     beside = beside or alone(site)
     path, tag = drop_in_path(store.name), store.name
     what = "clients without disks: DHCP and TFTP"
-    loaders = loader_options(site, choose_boot_files(site, store), tag=tag)
+    files = choose_boot_files(site, store)
+    loaders = loader_options(site, files, tag=tag)
     return sections(
         (f"{heading(path, what, store.path)}\n{directory_note(tag)}", []),
         *listening(beside),
         *address_parts(site, tag, beside),
-        (_loader_title(site), loaders),
+        (_loader_title(site, files), loaders),
         tftp_part(store, beside),
     )
 
@@ -108,9 +109,17 @@ def tftp_part(store: ServedStore, beside: BesideDnsmasq, note: str = "") -> tupl
 def loader_options(site: Site, files: BootFiles, server: str = "", *, tag: str | None = None) -> list[str]:
     """The lines for the loaders, for who has `tag`; `server` is `,NAME,ADDRESS` where TFTP is another machine's."""
     own = _tagged(tag)
-    # forced: PXELINUX needs both and asks for neither
+    mine = "" if tag is None else f"tag:{tag},"
+    configs = [
+        f"dhcp-option-force={mine}tag:{_group_tag(group, tag)},209,{group.config}"
+        for group in files.groups
+        if group.config
+    ]
+    # forced: PXELINUX needs them and asks for none
     return [
+        *_group_lines(files, tag),
         *boot_lines(files, server, tag=tag),
+        *configs,
         f"dhcp-option-force={own}208,{PXELINUX_MAGIC}",
         f"dhcp-option-force={own}210,{path_prefix(site)}",
     ]
@@ -134,11 +143,32 @@ def boot_lines(files: BootFiles, server: str = "", *, tag: str | None = None) ->
             lines.append(f"dhcp-option-force={mine}option:vendor-class,{HTTP_CLIENT}")
         lines.append(f"dhcp-boot={mine}{name}{'' if kind.over_http else server}")
     if files.script is not None:
-        lines.append(f"dhcp-boot={own}tag:{ipxe_tag(tag)},{files.script}{server}")
+        scripts = {_group_tag(group, tag): group.script for group in files.groups}
+        lines += [f"dhcp-boot={own}tag:{ipxe_tag(tag)},tag:{one},{name}{server}" for one, name in scripts.items()]
+        rest = "".join(f"tag:!{one}," for one in scripts)
+        lines.append(f"dhcp-boot={own}tag:{ipxe_tag(tag)},{rest}{files.script}{server}")
     if files.bios is None:
         return lines
     others = "".join(f"tag:!{_kind_tag(kind, tag)}," for kind in kinds) if tag else ""
     return [*lines, f"dhcp-boot={own}{not_ipxe if tag else ''}{others}{files.bios}{server}"]
+
+
+def _group_tag(group: GroupFiles, tag: str | None) -> str:
+    return f"{tag or FIRST_NAME}-group-{group.name}"
+
+
+def _group_lines(files: BootFiles, tag: str | None) -> list[str]:
+    """The lines that give a group's tag to who has a card like theirs, and no menu of its own."""
+    name, lines = tag or FIRST_NAME, []
+    own = dict.fromkeys(mac for group in files.groups for mac in group.own)
+    lines += [f"dhcp-mac=set:{name}-own,{mac}" for mac in own]
+    for group in files.groups:
+        mark = f"{name}-mac-{group.name}"
+        for prefix in group.prefixes:
+            every = ":*" * (5 - prefix.count(":"))
+            lines.append(f"dhcp-mac=set:{mark},{prefix}{every}")
+        lines.append(f"tag-if=set:{_group_tag(group, tag)},tag:{mark}{f',tag:!{name}-own' if own else ''}")
+    return lines
 
 
 def ipxe_tag(tag: str | None) -> str:
@@ -154,9 +184,9 @@ def _kind_tag(kind: ClientArchitecture, tag: str | None) -> str:
     return f"{tag or FIRST_NAME}-{kind:d}"
 
 
-def _loader_title(site: Site) -> str:
+def _loader_title(site: Site, files: BootFiles) -> str:
     rest = "the same way" if site.web_server is None else "over HTTP, much faster"
     return (
         f"the loader comes over TFTP, its configuration and the kernel {rest}\n"
-        "(208 lets PXELINUX believe 210, the prefix of all names)\n" + NEVER_209
+        f"(208 lets PXELINUX believe 210, the prefix of all names)\n{about_209(files)}"
     )

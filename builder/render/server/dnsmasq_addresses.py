@@ -18,7 +18,7 @@ from builder.render.server.services import ROOT_PATH_NOTE
 _EVERY_CARD = "*:*:*:*:*:*"
 # options that dnsmasq knows as names: its table, opttab of dhcp-common.c
 _NAMES = {15, 17, 18, 40, 64}
-_WORDS = re.compile(r"[g-zG-Z /_@+=~-]")
+_WORDS = re.compile(r"[g-zG-Z/_@+=~-]")
 _WIDTHS = {DhcpOptionType.UINT8: "b", DhcpOptionType.UINT16: "s", DhcpOptionType.UINT32: "i"}
 _BY_CARD = "firmware, initramfs and system name themselves differently: by its card each is one client with one address"
 _POOL = """\

@@ -11,20 +11,21 @@ from typing import Any
 
 from builder.model.share import ServedStore
 from builder.model.site import Site, SiteClient, SiteNetwork, lease_seconds
-from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, choose_boot_files
+from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, GroupFiles, about_209, choose_boot_files
 from builder.render.server.comments import comment, heading
-from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, path_prefix
+from builder.render.server.services import PXELINUX_MAGIC, ROOT_PATH_NOTE, path_prefix
 
 KEA_FILE = "/etc/kea/kea-dhcp4.conf"
 _FOREVER = 0xFFFFFFFF
 _IPXE_CLASS = "diskless-ipxe"
-_NOTES = f"""\
+_CONFIG_FILE = {"name": "pxelinux-config-file", "code": 209, "space": "dhcp4", "type": "string"}
+_NOTES = """\
 Kea serves no files: see the formats tftpd and xinetd.
 208 lets PXELINUX believe 210, the prefix of all names;
-{NEVER_209}.
+{about_209}.
 service-sockets: a network card that comes late is waited for, a second at a time.
 match-client-id: firmware, initramfs and system name themselves differently, and are one client with one address.
-{ROOT_PATH_NOTE}"""
+{root_path}"""
 
 
 def kea_config(site: Site, store: ServedStore) -> str:
@@ -41,6 +42,7 @@ def kea_config(site: Site, store: ServedStore) -> str:
         "next-server": site.server,
         "option-def": [
             {"name": "pxelinux-magic", "code": 208, "space": "dhcp4", "type": "binary"},
+            *([_CONFIG_FILE] if any(group.config for group in files.groups) else []),
             {"name": "pxelinux-path-prefix", "code": 210, "space": "dhcp4", "type": "string"},
         ],
         "option-data": [
@@ -52,14 +54,18 @@ def kea_config(site: Site, store: ServedStore) -> str:
     }
     if files.bios is not None:
         server["boot-file-name"] = files.bios
+    notes = _NOTES.format(about_209=about_209(files), root_path=ROOT_PATH_NOTE)
     head = heading(KEA_FILE, "clients without disks, for Kea's DHCPv4 server", store.path)
-    return comment(f"{head}\n{_NOTES}") + json.dumps({"Dhcp4": server}, indent=4) + "\n"
+    return comment(f"{head}\n{notes}") + json.dumps({"Dhcp4": server}, indent=4) + "\n"
 
 
 def _classes(files: BootFiles) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = []
+    found: list[Mapping[str, Any]] = [_group(group) for group in files.groups]
     if files.script is not None:
         test = f"substring(option[77].hex, 0, {len(IPXE)}) == '{IPXE}'"
+        for group in files.groups:  # of several classes the first says the file
+            both = f"{test} and member('{_group_class(group)}')"
+            found.append({"name": f"{_IPXE_CLASS}-{group.name}", "test": both, "boot-file-name": group.script})
         found.append({"name": _IPXE_CLASS, "test": test, "boot-file-name": files.script})
     for kind, name in files.others.items():
         test = f"option[93].hex == 0x{kind:04x}"
@@ -70,6 +76,20 @@ def _classes(files: BootFiles) -> list[Mapping[str, Any]]:
             one["option-data"] = [_option("vendor-class-identifier", HTTP_CLIENT)]
         found.append(one)
     return found
+
+
+def _group_class(group: GroupFiles) -> str:
+    return f"diskless-group-{group.name}"
+
+
+def _group(group: GroupFiles) -> Mapping[str, Any]:
+    """A card like the group's, and no menu of its own."""
+    cards = " or ".join(
+        f"substring(pkt4.mac, 0, {one.count(':') + 1}) == 0x{one.replace(':', '')}" for one in group.prefixes
+    )
+    test = " and ".join([f"({cards})", *(f"not (pkt4.mac == 0x{mac.replace(':', '')})" for mac in group.own)])
+    config = [] if group.config is None else [_option("pxelinux-config-file", group.config)]
+    return {"name": _group_class(group), "test": test, "option-data": config}
 
 
 def _networks(site: Site) -> dict[str, Any]:
