@@ -90,9 +90,11 @@ def _entry_lines(entry: MenuEntry) -> list[str]:
         case EntryKind.REFUSAL:
             return [*head, f"  LOCALBOOT {_BACK_TO_FIRMWARE}"]
         case EntryKind.KERNEL:
+            # by some suffixes (.bin, .0, .img) KERNEL takes a file for another kind of program
+            keyword = "LINUX" if "." in entry.kernel.rpartition("/")[2] else "KERNEL"
             return [
                 *head,
-                f"  KERNEL {entry.kernel}",
+                f"  {keyword} {entry.kernel}",
                 *([f"  INITRD {entry.initramfs}"] if entry.initramfs else []),
                 f"  APPEND {entry.cmdline}".rstrip(),
                 *(["  SYSAPPEND 2"] if entry.bootif else []),

@@ -124,7 +124,7 @@ def examine_http(site: Site, boot: Path, boots: Boots, menus: Iterable[str]) -> 
         try:
             content = _get(address, port, f"/{name}")
         except (OSError, http.client.HTTPException) as error:
-            remedy = f"the web server on port {port} must serve {boot} as its root, and its firewall let it pass"
+            remedy = f"a web server on port {port} must serve {boot} as its root, and its firewall let it pass"
             where = f"port {port}" if address == site.server else f"{address}, port {port}"
             return [*findings, fail("http", name, f"{where}: {error}", remedy)]
         findings.append(_same("http", name, content, boot, _START))

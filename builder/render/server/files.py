@@ -149,8 +149,9 @@ def clients_networks(site: Site) -> tuple[str, ...]:
 
 def _clients_of(site: Site, share: Share) -> tuple[str, ...]:
     """Who may mount a share: of an image's own the clients that boot it, where the site knows all of them."""
-    booting = [client for client in site.clients if client.image == share.image]
-    addresses = tuple(client.address for client in booting if client.address is not None)
+    address_of = {client.mac: client.address for client in site.clients}
+    booting = [address_of.get(own.client or "") for own in site.own_settings if own.image == share.image]
+    addresses = tuple(address for address in booting if address is not None)
     if share.image is None or share.image == site.default or not addresses or len(addresses) < len(booting):
         return clients_networks(site)
     return addresses
@@ -211,7 +212,7 @@ def _ganesha(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
 
 
 def _firewall(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = firewall_rules(store, clients_networks(site), site.web_port_here)
+    text = firewall_rules(store, clients_networks(site), site.web_port_here, nfs=site.nfs_here)
     return (ServerFile(Format.FIREWALL, firewall_path(store.name), text, "systemctl reload nftables"),)
 
 
@@ -221,8 +222,7 @@ def _nginx(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
 
 
 def _services(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = services_text(addresses=site.gives_addresses, http=site.web_port_here is not None)
-    return (ServerFile(Format.SERVICES, None, text),)
+    return (ServerFile(Format.SERVICES, None, services_text(site)),)
 
 
 _RENDERERS: dict[Format, Callable[[Site, ServedStore], tuple[ServerFile, ...]]] = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,7 @@ from builder.loaders.table import (
 )
 from builder.model.menu import EntryKind, Menu, MenuEntry, local_disk_entry, refusal_entry
 from builder.model.recipe import Architecture, DistributionName, LoaderName
+from tests.require import needs_tool
 
 NEW = MenuEntry("lab/2", "Lab", "lab/2/vmlinuz", "lab/2/initramfs.img", "root=/dev/nfs nfsroot=10.0.0.1:/r ip=dhcp rw")
 OLD = dataclasses.replace(NEW, label="lab/1", title="Lab, before", kernel="lab/1/vmlinuz", bootif=True)
@@ -72,6 +75,17 @@ def test_grub_tells_groups_by_their_cards_and_leaves_out_who_has_a_menu() -> Non
     assert 'if regexp "^52:54:00:" "$net_default_mac"; then set group=y; fi' in lines
     own = "configfile $prefix/group-lab.cfg"
     assert f'if [ "$group" = y -a "$net_default_mac" != {MAC.lower()} ]; then {own}; fi' in lines
+
+
+@needs_tool("grub-script-check")
+def test_grub_accepts_every_kind_of_entry(tmp_path: Path) -> None:
+    entries = (NEW, local_disk_entry("local-disk"), refusal_entry("refused"), OWN, PLAIN, OLD)
+    menu = dataclasses.replace(MENU, entries=entries, default="local-disk", web_server="10.0.0.1")
+    text = Grub().render(menu, [MAC], {"52:54:00": "lab", "08:00:27": "hall"})
+    for name, content, status in (("menu", text, 0), ("damaged", text.replace("; fi", "", 1), 1)):
+        (tmp_path / name).write_text(content, "utf-8")
+        done = subprocess.run(["grub-script-check", tmp_path / name], check=False, capture_output=True)
+        assert done.returncode == status, done.stderr
 
 
 @every_loader

@@ -199,6 +199,56 @@ def test_the_site_of_the_store_is_printed_whole(run: Run, tmp_path: Path) -> Non
     assert "dnsmasq" not in exports
 
 
+PREFIXES = "groups: [{name: lab, mac_prefixes: ['08:00:27'], image: debian-nfs}]\n"
+
+
+@pytest.mark.parametrize(
+    ("site", "arguments", "refused"),
+    [
+        (SITE, ("--format", "dnsmasq"), None),
+        (SITE, ("--format", "windows"), "windows"),
+        ("server: 192.168.1.1\n", (), "dnsmasq-proxy"),
+        ("server: 192.168.1.1\n", ("--format", "router"), None),
+        ("server: 192.168.1.1\nloaders: [grub]\n", (), None),
+    ],
+)
+def test_groups_by_cards_need_who_can_tell(
+    site: str, arguments: tuple[str, ...], refused: str | None, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "store/site.yml").write_text(site + PREFIXES, "utf-8")
+    status, _, error = run(*arguments)
+    if refused is None:
+        assert (status, error) == (0, "")
+        return
+    assert status == 2
+    assert f"format {refused}: it cannot tell clients of lab by how their MAC addresses begin" in error
+    assert "the formats dnsmasq, dhcpd, kea and router can, and GRUB itself" in error
+
+
+@pytest.mark.parametrize(
+    ("key", "form", "message"),
+    [
+        ("nfs: {address: 192.168.1.5}", "exports", "the site names an NFS server of its own"),
+        ("nfs: {address: 192.168.1.5}", "ganesha", "the site names an NFS server of its own"),
+        ("http: {address: 192.168.1.5}", "nginx", "the site's web server is another machine"),
+    ],
+)
+def test_what_another_machine_serves_is_not_written_here(
+    key: str, form: str, message: str, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "store/site.yml").write_text(f"{SITE}{key}\n", "utf-8")
+    status, _, error = run("--format", form)
+    assert (status, message in error) == (2, True)
+    status, output, _ = run()
+    assert status == 0
+    assert "/etc/dnsmasq.d/" in output
+    assert "/etc/exports.d" not in output or key.startswith("http")
+    assert "nginx" not in output
+    # this machine serves what it is named for
+    (tmp_path / "store/site.yml").write_text(f"{SITE}nfs: {{address: 192.168.1.1}}\nhttp: {{port: 8080}}\n", "utf-8")
+    assert run("--format", form)[0] == 0
+
+
 def test_the_texts_as_json(run: Run) -> None:
     files = json.loads(run("--format", "dhcpd", "--json")[1])
     assert [file["path"] for file in files] == ["/etc/dhcp/diskless.conf"]
