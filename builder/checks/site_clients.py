@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from builder.generators.mount_options import Mounter, is_known, remedy
 from builder.model.fault import Fault, Place
-from builder.model.site import LOCAL_DISK, REFUSED_ENTRY, Site, SiteClient, SiteGroup
+from builder.model.site import LOCAL_DISK, REFUSED_ENTRY, Site, SiteClient, SiteGroup, Unknown
 
 # what dnsmasq(8) reads as something else than a name in dhcp-host=
 _NOT_A_NAME = re.compile(r"[0-9.]+|[0-9]+[smhdw]|infinite|ignore", re.I)
@@ -45,10 +45,13 @@ def client_contradictions(site: Site) -> Iterator[Fault]:
             message = f"there is no group {client.group}"
             there = f"groups are: {', '.join(sorted(names))}" if names else f"add groups: [{{name: {client.group}}}]"
             yield Fault((*place, "group"), message, there)
-        if client == SiteClient(mac=client.mac) and site.unknown.value == "boot":
+        if client == SiteClient(mac=client.mac) and site.unknown is Unknown.BOOT:
             yield Fault(place, f"nothing is said about {client.mac}", "add name, address or image, or remove it")
     yield from _twice(site)
     yield from _groups(site)
+    if site.unknown is Unknown.REFUSE and not site.own_settings:
+        hint = "list them in clients, or in a group with mac_prefixes"
+        yield Fault(("unknown",), "who is not known is refused, and nobody is: no client would boot", hint)
 
 
 def _choice(site: Site, place: Place, chooser: SiteClient | SiteGroup) -> Iterator[Fault]:
@@ -74,7 +77,7 @@ def _groups(site: Site) -> Iterator[Fault]:
         if group.name not in used and not group.mac_prefixes:
             hint = f"add group: {group.name} to its clients, or mac_prefixes, or remove it"
             yield Fault(place, f"nobody is in group {group.name}", hint)
-        if not (group.image or group.entry or group.cmdline or group.nfs_options) and site.unknown.value == "boot":
+        if not (group.image or group.entry or group.cmdline or group.nfs_options) and site.unknown is Unknown.BOOT:
             yield Fault(place, f"nothing is said about group {group.name}", "add image, entry or cmdline, or remove it")
         for position, prefix in enumerate(group.mac_prefixes):
             where: Place = (*place, "mac_prefixes", position)

@@ -61,6 +61,8 @@ class Pxelinux:
         lines += [f"DEFAULT {menu.default}", f"PROMPT {1 if menu.seconds else 0}", f"TIMEOUT {menu.seconds * 10}"]
         if menu.seconds and menu.listed:
             lines += ["SAY", *(f"SAY   {label}" for label in menu.listed), f"SAY Enter boots {menu.default}."]
+        if any(entry.kind is EntryKind.REFUSAL for entry in menu.entries):
+            lines.append("SAY diskless: this machine is in no list of this server")
         for entry in menu.entries:
             lines += _entry_lines(entry)
         return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from builder.model.generation import Generation
+from builder.model.share import Share
 from builder.model.site import (
     DhcpOptionType,
     Site,
@@ -23,7 +24,7 @@ from builder.model.site import (
     SiteNfs,
     Unknown,
 )
-from builder.render.server.files import Format, possible_formats, server_files
+from builder.render.server.files import Format, possible_formats, server_files, store_exports
 from builder.store.records.record import Record, write_record
 from tests.command import run_command
 from tests.golden_files import GOLDEN, check_golden
@@ -197,6 +198,24 @@ def test_the_site_of_the_store_is_printed_whole(run: Run, tmp_path: Path) -> Non
     exports = run("--format", "exports")[1]
     assert exports in output
     assert "dnsmasq" not in exports
+
+
+@pytest.mark.parametrize(
+    ("groups", "client", "clients"),
+    [
+        ((), {"image": "lab"}, ("192.168.1.10",)),
+        (({"name": "hall", "image": "lab"},), {"group": "hall"}, ("192.168.1.10",)),
+        # anybody's card may begin so
+        (({"name": "hall", "image": "lab", "mac_prefixes": ("08:00:27",)},), {"group": "hall"}, ("192.168.1.0/24",)),
+    ],
+)
+def test_what_an_image_alone_has_is_for_who_boots_it(
+    groups: tuple[dict[str, Any], ...], client: dict[str, Any], clients: tuple[str, ...]
+) -> None:
+    known = SiteClient(mac="52:54:00:00:00:01", address="192.168.1.10", **client)
+    site = Site(server="192.168.1.1", groups=tuple(SiteGroup(**one) for one in groups), clients=(known,))
+    (export,) = store_exports(site, served("/disklessroot", (Share("rw/lab", 5),)))
+    assert export.clients == clients
 
 
 PREFIXES = "groups: [{name: lab, mac_prefixes: ['08:00:27'], image: debian-nfs}]\n"
