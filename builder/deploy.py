@@ -286,7 +286,7 @@ def refresh_menus(root: Path, progress: Progress) -> Generation | None:
 
 def _served(site: Site, active: Generation) -> set[tuple[str, Version]]:
     """What clients boot by themselves."""
-    pinned = {(client.image, client.version) for client in site.clients if client.image and client.version}
+    pinned = {(own.image, own.version) for own in site.own_settings if own.image and own.version}
     return pinned | {(image, BootName.parse(name).version) for image, name in active.active.items()}
 
 

@@ -31,7 +31,7 @@ from builder.probes.host import (
 from builder.probes.permissions import examine_permissions
 from builder.probes.programs import examine_tools
 from builder.probes.server import (
-    examine_address,
+    examine_addresses,
     examine_http,
     examine_nfs,
     examine_read_plus,
@@ -83,7 +83,7 @@ def examine_server(root: Path, seconds: float) -> list[Diagnostic]:
         *_shim(store),
         *_shares(store),
         _room(store),
-        examine_address(site),
+        *examine_addresses(site),
         *_asked_dhcp(site, read_served_store(store, rw=False), seconds),
         *examine_tftp(site, store.boot, boots, [path for path, _ in menus]),
         *examine_http(site, store.boot, boots, [path for path, _ in menus]),

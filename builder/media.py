@@ -106,11 +106,23 @@ def _active_entry(store: Store, image: str) -> tuple[str, MenuEntry]:
     if active is None:
         raise InputError(f"no version of {image} is active in {store.root}", f"diskless status --to {store.root}")
     label = f"{image}/{active}"
-    for path, text in served_menus(store):
-        for entry in loader_of(path).parse(text):
-            if entry.label == label:  # the first that names it may be of a loader that knows no signatures
-                return label, dataclasses.replace(entry, signed=not is_refused(store, label))
+    found = [
+        (not _is_everybodys(path), len(entry.cmdline), number, entry)
+        for number, (path, text) in enumerate(served_menus(store))
+        for entry in loader_of(path).parse(text)
+        if entry.label == label
+    ]
+    if found:
+        # a client's own arguments are no part of it; the first may be of a loader that knows no signatures
+        entry = min(found, key=lambda one: one[:3])[3]
+        return label, dataclasses.replace(entry, signed=not is_refused(store, label))
     raise InputError(f"no menu in {store.root} names {label}", f"diskless refresh --to {store.root}")
+
+
+def _is_everybodys(path: str) -> bool:
+    """Whether a menu is that of clients without one of their own."""
+    loader = loader_of(path)
+    return path == f"{loader.directory}/{loader.menu_file(None)}"
 
 
 def _fill(store: Store, label: str, entry: MenuEntry, isolinux: dict[str, Path], tree: Path) -> bool:

@@ -32,6 +32,8 @@ _COOKIE = b"\x63\x82\x53\x63"
 _TRIES = 10
 _DISCOVER, _REQUEST = 1, 3
 _ASKED = bytes((1, 3, 6, 12, 15, 17, 43, 54, 60, 66, 67))
+# time offset, MTU, time servers, domain search list, and two of a site's own
+_ASKED_BY_SYSTEMS = bytes((2, 26, 42, 119, 224, 225))
 _TRANSACTION = b"\x12\x34\x56\x78"
 
 
@@ -123,7 +125,7 @@ def lease(interface: str, mac: str, vendor: str, identity: str) -> dict[str, Any
     head = b"\x01\x01\x06\x00" + _TRANSACTION + b"\0\0\x80\x00" + bytes(16) + card + bytes(10 + 64 + 128) + _COOKIE
     more = b""
     for kind in (_DISCOVER, _REQUEST):
-        question = head + option(53, bytes((kind,))) + option(55, _ASKED + b"\x2a\x77") + said + more + b"\xff"
+        question = head + option(53, bytes((kind,))) + option(55, _ASKED + _ASKED_BY_SYSTEMS) + said + more + b"\xff"
         answer = _answer(sender, selector, question)
         if answer is None:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from builder.model.menu import Menu, MenuEntry
@@ -12,6 +13,11 @@ from builder.model.recipe import Architecture, DistributionName, LoaderName
 
 # of one distribution and architecture: package -> name in the bundle -> path in the package
 LoaderPackages = Mapping[str, Mapping[str, str]]
+
+
+NO_GROUPS: Mapping[str, str] = MappingProxyType({})
+# the file of a group's menu, but for what each loader appends
+GROUP_FILE = "group-{}"
 
 
 class ClientArchitecture(enum.IntEnum):
@@ -61,6 +67,7 @@ class Loader(Protocol):
     beside_proxy: whether it goes on with the server that a DHCP proxy named, and not with who gave the address
     one_build: whether its packages must be of one version, since their files match each other
     boot_files: what firmware asks for, by its architecture
+    tells_prefixes: whether it sends clients to their group's menu by how their MAC addresses begin, without DHCP
     cmdline_bytes: the longest kernel command line that it hands over whole
     menu_seconds: the longest time that its menu can wait
     """
@@ -71,6 +78,7 @@ class Loader(Protocol):
     with_generation: bool
     beside_proxy: bool
     one_build: bool
+    tells_prefixes: bool
     boot_files: Mapping[ClientArchitecture, BootFile]
     cmdline_bytes: int
     menu_seconds: int
@@ -79,12 +87,16 @@ class Loader(Protocol):
         """The packages that bring it; none where the distribution does not have it."""
         ...
 
-    def menu_file(self, client: str | None) -> str:
-        """The name in `directory` of the menu for a MAC address; with None of the one for every other client."""
+    def menu_file(self, client: str | None, group: str | None = None) -> str:
+        """The name in `directory` of the menu for a MAC address, or for a group; with None of everybody else's."""
         ...
 
-    def render(self, menu: Menu, clients: Sequence[str] = ()) -> str:
-        """A menu as the loader reads it; `clients` are the MAC addresses that have one of their own beside it."""
+    def render(self, menu: Menu, clients: Sequence[str] = (), groups: Mapping[str, str] = NO_GROUPS) -> str:
+        """A menu as the loader reads it.
+
+        clients: the MAC addresses that have one of their own beside it
+        groups: the names of groups that have one, by how their clients' MAC addresses begin
+        """
         ...
 
     def parse(self, text: str) -> tuple[MenuEntry, ...]:

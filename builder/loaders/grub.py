@@ -13,9 +13,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
-from builder.loaders.base import BootFile, ClientArchitecture, LoaderPackages
-from builder.model.menu import Menu, MenuEntry
+from builder.loaders.base import GROUP_FILE, NO_GROUPS, BootFile, ClientArchitecture, LoaderPackages
+from builder.model.menu import EntryKind, Menu, MenuEntry, entry_kind
 from builder.model.recipe import Architecture, DistributionName, LoaderName
 
 # the suffixes of UEFI and of Debian
@@ -29,6 +30,17 @@ _REFUSED = "diskless: nobody whom this loader trusts signed the kernel of {}: sw
 _BOOTIF = "BOOTIF=01-$bootif"
 # GRUB says BOOT_IMAGE=(http,ADDRESS)/IMAGE/VERSION/vmlinuz on the same line
 _BOOT_IMAGE = 200
+# what an entry is that boots no kernel, for who reads the menu
+_KIND = "# kind:"
+# what a distribution's installer leaves for firmware that has forgotten its entries; else firmware's next device
+_LOCAL_DISK = (
+    "if search --no-floppy --file --set=root /EFI/BOOT/BOOTX64.EFI; then",
+    "    chainloader /EFI/BOOT/BOOTX64.EFI",
+    "    boot",
+    "fi",
+    "exit",
+)
+_REFUSAL = ('echo "diskless: $net_default_mac is in no list of this server"', "sleep --interruptible 10", "exit")
 _MAC_TO_DASHES = (
     "regexp --set=1:a --set=2:b --set=3:c --set=4:d --set=5:e --set=6:f"
     ' "(..):(..):(..):(..):(..):(..)" "$net_default_mac"',
@@ -69,6 +81,7 @@ class Grub:
     with_generation: bool = True
     beside_proxy: bool = False  # seen with 2.06: it asks the router for its menu
     one_build: bool = False
+    tells_prefixes: bool = True
     boot_files: Mapping[ClientArchitecture, BootFile] = {
         ClientArchitecture.X64_UEFI: _boot_file(Architecture.X86_64),
         ClientArchitecture.X64_UEFI_OLD: _boot_file(Architecture.X86_64),
@@ -83,12 +96,14 @@ class Grub:
             return {}
         return _debian(architecture)
 
-    def menu_file(self, client: str | None) -> str:
+    def menu_file(self, client: str | None, group: str | None = None) -> str:
         """01 is the hardware type of Ethernet, as PXELINUX has it."""
+        if group is not None:
+            return f"{GROUP_FILE.format(group)}.cfg"
         return "grub.cfg" if client is None else f"01-{client.lower().replace(':', '-')}.cfg"
 
-    def render(self, menu: Menu, clients: Sequence[str] = ()) -> str:
-        """GRUB asks for no client's own file: the first file sends each there.
+    def render(self, menu: Menu, clients: Sequence[str] = (), groups: Mapping[str, str] = NO_GROUPS) -> str:
+        """GRUB asks for no client's own file: the first file sends each there, then those of a group to its own.
 
         A test for a file is always false over TFTP, so only those that are known to have one are sent.
         """
@@ -96,6 +111,12 @@ class Grub:
         for mac in clients:
             own = f"configfile $prefix/{self.menu_file(mac)}"
             lines.append(f'if [ "$net_default_mac" = {mac.lower()} ]; then {own}; fi')
+        for prefix, group in groups.items():
+            own = f"configfile $prefix/{self.menu_file(None, group)}"
+            others = "".join(f' -a "$net_default_mac" != {mac}' for mac in _beginning(prefix, clients))
+            condition = f'[ "$group" = y{others} ]'
+            lines += ["set group=n", f'if regexp "^{prefix}:" "$net_default_mac"; then set group=y; fi']
+            lines.append(f"if {condition}; then {own}; fi")
         if menu.web_server:
             lines += ["# kernels come over HTTP, much faster than over TFTP", f"set root=(http,{menu.web_server})"]
         if any(entry.bootif for entry in menu.entries):
@@ -117,9 +138,12 @@ class Grub:
             elif words[:1] == ["menuentry"]:
                 fields = {"menuentry": words[1:]}
             elif fields and words[:1] == ["}"]:
-                entries += [_entry(fields, signed=not guarded)] if "linux" in fields else []
+                entries += [_entry(fields, signed=not guarded)] if {"linux", _KIND} & fields.keys() else []
                 fields = {}
             elif fields and words:
+                word = line.strip()
+                if word.startswith(_KIND):
+                    fields[_KIND] = [word.removeprefix(_KIND).strip()]
                 fields[words[0].removesuffix("efi")] = words[1:]
         return tuple(entries)
 
@@ -128,14 +152,24 @@ class Grub:
         return next((word for word in cmdline.split() if any(c in _ESCAPED for c in word)), None)
 
 
+def _beginning(prefix: str, clients: Sequence[str]) -> list[str]:
+    """The clients of a prefix that have menus of their own."""
+    return [mac.lower() for mac in clients if mac.lower().startswith(f"{prefix}:")]
+
+
 def _entry_lines(entry: MenuEntry) -> list[str]:
-    words = [*map(_quoted, entry.cmdline.split()), *([_BOOTIF] if entry.bootif else [])]
-    return [
-        f"menuentry {_quoted(entry.title)} --id {_quoted(entry.label)} {{",
-        f"    linux /{entry.kernel} {' '.join(words)}",
-        f"    initrd /{entry.initramfs}",
-        "}",
-    ]
+    head = f"menuentry {_quoted(entry.title)} --id {_quoted(entry.label)} {{"
+    match entry.kind:
+        case EntryKind.LOCAL_DISK:
+            return [head, f"    {_KIND} {entry.kind}", *(f"    {line}" for line in _LOCAL_DISK), "}"]
+        case EntryKind.REFUSAL:
+            return [head, f"    {_KIND} {entry.kind}", *(f"    {line}" for line in _REFUSAL), "}"]
+        case EntryKind.KERNEL:
+            words = [f"/{entry.kernel}", *map(_quoted, entry.cmdline.split()), *([_BOOTIF] if entry.bootif else [])]
+            initrd = [f"    initrd /{entry.initramfs}"] if entry.initramfs else []
+            return [head, f"    linux {' '.join(words)}", *initrd, "}"]
+        case _:
+            assert_never(entry.kind)
 
 
 def _guarded(entry: MenuEntry, menu: Menu) -> list[str]:
@@ -169,6 +203,8 @@ def _entry(fields: Mapping[str, list[str]], *, signed: bool) -> MenuEntry:
     title, *more = fields["menuentry"] or [""]
     kernel, *cmdline = fields.get("linux") or [""]
     label = more[more.index("--id") + 1] if "--id" in more[:-1] else title
+    if _KIND in fields:
+        return MenuEntry(label, title, kind=entry_kind(fields[_KIND][0]))
     return MenuEntry(
         label=label,
         title=title,

@@ -7,9 +7,10 @@ A script's addresses are relative to its own: what was fetched over HTTP goes on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
-from builder.loaders.base import BootFile, ClientArchitecture, LoaderPackages
-from builder.model.menu import Menu, MenuEntry
+from builder.loaders.base import GROUP_FILE, NO_GROUPS, BootFile, ClientArchitecture, LoaderPackages
+from builder.model.menu import EntryKind, Menu, MenuEntry, entry_kind
 from builder.model.recipe import Architecture, DistributionName, LoaderName
 
 _BIOS, _X64 = "ipxe/undionly.kpxe", "ipxe/ipxe.efi"
@@ -20,6 +21,11 @@ _PACKAGES: Mapping[DistributionName, LoaderPackages] = {
 SCRIPT = "boot.ipxe"
 # a kernel that is an EFI program finds its initramfs by this word only
 _INITRD = "initrd=initramfs.img"
+# what an entry is that boots no kernel, for who reads the menu
+_KIND = "# kind:"
+# firmware of UEFI goes on with its next entry, a BIOS is asked for its first disk
+_LOCAL_DISK = ("iseq ${platform} efi && exit ||", "sanboot --no-describe --drive 0x80 || exit 1")
+_REFUSAL = ("echo diskless: ${netX/mac} is in no list of this server", "sleep 10", "exit 1")
 _BOOTIF = "BOOTIF=01-${netX/mac:hexhyp}"
 _MENU = "menu"
 # words that end a command: core/exec.c of iPXE
@@ -42,6 +48,7 @@ class Ipxe:
     with_generation: bool = True
     beside_proxy: bool = True
     one_build: bool = True
+    tells_prefixes: bool = False  # its scripts compare whole values
     boot_files: Mapping[ClientArchitecture, BootFile] = {
         ClientArchitecture.X86_BIOS: BootFile(tftp=_BIOS, http=_BIOS),
         ClientArchitecture.X64_UEFI: BootFile(tftp=_X64, http=_X64),
@@ -55,12 +62,14 @@ class Ipxe:
         """PCs."""
         return _PACKAGES[distribution] if architecture is Architecture.X86_64 else {}
 
-    def menu_file(self, client: str | None) -> str:
+    def menu_file(self, client: str | None, group: str | None = None) -> str:
         """01 is the hardware type of Ethernet, as PXELINUX has it."""
+        if group is not None:
+            return f"{GROUP_FILE.format(group)}.ipxe"
         return SCRIPT if client is None else f"01-{client.lower().replace(':', '-')}.ipxe"
 
-    def render(self, menu: Menu, clients: Sequence[str] = ()) -> str:
-        """A script; the first one sends each client that has its own to it."""
+    def render(self, menu: Menu, clients: Sequence[str] = (), groups: Mapping[str, str] = NO_GROUPS) -> str:
+        """A script; the first one sends each client that has its own to it. A group's is named by DHCP."""
         lines = ["#!ipxe", *([f"# {menu.note}"] if menu.note else [])]
         lines += [f"iseq ${{netX/mac}} {mac.lower()} && chain --replace {self.menu_file(mac)} ||" for mac in clients]
         if menu.seconds:
@@ -78,9 +87,11 @@ class Ipxe:
             word, _, rest = line.strip().partition(" ")
             if word.startswith(":"):
                 entries.append({"label": word[1:]})
+            elif entries and line.startswith(_KIND):
+                entries[-1][_KIND] = line.removeprefix(_KIND).strip()
             elif entries and word:
                 entries[-1].setdefault(word, rest.strip())
-        return tuple(_entry(fields) for fields in entries if "kernel" in fields)
+        return tuple(_entry(fields) for fields in entries if {"kernel", _KIND} & fields.keys())
 
     def unfit_word(self, cmdline: str) -> str | None:
         """It expands ${...}; some words end its command, and one that begins with # its line."""
@@ -92,19 +103,24 @@ def _is_unfit(word: str) -> bool:
 
 
 def _entry_lines(entry: MenuEntry) -> list[str]:
-    words = [_INITRD, *entry.cmdline.split(), *([_BOOTIF] if entry.bootif else [])]
-    return [
-        "",
-        f":{entry.label}",
-        f"# {entry.title}",
-        "imgfree",
-        f"kernel ../{entry.kernel} {' '.join(words)}{_OR_FAIL}",
-        f"initrd --name initramfs.img ../{entry.initramfs}{_OR_FAIL}",
-        f"boot{_OR_FAIL}",
-    ]
+    head = ["", f":{entry.label}", f"# {entry.title}"]
+    match entry.kind:
+        case EntryKind.LOCAL_DISK:
+            return [*head, f"{_KIND} {entry.kind}", *_LOCAL_DISK]
+        case EntryKind.REFUSAL:
+            return [*head, f"{_KIND} {entry.kind}", *_REFUSAL]
+        case EntryKind.KERNEL:
+            words = [f"../{entry.kernel}", *([_INITRD] if entry.initramfs else []), *entry.cmdline.split()]
+            words += [_BOOTIF] if entry.bootif else []
+            initrd = [f"initrd --name initramfs.img ../{entry.initramfs}{_OR_FAIL}"] if entry.initramfs else []
+            return [*head, "imgfree", f"kernel {' '.join(words)}{_OR_FAIL}", *initrd, f"boot{_OR_FAIL}"]
+        case _:
+            assert_never(entry.kind)
 
 
 def _entry(fields: Mapping[str, str]) -> MenuEntry:
+    if _KIND in fields:
+        return MenuEntry(fields["label"], fields.get("#", fields["label"]), kind=entry_kind(fields[_KIND]))
     kernel, *cmdline = fields["kernel"].removesuffix(_OR_FAIL.lstrip()).split() or [""]
     initramfs = fields.get("initrd", "").removesuffix(_OR_FAIL.lstrip()).split()[-1:] or [""]
     return MenuEntry(

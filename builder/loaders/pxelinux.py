@@ -7,9 +7,10 @@ FILE; the packages pxelinux and syslinux-common of Debian, syslinux of Arch Linu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
-from builder.loaders.base import BootFile, ClientArchitecture, LoaderPackages
-from builder.model.menu import Menu, MenuEntry
+from builder.loaders.base import GROUP_FILE, NO_GROUPS, BootFile, ClientArchitecture, LoaderPackages
+from builder.model.menu import EntryKind, Menu, MenuEntry
 from builder.model.recipe import Architecture, DistributionName, LoaderName
 
 _PCS: tuple[Architecture, ...] = (Architecture.X86_64, Architecture.I686)
@@ -21,6 +22,8 @@ _PACKAGES: Mapping[DistributionName, LoaderPackages] = {
     },
     DistributionName.ARCH: {"syslinux": {name: f"usr/lib/syslinux/bios/{name}" for name in _FILES}},
 }
+# LOCALBOOT: the first disk, or a report of failure, after which firmware goes on with its next device
+_FIRST_DISK, _BACK_TO_FIRMWARE = "0", "-1"
 
 
 class Pxelinux:
@@ -32,6 +35,7 @@ class Pxelinux:
     with_generation: bool = False  # a client may be between a loader and its module
     beside_proxy: bool = True
     one_build: bool = True
+    tells_prefixes: bool = False  # it knows files of whole addresses
     boot_files: Mapping[ClientArchitecture, BootFile] = {
         ClientArchitecture.X86_BIOS: BootFile(tftp="pxelinux.0", http="lpxelinux.0")
     }
@@ -42,19 +46,23 @@ class Pxelinux:
         """PCs have a BIOS."""
         return _PACKAGES[distribution] if architecture in _PCS else {}
 
-    def menu_file(self, client: str | None) -> str:
+    def menu_file(self, client: str | None, group: str | None = None) -> str:
         """01 is the hardware type of Ethernet (ARP, RFC 826)."""
+        if group is not None:
+            return GROUP_FILE.format(group)
         return "default" if client is None else "01-" + client.lower().replace(":", "-")
 
-    def render(self, menu: Menu, clients: Sequence[str] = ()) -> str:
+    def render(self, menu: Menu, clients: Sequence[str] = (), groups: Mapping[str, str] = NO_GROUPS) -> str:
         """Without seconds the default boots at once; holding Shift shows the prompt (syslinux wiki, PROMPT).
 
-        It asks for the files of `clients` itself.
+        It asks for the files of `clients` itself, and for a group's where DHCP names it.
         """
         lines = [f"# {menu.note}"] if menu.note else []
         lines += [f"DEFAULT {menu.default}", f"PROMPT {1 if menu.seconds else 0}", f"TIMEOUT {menu.seconds * 10}"]
         if menu.seconds and menu.listed:
             lines += ["SAY", *(f"SAY   {label}" for label in menu.listed), f"SAY Enter boots {menu.default}."]
+        if any(entry.kind is EntryKind.REFUSAL for entry in menu.entries):
+            lines.append("SAY diskless: this machine is in no list of this server")
         for entry in menu.entries:
             lines += _entry_lines(entry)
         return "\n".join(lines) + "\n"
@@ -77,18 +85,30 @@ class Pxelinux:
 
 
 def _entry_lines(entry: MenuEntry) -> list[str]:
-    return [
-        "",
-        f"LABEL {entry.label}",
-        f"  MENU LABEL {entry.title}",
-        f"  KERNEL {entry.kernel}",
-        f"  INITRD {entry.initramfs}",
-        f"  APPEND {entry.cmdline}",
-        *(["  SYSAPPEND 2"] if entry.bootif else []),
-    ]
+    head = ["", f"LABEL {entry.label}", f"  MENU LABEL {entry.title}"]
+    match entry.kind:
+        case EntryKind.LOCAL_DISK:
+            return [*head, f"  LOCALBOOT {_FIRST_DISK}"]
+        case EntryKind.REFUSAL:
+            return [*head, f"  LOCALBOOT {_BACK_TO_FIRMWARE}"]
+        case EntryKind.KERNEL:
+            # by some suffixes (.bin, .0, .img) KERNEL takes a file for another kind of program
+            keyword = "LINUX" if "." in entry.kernel.rpartition("/")[2] else "KERNEL"
+            return [
+                *head,
+                f"  {keyword} {entry.kernel}",
+                *([f"  INITRD {entry.initramfs}"] if entry.initramfs else []),
+                f"  APPEND {entry.cmdline}".rstrip(),
+                *(["  SYSAPPEND 2"] if entry.bootif else []),
+            ]
+        case _:
+            assert_never(entry.kind)
 
 
 def _entry(fields: Mapping[str, str]) -> MenuEntry:
+    kind = EntryKind.KERNEL
+    if "LOCALBOOT" in fields:
+        kind = EntryKind.REFUSAL if fields["LOCALBOOT"] == _BACK_TO_FIRMWARE else EntryKind.LOCAL_DISK
     return MenuEntry(
         label=fields["LABEL"],
         title=fields.get("MENU", "").removeprefix("LABEL ") or fields["LABEL"],
@@ -96,4 +116,5 @@ def _entry(fields: Mapping[str, str]) -> MenuEntry:
         initramfs=fields.get("INITRD", ""),
         cmdline=fields.get("APPEND", ""),
         bootif=fields.get("SYSAPPEND") == "2",
+        kind=kind,
     )

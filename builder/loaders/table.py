@@ -62,11 +62,16 @@ def menu_files(menus: Iterable[Menu], loaders: Iterable[Loader]) -> dict[str, st
     """The text of every menu for every loader, by path below the TFTP root."""
     found = list(menus)
     clients = [menu.client for menu in found if menu.client is not None]
-    return {
-        f"{loader.directory}/{loader.menu_file(menu.client)}": loader.render(menu, () if menu.client else clients)
-        for loader in loaders
-        for menu in found
-    }
+    groups = {prefix: menu.group for menu in found if menu.group is not None for prefix in menu.prefixes}
+    # the longest first: it is the one that means a client
+    groups = dict(sorted(groups.items(), key=lambda item: -len(item[0])))
+    texts = {}
+    for loader in loaders:
+        for menu in found:
+            own = menu.client is not None or menu.group is not None
+            text = loader.render(menu) if own else loader.render(menu, clients, groups)
+            texts[f"{loader.directory}/{loader.menu_file(menu.client, menu.group)}"] = text
+    return texts
 
 
 def boot_file_loaders(architecture: ClientArchitecture) -> tuple[Loader, ...]:

@@ -16,6 +16,7 @@ from builder.model.site import Site
 from builder.probes.answer import NoAnswerError
 from builder.probes.dhcp import DhcpOffer, PxeClient, discover
 from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, choose_boot_files, describe
+from builder.system.network import interface_address
 
 _PXE_CLIENT = "PXEClient"
 _BIOS = PxeClient()
@@ -25,22 +26,32 @@ Heard = Mapping[PxeClient, Sequence[DhcpOffer]]
 
 def examine_dhcp(site: Site, store: ServedStore, seconds: float) -> list[Diagnostic]:
     """Who answers a client that boots from the network, and with what: firmware of each kind that the store serves."""
-    if site.interface is None:
-        return []
     asking = (_BIOS, *_wanted(choose_boot_files(site, store)), *_wanted(choose_boot_files(site, store, by_proxy=True)))
+    kinds = tuple(dict.fromkeys(asking))
+    return [one for card in site.interfaces for one in _examine_card(site, store, card, seconds, kinds)]
+
+
+def _examine_card(
+    site: Site, store: ServedStore, card: str, seconds: float, asking: tuple[PxeClient, ...]
+) -> list[Diagnostic]:
+    """Who answers on one card."""
     try:
-        heard = discover(site.interface, seconds, tuple(dict.fromkeys(asking)))
+        heard = discover(card, seconds, asking)
     except NoAnswerError as error:
         return [fail("dhcp", "question", str(error), "run it as root on the server, with its network up")]
     if any(heard.values()):
-        return examine_offers(site, store, heard)
-    remedy = f"does a DHCP server run and listen on {site.interface}, with addresses left, and does its firewall let"
-    text = f"nobody answers on {site.interface} in {seconds:g} s"
+        own = interface_address(card)
+        return examine_offers(site, store, heard, None if own is None else str(own.ip))
+    remedy = f"does a DHCP server run and listen on {card}, with addresses left, and does its firewall let"
+    text = f"nobody answers on {card} in {seconds:g} s"
     return [fail("dhcp", "answer", text, f"{remedy} UDP 67 pass?")]
 
 
-def examine_offers(site: Site, store: ServedStore, heard: Heard) -> list[Diagnostic]:
-    """What these offers, some of which there must be, mean to clients of each kind."""
+def examine_offers(site: Site, store: ServedStore, heard: Heard, own: str | None = None) -> list[Diagnostic]:
+    """What these offers, some of which there must be, mean to clients of each kind.
+
+    own: this server's address on the card that was asked, which may be another than the site's
+    """
     offers = next(filter(None, (heard.get(_BIOS), *heard.values())))
     proxies = {offer.server for found in heard.values() for offer in found if _is_proxy(offer)}
     files = choose_boot_files(site, store, by_proxy=bool(proxies))
@@ -49,7 +60,7 @@ def examine_offers(site: Site, store: ServedStore, heard: Heard) -> list[Diagnos
         for client, name in _wanted(files).items()
         if client != _BIOS
     ]
-    return [*_examine_servers(offers), *_examine_bios(site, files, heard.get(_BIOS, ())), *others]
+    return [*_examine_servers(offers), *_examine_bios((site.server, own), files, heard.get(_BIOS, ())), *others]
 
 
 def _wanted(files: BootFiles) -> dict[PxeClient, str]:
@@ -104,7 +115,7 @@ def _unnamed(name: str, wanted: str, offers: Sequence[DhcpOffer]) -> Diagnostic:
     return ok("dhcp", name, f"is told by the proxy {proxy} at its port 4011, which was not asked")
 
 
-def _examine_bios(site: Site, files: BootFiles, offers: Sequence[DhcpOffer]) -> list[Diagnostic]:
+def _examine_bios(addresses: tuple[str, str | None], files: BootFiles, offers: Sequence[DhcpOffer]) -> list[Diagnostic]:
     """Whether BIOS clients are sent to the loader that the store has for them, if it has one."""
     if files.bios is None:
         return []
@@ -117,9 +128,10 @@ def _examine_bios(site: Site, files: BootFiles, offers: Sequence[DhcpOffer]) -> 
     fitting = _of_the_same_loader(files.bios)
     found = []
     for offer in named:
-        if offer.boot_server not in (None, site.server):
-            text = f"{offer.server} sends clients to {offer.boot_server} for {offer.boot_file}, not to {site.server}"
-            found.append(warn("dhcp", "boot server", text, f"next-server of {offer.server} should be {site.server}"))
+        if offer.boot_server not in (None, *addresses):
+            server = addresses[0]
+            text = f"{offer.server} sends clients to {offer.boot_server} for {offer.boot_file}, not to {server}"
+            found.append(warn("dhcp", "boot server", text, f"next-server of {offer.server} should be {server}"))
         elif offer.boot_file not in fitting:
             # what it does with a file that is not of a store nobody knows
             say = fail if offer.boot_file in FIRST_FILES else warn

@@ -13,7 +13,7 @@ _PORTS = "UDP 67, 69, TCP 111, 2049 and mountd's"
 
 def examine_firewall(site: Site) -> list[Diagnostic]:
     """A packet filter that drops by default, which questions from this host itself do not meet."""
-    ports = _PORTS + (f", {site.http_port}" if site.http_port else "")
+    ports = _PORTS + (f", {site.web_port_here}" if site.web_port_here else "")
     status, said = run_quietly(["nft", "--json", "list", "ruleset"])
     if status:
         return []

@@ -14,7 +14,7 @@ from builder.loaders.table import loader_of
 from builder.model.diagnostic import Diagnostic, fail, ok, warn
 from builder.model.ganesha import answers_with_nothing
 from builder.model.menu import MenuEntry
-from builder.model.site import Site
+from builder.model.site import Site, SiteNetwork
 from builder.probes import rpc, tftp
 from builder.probes.answer import ErrorAnswerError, NoAnswerError, RefusedAnswerError
 from builder.probes.programs import run_quietly
@@ -44,25 +44,31 @@ class Boots:
 def read_boots(entries: Iterable[MenuEntry]) -> Boots:
     """What the entries of menus name."""
     read = list(entries)
-    files = {name for entry in read for name in (entry.kernel, entry.initramfs) if name}
+    files = {name for entry in read for name in entry.files}
     found = {match for entry in read for match in _NFSROOT.findall(entry.cmdline)}
     roots = {(server, path) for server, path, _ in found}
     over_4_2 = {path for _, path, options in found if _OVER_4_2.search(options)}
     return Boots(tuple(sorted(files)), tuple(sorted(roots)), tuple(sorted(over_4_2)))
 
 
-def examine_address(site: Site) -> Diagnostic:
-    """Whether this host has the address that clients are told."""
-    if site.interface is None:
-        return warn("network", "interface", "site.yml names no interface", "add `interface: NAME`: DHCP is asked on it")
-    own = interface_address(site.interface)
+def examine_addresses(site: Site) -> list[Diagnostic]:
+    """Whether this host has the address that clients are told, on the card of their network, and the other cards."""
+    if not site.interfaces:
+        remedy = "add `interface: NAME`: DHCP is asked on it"
+        return [warn("network", "interface", "site.yml names no interface", remedy)]
+    return [_examine_card(site, network) for network in site.client_networks if network.interface is not None]
+
+
+def _examine_card(site: Site, network: SiteNetwork) -> Diagnostic:
+    card = network.interface or ""
+    own = interface_address(card)
     if own is None:
         remedy = "correct interface in site.yml, or bring it up: `ip address` lists what there is"
-        return fail("network", "interface", f"{site.interface} has no IPv4 address here", remedy)
-    if str(own.ip) != site.server:
+        return fail("network", "interface", f"{card} has no IPv4 address here", remedy)
+    if network.has(site.server) and str(own.ip) != site.server:
         remedy = "correct server in site.yml, or the card's address"
-        return fail("network", "interface", f"{site.interface} has {own.ip}, site.yml says {site.server}", remedy)
-    return ok("network", "interface", f"{site.interface} has {own}")
+        return fail("network", "interface", f"{card} has {own.ip}, site.yml says {site.server}", remedy)
+    return ok("network", "interface", f"{card} has {own}")
 
 
 def examine_tftp(site: Site, boot: Path, boots: Boots, menus: Iterable[str]) -> list[Diagnostic]:
@@ -108,19 +114,19 @@ def _tftp_remedy(error: NoAnswerError, boot: Path, name: str) -> str:
 
 def examine_http(site: Site, boot: Path, boots: Boots, menus: Iterable[str]) -> list[Diagnostic]:
     """The same kernels over HTTP, where site.yml says so, and the loaders that firmware fetches so."""
-    if site.http_port is None:
+    if site.web_address is None:
         return []
+    address, port = site.web_address
     findings: list[Diagnostic] = []
     over_http = [loader_of(path) for path in menus]
     first = [file.http for one in over_http for kind, file in one.boot_files.items() if kind.over_http]
     for name in _present(boot, dict.fromkeys((*first, *boots.files))):
         try:
-            content = _get(site.server, site.http_port, f"/{name}")
+            content = _get(address, port, f"/{name}")
         except (OSError, http.client.HTTPException) as error:
-            remedy = (
-                f"a web server on port {site.http_port} must serve {boot} as its root, and its firewall let it pass"
-            )
-            return [*findings, fail("http", name, f"port {site.http_port}: {error}", remedy)]
+            remedy = f"a web server on port {port} must serve {boot} as its root, and its firewall let it pass"
+            where = f"port {port}" if address == site.server else f"{address}, port {port}"
+            return [*findings, fail("http", name, f"{where}: {error}", remedy)]
         findings.append(_same("http", name, content, boot, _START))
     return findings
 
@@ -148,14 +154,14 @@ def _same(area: str, name: str, content: bytes, boot: Path, limit: int) -> Diagn
 def examine_nfs(site: Site, boots: Boots) -> list[Diagnostic]:
     """The port mapper, mountd and nfsd, and every root that clients are sent to."""
     try:
-        rpc.ping(site.server, PORTMAPPER_PORT, Program.PORTMAPPER, 2)
-        port = rpc.find_port(site.server, Program.MOUNT, 3)
+        rpc.ping(site.nfs_server, PORTMAPPER_PORT, Program.PORTMAPPER, 2)
+        port = rpc.find_port(site.nfs_server, Program.MOUNT, 3)
     except NoAnswerError as error:
         remedy = "do rpcbind and the NFS server run, and does TCP 111 pass the firewall?"
-        return [fail("nfs", "port mapper", str(error), remedy), *_examine_nfsd(site.server)]
-    findings = [ok("nfs", "port mapper", f"mountd is on TCP port {port}"), *_examine_nfsd(site.server)]
+        return [fail("nfs", "port mapper", str(error), remedy), *_examine_nfsd(site.nfs_server)]
+    findings = [ok("nfs", "port mapper", f"mountd is on TCP port {port}"), *_examine_nfsd(site.nfs_server)]
     try:
-        exported = rpc.list_exports(site.server, port)
+        exported = rpc.list_exports(site.nfs_server, port)
     except NoAnswerError as error:
         remedy = f"does TCP port {port} pass the firewall? Give mountd a fixed port there"
         return [*findings, fail("nfs", "mountd", str(error), remedy)]
@@ -198,9 +204,9 @@ def _examine_nfsd(server: str) -> list[Diagnostic]:
 
 
 def _examine_root(site: Site, port: int, server: str, path: str) -> Diagnostic:
-    if server != site.server:
+    if server != site.nfs_server:
         remedy = "deploy the image again: its boot configuration was written for another address"
-        return fail("nfs", path, f"clients are sent to {server}, site.yml says {site.server}", remedy)
+        return fail("nfs", path, f"clients are sent to {server}, site.yml says {site.nfs_server}", remedy)
     try:
         rpc.try_mount(server, port, path)
     except NoAnswerError as error:

@@ -18,7 +18,8 @@ from builder.probes.configured.exports import fit_exports
 from builder.probes.configured.inclusion import dhcpd_main
 from builder.probes.ports import udp_port_holders
 from builder.render.server.comments import store_in_heading
-from builder.render.server.dnsmasq import BesideDnsmasq, drop_in_path
+from builder.render.server.dnsmasq import drop_in_path
+from builder.render.server.dnsmasq_addresses import BesideDnsmasq
 from builder.render.server.files import ROLES, Format, format_places
 from builder.render.server.services import exports_path
 from builder.server_config.memory import ServerMemory
@@ -56,6 +57,8 @@ def find_place(
     beside = None
     if _DNSMASQ & set(formats):
         beside = fit_dnsmasq(prefix, site, store)
+        if Format.DNSMASQ_PROXY in formats:
+            _refuse_half_a_proxy(site, beside)
     if Format.DHCPD in formats:
         refuse_in_dhcpd(prefix, dhcpd_main(prefix), site, store)
     if Format.EXPORTS in formats:
@@ -64,6 +67,19 @@ def find_place(
     if prefix.resolve() == Path("/"):
         _refuse_taken_ports(prefix, store, formats)
     return FittedStore(store, beside)
+
+
+def _refuse_half_a_proxy(site: Site, beside: BesideDnsmasq) -> None:
+    """One dnsmasq is a proxy for some networks, or gives addresses of all: our text has one of the two forms."""
+    networks = [one.network for one in site.client_networks]
+    pools = [network for network, one in zip(networks, beside.networks, strict=True) if one.pool]
+    others = [network for network in networks if network not in pools]
+    if pools and others:
+        raise InputError(
+            f"format dnsmasq-proxy: this server's dnsmasq gives addresses of {pools[0]} itself, and is to be a proxy "
+            f"for those of {others[0]}",
+            f"give the clients of {others[0]} addresses in site.yml (dhcp), or serve them from a store of their own",
+        )
 
 
 def _free_name(prefix: Path, store: ServedStore) -> str:

@@ -13,8 +13,9 @@ from builder.model.recipe import RootMode
 from builder.model.share import FIRST_NAME, ServedStore
 from builder.model.site import Site
 from builder.reading import load_site
-from builder.render.server.dnsmasq import BesideDnsmasq
-from builder.render.server.files import Format, ServerFile, gives_addresses, possible_formats, server_files
+from builder.render.server.boot_files import asks_dhcp_for_groups
+from builder.render.server.dnsmasq_addresses import BesideDnsmasq
+from builder.render.server.files import Format, ServerFile, possible_formats, server_files
 from builder.server_config.memory import read_memory
 from builder.store.activation import site_of
 from builder.store.inventory import read_inventory
@@ -56,21 +57,52 @@ def choose_formats(site: Site, store: ServedStore, wanted: Sequence[Format] | No
 
     InputError where the site lacks what a format needs.
     """
-    if not store.shares and (wanted is None or {Format.EXPORTS, Format.GANESHA} & set(wanted)):
+    if not store.shares and site.nfs_here and (wanted is None or _NFS_FORMATS & set(wanted)):
         raise HostError(
             f"{store.path} lies on a file system with other things, and clients would reach all of it",
             f"diskless storage --to {shlex.quote(store.path)} --ro SIZE gives the roots one of their own, such as 20G",
         )
     possible = possible_formats(site, store)
     if wanted is None:
-        dhcp = Format.DNSMASQ if gives_addresses(site) else Format.DNSMASQ_PROXY
+        dhcp = Format.DNSMASQ if site.gives_addresses else Format.DNSMASQ_PROXY
+        _refuse_prefixes(site, (dhcp,))
         return tuple(form for form in possible if form in (dhcp, _nfs(possible), Format.NGINX))
     for form in wanted:
         if form not in possible:
-            raise InputError(f"format {form}: {_LACKS[form][0]}", _LACKS[form][1])
+            raise InputError(f"format {form}: {_lack(form, site)[0]}", _lack(form, site)[1])
+    _refuse_prefixes(site, wanted)
     return tuple(dict.fromkeys(wanted))
 
 
+def _refuse_prefixes(site: Site, formats: Sequence[Format]) -> None:
+    """InputError where clients of a group would not be told from others."""
+    blind = [form for form in formats if form in (Format.DNSMASQ_PROXY, Format.WINDOWS)]
+    if blind and asks_dhcp_for_groups(site):
+        names = ", ".join(one.group for one in site.own_settings if one.group is not None)
+        raise InputError(
+            f"format {blind[0]}: it cannot tell clients of {names} by how their MAC addresses begin (mac_prefixes), "
+            "and neither PXELINUX nor iPXE can",
+            "the formats dnsmasq, dhcpd, kea and router can, and GRUB itself (loaders: [grub] in site.yml); or list "
+            "the clients one by one",
+        )
+
+
+def _lack(form: Format, site: Site) -> tuple[str, str]:
+    """Why a format makes no sense for the site, and what to do."""
+    if form in _NFS_FORMATS and not site.nfs_here:
+        return _NFS_ELSEWHERE
+    return _HTTP_ELSEWHERE if form is Format.NGINX and site.web_address is not None else _LACKS[form]
+
+
+_HTTP_ELSEWHERE = (
+    "the site's web server is another machine",
+    "let it serve the store's boot/ as its root; or remove http.address from the site file",
+)
+_NFS_FORMATS = {Format.EXPORTS, Format.GANESHA}
+_NFS_ELSEWHERE = (
+    "the site names an NFS server of its own, and it is another machine",
+    "export the store there, to the same networks; or remove nfs from the site file",
+)
 _ADDRESSES = (
     "the site gives clients no addresses",
     "add dhcp: {first: ADDRESS, last: ADDRESS}, or clients with addresses; beside another DHCP use dnsmasq-proxy",

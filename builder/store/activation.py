@@ -94,7 +94,19 @@ def _menu_texts(
     ]
     wanted = menus(generation, checked, site, grub_over_http=goes_over_http(served))
     check_cmdlines(wanted, kept)
+    _check_own_entries(inventory.store, site)
     return menu_files(wanted, loaders)
+
+
+def _check_own_entries(store: Store, site: Site) -> None:
+    """InputError where a file is not there that an entry of the site names."""
+    for entry in site.entries:
+        for name in filter(None, (entry.kernel, entry.initrd)):
+            if not (store.boot / name).is_file():
+                raise InputError(
+                    f"the entry {entry.name} of site.yml names {name}, and {store.boot / name} is not there",
+                    f"copy it there, or correct entries in {store.site_file}",
+                )
 
 
 def _there_already(store: Store, path: str, file: Path) -> Path:
@@ -132,10 +144,10 @@ def check_agreement(store: Store, manifest: Manifest, name: BootName) -> None:
 
 
 def missing_pins(inventory: Inventory, site: Site, generation: Generation) -> list[str]:
-    """The clients, by MAC address, whose pin leads to nothing: they boot as unknown ones do."""
+    """The clients, by MAC address, and groups whose pin leads to nothing: they boot as others do."""
     kept = bootables(inventory, site)
     active = {image: f"{image}/{name}" for image, name in generation.active.items()}
-    return [client.mac for client in site.clients if client.image and pinned_label(client, kept, active) is None]
+    return [own.client or own.who for own in site.own_settings if own.image and pinned_label(own, kept, active) is None]
 
 
 def site_of(store: Store, server: str | None, written: Site | None) -> Site:
@@ -168,37 +180,41 @@ def check_cmdline(inventory: Inventory, site: Site, manifest: Manifest) -> None:
     coming = Bootable(manifest, BootName(manifest.version), _seen_as(inventory.store, site, manifest))
     draft = Generation(1, site.server, manifest.image, {manifest.image: manifest.version}, 0, "")
     there = bootables(inventory, site)
-    site = dataclasses.replace(site, clients=())
     for kept in ([coming], [*there, coming]):  # a fault of its own is named before that of another
         check_cmdlines(menus(draft, kept, site), kept)
 
 
 def _seen_as(store: Store, site: Site, manifest: Manifest) -> str:
     """A root directory as clients name it."""
-    return str(Path(site.path or store.root) / store.root_of(manifest).relative_to(store.root))
+    return str(Path(site.nfs_path or store.root) / store.root_of(manifest).relative_to(store.root))
 
 
 def check_cmdlines(found: Iterable[Menu], kept: Sequence[Bootable]) -> None:
     """InputError when a loader of these versions would cut off a command line of these menus, or change it."""
-    lines = {entry.label: entry.cmdline for menu in found for entry in menu.entries}
+    lines = dict.fromkeys(
+        (entry.label, entry.cmdline) for menu in found for entry in menu.entries if entry.label in menu.listed
+    )
+    bootables = {bootable.label: bootable for bootable in kept}
     for loader in _loaders_of(bootable.manifest for bootable in kept):
-        for bootable in kept:
-            line = lines[bootable.label]
+        for label, line in lines:
             word, size = loader.unfit_word(line), len(line.encode())
             if word is not None:
                 raise InputError(
-                    f"{bootable.label}: {loader.name} would hand over another kernel argument than {word}",
-                    _remedy(bootable, loader, "write it without these characters"),
+                    f"{label}: {loader.name} would hand over another kernel argument than {word}",
+                    _remedy(label, bootables, loader, "write it without these characters"),
                 )
             if size > loader.cmdline_bytes:
                 raise InputError(
-                    f"{bootable.label}: its kernel command line is {size} bytes long; {loader.name} passes on at most "
+                    f"{label}: its kernel command line is {size} bytes long; {loader.name} passes on at most "
                     f"{loader.cmdline_bytes}: {line:.100}...",
-                    _remedy(bootable, loader, "shorten cmdline or nfs_options in the site, or boot.cmdline"),
+                    _remedy(label, bootables, loader, "shorten cmdline or nfs_options in the site, or boot.cmdline"),
                 )
 
 
-def _remedy(bootable: Bootable, loader: Loader, change: str) -> str:
+def _remedy(label: str, bootables: Mapping[str, Bootable], loader: Loader, change: str) -> str:
+    bootable = bootables.get(label)
+    if bootable is None:  # an entry of the site's own
+        return change
     if loader.name in bootable.manifest.loaders:
         return f"{change}, or leave the loader out: boot.loaders in the recipe"
     # it came before the loader did

@@ -177,7 +177,7 @@ def missing_boot_files(store: Store) -> list[tuple[str, str]]:
     return [
         (path, name)
         for path, text in served_menus(store)
-        for name in sorted({name for entry in loader_of(path).parse(text) for name in (entry.kernel, entry.initramfs)})
+        for name in sorted({name for entry in loader_of(path).parse(text) for name in entry.files})
         if not (store.boot / name).is_file()
     ]
 

@@ -104,6 +104,8 @@ class _Last:
 def decide(inventory: Inventory, site: Site, options: PruneOptions, in_use: InUse, now: Moment) -> list[Decision]:
     """What would happen to every version, by image, those active last first."""
     decisions = []
+    if not site.nfs_here:
+        in_use = dataclasses.replace(in_use, doubt=in_use.doubt or f"clients mount it from {site.nfs_server}")
     last = _last_booted(inventory, now)
     active = active_generation(inventory.store)
     for image in inventory.images:
@@ -177,7 +179,7 @@ def _decide(key: ImageVersion, position: int, active: Generation | None, site: S
     name = active.boot_name(image) if active else None
     if name is not None and name.version == version:
         return Decision(image, version, Ground.ACTIVE, "active")
-    pinned = [client.name or client.mac for client in site.clients if (client.image, client.version) == key]
+    pinned = [own.who for own in site.own_settings if (own.image, own.version) == key]
     if pinned:
         return Decision(image, version, Ground.PINNED, f"pinned by {', '.join(pinned)}")
     if position < options.keep:

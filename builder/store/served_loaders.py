@@ -138,10 +138,15 @@ def _is_signed(store: Store, manifest: Manifest, boot: BootName, distribution: D
 def is_refused(store: Store, label: str) -> bool:
     """Whether the active menus of GRUB offer what has this label only where Secure Boot is off."""
     grub = LOADERS[LoaderName.GRUB]
-    menu = store.boot / grub.directory / grub.menu_file(None)
-    if not menu.is_file():
-        return False
-    return any(entry.label == label and not entry.signed for entry in grub.parse(menu.read_text("utf-8", "replace")))
+    directory = store.boot / grub.directory
+    everybodys = directory / grub.menu_file(None)
+    # everybody's may have no image: the first that names it, then
+    for menu in (everybodys, *sorted(set(directory.glob("*.cfg")) - {everybodys})):
+        text = menu.read_text("utf-8", "replace") if menu.is_file() else ""
+        offered = [entry.signed for entry in grub.parse(text) if entry.label == label]
+        if offered:
+            return not offered[0]
+    return False
 
 
 def outdated(inventory: Inventory, generation: Generation) -> Iterator[tuple[str, str]]:

@@ -53,8 +53,9 @@ def refuse_in_dhcpd(prefix: Path, main: str, site: Site, store: ServedStore) -> 
     blocks = list(_flat(whole))
     for block in blocks:
         network = _subnet(block)
-        if network is not None and network.overlaps(site.network):
-            _refuse_subnet(block, site)
+        taken = [one.network for one in site.client_networks if network is not None and network.overlaps(one.network)]
+        if taken:
+            _refuse_subnet(block, taken[0])
     reserved = Reserved(site)
     for block in blocks:
         if block.words[:1] == ("host",):
@@ -63,7 +64,11 @@ def refuse_in_dhcpd(prefix: Path, main: str, site: Site, store: ServedStore) -> 
 
 def _refuse_for_all(block: DhcpdBlock, site: Site) -> None:
     """What stands outside of every subnet is said to this store's clients too, and dhcpd has no way to unsay it."""
-    unsaid = {"routers": site.router is None, "domain-name-servers": not site.nameservers}
+    networks = site.client_networks
+    unsaid = {
+        "routers": any(one.router is None for one in networks),
+        "domain-name-servers": not all(one.nameservers for one in networks),
+    }
     for name, key in (("routers", "router"), ("domain-name-servers", "nameservers")):
         # Debian's file has names of example.org there as it is installed
         if block.words[:2] == ("option", name) and unsaid[name] and "example.org" not in block.text:
@@ -73,14 +78,14 @@ def _refuse_for_all(block: DhcpdBlock, site: Site) -> None:
             )
 
 
-def _refuse_subnet(block: DhcpdBlock, site: Site) -> None:
+def _refuse_subnet(block: DhcpdBlock, network: ipaddress.IPv4Network) -> None:
     if block.store is not None:
         raise InputError(
-            f"{block.text}: that store serves the network {site.network} already",
+            f"{block.text}: that store serves the network {network} already",
             f"give this store's clients a subnet of their own in site.yml, or deploy to {block.store}",
         )
     raise InputError(
-        f"{block.text}: the clients' network {site.network} is declared there, for other machines too",
+        f"{block.text}: the clients' network {network} is declared there, for other machines too",
         "put the loader's lines into that block (next-server, filename: --format router names them), and do not "
         "install this format; or remove the block, and give its addresses in site.yml (dhcp, router, nameservers)",
     )

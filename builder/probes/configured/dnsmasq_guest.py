@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 
 from builder.errors import InputError
 from builder.model.share import ServedStore
-from builder.model.site import Site
+from builder.model.site import Site, SiteNetwork
 from builder.probes.configured.directive import Directive
 from builder.probes.configured.dnsmasq import DnsmasqConfiguration, read_dnsmasq, value_parts
 from builder.probes.configured.dnsmasq_obstacles import DnsmasqGuest, listens, refuse_obstacles
@@ -15,11 +16,11 @@ from builder.probes.configured.dnsmasq_terms import ReservedHost, address_ranges
 from builder.render.server.dnsmasq import (
     DEFAULT_LEASES,
     DEFAULT_TRANSFERS,
-    BesideDnsmasq,
     drop_in_path,
     wanted_leases,
     wanted_transfers,
 )
+from builder.render.server.dnsmasq_addresses import BesideDnsmasq, BesideNetwork
 from builder.system.network import ipv4_interfaces
 
 
@@ -30,18 +31,38 @@ def fit_dnsmasq(prefix: Path, site: Site, store: ServedStore) -> BesideDnsmasq:
     """
     rest = read_dnsmasq(prefix, stores=True).without(drop_in_path(store.name))
     live = ipv4_interfaces() if prefix.resolve() == Path("/") else []
-    interface = site.interface or next((name for name, one in live if str(one.ip) == site.server), None)
-    networks = tuple(one.network for name, one in live if name == interface and one.network != site.network)
-    guest = DnsmasqGuest(site, store.name, rest, interface, networks)
-    refuse_obstacles(guest)
+    guests = [_guest(site, network, store.name, rest, live) for network in site.client_networks]
+    for guest in guests:
+        refuse_obstacles(guest)
     return BesideDnsmasq(
-        interface,
-        listens=listens(guest),
-        pool=bool(guest.own),
-        by_card=interface is not None and not any(_is_hidden(host, site) for host in reserved_hosts(rest)),
-        leases=_leases(guest),
-        transfers=_transfers(guest),
+        tuple(
+            BesideNetwork(
+                guest.interface,
+                listens=listens(guest),
+                pool=bool(guest.own),
+                by_card=guest.interface is not None
+                and not any(_is_hidden(host, guest.network) for host in reserved_hosts(rest)),
+            )
+            for guest in guests
+        ),
+        leases=_leases(guests[0]),
+        transfers=_transfers(guests[0]),
     )
+
+
+def _guest(
+    site: Site,
+    network: SiteNetwork,
+    name: str,
+    rest: DnsmasqConfiguration,
+    live: Sequence[tuple[str, ipaddress.IPv4Interface]],
+) -> DnsmasqGuest:
+    """One of the site's networks; what a relay passes on comes to the card that has the server's address."""
+    own_card = next((card for card, one in live if str(one.ip) == site.server), None)
+    interface = network.interface or own_card or next(iter(site.interfaces), None)
+    ours = {one.network for one in site.client_networks}
+    networks = tuple(one.network for card, one in live if card == interface and one.network not in ours)
+    return DnsmasqGuest(site, network, name, rest, interface, networks)
 
 
 def free_name(prefix: Path, name: str) -> bool:
@@ -56,9 +77,9 @@ def _of_people(configuration: DnsmasqConfiguration) -> DnsmasqConfiguration:
     return DnsmasqConfiguration(kept)
 
 
-def _is_hidden(host: ReservedHost, site: Site) -> bool:
+def _is_hidden(host: ReservedHost, network: SiteNetwork) -> bool:
     """Whether hosts that are told by their card alone would come before this one on the clients' card."""
-    return not host.addresses or any(ipaddress.IPv4Address(one) in site.network for one in host.addresses)
+    return not host.addresses or any(network.has(one) for one in host.addresses)
 
 
 def _leases(guest: DnsmasqGuest) -> int | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from builder.errors import InputError
-from builder.model.site import Site
+from builder.model.site import Site, SiteNetwork
 from builder.probes.configured.directive import Directive
 from builder.probes.configured.dnsmasq import DnsmasqConfiguration, unquoted, value_parts
 from builder.probes.configured.dnsmasq_terms import (
@@ -33,15 +33,16 @@ _BOOT_OPTIONS = {43, 60, 66, 67, 208, 209, 210}
 
 @dataclass(frozen=True)
 class DnsmasqGuest:
-    """A store that is to be served by a dnsmasq that may serve others.
+    """A store, one of whose networks is to be served by a dnsmasq that may serve others.
 
     rest: all that dnsmasq is told but by our own part
     interface: the clients' card, None where nobody knows
-    networks: those that are on that card besides the clients'
+    networks: those that are on that card besides the site's
     own: the ranges that dnsmasq has for the clients' network already
     """
 
     site: Site
+    network: SiteNetwork
     name: str
     rest: DnsmasqConfiguration
     interface: str | None
@@ -50,7 +51,7 @@ class DnsmasqGuest:
     @property
     def own(self) -> list[AddressRange]:
         """The ranges that the rest has for the clients' network."""
-        return [one for one in address_ranges(self.rest) if one.touches(self.site.network)]
+        return [one for one in address_ranges(self.rest) if one.touches(self.network.network)]
 
     def applies(self, directive: Directive) -> bool:
         """Whether a line may be for a client of the store."""
@@ -86,17 +87,17 @@ def _range(guest: DnsmasqGuest) -> None:
         if one.directive.file in guest.rest.stores:
             store = guest.rest.stores[one.directive.file]
             raise InputError(
-                f"{line}: that store serves the network {guest.site.network} already",
+                f"{line}: that store serves the network {guest.network.network} already",
                 f"give this store's clients a subnet and a card of their own in site.yml, or deploy to {store}",
             )
         if one.mode == "proxy":
             raise InputError(
-                f"{line}: dnsmasq is a proxy for {guest.site.network} already, for somebody else's loaders",
+                f"{line}: dnsmasq is a proxy for {guest.network.network} already, for somebody else's loaders",
                 "remove that line and what belongs to it; this program writes such lines itself",
             )
-        if guest.site.dhcp is not None:
+        if guest.network.dhcp is not None:
             raise InputError(
-                f"{line}: dnsmasq gives addresses of {guest.site.network} already, and a network has one range",
+                f"{line}: dnsmasq gives addresses of {guest.network.network} already, and a network has one range",
                 "leave dhcp out of site.yml: clients then get addresses of that range; or remove that line",
             )
 
@@ -116,7 +117,7 @@ def _same_card(guest: DnsmasqGuest) -> None:
 def _other_servers(guest: DnsmasqGuest) -> None:
     for directive in guest.rest.named("dhcp-relay", "dhcp-split-relay"):
         words = value_parts(directive.value)
-        if any(_in_network(word, guest.site.network) for word in words[:1]) or guest.interface in words[2:]:
+        if any(_in_network(word, guest.network.network) for word in words[:1]) or guest.interface in words[2:]:
             raise InputError(
                 f"{guest.of_others(directive)}: DHCP of the clients' network is passed on to another server",
                 "remove that line, or leave it and configure that other server: --format router says how",
@@ -155,7 +156,7 @@ def _boot(guest: DnsmasqGuest) -> None:
 
 def _ignored(guest: DnsmasqGuest) -> None:
     """Who is ignored as a stranger stays so where no stranger gets an address by the site."""
-    strangers = guest.site.dhcp is not None and not guest.own
+    strangers = guest.network.dhcp is not None and not guest.own
     for directive in guest.rest.named("dhcp-ignore"):
         if guest.applies(directive) and (strangers or "!known" not in condition(directive).tags):
             mark = f"tag:!{guest.interface}" if guest.interface else "tag:!NAME with the clients' card"
@@ -178,8 +179,8 @@ def _hosts(guest: DnsmasqGuest) -> None:
 
 def _same_answers(guest: DnsmasqGuest) -> None:
     """With a common pool a client's system is told what everybody is told: the site cannot say something else."""
-    site = guest.site
-    wanted = {_ROUTER: (site.router,) if site.router else (), _NAME_SERVERS: site.nameservers}
+    site, network = guest.site, guest.network
+    wanted = {_ROUTER: (network.router,) if network.router else (), _NAME_SERVERS: network.nameservers}
     if not guest.own:
         return
     for number, key in ((_ROUTER, "router"), (_NAME_SERVERS, "nameservers")):

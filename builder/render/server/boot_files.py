@@ -17,6 +17,10 @@ from builder.model.share import ServedStore
 from builder.model.site import Site
 
 HTTP_CLIENT = "HTTPClient"
+NEVER_209 = "never 209 besides: with it no client's own file in pxelinux.cfg/ is asked for"
+FEW_209 = """\
+209 names a group's file to those of its clients that have none of their own in pxelinux.cfg/,
+since PXELINUX asks for it first"""
 IPXE = "iPXE"
 _NAMES = {
     ClientArchitecture.X86_BIOS: "BIOS",
@@ -30,15 +34,33 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
+class GroupFiles:
+    """What clients of a group are told that is known by how their MAC addresses begin.
+
+    prefixes: of MAC addresses; own: addresses that begin so and have a menu of their own, which comes first
+    config: the configuration file of PXELINUX (option 209), None where it is not served
+    script: what a client gets that runs iPXE, None where it is not served
+    """
+
+    name: str
+    prefixes: tuple[str, ...]
+    own: tuple[str, ...]
+    config: str | None
+    script: str | None
+
+
+@dataclass(frozen=True)
 class BootFiles:
     """What each client is told.
 
     firmware: by architecture, the path below the TFTP root or, for HTTP boot, the URL; BIOS first
     script: what a client gets that runs iPXE; None where it gets what its firmware would
+    groups: those of the site that DHCP has to tell by their clients' cards
     """
 
     firmware: Mapping[ClientArchitecture, str]
     script: str | None = None
+    groups: tuple[GroupFiles, ...] = ()
 
     @property
     def bios(self) -> str | None:
@@ -56,7 +78,7 @@ def choose_boot_files(site: Site, store: ServedStore, *, by_proxy: bool = False)
 
     `by_proxy`: a DHCP proxy tells it, whose answer has no room for what PXELINUX must know to go on over HTTP.
     """
-    over_http = site.http_port is not None and not by_proxy
+    over_http = site.web_server is not None and not by_proxy
     firmware = {}
     for architecture in ClientArchitecture:
         if architecture.over_http and (site.web_server is None or not over_http):
@@ -66,9 +88,42 @@ def choose_boot_files(site: Site, store: ServedStore, *, by_proxy: bool = False)
             firmware[architecture] = f"http://{site.web_server}/{name}" if architecture.over_http else name
     ipxe = LOADERS[LoaderName.IPXE]
     script = f"{ipxe.directory}/{SCRIPT}"
+    before = f"http://{site.web_server}/" if over_http else ""
+    groups = _groups(site, store, before)
     if not _serves(ipxe, site, store):
-        return BootFiles(firmware)
-    return BootFiles(firmware, f"http://{site.web_server}/{script}" if over_http else script)
+        return BootFiles(firmware, groups=groups)
+    return BootFiles(firmware, f"{before}{script}", groups)
+
+
+def _groups(site: Site, store: ServedStore, before: str) -> tuple[GroupFiles, ...]:
+    """The groups that have prefixes and menus; `before` stands before the names of iPXE's scripts."""
+    settings = site.own_settings
+    loaders = {name: LOADERS[name] for name in (LoaderName.PXELINUX, LoaderName.IPXE)}
+    pxelinux, ipxe = (loader if _serves(loader, site, store) else None for loader in loaders.values())
+    found = []
+    for one in settings:
+        if one.group is None:
+            continue
+        own = tuple(
+            other.client.lower()
+            for other in settings
+            if other.client is not None and other.client.lower().startswith(tuple(f"{part}:" for part in one.prefixes))
+        )
+        config = f"{pxelinux.directory}/{pxelinux.menu_file(None, one.group)}" if pxelinux else None
+        script = f"{before}{ipxe.directory}/{ipxe.menu_file(None, one.group)}" if ipxe else None
+        found.append(GroupFiles(one.group, one.prefixes, own, config, script))
+    return tuple(found)
+
+
+def about_209(files: BootFiles) -> str:
+    """What a text says of the option that names one configuration file."""
+    return FEW_209 if any(group.config for group in files.groups) else NEVER_209
+
+
+def asks_dhcp_for_groups(site: Site) -> bool:
+    """Whether some wanted loader cannot tell a group by the beginning of its clients' MAC addresses."""
+    by_prefix = any(one.group is not None for one in site.own_settings)
+    return by_prefix and not all(loader.tells_prefixes for loader in wanted_loaders(site))
 
 
 def _first(

@@ -10,40 +10,18 @@ one with tags counts, and hosts with a `tag:` are looked at before hosts without
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from builder.loaders.base import ClientArchitecture
 from builder.model.share import FIRST_NAME, ServedStore
-from builder.model.site import Site, SiteClient
-from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, choose_boot_files
-from builder.render.server.comments import comment, heading, sections
-from builder.render.server.services import NEVER_209, PXELINUX_MAGIC, ROOT_PATH_NOTE, path_prefix
+from builder.model.site import Site
+from builder.render.server.boot_files import HTTP_CLIENT, IPXE, BootFiles, GroupFiles, about_209, choose_boot_files
+from builder.render.server.comments import heading, sections
+from builder.render.server.dnsmasq_addresses import BesideDnsmasq, BesideNetwork, address_parts
+from builder.render.server.services import PXELINUX_MAGIC, path_prefix
 
 DNSMASQ_DIRECTORY = "/etc/dnsmasq.d"
 DEFAULT_LEASES = 1000  # dnsmasq(8), --dhcp-lease-max
 DEFAULT_TRANSFERS = 50  # --tftp-max
 _MOST_TRANSFERS = 4096  # each is a descriptor and a block
-_EVERY_CARD = "*:*:*:*:*:*"
-
-
-@dataclass(frozen=True)
-class BesideDnsmasq:
-    """What the rest of a dnsmasq's configuration makes of our part.
-
-    interface: the card that the clients are on; None where nobody knows
-    listens: whether dnsmasq serves that card without being told
-    pool: whether it gives addresses of the clients' network already, for the network's other machines too
-    by_card: whether clients can be told apart by their cards alone without anybody else noticing
-    leases, transfers: limits to write, None where they are as they should be
-    """
-
-    interface: str | None
-    listens: bool = True
-    pool: bool = False
-    by_card: bool = True
-    leases: int | None = None
-    transfers: int | None = None
 
 
 def drop_in_path(name: str) -> str:
@@ -54,8 +32,9 @@ def drop_in_path(name: str) -> str:
 def alone(site: Site) -> BesideDnsmasq:
     """Where the rest of the configuration says nothing that matters."""
     leases, transfers = wanted_leases(site), wanted_transfers(site)
+    relays = next(iter(site.interfaces), None)  # what a relay passes on comes to a card of ours
     return BesideDnsmasq(
-        site.interface,
+        tuple(BesideNetwork(one.interface or relays) for one in site.client_networks),
         leases=leases if leases > DEFAULT_LEASES else None,
         transfers=transfers if transfers > DEFAULT_TRANSFERS else None,
     )
@@ -63,13 +42,15 @@ def alone(site: Site) -> BesideDnsmasq:
 
 def wanted_leases(site: Site) -> int:
     """How many addresses a site gives at most."""
-    given = site.dhcp_range
-    return len(site.known) + (int(given[1]) - int(given[0]) + 1 if given else 0)
+    ranges = [one.dhcp_range for one in site.client_networks if one.dhcp_range is not None]
+    return len(site.known) + sum(int(last) - int(first) + 1 for first, last in ranges)
 
 
 def wanted_transfers(site: Site) -> int:
     """How many clients may fetch something at once: all of them, after a power cut."""
-    machines = max(wanted_leases(site), len(site.clients)) or site.network.num_addresses
+    machines = max(wanted_leases(site), len(site.clients)) or sum(
+        one.network.num_addresses for one in site.client_networks
+    )
     return min(machines, _MOST_TRANSFERS)
 
 
@@ -78,13 +59,13 @@ def dnsmasq_config(site: Site, store: ServedStore, beside: BesideDnsmasq | None 
     beside = beside or alone(site)
     path, tag = drop_in_path(store.name), store.name
     what = "clients without disks: DHCP and TFTP"
-    first = _pool_clients(tag) if beside.pool else _addresses(site, tag, beside)
-    loaders = loader_options(site, choose_boot_files(site, store), tag=tag)
+    files = choose_boot_files(site, store)
+    loaders = loader_options(site, files, tag=tag)
     return sections(
         (f"{heading(path, what, store.path)}\n{directory_note(tag)}", []),
-        *listening(site, beside),
-        (_addresses_title(site, beside), [*first, *_options(site, tag, beside)]),
-        (_loader_title(site), loaders),
+        *listening(beside),
+        *address_parts(site, tag, beside),
+        (_loader_title(site, files), loaders),
         tftp_part(store, beside),
     )
 
@@ -97,12 +78,14 @@ def directory_note(tag: str) -> str:
     )
 
 
-def listening(site: Site, beside: BesideDnsmasq) -> list[tuple[str, list[str]]]:
-    """The part that has dnsmasq serve the clients' card too, and its limits; nothing where there is no need."""
+def listening(beside: BesideDnsmasq) -> list[tuple[str, list[str]]]:
+    """The part that has dnsmasq serve the clients' cards too, and its limits; nothing where there is no need."""
     parts = []
-    if not beside.listens:
-        title = "the clients' card besides the others: the rest of the configuration names each card"
-        parts.append((title, [f"interface={beside.interface}"]))
+    unheard = dict.fromkeys(f"interface={one.interface}" for one in beside.networks if not one.listens)
+    if unheard:
+        cards = "card" if len(unheard) == 1 else "cards"
+        title = f"the clients' {cards} besides the others: the rest of the configuration names each card"
+        parts.append((title, list(unheard)))
     limits = []
     if beside.leases is not None:
         limits.append(f"dhcp-lease-max={beside.leases}")
@@ -115,19 +98,28 @@ def listening(site: Site, beside: BesideDnsmasq) -> list[tuple[str, list[str]]]:
 
 
 def tftp_part(store: ServedStore, beside: BesideDnsmasq, note: str = "") -> tuple[str, list[str]]:
-    """TFTP, on the clients' card only where it is known."""
+    """TFTP, on the clients' cards only where they are known."""
     title = f"what TFTP serves there; nothing below it may lead out of it{note}"
-    card = beside.interface
-    enable = f"enable-tftp={card}" if card else "enable-tftp"
-    return title, [enable, f"tftp-root={store.path}/boot{f',{card}' if card else ''}"]
+    root = f"tftp-root={store.path}/boot"
+    if beside.interfaces is None:
+        return title, ["enable-tftp", root]
+    return title, [f"enable-tftp={','.join(beside.interfaces)}", *(f"{root},{card}" for card in beside.interfaces)]
 
 
 def loader_options(site: Site, files: BootFiles, server: str = "", *, tag: str | None = None) -> list[str]:
     """The lines for the loaders, for who has `tag`; `server` is `,NAME,ADDRESS` where TFTP is another machine's."""
     own = _tagged(tag)
-    # forced: PXELINUX needs both and asks for neither
+    mine = "" if tag is None else f"tag:{tag},"
+    configs = [
+        f"dhcp-option-force={mine}tag:{_group_tag(group, tag)},209,{group.config}"
+        for group in files.groups
+        if group.config
+    ]
+    # forced: PXELINUX needs them and asks for none
     return [
+        *_group_lines(files, tag),
         *boot_lines(files, server, tag=tag),
+        *configs,
         f"dhcp-option-force={own}208,{PXELINUX_MAGIC}",
         f"dhcp-option-force={own}210,{path_prefix(site)}",
     ]
@@ -151,27 +143,37 @@ def boot_lines(files: BootFiles, server: str = "", *, tag: str | None = None) ->
             lines.append(f"dhcp-option-force={mine}option:vendor-class,{HTTP_CLIENT}")
         lines.append(f"dhcp-boot={mine}{name}{'' if kind.over_http else server}")
     if files.script is not None:
-        lines.append(f"dhcp-boot={own}tag:{ipxe_tag(tag)},{files.script}{server}")
+        scripts = {_group_tag(group, tag): group.script for group in files.groups}
+        lines += [f"dhcp-boot={own}tag:{ipxe_tag(tag)},tag:{one},{name}{server}" for one, name in scripts.items()]
+        rest = "".join(f"tag:!{one}," for one in scripts)
+        lines.append(f"dhcp-boot={own}tag:{ipxe_tag(tag)},{rest}{files.script}{server}")
     if files.bios is None:
         return lines
     others = "".join(f"tag:!{_kind_tag(kind, tag)}," for kind in kinds) if tag else ""
     return [*lines, f"dhcp-boot={own}{not_ipxe if tag else ''}{others}{files.bios}{server}"]
 
 
+def _group_tag(group: GroupFiles, tag: str | None) -> str:
+    return f"{tag or FIRST_NAME}-group-{group.name}"
+
+
+def _group_lines(files: BootFiles, tag: str | None) -> list[str]:
+    """The lines that give a group's tag to who has a card like theirs, and no menu of its own."""
+    name, lines = tag or FIRST_NAME, []
+    own = dict.fromkeys(mac for group in files.groups for mac in group.own)
+    lines += [f"dhcp-mac=set:{name}-own,{mac}" for mac in own]
+    for group in files.groups:
+        mark = f"{name}-mac-{group.name}"
+        for prefix in group.prefixes:
+            every = ":*" * (5 - prefix.count(":"))
+            lines.append(f"dhcp-mac=set:{mark},{prefix}{every}")
+        lines.append(f"tag-if=set:{_group_tag(group, tag)},tag:{mark}{f',tag:!{name}-own' if own else ''}")
+    return lines
+
+
 def ipxe_tag(tag: str | None) -> str:
     """The tag of clients that run iPXE."""
     return f"{tag or FIRST_NAME}-ipxe"
-
-
-def reservations(clients: Sequence[SiteClient], *, tag: str | None = None, interface: str | None = None) -> list[str]:
-    """The lines that give known clients their address and name; with a tag also by their cards alone."""
-    known = [client for client in clients if client.address is not None or client.name is not None]
-    before = f"tag:{interface}," if interface else ""
-    marks = ("id:*", f"set:{tag}") if tag else ()
-    return [
-        f"dhcp-host={before}{','.join(filter(None, (client.mac, *marks, client.address, client.name)))}"
-        for client in known
-    ]
 
 
 def _tagged(tag: str | None) -> str:
@@ -182,56 +184,9 @@ def _kind_tag(kind: ClientArchitecture, tag: str | None) -> str:
     return f"{tag or FIRST_NAME}-{kind:d}"
 
 
-def _addresses_title(site: Site, beside: BesideDnsmasq) -> str:
-    if beside.pool:
-        return (
-            "addresses: from the range that the rest of the configuration has for this network, as everybody's.\n"
-            "Who asks as firmware does, to boot from the network, is a client of this store, and nobody else is.\n"
-            "Firmware and system name themselves differently, and may use two addresses: one for those in site.yml"
-        )
-    if site.dhcp is None:
-        return "addresses, for known clients only"
-    return "addresses: unknown clients get one of the range"
-
-
-def _addresses(site: Site, tag: str, beside: BesideDnsmasq) -> list[str]:
-    dhcp = site.dhcp
-    start = f"{site.network.network_address},static" if dhcp is None else f"{dhcp.first},{dhcp.last}"
-    lines = [f"dhcp-range=set:{tag},{start},{site.network.netmask},{site.lease}"]
-    if dhcp is not None and beside.by_card:
-        lines += comment(_BY_CARD).splitlines()
-        lines.append(f"dhcp-host=tag:{beside.interface},{_EVERY_CARD},id:*" if beside.interface else "dhcp-ignore-clid")
-    return lines
-
-
-_BY_CARD = "firmware, initramfs and system name themselves differently: by its card each is one client with one address"
-
-
-def _pool_clients(tag: str) -> list[str]:
-    return [f"dhcp-vendorclass=set:{tag},{name}" for name in ("PXEClient", HTTP_CLIENT)]
-
-
-def _options(site: Site, tag: str, beside: BesideDnsmasq) -> list[str]:
-    """Known clients, router and name servers."""
-    hosts = reservations(site.clients, tag=tag, interface=None if beside.pool else beside.interface)
-    if beside.pool:
-        return [*hosts, *comment(ROOT_PATH_NOTE).splitlines()]
-    return [
-        *hosts,
-        # an option without a value is not sent: dnsmasq would name itself, or another network's
-        f"dhcp-option=tag:{tag},option:router{_values(site.router or '')}",
-        f"dhcp-option=tag:{tag},option:dns-server{_values(*site.nameservers)}",
-        *comment(ROOT_PATH_NOTE).splitlines(),
-    ]
-
-
-def _loader_title(site: Site) -> str:
-    rest = "the same way" if site.http_port is None else "over HTTP, much faster"
+def _loader_title(site: Site, files: BootFiles) -> str:
+    rest = "the same way" if site.web_server is None else "over HTTP, much faster"
     return (
         f"the loader comes over TFTP, its configuration and the kernel {rest}\n"
-        "(208 lets PXELINUX believe 210, the prefix of all names)\n" + NEVER_209
+        f"(208 lets PXELINUX believe 210, the prefix of all names)\n{about_209(files)}"
     )
-
-
-def _values(*values: str) -> str:
-    return "".join(f",{value}" for value in values if value)

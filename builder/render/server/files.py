@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from builder.model.share import ServedStore, Share
 from builder.model.site import Site
 from builder.render.server.dhcpd import dhcpd_config, dhcpd_path
-from builder.render.server.dnsmasq import BesideDnsmasq, dnsmasq_config, drop_in_path
+from builder.render.server.dnsmasq import dnsmasq_config, drop_in_path
+from builder.render.server.dnsmasq_addresses import BesideDnsmasq
 from builder.render.server.firewall import firewall_path, firewall_rules
 from builder.render.server.kea import KEA_FILE, kea_config
 from builder.render.server.nginx import nginx_path, nginx_server
@@ -98,17 +99,14 @@ def format_places(name: str) -> dict[str, tuple[Format, ...]]:
     }
 
 
-def gives_addresses(site: Site) -> bool:
-    """Whether the site says which addresses clients get; else another server's DHCP does."""
-    return site.dhcp is not None or bool(site.known)
-
-
 def possible_formats(site: Site, store: ServedStore) -> tuple[Format, ...]:
     """The formats that make sense for a site, in the order in which they are read."""
-    unfit = set() if gives_addresses(site) else {Format.DNSMASQ, Format.DHCPD, Format.KEA}
-    if site.http_port is None:
+    unfit = set() if site.gives_addresses else {Format.DNSMASQ, Format.DHCPD, Format.KEA}
+    if site.web_port_here is None:
         unfit.add(Format.NGINX)
-    if site.path not in (None, store.path):
+    if not site.nfs_here:
+        unfit |= {Format.EXPORTS, Format.GANESHA}
+    if site.nfs_path not in (None, store.path):
         unfit.add(Format.EXPORTS)
     if not store.shares:
         unfit |= {Format.EXPORTS, Format.GANESHA}
@@ -130,7 +128,7 @@ def server_files(
 
 def store_exports(site: Site, store: ServedStore) -> tuple[Export, ...]:
     """One export of each share."""
-    path = site.path or store.path
+    path = site.nfs_path or store.path
     return tuple(
         Export(
             f"{store.path}/{share.path}",
@@ -144,12 +142,18 @@ def store_exports(site: Site, store: ServedStore) -> tuple[Export, ...]:
     )
 
 
+def clients_networks(site: Site) -> tuple[str, ...]:
+    """Every network that clients are on."""
+    return tuple(str(one.network) for one in site.client_networks)
+
+
 def _clients_of(site: Site, share: Share) -> tuple[str, ...]:
     """Who may mount a share: of an image's own the clients that boot it, where the site knows all of them."""
-    booting = [client for client in site.clients if client.image == share.image]
-    addresses = tuple(client.address for client in booting if client.address is not None)
+    address_of = {client.mac: client.address for client in site.clients}
+    booting = [address_of.get(own.client or "") for own in site.own_settings if own.image == share.image]
+    addresses = tuple(address for address in booting if address is not None)
     if share.image is None or share.image == site.default or not addresses or len(addresses) < len(booting):
-        return (str(site.network),)
+        return clients_networks(site)
     return addresses
 
 
@@ -208,18 +212,17 @@ def _ganesha(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
 
 
 def _firewall(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = firewall_rules(store, str(site.network), site.http_port)
+    text = firewall_rules(store, clients_networks(site), site.web_port_here, nfs=site.nfs_here)
     return (ServerFile(Format.FIREWALL, firewall_path(store.name), text, "systemctl reload nftables"),)
 
 
 def _nginx(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = nginx_server(store, site.server, site.http_port or 80, str(site.network))
+    text = nginx_server(store, site.server, site.web_port_here or 80, clients_networks(site))
     return (ServerFile(Format.NGINX, nginx_path(store.name), text, "systemctl reload nginx"),)
 
 
 def _services(site: Site, store: ServedStore) -> tuple[ServerFile, ...]:
-    text = services_text(addresses=gives_addresses(site), http=site.http_port is not None)
-    return (ServerFile(Format.SERVICES, None, text),)
+    return (ServerFile(Format.SERVICES, None, services_text(site)),)
 
 
 _RENDERERS: dict[Format, Callable[[Site, ServedStore], tuple[ServerFile, ...]]] = {

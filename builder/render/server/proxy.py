@@ -12,7 +12,6 @@ from builder.model.site import Site
 from builder.render.server.boot_files import BootFiles, choose_boot_files
 from builder.render.server.comments import heading, sections
 from builder.render.server.dnsmasq import (
-    BesideDnsmasq,
     alone,
     boot_lines,
     directory_note,
@@ -21,6 +20,7 @@ from builder.render.server.dnsmasq import (
     listening,
     tftp_part,
 )
+from builder.render.server.dnsmasq_addresses import BesideDnsmasq, join_tags, range_tags
 
 # dnsmasq's names of client systems, dnsmasq(8)
 _SYSTEMS = {
@@ -35,16 +35,24 @@ _SYSTEMS = {
 def proxy_config(site: Site, store: ServedStore, beside: BesideDnsmasq | None = None) -> str:
     """A dnsmasq configuration that tells clients the loader only: addresses come from a DHCP server that stays."""
     beside = beside or alone(site)
-    network, tag, path = site.network, store.name, drop_in_path(store.name)
+    tag, path = store.name, drop_in_path(store.name)
+    tags = range_tags(site, tag)
+    networks = [one.network for one in site.client_networks]
     what = "clients without disks: proxy DHCP and TFTP beside another DHCP server"
     files = choose_boot_files(site, store, by_proxy=True)
     return sections(
         (f"{heading(path, what, store.path)}\n{directory_note(tag)}", []),
-        *listening(site, beside),
+        *listening(beside),
         (
             "No addresses: the other server, a router for example, gives them and needs no change. It may give each\n"
             "client the same one always, but must not name a boot file of its own.",
-            [f"dhcp-range=set:{tag},{network.network_address},proxy,{network.netmask}"],
+            [
+                *(
+                    f"dhcp-range=set:{mark},{network.network_address},proxy,{network.netmask}"
+                    for mark, network in zip(tags, networks, strict=True)
+                ),
+                *join_tags(tags, tag),
+            ],
         ),
         (
             "The loader, twice. Firmware that is strict takes it from a menu of one entry, which it asks for at port\n"

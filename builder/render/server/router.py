@@ -9,7 +9,8 @@ from builder.model.share import ServedStore
 from builder.model.site import Site
 from builder.render.server.boot_files import choose_boot_files, describe
 from builder.render.server.comments import comment, sections
-from builder.render.server.dnsmasq import loader_options, reservations
+from builder.render.server.dnsmasq import loader_options
+from builder.render.server.dnsmasq_addresses import reservations
 from builder.render.server.services import PXELINUX_MAGIC, path_prefix
 
 

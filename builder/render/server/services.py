@@ -1,7 +1,7 @@
 """NFS: exports(5), nfs.conf(5), nfs-ganesha; and words that the texts of several DHCP servers have in common.
 
 Sources: exports(5); nfs.conf(5); ganesha-core-config(8) and ganesha-export-config(8); RFC 5071 for DHCP options 208 and
-210. Option 209 is never sent: PXELINUX would fetch that one file and ask for no client's own configuration.
+210.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ NFS_CONF_FILE = "/etc/nfs.conf.d/diskless.conf"
 GANESHA_FILE = "/etc/ganesha/ganesha.conf"
 GANESHA_UNIT = "/etc/systemd/system/nfs-ganesha.service.d/diskless.conf"
 MOUNTD_PORT = 20048  # registered for it
-NEVER_209 = "never 209 besides: with it no client's own file in pxelinux.cfg/ is asked for"
 ROOT_PATH_NOTE = """\
 root-path (option 17) is for menus that leave the root to DHCP, as the one in an untarred bundle does; the store's
 own menus name it"""
@@ -189,7 +188,9 @@ def export_options(export: Export) -> str:
 
 def _exports_line(export: Export) -> str:
     directory = export.directory.replace("\\", "\\134").replace(" ", "\\040")
-    return " ".join([directory, *(f"{client}({export_options(export)})" for client in export.clients)])
+    clients = [f"{client}({export_options(export)})" for client in export.clients]
+    several = len(clients) > 1 and any("/" in client for client in export.clients)
+    return " \\\n    ".join([directory, *clients]) if several else " ".join([directory, *clients])
 
 
 def _block(name: str, values: dict[str, str], *inner: str) -> str:

@@ -54,7 +54,8 @@ def warn_of_pins(inventory: Inventory, site: Site, generation: Generation, progr
     """Which clients' pins lead nowhere."""
     for mac in missing_pins(inventory, site, generation):
         progress.warn(
-            f"{inventory.store.site_file} pins {mac} to a version that is not in the store: it boots as others do"
+            f"{inventory.store.site_file} pins {mac} to a version that is not in the store: it boots as others do; "
+            "correct it there, or deploy that version"
         )
 
 

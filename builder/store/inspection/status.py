@@ -104,7 +104,7 @@ def _version(
     inventory: Inventory, image: str, version: Version, active: Version | None, in_use: InUse, site: Site | None
 ) -> VersionStatus:
     store, manifest = inventory.store, inventory.require(image, version)
-    pins = site.clients if site else ()
+    pins = site.own_settings if site else ()
     return VersionStatus(
         version,
         version == active,
@@ -115,7 +115,7 @@ def _version(
         tuple(str(name) for name in store.boot_names(image) if name.version == version),
         tuple(sorted(in_use.opened.get((image, version), ()))),
         tuple(sorted(in_use.hinted.get((image, version), ()))),
-        tuple(pin.name or pin.mac for pin in pins if (pin.image, pin.version) == (image, version)),
+        tuple(pin.who for pin in pins if (pin.image, pin.version) == (image, version)),
         _signer(store, manifest, site),
     )
 

@@ -65,7 +65,15 @@ def network(site: Site) -> Iterator[ServerNetwork]:
         tempfile.TemporaryDirectory(dir=scratch()) as directory,
         open_network(Path(directory), site) as opened,
     ):
+        add_cards(opened, site)
         yield opened
+
+
+def add_cards(network: ServerNetwork, site: Site) -> None:
+    """The server's further cards, where it is the router of their clients, each with a machine of the card's name."""
+    for card in site.interfaces[1:]:
+        (one, *_) = [one for one in site.networks if one.interface == card]
+        network.add_card(card, f"{one.router}/{one.network.prefixlen}", f"on-{card}")
 
 
 def damaged(path: Path, old: str, new: str) -> Path:
@@ -232,8 +240,8 @@ def start_dhcp(network: ServerNetwork, form: Format, site: Site) -> None:
     config = network.render(form, site)
     if form is Format.DHCPD:
         leases = network.write("leases", "")
-        arguments = ("-4", "-f", "-d", "-cf", config, "-lf", leases, "-pf", network.directory / "pid", "eth1")
-        network.start("dhcpd", "Server starting service", "dhcpd", *arguments)
+        arguments = ("-4", "-f", "-d", "-cf", config, "-lf", leases, "-pf", network.directory / "pid")
+        network.start("dhcpd", "Server starting service", "dhcpd", *arguments, *(site.interfaces or ("eth1",)))
         return
     if form is Format.KEA:
         for command in ("mount -t tmpfs tmpfs /var/lib", "mkdir /run/kea /var/lib/kea /var/lib/nginx"):

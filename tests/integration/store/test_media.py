@@ -98,6 +98,26 @@ def test_its_grub_offers_a_kernel_as_the_stores_does(signed: bool, adopted: bool
     assert ("Secure Boot" in done.stderr) is not signed
 
 
+def test_it_has_no_arguments_of_one_client() -> None:
+    """Not even where everybody's menu has no image to take an entry from."""
+    place = new_place()
+    version = make_version(scratch() / "media-refuse", files=20, grub="2.06-13+deb12u2", signed=False)
+    clients = (
+        "clients:\n  - {mac: '52:54:00:00:00:01', cmdline: [single]}\n  - {mac: '52:54:00:00:00:02', name: plain}\n"
+    )
+    for number, unknown in enumerate(("boot", "refuse")):
+        (place / "site.yml").write_text(f"server: 192.168.1.1\nunknown: {unknown}\n{clients}", "utf-8")
+        deployed(place, version, server=None)
+        target = place.parent / f"refuse-{number}.iso"
+        done = run_diskless("media", "lab", "--store", place, "--to", target)
+        assert done.returncode == 0, done.stderr
+        menu = extracted(target, "/isolinux/isolinux.cfg").decode()
+        assert "nfsroot=192.168.1.1:" in menu
+        assert "single" not in menu
+        (entry,) = {entry for entry in Grub().parse(grub_menu(target)) if entry.kernel}
+        assert not entry.signed
+
+
 def test_it_is_a_disk_and_a_cd(written: tuple[Path, dict[str, object], Path]) -> None:
     medium, said, _ = written
     head = medium.read_bytes()[:0x8806]

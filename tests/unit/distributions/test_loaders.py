@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +23,9 @@ from builder.loaders.table import (
     loader_of,
     menu_files,
 )
-from builder.model.menu import Menu, MenuEntry
+from builder.model.menu import EntryKind, Menu, MenuEntry, local_disk_entry, refusal_entry
 from builder.model.recipe import Architecture, DistributionName, LoaderName
+from tests.require import needs_tool
 
 NEW = MenuEntry("lab/2", "Lab", "lab/2/vmlinuz", "lab/2/initramfs.img", "root=/dev/nfs nfsroot=10.0.0.1:/r ip=dhcp rw")
 OLD = dataclasses.replace(NEW, label="lab/1", title="Lab, before", kernel="lab/1/vmlinuz", bootif=True)
@@ -39,6 +42,50 @@ def test_every_name_of_a_recipe_has_a_loader() -> None:
 @every_loader
 def test_what_a_loader_writes_it_reads(loader: Loader) -> None:
     assert loader.parse(loader.render(MENU, [MAC])) == MENU.entries
+
+
+OWN = MenuEntry("memtest", "Memory test", "extra/memtest.bin", cmdline="keyeventmode=1")
+PLAIN = MenuEntry("tool", "Tool", "extra/tool.bin", "extra/tool.img")
+
+
+@every_loader
+def test_every_kind_of_entry_is_read_back(loader: Loader) -> None:
+    entries = (NEW, local_disk_entry("local-disk"), refusal_entry("refused"), OWN, PLAIN, OLD)
+    menu = dataclasses.replace(MENU, entries=entries, default="local-disk", listed=("local-disk", "memtest"))
+    text = loader.render(menu, [MAC], {"52:54:00": "lab"})
+    assert loader.parse(text) == entries
+    assert [entry.files for entry in loader.parse(text)][1:4] == [(), (), ("extra/memtest.bin",)]
+    assert {entry.kind for entry in entries} == set(EntryKind)
+
+
+@every_loader
+def test_a_group_has_a_menu_of_its_own(loader: Loader) -> None:
+    group = dataclasses.replace(MENU, group="lab", prefixes=("52:54:00", "08:00:27"))
+    files = menu_files([MENU, group, dataclasses.replace(MENU, client=MAC)], [loader])
+    assert len(files) == 3
+    assert all(is_menu(path) for path in files)
+    own = files[f"{loader.directory}/{loader.menu_file(None, 'lab')}"]
+    assert own == loader.render(group)
+    everybodys = files[f"{loader.directory}/{loader.menu_file(None)}"]
+    assert loader.tells_prefixes == ("08:00:27" in everybodys)
+
+
+def test_grub_tells_groups_by_their_cards_and_leaves_out_who_has_a_menu() -> None:
+    lines = Grub().render(MENU, [MAC], {"52:54:00": "lab"}).splitlines()
+    assert 'if regexp "^52:54:00:" "$net_default_mac"; then set group=y; fi' in lines
+    own = "configfile $prefix/group-lab.cfg"
+    assert f'if [ "$group" = y -a "$net_default_mac" != {MAC.lower()} ]; then {own}; fi' in lines
+
+
+@needs_tool("grub-script-check")
+def test_grub_accepts_every_kind_of_entry(tmp_path: Path) -> None:
+    entries = (NEW, local_disk_entry("local-disk"), refusal_entry("refused"), OWN, PLAIN, OLD)
+    menu = dataclasses.replace(MENU, entries=entries, default="local-disk", web_server="10.0.0.1")
+    text = Grub().render(menu, [MAC], {"52:54:00": "lab", "08:00:27": "hall"})
+    for name, content, status in (("menu", text, 0), ("damaged", text.replace("; fi", "", 1), 1)):
+        (tmp_path / name).write_text(content, "utf-8")
+        done = subprocess.run(["grub-script-check", tmp_path / name], check=False, capture_output=True)
+        assert done.returncode == status, done.stderr
 
 
 @every_loader

@@ -27,8 +27,10 @@ PARTIAL = {
     ("builder/loaders/grub.py", "DistributionName"),  # who signs kernels
     ("builder/loaders/ipxe.py", "ClientArchitecture"),  # what it has files for
     ("builder/loaders/pxelinux.py", "ClientArchitecture"),
+    ("builder/model/site/network.py", "DhcpOptionType"),  # those that are numbers
     ("builder/probes/configured/inclusion.py", "Format"),  # the programs that can be asked
     ("builder/render/image/network.py", "NetworkClient"),  # none writes nothing
+    ("builder/render/server/dnsmasq_addresses.py", "DhcpOptionType"),  # those that are numbers
     ("builder/render/server/files.py", "Format"),  # the others are written by functions of their own
     ("builder/render/server/proxy.py", "ClientArchitecture"),  # a proxy's menu is for TFTP
     ("builder/server_config/guest.py", "Format"),  # those that have a port

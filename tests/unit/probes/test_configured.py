@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +11,16 @@ import pytest
 
 from builder.errors import HostError, InputError
 from builder.model.share import ServedStore, Share
-from builder.model.site import Site, SiteClient, SiteDhcp
+from builder.model.site import Site, SiteClient, SiteDhcp, SiteNetwork
 from builder.probes.configured.dhcpd import read_dhcpd, refuse_in_dhcpd
 from builder.probes.configured.dnsmasq import read_dnsmasq, unquoted, value_parts
 from builder.probes.configured.dnsmasq_guest import fit_dnsmasq
 from builder.probes.configured.exports import fit_exports, read_exports
 from builder.probes.configured.nfs_conf import other_mountd_port
 from builder.probes.configured.stock import is_stock
+from builder.render.server.files import Format
+from builder.server_config.guest import find_place
+from builder.server_config.memory import read_memory
 from tests.require import needs_tool
 from tests.shares import served
 
@@ -208,7 +212,48 @@ HARMLESS = [
 def test_what_is_said_of_others_is_no_reason_to_refuse(line: str, tmp_path: Path) -> None:
     write(tmp_path, {"etc/dnsmasq.conf": f"{LAN}dhcp-mac=set:office,52:54:00:*:*:*\n{line}\n"})
     beside = fit_dnsmasq(tmp_path, SECOND, STORE)
-    assert (beside.interface, beside.listens, beside.pool) == ("eth1", True, False)
+    (network,) = beside.networks
+    assert (network.interface, network.listens, network.pool) == ("eth1", True, False)
+
+
+def test_each_network_is_looked_at(tmp_path: Path) -> None:
+    """One of a dnsmasq's own, one on a card that it does not serve yet, and one behind a relay."""
+    site = Site(
+        server="10.98.0.1",
+        networks=(
+            SiteNetwork(subnet="10.98.0.0/24", interface="lan0"),
+            SiteNetwork(subnet="10.99.0.0/24", interface="eth9", router="10.99.0.1"),
+            SiteNetwork(subnet="10.20.0.0/16", router="10.20.0.1"),
+        ),
+    )
+    write(tmp_path, {"etc/dnsmasq.conf": LAN})
+    beside = fit_dnsmasq(tmp_path, site, STORE)
+    assert [(one.interface, one.listens, one.pool) for one in beside.networks] == [
+        ("lan0", True, True),
+        ("eth9", False, False),
+        ("lan0", True, False),
+    ]
+    write(tmp_path, {"etc/dnsmasq.conf": f"{LAN}dhcp-range=10.20.1.0,10.20.2.0\n"})
+    given = SiteDhcp(first="10.20.1.0", last="10.20.9.0")
+    relayed = dataclasses.replace(site.networks[2], dhcp=given)
+    with pytest.raises(InputError, match=r"/etc/dnsmasq.conf:4: .* gives addresses of 10.20.0.0/16 already"):
+        fit_dnsmasq(tmp_path, dataclasses.replace(site, networks=(*site.networks[:2], relayed)), STORE)
+    write(tmp_path, {"etc/dhcp/dhcpd.conf": "subnet 10.20.0.0 netmask 255.255.0.0 { }\n"})
+    with pytest.raises(InputError, match=r"dhcpd.conf:1: .*the clients' network 10.20.0.0/16 is declared there"):
+        refuse_in_dhcpd(tmp_path, "/etc/dhcp/dhcpd.conf", site, STORE)
+
+
+def test_one_dnsmasq_is_no_proxy_beside_its_own_pool(tmp_path: Path) -> None:
+    networks = (
+        SiteNetwork(subnet="10.98.0.0/24", interface="lan0"),
+        SiteNetwork(subnet="10.99.0.0/24", interface="eth1", router="10.99.0.1"),
+    )
+    write(tmp_path, {"etc/dnsmasq.conf": LAN})
+    site, memory = Site(server="10.98.0.1", networks=networks), read_memory(tmp_path)
+    with pytest.raises(
+        InputError, match=r"gives addresses of 10.98.0.0/24 itself, and is to be a proxy for those of 10.99"
+    ):
+        find_place(tmp_path, site, STORE, [Format.DNSMASQ_PROXY], memory, nfs4=False)
 
 
 def test_a_card_is_named_only_where_cards_are_named(tmp_path: Path) -> None:
@@ -219,7 +264,7 @@ def test_a_card_is_named_only_where_cards_are_named(tmp_path: Path) -> None:
         ("listen-address=10.0.0.1", False),
     ):
         write(tmp_path, {"etc/dnsmasq.conf": line + "\n"})
-        assert fit_dnsmasq(tmp_path, SECOND, STORE).listens == listens
+        assert fit_dnsmasq(tmp_path, SECOND, STORE).networks[0].listens == listens
     write(tmp_path, {"etc/dnsmasq.conf": "interface=lan0\nbind-interfaces\n"})
     with pytest.raises(InputError, match=r"/etc/dnsmasq.conf:2: bind-interfaces: dnsmasq would not start") as caught:
         fit_dnsmasq(tmp_path, SECOND, STORE)

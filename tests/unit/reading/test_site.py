@@ -22,6 +22,7 @@ from tests.shares import served
 from tests.unit.reading.test_reading import mutate, scramble
 
 BAD = TESTS / "sites" / "bad"
+_OF_ONE_NETWORK = ("subnet", "interface", "dhcp", "router", "nameservers", "http_port")
 WHOLE: dict[str, Any] = {
     "schema": "1",
     "server": "192.168.1.1",
@@ -43,6 +44,33 @@ WHOLE: dict[str, Any] = {
         {"mac": "52:54:00:00:00:04", "image": "arch-nfs"},
     ],
 }
+
+NETWORKS: dict[str, Any] = {
+    **{name: value for name, value in WHOLE.items() if name not in _OF_ONE_NETWORK},
+    "networks": [
+        {"subnet": "192.168.1.0/24", "interface": "eth1", "dhcp": WHOLE["dhcp"], "nameservers": ["192.168.1.2"]},
+        {
+            "subnet": "10.20.0.0/16",
+            "router": "10.20.0.1",
+            "dhcp": {"first": "10.20.1.0", "last": "10.20.9.255", "lease": "1h"},
+            "options": [
+                {"code": "42", "type": "ipv4-address", "values": ["10.20.0.4", "10.20.0.5"]},
+                {"code": "15", "type": "string", "values": ["example.org"]},
+                {"code": "224", "type": "binary", "values": ["c0:a8"]},
+            ],
+        },
+    ],
+    "http": {"address": "192.168.1.6", "port": "8080"},
+    "unknown": "refuse",
+    "local_disk": "true",
+    "entries": [{"name": "tool", "title": "Tool (old)", "kernel": "extra/tool.bin", "initrd": "extra/tool.img"}],
+    "groups": [
+        {"name": "lab", "mac_prefixes": ["08:00:27"], "image": "debian-nfs", "version": "20261101-0123abcd"},
+        {"name": "kiosk", "entry": "tool", "nfs_options": ["rsize=16384"]},
+    ],
+    "clients": [*WHOLE["clients"], {"mac": "52:54:00:00:00:05", "group": "kiosk", "address": "10.20.0.10"}],
+}
+SITES = pytest.mark.parametrize("whole", [WHOLE, NETWORKS], ids=["one network", "networks"])
 
 
 def load_text(directory: Path, text: str) -> Site:
@@ -125,13 +153,17 @@ BREAKERS = (
 )
 
 
+@SITES
 @pytest.mark.parametrize("breaker", BREAKERS, ids=ascii)
-def test_no_value_can_break_out_of_a_generated_file(breaker: str, tmp_path: Path) -> None:
+def test_no_value_can_break_out_of_a_generated_file(breaker: str, whole: dict[str, Any], tmp_path: Path) -> None:
     """Every value of a site, with the breaker at its start, in its middle and at its end, is refused.
 
-    Only kernel arguments, which no server's file holds, are free words.
+    Only kernel arguments and titles, which no server's file holds, are freer.
     """
-    site = {name: value for name, value in WHOLE.items() if name != "cmdline"}
+    site = {name: value for name, value in whole.items() if name != "cmdline"}
+    site["entries"] = [
+        {name: value for name, value in entry.items() if name != "title"} for entry in whole.get("entries", [])
+    ]
     for breaks in (
         lambda value: breaker + value,
         lambda value: value[:3] + breaker + value[3:],
@@ -167,10 +199,11 @@ LINES = re.compile(
     r"(#.*)?"
     r"|(enable-tftp|tftp-root|pxe-service"
     r"|dhcp-(range|option|boot|option-force|match|userclass))=[\w.,:/@+!\"-]+|dhcp-option-force=210,http://[\d.:]+/"
+    r"|tag-if=set:[\w-]+(,tag:!?[\w-]+)+|dhcp-mac=set:[\w-]+,[\da-f*:]{12,17}"
     r"|dhcp-host=(tag:[\w.-]+,\*(:\*){5},id:\*|(tag:[\w.-]+,)?[\da-fA-F:]{17}(,id:\*,set:diskless)?(,[\w.-]+){0,2})"
     r"|enable-tftp|dhcp-ignore-clid|(tftp-max|dhcp-lease-max)=\d+"
     r"|option diskless-arch code 93 = unsigned integer 16;|option space diskless;"
-    r"|option diskless\.[a-z-]+ code \d+ = (string|text);"
+    r"|option diskless[.-][a-z-]*\d* code \d+ = (string|text);|group \{| *option diskless[.-][a-z-]*\d+ [\da-f:]+;"
     r"| *(#.*|subnet [\d.]+ netmask [\d.]+ \{|\}|allow (booting|bootp|unknown-clients);"
     r"|ignore-client-uids true;|range [\d.]+ [\d.]+;"
     r"|(default|max)-lease-time \d+;|option routers [\d.]+;|option domain-name-servers [\d., ]+;"
@@ -178,8 +211,10 @@ LINES = re.compile(
     r"|option diskless\.magic f1:00:74:7e;|option diskless\.path-prefix \"(/|http://[\d.:]+/)\";"
     r"|if exists dhcp-parameter-request-list \{|(els)?if option diskless-arch = 00:[\da-f]{2} \{|else \{"
     r"|(els)?if exists user-class and option user-class = \"iPXE\" \{"
+    r"|(els)?if (exists user-class and option user-class = \"iPXE\" and )?[()]+substring[a-z\d :=(),]+ \{"
+    r"|option diskless\.config-file \"pxelinux\.cfg/group-[\w-]+\";"
     r"|option vendor-class-identifier \"HTTPClient\";"
-    r"|option dhcp-parameter-request-list = concat\(option dhcp-parameter-request-list, d0, d2\);"
+    r"|option dhcp-parameter-request-list = concat\(option dhcp-parameter-request-list(, d[012])+\);"
     r"|hardware ethernet [\da-fA-F:]{17};|fixed-address [\d.]+;|option host-name \"[\w.-]+\";)"
     r"|host diskless-[\da-f]{12} \{"
     # Kea's JSON: a value of plain characters, or one of our tests of options
@@ -191,28 +226,32 @@ LINES = re.compile(
     r"|    -Value '[\w./:-]+'"
     r"|TFTP_[A-Z]+=\"[\w./:-]+\"|\[[A-Za-z]+\]|[A-Z][A-Za-z]+=[\w ./:()-]+|service tftp|\{"
     r"|    [a-z_]+ +=( [\w./-]+)+"
-    r"|/disklessroot/r[ow] [\d.]+/\d+\(r[ow],sync,fsid=[34],no_root_squash,no_subtree_check,mountpoint\)"
+    r"|(/disklessroot/r[ow]|   ) [\d.]+/\d+\(r[ow],sync,fsid=[34],no_root_squash,no_subtree_check,mountpoint\)( \\)?"
+    r"|/disklessroot/r[ow] \\"
     r"|port=20048|[A-Za-z_0-9]+ \{| *[A-Za-z_0-9]+ = [\w ,./\"-]+;| *[A-Z]+ \{"
     r"|table inet filter \{|    chain (input|diskless) \{|        type filter hook input priority filter;"
     r"|        ct state established,related accept"
-    r"|        (ip saddr [\d.]+/\d+ )?(tcp|udp) dport \{ [\d, ]+ \} accept|insert rule inet filter input jump diskless"
+    r"|        (ip saddr ([\d.]+/\d+|\{ [\d./, ]+ \}) )?(tcp|udp) dport \{ [\d, ]+ \} accept|insert "
+    r"rule inet filter input jump diskless"
     r"|server \{|    listen [\d.]+:\d+;|    root /disklessroot/boot;|    allow [\d.]+/\d+;|    deny all;"
     r"|systemctl [a-z -]+|exportfs -ra",
 )
 
 
-def test_the_whole_site_has_only_lines_of_these_shapes(tmp_path: Path) -> None:
-    check_rendered(load(tmp_path))
+@SITES
+def test_the_whole_site_has_only_lines_of_these_shapes(whole: dict[str, Any], tmp_path: Path) -> None:
+    check_rendered(load_text(tmp_path, yaml.safe_dump(whole)))
     assert not LINES.fullmatch("dhcp-script=/bin/sh")
     assert not LINES.fullmatch("/disklessroot *(rw)")
 
 
+@SITES
 @pytest.mark.parametrize("seed", range(4))
-def test_changed_sites_are_refused_or_rendered(seed: int, tmp_path: Path) -> None:
+def test_changed_sites_are_refused_or_rendered(seed: int, whole: dict[str, Any], tmp_path: Path) -> None:
     random_ = random.Random(seed)
     accepted = 0
     for _ in range(100):
-        changed: Any = WHOLE
+        changed: Any = whole
         for _ in range(random_.randint(1, 2)):
             changed = mutate(changed, random_)
         try:
@@ -225,10 +264,11 @@ def test_changed_sites_are_refused_or_rendered(seed: int, tmp_path: Path) -> Non
     assert 0 < accepted < 100
 
 
+@SITES
 @pytest.mark.parametrize("seed", range(4))
-def test_scrambled_sites_are_refused_or_rendered(seed: int, tmp_path: Path) -> None:
+def test_scrambled_sites_are_refused_or_rendered(seed: int, whole: dict[str, Any], tmp_path: Path) -> None:
     random_ = random.Random(seed)
-    text = yaml.safe_dump(WHOLE, sort_keys=False)
+    text = yaml.safe_dump(whole, sort_keys=False)
     for _ in range(100):
         try:
             site = load_text(tmp_path, scramble(text, random_))

@@ -11,8 +11,20 @@ from typing import Any
 import pytest
 
 from builder.model.generation import Generation
-from builder.model.site import Site, SiteClient, SiteDhcp
-from builder.render.server.files import Format, possible_formats, server_files
+from builder.model.share import Share
+from builder.model.site import (
+    DhcpOptionType,
+    Site,
+    SiteClient,
+    SiteDhcp,
+    SiteDhcpOption,
+    SiteGroup,
+    SiteHttp,
+    SiteNetwork,
+    SiteNfs,
+    Unknown,
+)
+from builder.render.server.files import Format, possible_formats, server_files, store_exports
 from builder.store.records.record import Record, write_record
 from tests.command import run_command
 from tests.golden_files import GOLDEN, check_golden
@@ -36,7 +48,62 @@ FULL = Site(
     ),
 )
 KNOWN_ONLY = Site(server="192.168.1.1", clients=FULL.clients[:1], http_port=80, path="/srv/roots")
-SITES = {"smallest": SMALLEST, "full": FULL, "known-only": KNOWN_ONLY}
+NETWORKS = Site(
+    server="192.168.1.1",
+    networks=(
+        SiteNetwork(
+            subnet="192.168.1.0/24",
+            interface="eth1",
+            dhcp=SiteDhcp(first="192.168.1.100", last="192.168.1.199"),
+            nameservers=("192.168.1.1",),
+        ),
+        SiteNetwork(
+            subnet="10.20.0.0/16",
+            dhcp=SiteDhcp(first="10.20.1.0", last="10.20.9.255", lease="1h"),
+            router="10.20.0.1",
+            nameservers=("10.20.0.2", "10.20.0.3"),
+            options=(
+                SiteDhcpOption(code=42, type=DhcpOptionType.IPV4_ADDRESS, values=("10.20.0.4", "10.20.0.5")),
+                SiteDhcpOption(code=15, type=DhcpOptionType.STRING, values=("cafe.example.org",)),
+                SiteDhcpOption(code=26, type=DhcpOptionType.UINT16, values=("1400",)),
+                SiteDhcpOption(code=2, type=DhcpOptionType.BINARY, values=("00:00:0e:10",)),
+                SiteDhcpOption(code=224, type=DhcpOptionType.STRING, values=("10.20.0.6",)),
+                SiteDhcpOption(code=225, type=DhcpOptionType.STRING, values=("7",)),
+            ),
+        ),
+        SiteNetwork(
+            subnet="10.30.0.0/24",
+            interface="eth2",
+            dhcp=SiteDhcp(first="10.30.0.100", last="10.30.0.199"),
+            router="10.30.0.1",
+        ),
+        SiteNetwork(subnet="10.40.0.0/24", interface="eth2", router="10.40.0.1"),
+    ),
+    http_port=8080,
+    clients=(
+        SiteClient(mac="52:54:00:00:00:01", name="lab1", address="192.168.1.10"),
+        SiteClient(mac="52:54:00:00:00:02", name="hall1", address="10.20.0.10"),
+        SiteClient(mac="52:54:00:00:00:03", name="lab3"),
+        SiteClient(mac="52:54:00:00:00:04", address="10.40.0.10"),
+    ),
+)
+GROUPS = Site(
+    server="192.168.1.1",
+    interface="eth1",
+    dhcp=SiteDhcp(first="192.168.1.100", last="192.168.1.199"),
+    nfs=SiteNfs(address="192.168.1.5", path="/volume1/roots"),
+    http=SiteHttp(address="192.168.1.6"),
+    unknown=Unknown.REFUSE,
+    groups=(
+        SiteGroup(name="lab", mac_prefixes=("52:54:00", "08:00:27:0A"), image="debian-nfs", cmdline=("quiet",)),
+        SiteGroup(name="kiosk", entry="local-disk"),
+    ),
+    clients=(
+        SiteClient(mac="52:54:00:00:00:01", name="lab1", address="192.168.1.10"),
+        SiteClient(mac="52:54:01:00:00:02", group="kiosk"),
+    ),
+)
+SITES = {"smallest": SMALLEST, "full": FULL, "known-only": KNOWN_ONLY, "networks": NETWORKS, "groups": GROUPS}
 SITE = "server: 192.168.1.1\ninterface: eth1\ndhcp: {first: 192.168.1.100, last: 192.168.1.199}\n"
 Run = Callable[..., tuple[int, str, str]]
 
@@ -65,10 +132,11 @@ def test_every_text_says_where_it_belongs_and_what_for(name: str) -> None:
             assert first.startswith(f"# {file.path} - " if file.path else "# "), form
             assert file.path is None or "without disks" in first or "mountd" in first
             assert file.text.endswith("\n")
-            assert max(map(len, file.text.splitlines())) <= 120
+            # conditions that list cards are as long as they are
+            assert max(len(line) for line in file.text.splitlines() if "substring(" not in line) <= 120
 
 
-@pytest.mark.parametrize("name", SITES)
+@pytest.mark.parametrize("name", [name for name in SITES if name != "groups"])
 def test_pxelinux_is_never_told_one_configuration_file(name: str) -> None:
     # option 209: no client's own file would be asked for
     for text in texts(SITES[name]).values():
@@ -77,13 +145,14 @@ def test_pxelinux_is_never_told_one_configuration_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SITES)
-def test_only_the_subnet_is_let_in(name: str) -> None:
+def test_only_the_subnets_are_let_in(name: str) -> None:
     site, rendered = SITES[name], texts(SITES[name])
     for form in ("exports", "ganesha", "firewall", "nginx"):
         lines = [line for line in rendered.get(form, "").splitlines() if not line.strip().startswith("#")]
         assert not [line for line in lines if "*" in line]
         if lines:
-            assert [line for line in lines if str(site.network) in line]
+            for network in site.client_networks:
+                assert [line for line in lines if str(network.network) in line], (form, network)
 
 
 @pytest.mark.parametrize("form", [Format.DNSMASQ, Format.DHCPD])
@@ -129,6 +198,74 @@ def test_the_site_of_the_store_is_printed_whole(run: Run, tmp_path: Path) -> Non
     exports = run("--format", "exports")[1]
     assert exports in output
     assert "dnsmasq" not in exports
+
+
+@pytest.mark.parametrize(
+    ("groups", "client", "clients"),
+    [
+        ((), {"image": "lab"}, ("192.168.1.10",)),
+        (({"name": "hall", "image": "lab"},), {"group": "hall"}, ("192.168.1.10",)),
+        # anybody's card may begin so
+        (({"name": "hall", "image": "lab", "mac_prefixes": ("08:00:27",)},), {"group": "hall"}, ("192.168.1.0/24",)),
+    ],
+)
+def test_what_an_image_alone_has_is_for_who_boots_it(
+    groups: tuple[dict[str, Any], ...], client: dict[str, Any], clients: tuple[str, ...]
+) -> None:
+    known = SiteClient(mac="52:54:00:00:00:01", address="192.168.1.10", **client)
+    site = Site(server="192.168.1.1", groups=tuple(SiteGroup(**one) for one in groups), clients=(known,))
+    (export,) = store_exports(site, served("/disklessroot", (Share("rw/lab", 5),)))
+    assert export.clients == clients
+
+
+PREFIXES = "groups: [{name: lab, mac_prefixes: ['08:00:27'], image: debian-nfs}]\n"
+
+
+@pytest.mark.parametrize(
+    ("site", "arguments", "refused"),
+    [
+        (SITE, ("--format", "dnsmasq"), None),
+        (SITE, ("--format", "windows"), "windows"),
+        ("server: 192.168.1.1\n", (), "dnsmasq-proxy"),
+        ("server: 192.168.1.1\n", ("--format", "router"), None),
+        ("server: 192.168.1.1\nloaders: [grub]\n", (), None),
+    ],
+)
+def test_groups_by_cards_need_who_can_tell(
+    site: str, arguments: tuple[str, ...], refused: str | None, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "store/site.yml").write_text(site + PREFIXES, "utf-8")
+    status, _, error = run(*arguments)
+    if refused is None:
+        assert (status, error) == (0, "")
+        return
+    assert status == 2
+    assert f"format {refused}: it cannot tell clients of lab by how their MAC addresses begin" in error
+    assert "the formats dnsmasq, dhcpd, kea and router can, and GRUB itself" in error
+
+
+@pytest.mark.parametrize(
+    ("key", "form", "message"),
+    [
+        ("nfs: {address: 192.168.1.5}", "exports", "the site names an NFS server of its own"),
+        ("nfs: {address: 192.168.1.5}", "ganesha", "the site names an NFS server of its own"),
+        ("http: {address: 192.168.1.5}", "nginx", "the site's web server is another machine"),
+    ],
+)
+def test_what_another_machine_serves_is_not_written_here(
+    key: str, form: str, message: str, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "store/site.yml").write_text(f"{SITE}{key}\n", "utf-8")
+    status, _, error = run("--format", form)
+    assert (status, message in error) == (2, True)
+    status, output, _ = run()
+    assert status == 0
+    assert "/etc/dnsmasq.d/" in output
+    assert "/etc/exports.d" not in output or key.startswith("http")
+    assert "nginx" not in output
+    # this machine serves what it is named for
+    (tmp_path / "store/site.yml").write_text(f"{SITE}nfs: {{address: 192.168.1.1}}\nhttp: {{port: 8080}}\n", "utf-8")
+    assert run("--format", form)[0] == 0
 
 
 def test_the_texts_as_json(run: Run) -> None:
