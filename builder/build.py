@@ -26,6 +26,7 @@ from builder.output.places import FAILED_LOG, hold_image, hold_work, keep_failed
 from builder.output.versions import LATEST, read_manifest
 from builder.progress.progress import Progress
 from builder.reading import RecipeFile
+from builder.render.image.lease import lease_advice
 from builder.stages import (
     audit,
     configure,
@@ -88,6 +89,9 @@ def build(
     directory of a build that fails stays, for open_shell; the error says where.
     """
     ids = preflight(recipe_file, output)
+    advice = lease_advice(recipe_file.recipe)
+    if advice is not None:
+        progress.warn(f"{advice.message}: {advice.hint}")
     image = output / recipe_file.recipe.image
     if image.is_dir():
         # what may not be written there is said now, not at the end

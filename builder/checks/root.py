@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from builder.generators.mount_options import is_known, mounter_of, remedy, why_unknown
+from builder.generators.mount_options import is_known, remedy, why_unknown
 from builder.generators.netroot import OVERLAY_ARGUMENT
-from builder.model.artifacts.manifest import NfsRoot
+from builder.generators.table import generator_of
 from builder.model.fault import Fault, Place
 from builder.model.recipe import NfsVersion, Recipe, RootMode
 
@@ -56,9 +56,9 @@ def _option(recipe: Recipe, place: Place, option: str) -> Iterator[Fault]:
             f"'{option}': kernels no longer mount NFS over UDP (CONFIG_NFS_DISABLE_UDP_SUPPORT)",
             "remove it; TCP is the default",
         )
-    root = NfsRoot(recipe.root.mode, version, ())
-    if not is_known(option, mounter_of(root)) and not _is_said_already(option):
-        yield Fault(place, why_unknown(option, mounter_of(root)), remedy(option, mounter_of(root)))
+    mounter = generator_of(recipe).mounter(recipe)
+    if not is_known(option, mounter) and not _is_said_already(option):
+        yield Fault(place, why_unknown(option, mounter), remedy(option, mounter))
 
 
 def _is_said_already(option: str) -> bool:

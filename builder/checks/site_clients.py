@@ -6,7 +6,8 @@ import collections
 import re
 from collections.abc import Iterator
 
-from builder.generators.mount_options import Mounter, is_known, remedy
+from builder.generators.mount_options import is_known, remedy
+from builder.model.artifacts.manifest import Mounter
 from builder.model.fault import Fault, Place
 from builder.model.site import LOCAL_DISK, REFUSED_ENTRY, Site, SiteClient, SiteGroup, Unknown
 

@@ -85,6 +85,7 @@ class Arch:
     time_zone_packages: tuple[str, ...] = ()
     resolved_package: str | None = None
     resolvconf_package: str | None = "systemd-resolvconf"
+    dhcpcd_package: str = "dhcpcd"
     compressors: Mapping[Compression, str] = {
         Compression.GZIP: "gzip",
         Compression.ZSTD: "zstd",

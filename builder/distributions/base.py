@@ -34,6 +34,7 @@ class Distro(Protocol):
     locale_packages, time_zone_packages: one of them must be listed for another locale or time zone; none: always there
     resolved_package: brings systemd-resolved; None: what brings systemd does, and it only has to be enabled
     resolvconf_package: lets dhcpcd tell systemd-resolved; None: what brings systemd-resolved does
+    dhcpcd_package: brings the program dhcpcd, and nothing that starts it
     compressors: the package of each program that compresses an initramfs
     leftovers: directory and pattern of what installing leaves and no image has
     emptied: directories that are empty in every image
@@ -55,6 +56,7 @@ class Distro(Protocol):
     time_zone_packages: tuple[str, ...]
     resolved_package: str | None
     resolvconf_package: str | None
+    dhcpcd_package: str
     compressors: Mapping[Compression, str]
     leftovers: tuple[tuple[str, str], ...]
     emptied: tuple[str, ...]

@@ -68,7 +68,7 @@ filesystems:
   - {{source: none, target: /dev/pts, type: devpts, options: [gid=5, mode=620]}}   # ssh needs terminals
 
 # The address that the machine booted with carries its root: dhcpcd keeps it, and only asks for further options.
-network: {{client: dhcpcd, inform: true, interface: eth0}}
+network: {{client: dhcpcd, inform: true}}
 
 initramfs: {{generator: initramfs-tools, drivers: netboot}}
 {root}
@@ -92,6 +92,7 @@ class Debian:
     time_zone_packages: tuple[str, ...] = ("tzdata",)
     resolved_package: str | None = "systemd-resolved"
     resolvconf_package: str | None = None
+    dhcpcd_package: str = "dhcpcd-base"
     compressors: Mapping[Compression, str] = {
         Compression.GZIP: "gzip",
         Compression.ZSTD: "zstd",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from builder.model.artifacts.manifest import Manifest, NfsRoot
+from builder.model.artifacts.manifest import Manifest, Mounter, NfsRoot
 from builder.model.entry import TreeEntry
 from builder.model.fault import Fault
 from builder.model.recipe import GeneratorName, NfsVersion, Recipe, Root, RootMode
@@ -48,8 +48,12 @@ class Generator(Protocol):
         """Kernel arguments that an image needs, where the recipe does not give others."""
         ...
 
-    def resolver_entries(self) -> list[TreeEntry]:
+    def lease_entries(self) -> list[TreeEntry]:
         """What keeps the answer of the boot's own DHCP request for the running system."""
+        ...
+
+    def mounter(self, recipe: Recipe) -> Mounter:
+        """What mounts the recipe's root."""
         ...
 
     def root_arguments(self, root: NfsRoot, location: str | None) -> list[str]:
@@ -72,11 +76,6 @@ def root_modules(root: Root) -> tuple[str, ...]:
     """
     newer = ("nfsv4",) if root.nfs.version is not NfsVersion.V3 else ()
     return ("nfs", "nfsv3", *newer, *(("overlay",) if root.mode is RootMode.OVERLAY else ()))
-
-
-def is_mounted_by_us(mode: str, version: str) -> bool:
-    """Whether our scripts mount such a root: klibc's nfsmount, which generators bring, can do rw over NFSv3 only."""
-    return (mode, version) != (RootMode.RW.value, NfsVersion.V3.value)
 
 
 def nfsroot(root: NfsRoot, location: str) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from builder.generators import netroot
-from builder.generators.base import ConsoleSigns, is_mounted_by_us, nfsroot, root_modules
+from builder.generators.base import ConsoleSigns, nfsroot, root_modules
 from builder.generators.link import await_link
-from builder.model.artifacts.manifest import Manifest, NfsRoot
+from builder.model.artifacts.manifest import Manifest, Mounter, NfsRoot
 from builder.model.entry import TreeEntry, TreeFile
 from builder.model.fault import Fault
 from builder.model.recipe import Drivers, GeneratorName, InitramfsTools, Recipe
@@ -63,40 +63,46 @@ class InitramfsToolsGenerator:
     )
 
     def entries(self, recipe: Recipe) -> list[TreeEntry]:
-        """scripts/nfs of initramfs-tools, which has klibc's nfsmount, mounts NFSv3 only and makes no overlay."""
+        """A script of ours mounts every root.
+
+        scripts/nfs of initramfs-tools, which has klibc's nfsmount, mounts NFSv3 only, makes no overlay, and is ended
+        with the whole initramfs where no address comes (0.142).
+        """
         initramfs, root = _config(recipe), recipe.root
-        is_ours = is_mounted_by_us(root.mode, root.nfs.version)
-        boot = "diskless" if is_ours else "nfs"
-        config = f"BOOT={boot}\nMODULES=list\nCOMPRESS={initramfs.compression}\n"
+        config = f"BOOT=diskless\nMODULES=list\nCOMPRESS={initramfs.compression}\n"
         modules = "".join(f"{name}\n" for name in dict.fromkeys((*root_modules(root), *initramfs.modules)))
+        script = netroot.boot_script(root, recipe.boot.on_failure)
         entries: list[TreeEntry] = [
             TreeFile("/etc/initramfs-tools/conf.d/diskless.conf", (_HEAD + config).encode()),
             TreeFile("/etc/initramfs-tools/modules", (_HEAD + modules).encode()),
             TreeFile("/etc/initramfs-tools/scripts/nfs-premount/diskless-link", _AWAIT_LINK.encode(), 0o755),
+            TreeFile("/etc/initramfs-tools/scripts/diskless", script.encode()),
         ]
         if initramfs.drivers is Drivers.NETBOOT:
             entries.append(TreeFile("/etc/initramfs-tools/hooks/diskless-drivers", _DRIVERS_HOOK.encode(), 0o755))
-        if is_ours:
-            entries.append(TreeFile("/etc/initramfs-tools/scripts/diskless", netroot.boot_script(root).encode()))
         return entries
 
     def arguments(self, recipe: Recipe) -> list[str]:
         """None: it waits for no device, and udev names the interfaces before they are up."""
         return []
 
-    def resolver_entries(self) -> list[TreeEntry]:
+    def lease_entries(self) -> list[TreeEntry]:
         """None: klibc's ipconfig leaves its answer below /run, which the running system keeps."""
         return []
 
+    def mounter(self, recipe: Recipe) -> Mounter:
+        """A script of ours leaves the options to the kernel."""
+        return Mounter.KERNEL
+
     def root_arguments(self, root: NfsRoot, location: str | None) -> list[str]:
-        """scripts/nfs takes `auto` literally: no mount options can be given beside it."""
-        if is_mounted_by_us(root.mode, root.version):
+        """scripts/nfs, of images of 0.1, takes `auto` literally: no mount options can be given beside it."""
+        if root.is_mounted_by_us:
             return ["root=/dev/nfs", nfsroot(root, location or "auto")]
         return ["root=/dev/nfs", "nfsroot=auto" if location is None else nfsroot(root, location)]
 
     def wants_bootif(self, manifest: Manifest) -> bool:
-        """No: ipconfig asks on every card."""
-        return False
+        """Always: without it ipconfig asks on every card, and takes the first that answers."""
+        return True
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
         """Drivers that nobody lists."""

@@ -11,9 +11,9 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from builder.generators import netroot
-from builder.generators.base import BOOTIF_FORM, ConsoleSigns, is_mounted_by_us, nfsroot, root_modules
+from builder.generators.base import BOOTIF_FORM, ConsoleSigns, nfsroot, root_modules
 from builder.generators.link import await_link
-from builder.model.artifacts.manifest import Manifest, NfsRoot
+from builder.model.artifacts.manifest import Manifest, Mounter, NfsRoot
 from builder.model.entry import TreeEntry, TreeFile
 from builder.model.fault import Fault, Place
 from builder.model.recipe import GeneratorName, Mkinitcpio, NfsVersion, Recipe, RootMode
@@ -33,6 +33,7 @@ _HOOKS_OF_2012 = {
 }
 _HEAD = "# written by diskless from the recipe's initramfs\n"
 _LINK_HOOK = "diskless-link"
+_RETRY_HOOK = "diskless-retry"
 MKINITCPIO_DROP_IN = "/etc/mkinitcpio.conf.d/diskless.conf"
 _ROOT_HOOKS = (NET_HOOK, DISKLESS_HOOK)
 
@@ -49,9 +50,16 @@ build() {
 	add_runscript
 }
 """
+_RETRY_INSTALL = """\
+#!/usr/bin/bash
+# written by diskless: tries again what the hook before it tries once
+build() {
+	add_runscript
+}
+"""
 
 # after diskless.conf: mkinitcpio sorts drop-ins by name
-_RESOLVER_DROP_IN = "/etc/mkinitcpio.conf.d/diskless_resolver.conf"
+_LEASE_DROP_IN = "/etc/mkinitcpio.conf.d/diskless_lease.conf"
 _SAVE_INSTALL = """\
 #!/usr/bin/bash
 # written by diskless: keeps what the hook net learnt
@@ -88,7 +96,8 @@ class MkinitcpioGenerator:
     def entries(self, recipe: Recipe) -> list[TreeEntry]:
         """The drop-in, and those of our hooks that it names."""
         initramfs, root = config_of(recipe), recipe.root
-        hooks = [word for name in initramfs.hooks for word in ([_LINK_HOOK, name] if name in _ROOT_HOOKS else [name])]
+        around = {NET_HOOK: [_LINK_HOOK, NET_HOOK, _RETRY_HOOK], DISKLESS_HOOK: [_LINK_HOOK, DISKLESS_HOOK]}
+        hooks = [word for name in initramfs.hooks for word in around.get(name, [name])]
         config = (
             f"MODULES={_array(dict.fromkeys((*root_modules(root), *initramfs.modules)))}\n"
             f"BINARIES={_array(initramfs.binaries)}\n"
@@ -99,8 +108,10 @@ class MkinitcpioGenerator:
         entries: list[TreeEntry] = [TreeFile(MKINITCPIO_DROP_IN, (_HEAD + config).encode())]
         if _LINK_HOOK in hooks:
             entries += _hook(_LINK_HOOK, _LINK_INSTALL, _LINK_RUNTIME)
+        if _RETRY_HOOK in hooks:
+            entries += _hook(_RETRY_HOOK, _RETRY_INSTALL, netroot.retry_hook(recipe.boot.on_failure))
         if DISKLESS_HOOK in hooks:
-            entries += _hook(DISKLESS_HOOK, netroot.INSTALL, netroot.runtime_hook(root))
+            entries += _hook(DISKLESS_HOOK, netroot.INSTALL, netroot.runtime_hook(root, recipe.boot.on_failure))
         return entries
 
     def arguments(self, recipe: Recipe) -> list[str]:
@@ -111,10 +122,14 @@ class MkinitcpioGenerator:
         """
         return ["rootdelay=0", *(["net.ifnames=0"] if set(_ROOT_HOOKS) & set(config_of(recipe).hooks) else [])]
 
-    def resolver_entries(self) -> list[TreeEntry]:
+    def lease_entries(self) -> list[TreeEntry]:
         """A late hook, which runs once the root is mounted: the ipconfig of mkinitcpio-nfs-utils writes to /tmp."""
-        drop_in = f"# written by diskless from network.resolver\nHOOKS+=({_SAVE_HOOK})\n"
-        return [TreeFile(_RESOLVER_DROP_IN, drop_in.encode()), *_hook(_SAVE_HOOK, _SAVE_INSTALL, _SAVE_RUNTIME)]
+        drop_in = f"# written by diskless\nHOOKS+=({_SAVE_HOOK})\n"
+        return [TreeFile(_LEASE_DROP_IN, drop_in.encode()), *_hook(_SAVE_HOOK, _SAVE_INSTALL, _SAVE_RUNTIME)]
+
+    def mounter(self, recipe: Recipe) -> Mounter:
+        """Klibc's, which mkinitcpio-nfs-utils took over, with the hook net."""
+        return Mounter.NFSMOUNT if NET_HOOK in config_of(recipe).hooks else Mounter.KERNEL
 
     def root_arguments(self, root: NfsRoot, location: str | None) -> list[str]:
         """Without a location none can be given to the hook net, which reads them from nfsroot= only.
@@ -122,7 +137,7 @@ class MkinitcpioGenerator:
         Its nfsmount's word for the version is v3; our hook knows it too.
         """
         first = ["rootfstype=nfs", "root=/dev/nfs"]
-        if is_mounted_by_us(root.mode, root.version):
+        if root.is_mounted_by_us:
             return [*first, nfsroot(root, location or "auto")]
         if location is None:
             return first
@@ -134,7 +149,7 @@ class MkinitcpioGenerator:
         With any other ip= the pair makes no sense to ipconfig (`dhcp::eth0`), and the root is not mounted. A root that
         the hook net cannot mount is mounted by our hook, which understands both.
         """
-        return is_mounted_by_us(manifest.root.mode, manifest.root.version) or BOOTIF_FORM in manifest.cmdline
+        return manifest.root.is_mounted_by_us or BOOTIF_FORM in manifest.cmdline
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
         """Of the hooks, of what they need, and of the roots that they can mount."""

@@ -6,17 +6,9 @@ of the kernel's fs/nfs/fs_context.c, and the flags of mount(8) for every file sy
 
 from __future__ import annotations
 
-import enum
+from builder.model.artifacts.manifest import Mounter, NfsRoot
 
-from builder.generators.base import is_mounted_by_us
-from builder.model.artifacts.manifest import NfsRoot
-
-
-class Mounter(enum.StrEnum):
-    """What mounts a root, as messages name it."""
-
-    NFSMOUNT = "klibc's nfsmount"
-    KERNEL = "the kernel"
+_TITLES = {Mounter.NFSMOUNT: "klibc's nfsmount", Mounter.KERNEL: "the kernel"}
 
 
 def _both(*names: str) -> set[str]:
@@ -54,7 +46,7 @@ _KNOWN = {
 
 def mounter_of(root: NfsRoot) -> Mounter:
     """What mounts a root: our scripts leave the options to the kernel."""
-    return Mounter.KERNEL if is_mounted_by_us(root.mode, root.version) else Mounter.NFSMOUNT
+    return Mounter.KERNEL if root.is_mounted_by_us else Mounter.NFSMOUNT
 
 
 def is_known(option: str, mounter: Mounter) -> bool:
@@ -68,12 +60,12 @@ def is_known(option: str, mounter: Mounter) -> bool:
 
 def why_unknown(option: str, mounter: Mounter) -> str:
     """What an error says of an option that `mounter` does not know."""
-    return f"{mounter} mounts this root, and does not know '{option}': no client would boot"
+    return f"{_TITLES[mounter]} mounts this root, and does not know '{option}': no client would boot"
 
 
 def remedy(option: str, mounter: Mounter) -> str:
     """What to do about it."""
     if mounter is Mounter.NFSMOUNT and is_known(option, Mounter.KERNEL):
-        return "remove it, or set root.nfs.version: 4.2, or root.mode: overlay: such roots the kernel itself mounts"
+        return "remove it, or write the hook diskless in place of net: the kernel itself mounts the root then"
     names = ", ".join(sorted(name for known in _KNOWN[mounter] for name in known))
     return f"remove it; there are: {names}"

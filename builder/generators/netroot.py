@@ -8,7 +8,8 @@ nfsroot.rst, overlayfs.rst, tmpfs.rst and nfs-client.rst (nfs4_unique_id); initr
 
 from __future__ import annotations
 
-from builder.model.recipe import Root, RootMode
+from builder.generators import persistence
+from builder.model.recipe import OnFailure, Root, RootMode
 
 # on the kernel command line: how much a client may write
 OVERLAY_ARGUMENT = "diskless.overlay"
@@ -20,10 +21,6 @@ _NFS = """\
 diskless_version=@VERSION@
 diskless_access=@ACCESS@
 
-diskless_say() {
-	echo "diskless: $*"
-}
-
 diskless_split() {
 	diskless_root=${1%%,*}
 	case $1 in *,*) diskless_options=,${1#*,}$diskless_options ;; esac
@@ -32,7 +29,7 @@ diskless_split() {
 # [SERVER:]/PATH[,OPTIONS] from nfsroot= or, where that is missing or `auto`, from DHCP's root-path (option 17)
 diskless_locate() {
 	diskless_options=
-	diskless_split "${1:-auto}"
+	case ${1:-auto} in auto) diskless_split auto@OPTIONS@ ;; *) diskless_split "$1" ;; esac
 	[ "$diskless_root" != auto ] || diskless_split "$ROOTPATH"
 	case $diskless_root in /*) diskless_root=$ROOTSERVER:$diskless_root ;; esac
 	diskless_server=${diskless_root%%:*}
@@ -50,7 +47,7 @@ diskless_read_options() {
 	IFS=,
 	for diskless_word in $diskless_options; do
 		case $diskless_word in
-		"" | ro | rw) ;;
+		"" | ro | rw | broken_suid) ;; # the last is nfsmount's
 		vers=* | nfsvers=*) diskless_version=${diskless_word#*=} ;;
 		v[34]*) diskless_version=${diskless_word#v} ;;
 		*) diskless_more=$diskless_more,$diskless_word ;;
@@ -134,22 +131,13 @@ diskless_mount_root() {
 """
 _OVERLAY = f"""\
 
-# {OVERLAY_ARGUMENT}=SIZE on the kernel command line is for clients with little memory, or much
-diskless_read_size() {{
-	diskless_size=@SIZE@
-	read -r diskless_line < /proc/cmdline
-	set -f
-	for diskless_word in $diskless_line; do
-		case $diskless_word in {OVERLAY_ARGUMENT}=?*) diskless_size=${{diskless_word#*=}} ;; esac
-	done
-	set +f
-}}
-
 # mounts at $2 the root that nfsroot= ($1) names, below a directory in memory that takes all writes
 diskless_mount_root() {{
 	mkdir -p {LOWER} {MEMORY}
 	diskless_mount_nfs "$1" {LOWER} || return 1
-	diskless_read_size
+	# for clients with little memory, or much
+	diskless_from_cmdline {OVERLAY_ARGUMENT} @SIZE@
+	diskless_size=$diskless_value
 	modprobe -q overlay
 	if mount -t tmpfs -o "mode=0700,size=$diskless_size" tmpfs {MEMORY} &&
 		mkdir -m 0755 {MEMORY}/upper {MEMORY}/work &&
@@ -167,23 +155,43 @@ _INITRAMFS_TOOLS = """\
 # written by diskless: mounts the root. init reads it after scripts/nfs, whose functions it uses (BOOT=diskless).
 
 @FUNCTIONS@
+diskless_shell() {
+	panic "$1; leave this shell (exit) to try again"
+}
+
+# configure_networking asks for five minutes, and ends the shell that it runs in where nobody answers (initramfs-tools
+# 0.142): that is a child here, or it would be the init
+diskless_configure_network() {
+	case ${IP-} in none | off) return 0 ;; esac
+	# what an earlier round got may be somebody else's by now
+	rm -f /run/net-*.conf
+	(configure_networking)
+	for diskless_file in /run/net-*.conf; do
+		[ -s "$diskless_file" ] || continue
+		. "$diskless_file"
+		return 0
+	done
+	diskless_say "no address: does the DHCP server know this client, and is its cable in?"
+	return 1
+}
+
 mountroot() {
 	nfs_top
 	modprobe -q af_packet
 	wait_for_udev 10
-	configure_networking
 	nfs_premount
-	until diskless_mount_root "$NFSROOT" "${rootmnt?}"; do
-		diskless_say "giving up"
-		panic "the root is not mounted; leave this shell (exit) to try again"
+	while true; do
+		if ! diskless_configure_network; then
+			diskless_on_failure "no address"
+		elif diskless_mount_root "$NFSROOT" "${rootmnt?}"; then
+			return 0
+		else
+			diskless_on_failure "the root is not mounted"
+		fi
 	done
 }
 """
-_RUNTIME = """\
-#!/usr/bin/ash
-# written by diskless: configures the network and mounts the root
-
-@FUNCTIONS@
+_ARGUMENT = """\
 # a word of the kernel command line: mkinitcpio has getarg for that since release 39, and made variables before
 diskless_argument() {
 	if type getarg > /dev/null 2>&1; then
@@ -192,7 +200,19 @@ diskless_argument() {
 		eval "echo \\"\\${$1}\\""
 	fi
 }
+"""
+_SHELL = """\
+diskless_shell() {
+	echo "$1: you are now being dropped into an emergency shell; leave it (exit) to try again."
+	launch_interactive_shell
+}
+"""
+_RUNTIME = """\
+#!/usr/bin/ash
+# written by diskless: configures the network and mounts the root
 
+@FUNCTIONS@
+@ARGUMENT@
 # the card that PXE used, where the loader names it (BOOTIF=, PXELINUX's SYSAPPEND 2); nothing: any card
 diskless_card() {
 	diskless_bootif=$(diskless_argument BOOTIF)
@@ -220,22 +240,78 @@ diskless_configure_network() {
 	done
 }
 
-run_hook() {
-	diskless_try=1
+diskless_await_network() {
+	diskless_rounds=1
 	until diskless_configure_network; do
-		diskless_say "no address for ip=$diskless_ip: does the DHCP server know this client?"
-		[ "$diskless_try" -lt 5 ] || break
-		diskless_try=$((diskless_try + 1))
+		diskless_say "no address for ip=$diskless_ip: does the DHCP server know this client, and is its cable in?"
+		if [ "$diskless_rounds" -lt 5 ]; then
+			diskless_rounds=$((diskless_rounds + 1))
+		else
+			diskless_rounds=1
+			diskless_on_failure "no address"
+		fi
 	done
+}
+
+@SHELL@
+run_hook() {
+	diskless_await_network
 	mount_handler=diskless_mount_handler
 }
 
 diskless_mount_handler() {
 	until diskless_mount_root "$(diskless_argument nfsroot)" "$1"; do
-		diskless_say "giving up"
-		echo "You are now being dropped into an emergency shell; leave it (exit) to try again."
-		launch_interactive_shell
+		diskless_on_failure "the root is not mounted"
+		# the address may be somebody else's by now
+		diskless_await_network
 	done
+}
+"""
+_RETRY = """\
+#!/usr/bin/ash
+# written by diskless: what the hook net does once is done again until there is a root
+
+@PERSISTENCE@
+@ARGUMENT@
+@SHELL@
+diskless_has_address() {
+	for diskless_file in /run/net-*.conf /tmp/net-*.conf; do
+		[ ! -s "$diskless_file" ] || return 0
+	done
+	return 1
+}
+
+# the hook net has read its variables once, before there was an address: they have a server where nfsroot= names one
+diskless_ask_again() {
+	ipconfig -t 60 "ip=$(diskless_argument ip)" && diskless_has_address || return 1
+	[ -z "$nfs_server" ] || return 0
+	diskless_say "an address came late, and nfsroot= names no server: starting anew"
+	reboot -f
+	return 1
+}
+
+diskless_net_handler() {
+	while true; do
+		if ! diskless_has_address && ! diskless_ask_again; then
+			diskless_say "no address: does the DHCP server know this client, and is its cable in?"
+			diskless_on_failure "no address"
+			continue
+		fi
+		diskless_try=1
+		while [ "$diskless_try" -le 40 ]; do
+			nfs_mount_handler "$1" && return 0
+			diskless_say "NFS mount failed: try $diskless_try of 40"
+			sleep 5
+			diskless_try=$((diskless_try + 1))
+		done
+		diskless_on_failure "the root is not mounted"
+		# nobody renewed the address meanwhile
+		rm -f /run/net-*.conf /tmp/net-*.conf
+	done
+}
+
+run_hook() {
+	[ "$mount_handler" != nfs_mount_handler ] || mount_handler=diskless_net_handler
 }
 """
 INSTALL = """\
@@ -259,22 +335,32 @@ help() {
 """
 
 
-def boot_script(root: Root) -> str:
+def boot_script(root: Root, on_failure: OnFailure) -> str:
     """scripts/diskless for initramfs-tools: what BOOT=diskless runs in place of scripts/nfs."""
-    return _INITRAMFS_TOOLS.replace("@FUNCTIONS@\n", _functions(root))
+    return _INITRAMFS_TOOLS.replace("@FUNCTIONS@\n", _functions(root, on_failure))
 
 
-def runtime_hook(root: Root) -> str:
+def runtime_hook(root: Root, on_failure: OnFailure) -> str:
     """The runtime script of the hook `diskless` for mkinitcpio."""
-    return _RUNTIME.replace("@FUNCTIONS@\n", _functions(root))
+    return _for_mkinitcpio(_RUNTIME.replace("@FUNCTIONS@\n", _functions(root, on_failure)))
 
 
-def _functions(root: Root) -> str:
+def retry_hook(on_failure: OnFailure) -> str:
+    """The runtime script of a hook after `net`, which asks once for an address and mounts once."""
+    return _for_mkinitcpio(_RETRY.replace("@PERSISTENCE@\n", persistence.functions(on_failure) + "\n"))
+
+
+def _for_mkinitcpio(text: str) -> str:
+    return text.replace("@ARGUMENT@\n", _ARGUMENT + "\n").replace("@SHELL@\n", _SHELL + "\n")
+
+
+def _functions(root: Root, on_failure: OnFailure) -> str:
     is_overlay = root.mode is RootMode.OVERLAY
-    text = _NFS + (_OVERLAY if is_overlay else _DIRECT) + "\n"
+    text = persistence.functions(on_failure) + "\n" + _NFS + (_OVERLAY if is_overlay else _DIRECT) + "\n"
     values = {
         "@VERSION@": root.nfs.version,
         "@ACCESS@": "ro" if is_overlay else "rw",
+        "@OPTIONS@": "".join(f",{option}" for option in root.nfs.options),
         "@SIZE@": root.overlay_size or DEFAULT_SIZE,
     }
     for name, value in values.items():

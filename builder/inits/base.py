@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from builder.model.entry import TreeEntry
@@ -10,9 +11,27 @@ from builder.model.fault import Fault
 from builder.model.identity import KnownIdentity, RemovedFile
 from builder.model.recipe import InitName, NetworkClient, Recipe, Resolver
 
-# what fills resolv.conf with what the boot's own DHCP request learnt; each init runs it once, early
-RESOLVER_SCRIPT = "/usr/local/lib/diskless/resolver"
-RESOLVER_SERVICE = "diskless-resolver"
+
+@dataclass(frozen=True)
+class EarlyService:
+    """A script that each init runs once, before the network is used."""
+
+    name: str
+    title: str
+    script: str
+
+
+# what fills resolv.conf with what the boot's own DHCP request learnt
+RESOLVER = EarlyService(
+    "diskless-resolver", "Name servers of the address that this machine booted with", "/usr/local/lib/diskless/resolver"
+)
+# what gives the system the host name and the card of that request
+LEASE = EarlyService(
+    "diskless-lease", "Host name and card of the address that this machine booted with", "/usr/local/lib/diskless/lease"
+)
+
+# runs as long as the system does, and renews the lease of that address
+RENEWER_SCRIPT = "/usr/local/lib/diskless/renew-lease"
 
 
 class Init(Protocol):
@@ -24,7 +43,7 @@ class Init(Protocol):
     clients, resolvers: what of the network it can run
     enable: the command of an image that enables the names after it; empty: `entries` say what is enabled
     mask_directory: where a link to /dev/null masks what has its name; None: `entries` say what is masked
-    resolver_file: shows that an image runs RESOLVER_SCRIPT
+    resolver_file: shows that an image runs the script of RESOLVER
     update_stamps: files as new as /usr that keep it from updating the image whenever it boots; none: it never does
     begun: what it writes to the console when it starts, a regular expression
     speaks: what every line of its own on the console has, a regular expression
@@ -50,8 +69,12 @@ class Init(Protocol):
         """The files that configure it."""
         ...
 
-    def resolver_entries(self) -> list[TreeEntry]:
-        """What runs RESOLVER_SCRIPT before the network is used."""
+    def early_entries(self, service: EarlyService) -> list[TreeEntry]:
+        """What runs a script before the network is used."""
+        ...
+
+    def renewer_entries(self) -> list[TreeEntry]:
+        """What keeps RENEWER_SCRIPT running; none: it cannot."""
         ...
 
     def identity_entries(self, known: KnownIdentity, removed: tuple[RemovedFile, ...]) -> list[TreeEntry]:

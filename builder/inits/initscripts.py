@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from builder.inits.base import RESOLVER_SCRIPT, RESOLVER_SERVICE
+from builder.inits.base import LEASE, RENEWER_SCRIPT, RESOLVER, EarlyService
 from builder.model.entry import TreeEntry, TreeFile
 from builder.model.fault import Fault
 from builder.model.identity import KnownIdentity, RemovedFile
@@ -16,11 +16,18 @@ from builder.model.recipe import InitName, Network, NetworkClient, Recipe, Resol
 
 _ADDRESS = r"$(ifconfig {} | grep -o '[0-9]*\.[0-9\.]*' | head -n1)"
 
-_RESOLVER_DAEMON = f"/etc/rc.d/{RESOLVER_SERVICE}"
-_RESOLVER = f"""\
+_EARLY_DAEMON = """\
 #!/bin/sh
 # written by diskless
-case $1 in start | restart) exec {RESOLVER_SCRIPT} ;; esac
+case $1 in start | restart) {script} ;; esac
+"""
+_RENEWER_DAEMON = "/etc/rc.d/diskless-renew-lease"
+# of which the image has one where something has to renew the lease
+_THEN_RENEW = f'\n[ ! -x {_RENEWER_DAEMON} ] || {_RENEWER_DAEMON} "$1"\n'
+_RENEWER = f"""\
+#!/bin/sh
+# written by diskless
+case $1 in start) {RENEWER_SCRIPT} < /dev/null > /dev/null 2>&1 & ;; esac
 """
 
 
@@ -34,7 +41,7 @@ class Initscripts:
     resolvers: frozenset[Resolver] = frozenset(Resolver) - {Resolver.RESOLVED}
     enable: tuple[str, ...] = ()
     mask_directory: str | None = None
-    resolver_file: str = _RESOLVER_DAEMON
+    resolver_file: str = f"/etc/rc.d/{RESOLVER.name}"
     update_stamps: tuple[str, ...] = ()
     begun: str = "INIT: version"
     speaks: str = "INIT: "
@@ -48,9 +55,14 @@ class Initscripts:
             TreeFile("/etc/conf.d/dhcpcd", _dhcpcd(recipe.network).encode()),
         ]
 
-    def resolver_entries(self) -> list[TreeEntry]:
-        """A daemon, which rc.conf names first."""
-        return [TreeFile(_RESOLVER_DAEMON, _RESOLVER.encode(), 0o755)]
+    def early_entries(self, service: EarlyService) -> list[TreeEntry]:
+        """A daemon, which rc.conf names before the network's."""
+        text = _EARLY_DAEMON.format(script=service.script) + (_THEN_RENEW if service is LEASE else "")
+        return [TreeFile(f"/etc/rc.d/{service.name}", text.encode(), 0o755)]
+
+    def renewer_entries(self) -> list[TreeEntry]:
+        """A daemon, which that of LEASE starts; nothing starts it again."""
+        return [TreeFile(_RENEWER_DAEMON, _RENEWER.encode(), 0o755)]
 
     def identity_entries(self, known: KnownIdentity, removed: tuple[RemovedFile, ...]) -> list[TreeEntry]:
         """Nothing of ours runs that early."""
@@ -109,7 +121,8 @@ def _daemons(system: System, network: Network) -> list[str]:
     """In the order of starting; `!` before a name keeps rc.d(8) from starting it, whatever else would."""
     first = ["network" if network.client is NetworkClient.DHCPCD else "!network"]
     if network.resolver_policy is Resolver.KERNEL:
-        first.insert(0, RESOLVER_SERVICE)
+        first.insert(0, RESOLVER.name)
+    first.insert(0, LEASE.name)
     if network.client is NetworkClient.NETWORKMANAGER:
         first += ["dbus", "networkmanager"]
     masked = [f"!{name}" for name in system.masked]

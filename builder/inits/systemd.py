@@ -8,25 +8,33 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator
 
-from builder.inits.base import RESOLVER_SCRIPT, RESOLVER_SERVICE
+from builder.inits.base import RENEWER_SCRIPT, RESOLVER, EarlyService
 from builder.model.entry import TreeEntry, TreeFile, TreeLink
 from builder.model.fault import Fault
 from builder.model.identity import KnownIdentity, RemovedFile
 from builder.model.recipe import InitName, NetworkClient, Recipe, Resolver
 
 _UNITS = "/etc/systemd/system"
-_RESOLVER_UNIT = f"{_UNITS}/{RESOLVER_SERVICE}.service"
-_RESOLVER_WANTS = f"{_UNITS}/sysinit.target.wants/{RESOLVER_SERVICE}.service"
-_RESOLVER = f"""\
+_EARLY_UNIT = """\
 [Unit]
-Description=Name servers of the address that this machine booted with
+Description={title}
 DefaultDependencies=no
-Before=sysinit.target network-pre.target
+Before=sysinit.target network-pre.target systemd-networkd.service
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart={RESOLVER_SCRIPT}
+ExecStart={script}
+"""
+_RENEWER_UNIT = f"""\
+[Unit]
+Description=Lease of the address that this machine booted with
+After=network-pre.target
+
+[Service]
+ExecStart={RENEWER_SCRIPT}
+Restart=on-failure
+RestartSec=10
 """
 _SCRIPTS = "/usr/local/lib/diskless"
 _HOST_KEYS = "/etc/ssh/ssh_host_*_key"
@@ -90,7 +98,7 @@ class Systemd:
     resolvers: frozenset[Resolver] = frozenset(Resolver)
     enable: tuple[str, ...] = ("systemctl", "enable")
     mask_directory: str | None = _UNITS
-    resolver_file: str = _RESOLVER_UNIT
+    resolver_file: str = f"{_UNITS}/{RESOLVER.name}.service"
     update_stamps: tuple[str, ...] = ("/etc/.updated", "/var/.updated")
     begun: str = r"systemd\[1\]: systemd \d|Welcome to (?!GRUB!)[^\n]+!"
     speaks: str = r"systemd\[1\]: "
@@ -108,9 +116,18 @@ class Systemd:
         wants = [f"{_UNITS}/{server}.wants/diskless-ssh-keys.service" for server in _SSH_SERVERS]
         return [TreeFile(_SSH_KEYS_UNIT, _SSH_KEYS.encode()), *(TreeLink(path, _SSH_KEYS_UNIT) for path in wants)]
 
-    def resolver_entries(self) -> list[TreeEntry]:
+    def early_entries(self, service: EarlyService) -> list[TreeEntry]:
         """A unit of sysinit.target."""
-        return [TreeFile(_RESOLVER_UNIT, _RESOLVER.encode()), TreeLink(_RESOLVER_WANTS, _RESOLVER_UNIT)]
+        unit = f"{service.name}.service"
+        text = _EARLY_UNIT.format(title=service.title, script=service.script)
+        wants = f"{_UNITS}/sysinit.target.wants/{unit}"
+        return [TreeFile(f"{_UNITS}/{unit}", text.encode()), TreeLink(wants, f"{_UNITS}/{unit}")]
+
+    def renewer_entries(self) -> list[TreeEntry]:
+        """A service that comes back."""
+        unit = "diskless-renew-lease.service"
+        wants = f"{_UNITS}/multi-user.target.wants/{unit}"
+        return [TreeFile(f"{_UNITS}/{unit}", _RENEWER_UNIT.encode()), TreeLink(wants, f"{_UNITS}/{unit}")]
 
     def identity_entries(self, known: KnownIdentity, removed: tuple[RemovedFile, ...]) -> list[TreeEntry]:
         """A unit of sysinit.target for each identity: where one fails, the others are made all the same."""

@@ -13,6 +13,7 @@ import zstandard
 
 from builder.archive.writer import Member, memory_members, scan_tree, write_archive, write_index
 from builder.distributions.table import distro_of
+from builder.generators.table import generator_of
 from builder.installers.shared import loaders_in
 from builder.loaders.table import menu_files
 from builder.model.artifacts.index import FileRecord, Index
@@ -88,7 +89,7 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
         architecture=recipe.distribution.architecture,
         kernel=kernel.release,
         initramfs=recipe.initramfs.generator,
-        root=NfsRoot(recipe.root.mode, nfs.version, nfs.options),
+        root=NfsRoot(recipe.root.mode, nfs.version, nfs.options, mounter=generator_of(recipe).mounter(recipe)),
         cmdline=image_cmdline(recipe),
         recipe_sha256=context.recipe_file.sha256,
         packages=packages,

@@ -13,6 +13,7 @@ from builder.model.entry import TreeCopy, TreeEntry, TreeFile, TreeLink
 from builder.reading import load_recipe, load_site
 from builder.render.image.accounts import describe_user
 from builder.render.image.entries import image_cmdline, image_entries
+from builder.render.image.lease import lease_advice
 from builder.store.layout import SITE
 
 
@@ -29,6 +30,9 @@ def check(recipe: Path, show: bool) -> None:
         click.echo(f"{recipe}: no fault found")
         return
     recipe_file = load_recipe(recipe)
+    advice = lease_advice(recipe_file.recipe)
+    if advice is not None:
+        click.echo(f"{recipe}: warning: {advice.message}\n  {advice.hint}", err=True)
     if show:
         for entry in image_entries(recipe_file.recipe, recipe_file.sources, recipe_file.large):
             click.echo(_describe(entry))

@@ -64,14 +64,32 @@ class RootKind(enum.StrEnum):
     NFS = "nfs"
 
 
+class Mounter(enum.StrEnum):
+    """What mounts a root, and so decides which options of nfs(5) mean something: a program of klibc, or the kernel."""
+
+    NFSMOUNT = "nfsmount"
+    KERNEL = "kernel"
+
+
 @dataclass(frozen=True)
 class NfsRoot:
-    """How a client mounts its root: the options that follow the path in nfsroot=."""
+    """How a client mounts its root: the options that follow the path in nfsroot=.
+
+    mounter: what mounts it; None in manifests of 0.1, where mode and version tell
+    """
 
     mode: RootMode
     version: NfsVersion
     options: tuple[str, ...]
     kind: RootKind = RootKind.NFS
+    mounter: Mounter | None = None
+
+    @property
+    def is_mounted_by_us(self) -> bool:
+        """Whether our scripts mount it: klibc's nfsmount, which generators bring, can do rw over NFSv3 only."""
+        if self.mounter is None:
+            return (self.mode, self.version) != (RootMode.RW, NfsVersion.V3)
+        return self.mounter is Mounter.KERNEL
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from builder.model.recipe.choices import LoaderName, NfsVersion, RootMode
+from builder.model.recipe.choices import LoaderName, NfsVersion, OnFailure, RootMode
 from builder.model.syntax import KernelArgument, MemorySize, NfsOption, key
 
 
@@ -36,5 +36,11 @@ class Boot:
 
     loaders: tuple[LoaderName, ...] | None = key(
         "the loaders in the bundle; left out: all that the distribution has", None
+    )
+    on_failure: OnFailure = key(
+        "what a client does that gets no address or no root. retry: it tries again for ever; reboot: it starts anew "
+        "after a few minutes; shell: it waits for somebody at its console. `diskless.on_failure=` on the kernel "
+        "command line says otherwise for one boot",
+        OnFailure.RETRY,
     )
     cmdline: tuple[KernelArgument, ...] = key("kernel arguments; root= and nfsroot= are ours", ("ip=dhcp",))

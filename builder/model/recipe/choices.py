@@ -90,6 +90,14 @@ class NfsVersion(enum.StrEnum):
     V4_2 = "4.2"
 
 
+class OnFailure(enum.StrEnum):
+    """What a client does that gets no address, or no root."""
+
+    RETRY = "retry"
+    REBOOT = "reboot"
+    SHELL = "shell"
+
+
 class LoaderName(enum.StrEnum):
     """The boot loaders that a bundle can hold."""
 

@@ -15,7 +15,9 @@ class Network:
     client: NetworkClient = key(
         "what manages the network, or none; NetworkManager and ifupdown leave the boot interface as the kernel set it"
     )
-    inform: bool = key("dhcpcd only: keep the kernel's address and only ask for options (dhcpcd -s)", False)
+    inform: bool = key(
+        "dhcpcd only: keep the kernel's address as it is (dhcpcd -s): renew its lease, and only ask for options", False
+    )
     interface: InterfaceName | None = key(
         "the interface; eth0 and its like also set net.ifnames=0; left out: any Ethernet", None
     )

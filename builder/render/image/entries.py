@@ -10,6 +10,7 @@ from builder.inits.table import init_of
 from builder.model.entry import FileBeside, TreeCopy, TreeEntry, TreeFile
 from builder.model.recipe import File, Recipe
 from builder.render.image.fstab import fstab
+from builder.render.image.lease import lease_entries
 from builder.render.image.network import network_arguments, network_entries
 from builder.render.image.resolver import resolver_entries
 from builder.render.image.system import system_entries
@@ -27,6 +28,7 @@ def image_entries(
         *system_entries(recipe.system, locale_file=distro_of(recipe).locale_file),
         TreeFile("/etc/fstab", fstab(recipe.filesystems).encode()),
         *resolver_entries(recipe),
+        *lease_entries(recipe),
         *network_entries(recipe.network),
         *generator_of(recipe).entries(recipe),
         *init_of(recipe).entries(recipe),

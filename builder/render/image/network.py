@@ -2,8 +2,9 @@
 
 What each client needs today:
 
-- dhcpcd(8) and dhcpcd.conf(5) 9.4: `inform` (no lease, the address stays when dhcpcd exits); `persistent` is documented
-  for a root on NFS.
+- dhcpcd(8) and dhcpcd.conf(5) 9.4: `persistent` is documented for a root on NFS; `nolink`, or a pulled cable takes the
+  address within a second; `noconfigure` renews a lease without touching the card, `request` asks for the address that
+  it has. `inform` (dhcpcd -s) has no lease, so that nobody renews the one that the boot took.
 - systemd.network(5): KeepConfiguration=yes since systemd 243 (systemd#13555), SendRelease=, IgnoreCarrierLoss=. Its
   own default looks for a root on a network file system (systemd#22383), which an overlay is not.
 - NetworkManager.conf(5) 1.42: `unmanaged-devices` of [keyfile], a device list (`interface-name:`, `type:`);
@@ -38,6 +39,8 @@ def _dhcpcd(network: Network) -> str:
     lines = [
         "# The kernel configured the interface to mount the root: nothing here may take its address away.",
         "persistent",
+        "# nor may a pulled cable",
+        "nolink",
         "option domain_name_servers, domain_name, domain_search, host_name, ntp_servers, interface_mtu",
         "option classless_static_routes",
         "vendorclassid",
@@ -48,18 +51,21 @@ def _dhcpcd(network: Network) -> str:
     if network.interface is not None:
         lines += [f"allowinterfaces {network.interface}", f"interface {network.interface}"]
     if network.inform:
-        lines += ["# ask for options only, and keep the address (dhcpcd -s)", "inform"]
+        lines += ["# keep the address as it is (dhcpcd -s): renew its lease, and only ask for options", *RENEWED[-2:]]
     return "\n".join(lines) + "\n"
 
 
 def _networkd(network: Network) -> str:
-    match = f"Name={network.interface}" if network.interface is not None else "Type=ether"
+    match, others, metric = f"Name={network.interface}", "", ""
+    if network.interface is None:
+        # early in the boot the one card that carries the root gets a file of its own, in /run, without these
+        match, others, metric = "Type=ether", "\n[Link]\nRequiredForOnline=no\n", "RouteMetric=2048\n"
     use_dns = "yes" if is_left_to_clients(network) else "no"
     return f"""\
 # The kernel configured the interface to mount the root: nothing here may take its address away.
 [Match]
 {match}
-
+{others}
 [Network]
 DHCP=ipv4
 KeepConfiguration=yes
@@ -68,7 +74,8 @@ IgnoreCarrierLoss=yes
 [DHCPv4]
 SendRelease=no
 UseDNS={use_dns}
-ClientIdentifier=mac
+UseHostname=no
+{metric}ClientIdentifier=mac
 """
 
 
@@ -96,9 +103,12 @@ iface lo inet loopback
 {own}"""
 
 
+# dhcpcd.conf(5): keeps the lease of the address that the kernel has, and configures nothing
+RENEWED = ("persistent", "nolink", "noipv4ll", "noconfigure", "request")
+NETWORKD_FILE = "/etc/systemd/network/10-diskless.network"
 _FILES: dict[NetworkClient, tuple[str, Callable[[Network], str]]] = {
     NetworkClient.DHCPCD: ("/etc/dhcpcd.conf", _dhcpcd),
-    NetworkClient.NETWORKD: ("/etc/systemd/network/10-diskless.network", _networkd),
+    NetworkClient.NETWORKD: (NETWORKD_FILE, _networkd),
     NetworkClient.NETWORKMANAGER: ("/etc/NetworkManager/conf.d/10-diskless.conf", _network_manager),
     NetworkClient.IFUPDOWN: ("/etc/network/interfaces", _ifupdown),
 }

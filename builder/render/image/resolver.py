@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from builder.generators.table import generator_of
-from builder.inits.base import RESOLVER_SCRIPT
+from builder.inits.base import RESOLVER
 from builder.inits.table import init_of
 from builder.model.entry import TreeEntry, TreeFile, TreeLink
 from builder.model.recipe import Network, Recipe, Resolver
@@ -19,11 +18,6 @@ from builder.model.recipe import Network, Recipe, Resolver
 PATH = "/etc/resolv.conf"
 RESOLVED_STUB = "../run/systemd/resolve/stub-resolv.conf"
 KERNEL_LINK = "../run/diskless/resolv.conf"
-_SCRIPT = "/usr/local/lib/diskless/resolver"
-KERNEL_UNIT = "/etc/systemd/system/diskless-resolver.service"
-KERNEL_DAEMON = "/etc/rc.d/diskless-resolver"
-DAEMON = "diskless-resolver"
-_WANTS = "/etc/systemd/system/sysinit.target.wants/diskless-resolver.service"
 _SCRIPT = """\
 #!/bin/sh
 # written by diskless: resolv.conf from the address that the machine booted with
@@ -76,7 +70,6 @@ def _fixed(network: Network) -> str:
 
 def _kernel(recipe: Recipe) -> list[TreeEntry]:
     return [
-        TreeFile(RESOLVER_SCRIPT, _SCRIPT.encode(), 0o755),
-        *init_of(recipe).resolver_entries(),
-        *generator_of(recipe).resolver_entries(),
+        TreeFile(RESOLVER.script, _SCRIPT.encode(), 0o755),
+        *init_of(recipe).early_entries(RESOLVER),
     ]

@@ -1,12 +1,41 @@
 #!/usr/bin/ash
 # written by diskless: configures the network and mounts the root
 
-diskless_version=4.2
-diskless_access=ro
-
 diskless_say() {
 	echo "diskless: $*"
 }
+
+# the value of a word of the kernel command line ($1), else $2: what comes last counts
+diskless_from_cmdline() {
+	diskless_value=$2
+	read -r diskless_line < /proc/cmdline
+	set -f
+	for diskless_word in $diskless_line; do
+		case $diskless_word in "$1"=?*) diskless_value=${diskless_word#*=} ;; esac
+	done
+	set +f
+}
+
+# what boot.on_failure of the recipe says ($1: what is the matter): it comes back where something is to be tried again
+diskless_on_failure() {
+	diskless_from_cmdline diskless.on_failure retry
+	case $diskless_value in
+	shell) diskless_shell "$1" ;;
+	reboot)
+		diskless_say "$1: starting anew in 30 seconds"
+		sleep 30
+		reboot -f
+		sleep 60
+		;;
+	*)
+		diskless_say "$1: trying again; a shell: diskless.on_failure=shell on the kernel command line"
+		sleep 5
+		;;
+	esac
+}
+
+diskless_version=4.2
+diskless_access=ro
 
 diskless_split() {
 	diskless_root=${1%%,*}
@@ -16,7 +45,7 @@ diskless_split() {
 # [SERVER:]/PATH[,OPTIONS] from nfsroot= or, where that is missing or `auto`, from DHCP's root-path (option 17)
 diskless_locate() {
 	diskless_options=
-	diskless_split "${1:-auto}"
+	case ${1:-auto} in auto) diskless_split auto ;; *) diskless_split "$1" ;; esac
 	[ "$diskless_root" != auto ] || diskless_split "$ROOTPATH"
 	case $diskless_root in /*) diskless_root=$ROOTSERVER:$diskless_root ;; esac
 	diskless_server=${diskless_root%%:*}
@@ -34,7 +63,7 @@ diskless_read_options() {
 	IFS=,
 	for diskless_word in $diskless_options; do
 		case $diskless_word in
-		"" | ro | rw) ;;
+		"" | ro | rw | broken_suid) ;; # the last is nfsmount's
 		vers=* | nfsvers=*) diskless_version=${diskless_word#*=} ;;
 		v[34]*) diskless_version=${diskless_word#v} ;;
 		*) diskless_more=$diskless_more,$diskless_word ;;
@@ -110,22 +139,13 @@ diskless_mount_nfs() {
 	diskless_say "root mounted"
 }
 
-# diskless.overlay=SIZE on the kernel command line is for clients with little memory, or much
-diskless_read_size() {
-	diskless_size=50%
-	read -r diskless_line < /proc/cmdline
-	set -f
-	for diskless_word in $diskless_line; do
-		case $diskless_word in diskless.overlay=?*) diskless_size=${diskless_word#*=} ;; esac
-	done
-	set +f
-}
-
 # mounts at $2 the root that nfsroot= ($1) names, below a directory in memory that takes all writes
 diskless_mount_root() {
 	mkdir -p /run/overlay/lower /run/overlay/rw
 	diskless_mount_nfs "$1" /run/overlay/lower || return 1
-	diskless_read_size
+	# for clients with little memory, or much
+	diskless_from_cmdline diskless.overlay 50%
+	diskless_size=$diskless_value
 	modprobe -q overlay
 	if mount -t tmpfs -o "mode=0700,size=$diskless_size" tmpfs /run/overlay/rw &&
 		mkdir -m 0755 /run/overlay/rw/upper /run/overlay/rw/work &&
@@ -175,20 +195,33 @@ diskless_configure_network() {
 	done
 }
 
-run_hook() {
-	diskless_try=1
+diskless_await_network() {
+	diskless_rounds=1
 	until diskless_configure_network; do
-		diskless_say "no address for ip=$diskless_ip: does the DHCP server know this client?"
-		[ "$diskless_try" -lt 5 ] || break
-		diskless_try=$((diskless_try + 1))
+		diskless_say "no address for ip=$diskless_ip: does the DHCP server know this client, and is its cable in?"
+		if [ "$diskless_rounds" -lt 5 ]; then
+			diskless_rounds=$((diskless_rounds + 1))
+		else
+			diskless_rounds=1
+			diskless_on_failure "no address"
+		fi
 	done
+}
+
+diskless_shell() {
+	echo "$1: you are now being dropped into an emergency shell; leave it (exit) to try again."
+	launch_interactive_shell
+}
+
+run_hook() {
+	diskless_await_network
 	mount_handler=diskless_mount_handler
 }
 
 diskless_mount_handler() {
 	until diskless_mount_root "$(diskless_argument nfsroot)" "$1"; do
-		diskless_say "giving up"
-		echo "You are now being dropped into an emergency shell; leave it (exit) to try again."
-		launch_interactive_shell
+		diskless_on_failure "the root is not mounted"
+		# the address may be somebody else's by now
+		diskless_await_network
 	done
 }

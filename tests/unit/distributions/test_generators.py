@@ -52,7 +52,7 @@ def test_the_root_is_named_once(generator: Generator, root: NfsRoot) -> None:
 @every_generator
 def test_what_it_writes_lies_at_plain_absolute_paths(generator: Generator) -> None:
     for recipe in shipped_of(generator):
-        entries = [*generator.entries(recipe), *generator.resolver_entries()]
+        entries = [*generator.entries(recipe), *generator.lease_entries()]
         paths = [entry.path for entry in entries]
         assert len(paths) == len(set(paths))
         assert all(path.startswith("/") and ".." not in path.split("/") for path in paths)

@@ -10,7 +10,7 @@ import pytest
 
 from builder.bootlab.settings import KERNEL_ARGUMENTS
 from builder.bootlab.timeline import Logs, Milestone, find_milestones
-from builder.inits.base import RESOLVER_SCRIPT, Init
+from builder.inits.base import LEASE, RENEWER_SCRIPT, RESOLVER, EarlyService, Init
 from builder.inits.initscripts import Initscripts
 from builder.inits.systemd import Systemd
 from builder.inits.table import INITS, running_init
@@ -22,8 +22,13 @@ from tests.images import write_recipe
 every_init = pytest.mark.parametrize("init", INITS.values(), ids=[name.value for name in INITS])
 
 
+NETWORK = {"client": "dhcpcd", "inform": True, "interface": "eth0"}
+
+
 def recipe_of(init: Init, directory: Path) -> Recipe:
-    recipe = load_recipe(write_recipe(directory, distribution={"name": "debian", "suite": "bookworm"})).recipe
+    recipe = load_recipe(
+        write_recipe(directory, distribution={"name": "debian", "suite": "bookworm"}, network=NETWORK)
+    ).recipe
     return dataclasses.replace(recipe, system=dataclasses.replace(recipe.system, init=init.name))
 
 
@@ -35,14 +40,23 @@ def test_every_name_of_a_recipe_has_an_init() -> None:
 def test_its_files_are_text_at_absolute_paths(init: Init, tmp_path: Path) -> None:
     entries = init.entries(recipe_of(init, tmp_path))
     assert entries
-    assert all(posixpath.isabs(entry.path) for entry in (*entries, *init.resolver_entries()))
+    assert all(
+        posixpath.isabs(entry.path) for entry in (*entries, *init.early_entries(RESOLVER), *init.renewer_entries())
+    )
 
 
 @every_init
-def test_it_runs_the_resolvers_script(init: Init) -> None:
-    entries = init.resolver_entries()
-    assert init.resolver_file in [entry.path for entry in entries]
-    assert any(RESOLVER_SCRIPT in entry.content.decode() for entry in entries if isinstance(entry, TreeFile))
+@pytest.mark.parametrize("service", [RESOLVER, LEASE], ids=lambda service: service.name)
+def test_it_runs_a_script_early(service: EarlyService, init: Init) -> None:
+    entries = init.early_entries(service)
+    assert (init.resolver_file in [entry.path for entry in entries]) is (service is RESOLVER)
+    assert any(service.script in entry.content.decode() for entry in entries if isinstance(entry, TreeFile))
+
+
+@every_init
+def test_it_keeps_the_renewer_running(init: Init) -> None:
+    entries = init.renewer_entries()
+    assert any(RENEWER_SCRIPT in entry.content.decode() for entry in entries if isinstance(entry, TreeFile))
 
 
 @every_init

@@ -10,8 +10,9 @@ import pytest
 
 from builder.checks.site import site_contradictions
 from builder.errors import InputError
-from builder.generators.mount_options import Mounter, is_known, mounter_of
-from builder.model.artifacts.manifest import NfsRoot
+from builder.generators.mount_options import is_known, mounter_of
+from builder.generators.table import generator_of
+from builder.model.artifacts.manifest import Mounter, NfsRoot
 from builder.model.generation import BootName
 from builder.model.recipe import NfsVersion, RootMode
 from builder.model.site import Site
@@ -30,30 +31,30 @@ OPTIONS = {
     **dict.fromkeys(("rsize=16384", "wsize=16384", "timeo=600", "retrans=3", "acregmin=3", "acdirmax=60"), True),
     **dict.fromkeys(("soft", "hard", "intr", "nolock", "noacl", "tcp", "port=2049", "noac", "nocto"), True),
 }
-SUITE = {"name": "debian", "suite": "bookworm"}
-ROOTS = (("rw", "3", Mounter.NFSMOUNT), ("rw", "4.2", Mounter.KERNEL), ("overlay", "3", Mounter.KERNEL))
 UNHEARD = ("noatmie", "rsize", "hard=1", "vers4", "x")
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_a_recipes_option_is_known_to_what_mounts(option: str, tmp_path: Path) -> None:
-    for mode, version, mounter in (
-        ("rw", "3", Mounter.NFSMOUNT),
-        ("rw", "4.2", Mounter.KERNEL),
-        ("overlay", "3", Mounter.KERNEL),
-    ):
-        if option in ("nolock", "noacl") and version != "3":
-            continue
-        root = {"mode": mode, "nfs": {"version": version, "options": [option]}}
-        path = write_recipe(tmp_path, distribution=SUITE, root=root)
-        if OPTIONS[option] or mounter is Mounter.KERNEL:
-            load_recipe(path)
-            continue
-        with pytest.raises(
-            InputError, match=f"klibc's nfsmount mounts this root, and does not know '{option}'"
-        ) as caught:
-            load_recipe(path)
-        assert "root.nfs.version: 4.2" in caught.value.message
+@pytest.mark.parametrize(("hook", "mounter"), [("net", Mounter.NFSMOUNT), ("diskless", Mounter.KERNEL)])
+def test_a_recipes_option_is_known_to_what_mounts(hook: str, mounter: Mounter, option: str, tmp_path: Path) -> None:
+    initramfs = {"generator": "mkinitcpio", "hooks": ["base", "udev", hook]}
+    root = {"mode": "rw", "nfs": {"version": "3", "options": [option]}}
+    path = write_recipe(tmp_path, "arch-nfs", initramfs=initramfs, root=root)
+    if OPTIONS[option] or mounter is Mounter.KERNEL:
+        recipe = load_recipe(path).recipe
+        assert generator_of(recipe).mounter(recipe) is mounter
+        return
+    with pytest.raises(InputError, match=f"klibc's nfsmount mounts this root, and does not know '{option}'") as caught:
+        load_recipe(path)
+    assert "the hook diskless" in caught.value.message
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in ("nolock", "noacl")])
+@pytest.mark.parametrize(("mode", "version"), [("rw", "3"), ("rw", "4.2"), ("overlay", "3")])
+def test_debians_roots_are_mounted_by_the_kernel(mode: str, version: str, option: str, tmp_path: Path) -> None:
+    root = {"mode": mode, "nfs": {"version": version, "options": [option]}}
+    recipe = load_recipe(write_recipe(tmp_path, distribution={"name": "debian", "suite": "bookworm"}, root=root)).recipe
+    assert generator_of(recipe).mounter(recipe) is Mounter.KERNEL
 
 
 @pytest.mark.parametrize("option", UNHEARD)
@@ -83,6 +84,7 @@ def test_a_sites_option_is_known_to_what_mounts_each_version(option: str) -> Non
 def test_who_mounts() -> None:
     assert mounter_of(NfsRoot(RootMode.RW, NfsVersion.V3, ())) is Mounter.NFSMOUNT
     assert mounter_of(NfsRoot(RootMode.OVERLAY, NfsVersion.V3, ())) is Mounter.KERNEL
+    assert mounter_of(NfsRoot(RootMode.RW, NfsVersion.V3, (), mounter=Mounter.KERNEL)) is Mounter.KERNEL
 
 
 _NFSMOUNT = Path("/usr/lib/klibc/bin/nfsmount")

@@ -96,7 +96,8 @@ EXPORTS = (
 def test_every_file_of_an_image(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = write_recipe(tmp_path, **{"distribution": SUITE, **RECIPES[name]})
     status, output, errors = run_command(capsys, "check", "--show", str(recipe))
-    assert (status, errors) == (0, "")
+    assert status == 0
+    assert errors == "" or f"warning: client: {load_recipe(recipe).recipe.network.client}: nothing renews" in errors
     check_golden(GOLDEN / "show" / f"{name}.txt", output)
     for entry in image_entries(load_recipe(recipe).recipe, {}):
         assert f"==> {entry.path} " in output

@@ -104,10 +104,10 @@ def test_bootif_goes_with_the_one_ip_that_it_fits(words: list[str], bootif: bool
     assert bundle_menu(manifest(recipe)).entries[0].bootif is bootif
 
 
-def test_debians_command_line_has_no_bootif() -> None:
+def test_debians_client_is_told_the_card() -> None:
     config = Pxelinux().render(bundle_menu(manifest(shipped("debian-nfs"))))
     assert "root=/dev/nfs nfsroot=auto ip=dhcp" in config
-    assert "SYSAPPEND" not in config
+    assert "SYSAPPEND 2" in config
     assert "rootdelay" not in config
 
 
@@ -121,7 +121,7 @@ def test_the_howtos_fstab() -> None:
 def test_the_first_workaround_keeps_the_kernels_address() -> None:
     recipe = shipped("arch-nfs-classic")
     lines = written(recipe)["/etc/dhcpcd.conf"].splitlines()
-    assert {"inform", "persistent", "interface eth0"} <= set(lines)
+    assert {"noconfigure", "request", "persistent", "nolink"} <= set(lines)
     assert init_of(recipe).enabled(recipe) == ["dhcpcd.service", "sshd"]
 
 
@@ -140,7 +140,7 @@ def test_rc_conf() -> None:
         'LOCALE="C.UTF-8"\nHARDWARECLOCK="UTC"\nTIMEZONE="UTC"\nHOSTNAME="diskless"\n\n'
         "# the interface stays up at shutdown: the root is unmounted over it\n"
         'NETWORK_PERSIST="yes"\n\n'
-        "DAEMONS=(!network syslog-ng rpcbind sshd)\n"
+        "DAEMONS=(diskless-lease !network syslog-ng rpcbind sshd)\n"
     )
     howto = "DHCPCD_ARGS=\" -s $(ifconfig eth0 | grep -o '[0-9]*\\.[0-9\\.]*' | head -n1)\"\n"
     assert files["/etc/conf.d/dhcpcd"].endswith(howto)
@@ -152,7 +152,7 @@ def test_rc_conf_with_the_daemon(tmp_path: Path) -> None:
     recipe = changed(tmp_path, "arch-initscripts", network={"client": "dhcpcd", "inform": "true", "interface": "eth0"})
     text = written(recipe)["/etc/rc.conf"]
     assert "interface=eth0\n" in text
-    assert "DAEMONS=(network syslog-ng rpcbind sshd)" in text
+    assert "DAEMONS=(diskless-lease network syslog-ng rpcbind sshd)" in text
 
 
 def test_rc_conf_of_everything_else(tmp_path: Path) -> None:
@@ -161,11 +161,10 @@ def test_rc_conf_of_everything_else(tmp_path: Path) -> None:
     network = {"client": "NetworkManager", "interface": "eth0"}
     recipe = changed(tmp_path, "arch-initscripts", system=system, network=network)
     files = written(recipe)
-    daemons = "diskless-resolver !network dbus networkmanager sshd !ntpd !crond"
+    daemons = "diskless-lease diskless-resolver !network dbus networkmanager sshd !ntpd !crond"
     assert files["/etc/rc.conf"].endswith(f"DAEMONS=({daemons})\n")
     assert (
-        "case $1 in start | restart) exec /usr/local/lib/diskless/resolver ;; esac"
-        in files["/etc/rc.d/diskless-resolver"]
+        "case $1 in start | restart) /usr/local/lib/diskless/resolver ;; esac" in files["/etc/rc.d/diskless-resolver"]
     )
     assert "unmanaged-devices=interface-name:eth0" in files["/etc/NetworkManager/conf.d/10-diskless.conf"]
     assert not [entry.path for entry in image_entries(recipe, {}) if "systemd" in entry.path]
@@ -194,8 +193,8 @@ def test_the_lease_of_mkinitcpios_net_hook_is_kept_for_the_resolver(tmp_path: Pa
     files = written(changed(tmp_path, network={"client": "none", "resolver": "kernel"}))
     # mkinitcpio reads drop-ins sorted by version: after diskless.conf, which sets HOOKS
     names = sorted(path.rpartition("/")[2] for path in files if path.startswith("/etc/mkinitcpio.conf.d/"))
-    assert names == ["diskless.conf", "diskless_resolver.conf"]
-    assert "HOOKS+=(diskless-lease)\n" in files["/etc/mkinitcpio.conf.d/diskless_resolver.conf"]
+    assert names == ["diskless.conf", "diskless_lease.conf"]
+    assert "HOOKS+=(diskless-lease)\n" in files["/etc/mkinitcpio.conf.d/diskless_lease.conf"]
     assert {"/etc/initcpio/hooks/diskless-lease", "/etc/initcpio/install/diskless-lease"} <= set(files)
     assert "nohook resolv.conf" not in files
 
@@ -215,7 +214,7 @@ def test_mkinitcpios_drop_in(tmp_path: Path) -> None:
         "MODULES=(nfs nfsv3 e1000e)\n"
         "BINARIES=(/usr/bin/strace)\n"
         "FILES=(/etc/hosts)\n"
-        "HOOKS=(base udev keyboard diskless-link net)\n"
+        "HOOKS=(base udev keyboard diskless-link net diskless-retry)\n"
         'COMPRESSION="gzip"\n'
     )
     assert files["/etc/initcpio/hooks/diskless-link"].startswith("#!/usr/bin/ash\n")
