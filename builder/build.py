@@ -10,15 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.cache import PACKAGES, TreeCache, hold_build_cache
-from builder.distributions.table import distro_of
+from builder.cache import hold_build_cache
 from builder.errors import DisklessError, HostError
-from builder.installers.base import Job
-from builder.installers.keyrings.content import require_public_keys
-from builder.installers.registry import INSTALLERS
 from builder.model.artifacts.difference import Difference, compare_manifests
 from builder.model.artifacts.manifest import LOG, Manifest
-from builder.model.recipe import Recipe
 from builder.model.typed import typed
 from builder.model.version import Version
 from builder.output.built import Earlier, carry_signature, hold_results, is_damaged, newest_of
@@ -42,16 +37,14 @@ from builder.stages import (
     scrub,
     updates,
 )
-from builder.stages.context import Context
+from builder.stages.context import Pinned
+from builder.stages.parts.opening import make_context, open_packages, prepare_host
 from builder.system.files import free_bytes
 from builder.system.guarded.held import HeldDirectory
-from builder.system.guarded.private import keep_private, own_directory
 from builder.system.guarded.removal import remove_tree
-from builder.system.privileges.permissions import IMAGE, require_permissions
-from builder.system.run import Runner, require_tools
+from builder.system.run import Runner
 from builder.system.sandbox.network import require_outside
-from builder.system.sandbox.sandbox import TOOLS, Sandbox, require_open
-from builder.system.userns.ids import IdMap, find_ids
+from builder.system.userns.ids import IdMap
 from builder.system.userns.inside import call_inside, hand_over
 from builder.system.workspace import Workspace, open_workspace, require_execution
 
@@ -78,16 +71,18 @@ def build(
     cache: Path,
     progress: Progress,
     *,
+    pinned: Pinned | None = None,
     fresh: bool = False,
     keep_failed: bool = False,
 ) -> Built:
     """Builds `recipe_file` and publishes the version under `output`, whole or not at all.
 
     Where an earlier build of the same inputs gave a version that is there still, that is the one. With `fresh` all is
-    done anew: the packages are installed also where the cache has them installed already. With `keep_failed` the work
+    done anew: the packages are installed also where the cache has them installed already. `pinned` is all that a locked
+    build takes; no mirror is asked for anything else. With `keep_failed` the work
     directory of a build that fails stays, for open_shell; the error says where.
     """
-    ids = preflight(recipe_file, output)
+    ids = preflight(recipe_file, output, pinned)
     image = output / recipe_file.recipe.image
     if image.is_dir():
         # what may not be written there is said now, not at the end
@@ -104,10 +99,11 @@ def build(
         earlier = Earlier(results, image, newest_of(image))
 
         def make_artifacts() -> dict[str, Any]:
-            made = _make_artifacts(recipe_file, workspace, kept, runner, progress, earlier, fresh=fresh)
+            made = _make_artifacts(recipe_file, workspace, kept, runner, progress, earlier, pinned, fresh=fresh)
             return {"progress": progress.state(), "made": dataclasses.asdict(made)}
 
-        done = call_inside(ids, make_artifacts, (workspace.path, kept.path, image))
+        directories = () if pinned is None else pinned.directories
+        done = call_inside(ids, make_artifacts, (workspace.path, kept.path, image, *directories))
         progress.adopt(done["progress"])
         made = typed(done["made"], _Made)
         manifest, unchanged = _publish(workspace, image, made, progress)
@@ -136,13 +132,14 @@ def _make_artifacts(
     runner: Runner,
     progress: Progress,
     earlier: Earlier,
+    pinned: Pinned | None,
     *,
     fresh: bool,
 ) -> _Made:
     """Everything that touches the tree; in the user namespace whose ids its owners are."""
     workspace.move_in()
-    with _packages(kept, progress) as packages:
-        context = _context(recipe_file, workspace, packages, runner, progress)
+    with open_packages(kept, progress) as packages:
+        context = make_context(recipe_file, workspace, packages, runner, progress, pinned)
         lock = resolve.run(context)
         key, version = reuse.run(context, lock, earlier, fresh=fresh)
         if version is not None:
@@ -166,27 +163,14 @@ def _make_artifacts(
     return _Made(key, None, progress.warnings)
 
 
-def owners(recipe: Recipe) -> set[int]:
-    """The numbers of users and groups that a recipe names."""
-    numbers = {int(number) for file in recipe.files for number in file.owner.split(":")}
-    numbers |= {group.gid for group in recipe.system.groups}
-    return numbers | {user.uid for user in recipe.system.users if user.uid is not None}
-
-
-def preflight(recipe_file: RecipeFile, output: Path) -> IdMap:
+def preflight(recipe_file: RecipeFile, output: Path, pinned: Pinned | None = None) -> IdMap:
     """The ids that the image's owners get.
 
     Raises HostError at once for whatever this machine lacks or forbids: ids, tools, namespaces, disk space.
     """
     recipe = recipe_file.recipe
-    require_tools((*TOOLS, *INSTALLERS[distro_of(recipe).manager].tools()))
     require_execution(output)
-    ids = find_ids(owners(recipe))
-    require_permissions(IMAGE, "a build", output, ids)
-    readable = INSTALLERS[distro_of(recipe).manager].readable(recipe)
-    require_open(readable)
-    for path in readable:
-        require_public_keys(path)
+    ids = prepare_host(recipe, output, pinned)
     if any(script.network for script in recipe.scripts):
         require_outside()
     free = free_bytes(output)
@@ -196,36 +180,6 @@ def preflight(recipe_file: RecipeFile, output: Path) -> IdMap:
             "free some space, or choose another place with --output",
         )
     return ids
-
-
-@contextlib.contextmanager
-def _packages(kept: HeldDirectory, progress: Progress) -> Iterator[HeldDirectory]:
-    """The package cache; package managers leave what they fetch open to others, whatever the umask."""
-    with own_directory(kept, PACKAGES, progress.note) as packages:
-        keep_private(packages, progress.note)
-        try:
-            yield packages
-        finally:
-            keep_private(packages, lambda text: None)
-
-
-def _context(
-    recipe_file: RecipeFile, workspace: Workspace, cache: HeldDirectory, runner: Runner, progress: Progress
-) -> Context:
-    recipe = recipe_file.recipe
-    installer = INSTALLERS[distro_of(recipe).manager]
-    packages = cache.path
-    sandbox = Sandbox(
-        runner,
-        directory=workspace.view,
-        writable=(workspace.inside, packages),
-        temporary=workspace.temporary,
-        readable=installer.readable(recipe),
-        places={"/run/diskless/work": workspace.inside, "/run/diskless/packages": packages},
-    )
-    job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages, progress)
-    trees = TreeCache(packages.parent, progress.note)
-    return Context(recipe_file, workspace, sandbox, installer(job), progress, trees)
 
 
 @contextlib.contextmanager

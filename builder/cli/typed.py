@@ -15,7 +15,7 @@ from builder.system.run import CLEAN_ENVIRONMENT
 # who changes a store, or gives a guest its network
 _ROOT = ("boot", "storage", "deploy", "rollback", "prune", "refresh", "adopt-kernel")
 # who writes what the same user goes on with
-_SAME = ("build", "shell")
+_SAME = ("lock", "build", "shell")
 _OTHERS = (
     *("init", "check", *_SAME, "diff", "upload", "pull", "status", "verify", "server-config", "doctor"),
     *("schema", "completion"),

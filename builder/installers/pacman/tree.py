@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from builder.errors import AuditError
@@ -34,6 +35,8 @@ _DIRECTORIES = {
 _HOOKS = "/usr/share/libalpm/hooks"
 _LOCAL = "/var/lib/pacman/local"
 _INSTALL_DATE = re.compile(r"(?<=^%INSTALLDATE%\n)\d+$", re.MULTILINE)
+# what libalpm says of a package that it checked by a digest alone
+_BY_CHECKSUM = re.compile(r"(?<=^%VALIDATION%\n)(?:md5|sha256)$", re.MULTILINE)
 
 
 def prepare_tree(tree: Path) -> None:
@@ -52,8 +55,11 @@ def give_databases(databases: Path, tree: Path) -> Path:
     return target
 
 
-def take_back(tree: Path, epoch: int) -> None:
+def take_back(tree: Path, epoch: int, signed: Collection[str] = ()) -> None:
     """Removes the databases, and sets the date of installation to `epoch`: the same packages give the same bytes.
+
+    signed: names of packages whose signature was checked when they were locked, and not now that their checksum was:
+        they are the same files, and are entered as pacman would have entered them then
 
     What packages left there is theirs: links lead nowhere out of the tree.
     """
@@ -65,6 +71,8 @@ def take_back(tree: Path, epoch: int) -> None:
         content = root.read(path)
         if content is not None:
             text = _INSTALL_DATE.sub(str(epoch), content.decode("utf-8", "surrogateescape"))
+            if name.rpartition("-")[0].rpartition("-")[0] in signed:
+                text = _BY_CHECKSUM.sub("pgp", text)
             root.write(TreeFile(path, text.encode("utf-8", "surrogateescape")))
 
 
