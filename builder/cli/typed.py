@@ -17,7 +17,7 @@ _ROOT = ("boot", "storage", "deploy", "rollback", "prune", "refresh", "adopt-ker
 # who writes what the same user goes on with
 _SAME = ("lock", "build", "shell")
 _OTHERS = (
-    *("init", "check", *_SAME, "diff", "upload", "pull", "status", "verify", "server-config", "doctor"),
+    *("init", "check", *_SAME, "diff", "sbom", "upload", "pull", "status", "verify", "server-config", "doctor"),
     *("schema", "completion"),
 )
 # not the end of a path or of a longer word; a sudo that is there already is replaced by what is needed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from builder.model.entry import TreeEntry
 from builder.model.fault import Fault
@@ -21,6 +21,16 @@ class PackageManager(enum.StrEnum):
 
     APT = "apt"
     PACMAN = "pacman"
+
+
+class InstalledPackage(NamedTuple):
+    """One package of a package manager's database; source, source_version: what it was built from."""
+
+    name: str
+    version: str
+    architecture: str
+    source: str
+    source_version: str
 
 
 class Distro(Protocol):
@@ -78,8 +88,8 @@ class Distro(Protocol):
         """Each installed package with the paths that it brought, by `database`."""
         ...
 
-    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[tuple[str, str, str]]:
-        """Each package that is installed, by the manager's own database: name, version, architecture."""
+    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[InstalledPackage]:
+        """Each package that is installed, by the manager's own database."""
         ...
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:

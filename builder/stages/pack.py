@@ -108,8 +108,11 @@ def installed_packages(tree: Tree, recipe: Recipe, lock: Lock) -> tuple[tuple[Pa
     """
     locked = {(p.name, p.version, p.architecture): p.sha256 for p in lock.packages}
     there = set(distro_of(recipe).installed(tree.names, tree.read))
-    packages = tuple(Package(*one, locked.get(one, ""), by_script=one not in locked) for one in sorted(there))
-    names = {(name, architecture) for name, _, architecture in there}
+    packages = tuple(
+        Package(*one[:3], locked.get(one[:3], ""), one[:3] not in locked, one.source, one.source_version)
+        for one in sorted(there)
+    )
+    names = {(one.name, one.architecture) for one in there}
     removed = [one for one in sorted(locked) if (one[0], one[2]) not in names]
     return packages, tuple(Package(*one, locked[one]) for one in removed)
 

@@ -42,7 +42,7 @@ from builder.installers.pacman.errors import (
     hidden_failures,
 )
 from builder.installers.pacman.keyring import find_keyring, keyring_files, prepare_keyring
-from builder.installers.pacman.locked import origins_of, urls_today, write_databases
+from builder.installers.pacman.locked import origins_of, signed_names, urls_today, write_databases
 from builder.installers.pacman.looks import explain_databases, explain_missing
 from builder.installers.pacman.own import make_repository
 from builder.installers.pacman.tree import (
@@ -110,7 +110,6 @@ class PacmanInstaller:
         self._databases = job.work / "db"
         self._repository = job.work / "repository"
         self._adopted: PackageSources | None = None
-        self._signed: frozenset[str] = frozenset()
 
     def resolve(self) -> Lock:
         """The closure of the recipe's packages and groups."""
@@ -143,7 +142,6 @@ class PacmanInstaller:
         self._adopted = sources
         self._prepare()
         write_databases(self._databases / "sync", lock, self._repositories())
-        self._signed = frozenset(package.name for package in lock.packages if lock.origins[package.filename].signed)
 
     def fetch(self, lock: Lock) -> int:
         """Downloads into the shared cache, where pacman checks signatures, and links the verified files."""
@@ -177,7 +175,7 @@ class PacmanInstaller:
         env = {"SOURCE_DATE_EPOCH": str(epoch)}
         with self._job.progress.task("install", len(lock.packages), "packages", counts=_INSTALLING):
             output = self._pacman(arguments, self._repository, dbpath, env=env)
-        take_back(tree, epoch, self._signed)
+        take_back(tree, epoch, signed_names(lock))
         check_installed(tree, lock)
         fatal = boot_packages(database)
         described = fatal_descriptions(hook_texts(tree))

@@ -29,6 +29,11 @@ def origins_of(
     }
 
 
+def signed_names(lock: Lock) -> frozenset[str]:
+    """The packages that were signed when they were resolved."""
+    return frozenset(package.name for package in lock.packages if lock.origins[package.filename].signed)
+
+
 def urls_today(lock: Lock, distribution: ArchDistribution) -> FindUrls:
     """The addresses of a locked package on the mirrors that the recipe names now."""
     return lambda package: _urls(lock.origins[package.filename].repository, package.filename, distribution)

@@ -35,8 +35,7 @@ _DIRECTORIES = {
 _HOOKS = "/usr/share/libalpm/hooks"
 _LOCAL = "/var/lib/pacman/local"
 _INSTALL_DATE = re.compile(r"(?<=^%INSTALLDATE%\n)\d+$", re.MULTILINE)
-# what libalpm says of a package that it checked by a digest alone
-_BY_CHECKSUM = re.compile(r"(?<=^%VALIDATION%\n)(?:md5|sha256)$", re.MULTILINE)
+_VALIDATION = re.compile(r"(?<=^%VALIDATION%\n)(?:[a-z0-9]+\n)+", re.MULTILINE)
 
 
 def prepare_tree(tree: Path) -> None:
@@ -55,11 +54,11 @@ def give_databases(databases: Path, tree: Path) -> Path:
     return target
 
 
-def take_back(tree: Path, epoch: int, signed: Collection[str] = ()) -> None:
+def take_back(tree: Path, epoch: int, signed: Collection[str]) -> None:
     """Removes the databases, and sets the date of installation to `epoch`: the same packages give the same bytes.
 
-    signed: names of packages whose signature was checked when they were locked, and not now that their checksum was:
-        they are the same files, and are entered as pacman would have entered them then
+    signed: names of packages whose signature was checked when they were resolved, now or for a lock: that is entered
+        for them, and the checksum for all others, whatever else this release of pacman writes down
 
     What packages left there is theirs: links lead nowhere out of the tree.
     """
@@ -71,8 +70,8 @@ def take_back(tree: Path, epoch: int, signed: Collection[str] = ()) -> None:
         content = root.read(path)
         if content is not None:
             text = _INSTALL_DATE.sub(str(epoch), content.decode("utf-8", "surrogateescape"))
-            if name.rpartition("-")[0].rpartition("-")[0] in signed:
-                text = _BY_CHECKSUM.sub("pgp", text)
+            is_signed = name.rpartition("-")[0].rpartition("-")[0] in signed
+            text = _VALIDATION.sub("pgp\n" if is_signed else "sha256\n", text)
             root.write(TreeFile(path, text.encode("utf-8", "surrogateescape")))
 
 

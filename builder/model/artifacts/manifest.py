@@ -41,6 +41,8 @@ class Package:
 
     sha256: of its file, where the build fetched it; empty for one that a script of the recipe installed
     by_script: whether a script installed it, or another version than was locked
+    source, source_version: what it was built from, by which trackers of security know it; empty where nobody wrote it
+        down, as releases before this one did
     """
 
     name: str
@@ -48,6 +50,8 @@ class Package:
     architecture: str
     sha256: str
     by_script: bool = False
+    source: str = ""
+    source_version: str = ""
 
 
 @dataclass(frozen=True)

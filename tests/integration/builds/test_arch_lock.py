@@ -69,9 +69,10 @@ def test_a_locked_build_without_repositories_is_the_same_version(tmp_path: Path)
     options = ("--output", tmp_path / "usual", "--cache", scratch() / "cache")
     usual = run_diskless("build", locked(), *options)
     assert usual.returncode == 0, usual.stderr
-    gone = "http://127.0.0.1:9/$repo"
-    repositories = [{"name": NAME}, {"name": "more", "mirrors": ["file:///nonexistent"], "signatures": "never"}]
-    path = recipe(tmp_path / "recipe", mirrors=[gone], keyring="/nonexistent/test.gpg", repositories=repositories)
+    repositories = [{"name": NAME}, {"name": "more", "mirrors": ["file:///gone"], "signatures": "never"}]
+    path = recipe(
+        tmp_path / "recipe", mirrors=["file:///gone"], keyring="/nonexistent/test.gpg", repositories=repositories
+    )
     shutil.copy(locked().with_suffix(".lock"), path.parent)
     kept = ("--locked", "--packages", locked().parent / "kept")
     done = without_network("build", path, "--output", tmp_path / "output", "--cache", tmp_path / "cache", *kept)

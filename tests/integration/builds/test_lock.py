@@ -21,12 +21,8 @@ from tests.scratch import scratch
 pytestmark = [needs_root, needs_network, needs_tool("mmdebstrap", "dpkg-deb"), pytest.mark.root, pytest.mark.network]
 PACKAGES = ["systemd-sysv", "linux-image-amd64", "initramfs-tools", "udev", "dhcpcd", "nfs-common", "iproute2"]
 ARTIFACTS = ("SHA256SUMS", "boot.tar.zst", "index.json.zst", "manifest.json", "rootfs.tar.zst")
-# nobody answers there, and no key is where the recipe says: all that a build without a lock would ask for is gone
-GONE = {
-    "mirrors": ["http://127.0.0.1:9/debian"],
-    "security_mirrors": ["http://127.0.0.1:9/debian-security"],
-    "keyring": "/nonexistent/expired.gpg",
-}
+# nobody answers there
+GONE = {"mirrors": ["http://127.0.0.1:9/debian"], "security_mirrors": ["http://127.0.0.1:9/debian-security"]}
 
 
 @functools.cache
@@ -40,7 +36,7 @@ def recipe(directory: Path, **distribution: Any) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     own = shutil.copy(own_package(), directory)
     given = {"name": "debian", "suite": "bookworm", "package_files": [Path(own).name], **distribution}
-    return write_recipe(directory, packages=PACKAGES, distribution=given)
+    return write_recipe(directory, packages=PACKAGES, distribution=given, system={"hostname": "locked"})
 
 
 @functools.cache
@@ -63,8 +59,8 @@ def built() -> Path:
 
 
 def elsewhere(place: Path, **distribution: Any) -> Path:
-    """The same recipe and lock in a place of their own, where mirrors and keys are gone."""
-    path = recipe(place, **{**GONE, **distribution})
+    """The same recipe and lock in a place of their own; no key is where it says, and no mirror, in no network."""
+    path = recipe(place, keyring="/nonexistent/expired.gpg", **distribution)
     shutil.copy(locked().with_suffix(".lock"), place)
     return path
 
@@ -109,7 +105,7 @@ def fails(path: Path, status: int, *words: str, options: tuple[str | Path, ...] 
 
 
 def test_a_package_that_is_nowhere_is_named_with_every_place(tmp_path: Path) -> None:
-    path = elsewhere(tmp_path / "recipe")
+    path = elsewhere(tmp_path / "recipe", **GONE)
     kept = tmp_path / "kept"
     shutil.copytree(locked().parent / "kept", kept)
     (gone,) = kept.glob("iproute2_*.deb")
