@@ -12,7 +12,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: host-build $(BIN)/diskless ## build RECIPE (this host's distribution) into output/
-	$(BIN)/diskless build '$(RECIPE)'
+	$(BIN)/diskless build $(OPTIONS) '$(RECIPE)'
 	@.ci/what-next '$(RECIPE)'
 
 boot: host-boot $(BIN)/diskless ## boot IMAGE (the newest build) in QEMU, without a disk

@@ -36,7 +36,7 @@ class Divergence:
     """A file that two builds of the same do not have alike.
 
     path: in the image, or boot.tar.zst:NAME; what: what differs: content, time, ...
-    package: which brought it, or whose scripts are known to make it, "" where none is; reason: a sentence, "" where nobody knows it
+    package: which brought it, or is known to make it, "" where none is; reason: in words, "" where nobody knows it
     """
 
     path: str

@@ -31,14 +31,12 @@ SOURCES = (
         ("/var/lib/postgresql/*", "/etc/postgresql/*"),
         "postgresql-common",
         "a cluster of PostgreSQL, which has an identifier and times of its own, and no two machines should share it: "
-        "answer `postgresql-common postgresql-common/create-main-cluster boolean false` where that is asked, else write "
-        "`create_main_cluster = false` into /etc/postgresql-common/createcluster.conf by a package of your own, and make "
-        "one at boot with pg_createcluster",
+        "remove it in a script of the recipe (pg_dropcluster), and make one at boot (pg_createcluster)",
     ),
     UnstableSource(
         ("/var/lib/mysql/*", "/var/lib/mariadb/*"),
         "mariadb-server",
-        "the databases of MariaDB, which have identifiers and times of their own: make them at boot, mariadb-install-db",
+        "databases of MariaDB, which have identifiers and times of their own: make them at boot, mariadb-install-db",
     ),
     UnstableSource(
         ("/etc/ssl/private/*", "/etc/ssl/certs/ssl-cert-*"),

@@ -73,6 +73,27 @@ def test_build_and_upload(
     assert not list(tmp_path.glob("tmp.*"))
 
 
+@pytest.mark.parametrize(
+    ("lock", "twice", "options"),
+    [
+        (False, "", ""),
+        (True, "", " OPTIONS=--locked"),
+        (False, "1", " OPTIONS=--twice"),
+        (True, "1", " OPTIONS=--locked --twice"),
+    ],
+)
+def test_a_lock_is_used_and_builds_are_compared_where_the_job_says(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: bool, twice: str, options: str
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("TWICE", twice)
+    (tmp_path / "bin/make").write_text(f'#!/bin/sh\necho "$*" >{tmp_path}/asked\n', encoding="ascii")
+    if lock:
+        (checkout / "recipes/lab.lock").touch()
+    subprocess.run([checkout / "docs/ci/build-and-upload", "--build", "recipes/lab.yml"], check=True)
+    assert (tmp_path / "asked").read_text("ascii") == f"build RECIPE=recipes/lab.yml{options}\n"
+
+
 @needs_tool("docker-registry", "htpasswd", "ssh-keygen")
 def test_renew(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISKLESS_USERNAME", USER)
