@@ -153,6 +153,9 @@ def _give(made: Path, keep: Path) -> None:
     make_directory(keep, 0o755)
     for file in sorted(made.iterdir()):
         part = keep / f".tmp-{file.name}"
-        shutil.move(file, part)
-        part.chmod(0o644)
-        part.replace(keep / file.name)
+        try:
+            shutil.move(file, part)
+            part.chmod(0o644)
+            part.replace(keep / file.name)
+        finally:
+            part.unlink(missing_ok=True)
