@@ -221,7 +221,7 @@ def _run_stages(context: Context, lock: Lock, *, fresh: bool, keep: bool = True)
     identity.run(context)
     updates.run(context, epoch)
     kernel = initramfs.run(context, epoch)
-    scrub.run(context)
+    scrub.run(context, epoch)
     audit.run(context)
     return pack.run(context, lock, kernel, epoch)
 

@@ -57,7 +57,7 @@ def find_cves(manifest: Manifest, tracker: object) -> tuple[Vulnerability, ...]:
 
 def unnamed_sources(manifest: Manifest) -> int:
     """How many packages have no source named, so that a tracker of sources is asked for their own names."""
-    return sum(not package.source for package in manifest.packages)
+    return sum(not package.source for package in manifest.materials)
 
 
 def _find_debian(manifest: Manifest, tracker: object) -> Iterator[Vulnerability]:
@@ -70,7 +70,7 @@ def _find_debian(manifest: Manifest, tracker: object) -> Iterator[Vulnerability]
     if manifest.release not in releases:
         known = ", ".join(sorted(releases)) or "nothing"
         raise ValueError(f"it has nothing of {manifest.release}, but of {known}")
-    for (source, version), _ in _by_source(manifest.packages).items():
+    for (source, version), _ in _by_source(manifest.materials).items():
         for name, cve in tracker.get(source, {}).items():
             said = _mapping(_mapping(cve.get("releases")).get(manifest.release))
             fixed = str(said.get("fixed_version", ""))
@@ -90,7 +90,7 @@ def _by_source(packages: Sequence[Package]) -> dict[tuple[str, str], list[Packag
 def _find_arch(manifest: Manifest, tracker: object) -> Iterator[Vulnerability]:
     if not isinstance(tracker, Sequence) or not all(isinstance(one, Mapping) and "packages" in one for one in tracker):
         raise ValueError("it is not the file of Arch Linux's security tracker: no list of groups with packages")
-    versions = {package.name: package.version for package in manifest.packages}
+    versions = {package.name: package.version for package in manifest.materials}
     for group in tracker:
         if group.get("status") not in ("Vulnerable", "Testing", "Fixed"):
             continue

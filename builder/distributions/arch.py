@@ -10,6 +10,7 @@ from dataclasses import replace
 from builder.distributions import pacman
 from builder.distributions.base import InstalledPackage, ListDirectory, PackageManager, ReadFile
 from builder.distributions.keyring import keyring_contradictions
+from builder.model.artifacts.lock import LockedPackage
 from builder.model.entry import TreeEntry, TreeFile
 from builder.model.fault import Fault, Place
 from builder.model.recipe import (
@@ -135,6 +136,10 @@ class Arch:
             if "NAME" in fields:
                 name, version = fields["NAME"], fields["VERSION"]
                 yield InstalledPackage(name, version, fields["ARCH"], fields.get("BASE") or name, version)
+
+    def source_of(self, package: LockedPackage) -> tuple[str, str]:
+        """By the field BASE of its desc."""
+        return dict(_DESC.findall(package.record)).get("BASE") or package.name, package.version
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
         """Mirrors, trust, and what is selected twice."""

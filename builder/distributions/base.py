@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
+from builder.model.artifacts.lock import LockedPackage
 from builder.model.entry import TreeEntry
 from builder.model.fault import Fault
 from builder.model.recipe import Compression, DistributionName, GeneratorName, InitName, NetworkClient, Recipe
@@ -90,6 +91,10 @@ class Distro(Protocol):
 
     def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[InstalledPackage]:
         """Each package that is installed, by the manager's own database."""
+        ...
+
+    def source_of(self, package: LockedPackage) -> tuple[str, str]:
+        """The name and version of what a package was built from, by its mirror's entry for it."""
         ...
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from builder.distributions import apt
 from builder.distributions.base import InstalledPackage, ListDirectory, PackageManager, ReadFile
 from builder.distributions.keyring import keyring_contradictions
+from builder.model.artifacts.lock import LockedPackage
 from builder.model.entry import TreeEntry, TreeFile
 from builder.model.fault import Fault, Place
 from builder.model.recipe import (
@@ -139,8 +140,12 @@ class Debian:
             fields = dict(_FIELD.findall(stanza))
             if fields.get("Status", "").endswith(" installed"):
                 name, version = fields["Package"], fields["Version"]
-                source, _, of = (fields.get("Source") or name).partition(" ")  # `glibc (2.36-9)` where they differ
-                yield InstalledPackage(name, version, fields["Architecture"], source, of.strip("()") or version)
+                source, source_version = _source(fields, name, version)
+                yield InstalledPackage(name, version, fields["Architecture"], source, source_version)
+
+    def source_of(self, package: LockedPackage) -> tuple[str, str]:
+        """By the field Source of its stanza, deb-control(5)."""
+        return _source(dict(_FIELD.findall(package.record)), package.name, package.version)
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
         """Keys that nothing is signed with, repositories that nobody trusts, mirrors without a past."""
@@ -156,6 +161,12 @@ class Debian:
         yield from _answers(distribution)
         if distribution.snapshot:
             yield from _snapshot(distribution)
+
+
+def _source(fields: Mapping[str, str], name: str, version: str) -> tuple[str, str]:
+    """`Source: glibc (2.36-9)`; the version is left out where it is the package's, and all of it where the name is."""
+    source, _, of = fields.get("Source", name).partition(" ")
+    return source, of.strip("()") or version
 
 
 def _keys(recipe: Recipe) -> DebianDistribution:

@@ -98,6 +98,10 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
         loaders=tuple(loader.name for loader in loaders_in(recipe, lock)),
         digest_schema=DIGEST_SCHEMA,
         removed=removed,
+        loader_packages=tuple(
+            Package(one.name, one.version, one.architecture, one.sha256, False, *distro_of(recipe).source_of(one))
+            for one in lock.loaders
+        ),
     )
 
 

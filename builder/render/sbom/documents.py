@@ -41,7 +41,7 @@ def sbom(manifest: Manifest, form: SbomFormat) -> str:
 
 
 def _spdx(manifest: Manifest) -> dict[str, Any]:
-    packages = [_spdx_package(manifest, number, one) for number, one in enumerate(manifest.packages, 1)]
+    packages = [_spdx_package(manifest, number, one) for number, one in enumerate(manifest.materials, 1)]
     image = {
         "SPDXID": _ROOT,
         "name": manifest.image,
@@ -90,7 +90,7 @@ def _spdx_package(manifest: Manifest, number: int, package: Package) -> dict[str
 
 
 def _cyclonedx(manifest: Manifest) -> dict[str, Any]:
-    components = [_component(manifest, package) for package in manifest.packages]
+    components = [_component(manifest, package) for package in manifest.materials]
     image = f"{manifest.image}@{manifest.version}"
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",

@@ -64,6 +64,13 @@ def test_debian_by_source_and_release() -> None:
     assert found.both == 1
 
 
+def test_what_loaders_are_taken_from_counts() -> None:
+    grub = Package("grub-efi-amd64-signed", "1+2.06-13", "amd64", DIGEST, False, "grub2", "2.06-13")
+    manifest = dataclasses.replace(NEW, loader_packages=(grub,))
+    tracker = {**DEBIAN, "grub2": {"CVE-2025-0001": resolved("2.06-14")}}
+    assert "CVE-2025-0001" in [one.name for one in find_cves(manifest, tracker)]
+
+
 def test_arch_by_package() -> None:
     groups = [
         {"name": "AVG-1", "packages": ["openssl"], "status": "Fixed", "fixed": "3.3.1-1", "issues": ["CVE-1", "CVE-2"]},
