@@ -16,7 +16,7 @@ from tests.serverguest.root import ServerRoot
 
 MAC = "52:54:00:00:00:fe"
 _BOOT_SECONDS = 180
-_COMMAND_SECONDS = 300
+_COMMAND_SECONDS = 1200
 _CMDLINE = "console=ttyS0,115200 loglevel=4 panic=-1 net.ifnames=0 mitigations=off"
 
 
