@@ -17,6 +17,7 @@ from tests.debian_repository import make_deb
 from tests.images import DISKLESS, ROOT, run_diskless, write_recipe
 from tests.require import needs_network, needs_root, needs_tool
 from tests.scratch import scratch
+from tests.users import User
 
 pytestmark = [needs_root, needs_network, needs_tool("mmdebstrap", "dpkg-deb"), pytest.mark.root, pytest.mark.network]
 PACKAGES = ["systemd-sysv", "linux-image-amd64", "initramfs-tools", "udev", "dhcpcd", "nfs-common", "iproute2"]
@@ -89,6 +90,37 @@ def test_a_locked_build_without_any_network_is_the_same_version(tmp_path: Path) 
     log = (version / "build.log").read_text("utf-8")
     assert "--error-on=any" not in log
     assert "expired.gpg" not in log
+
+
+def test_an_ordinary_user_keeps_packages_that_are_theirs() -> None:
+    """In a home directory that is closed to others, where a build finds them again."""
+    user = User("locks")
+    place = user.home / "recipe"
+    path = recipe(place)
+    shutil.copy(locked().with_suffix(".lock"), place)
+    subprocess.run(["chown", "-R", f"{user.number}:{user.number}", place], check=True)
+    cache = ("--cache", user.home / "cache")
+    # the kept ones are open to others, as a mirror is
+    done = run_diskless(
+        "lock", path, "--packages", locked().parent / "kept", "--keep", place / "kept", *cache, user=user
+    )
+    assert done.returncode == 0, done.stderr
+    names = {file.name for file in (locked().parent / "kept").iterdir()}
+    assert {file.name for file in (place / "kept").iterdir()} == names
+    assert {file.stat().st_uid for file in (place / "kept").iterdir()} == {user.number}
+    again = run_diskless("lock", path, "--packages", place / "kept", "--cache", user.home / "cache2", user=user)
+    assert again.returncode == 0, again.stderr
+
+
+def test_mmdebstrap_of_the_lock_does_where_the_host_has_none(tmp_path: Path) -> None:
+    path = elsewhere(tmp_path / "recipe")
+    script = 'mount --bind /dev/null /usr/bin/mmdebstrap; exec "$0" "$@"'
+    hidden = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-ec", script]
+    command = [*hidden, DISKLESS, "lock", path, "--packages", locked().parent / "kept", "--cache", tmp_path / "cache"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert "this host has no mmdebstrap" in done.stderr
+    assert "nothing changed" in done.stdout
 
 
 def fails(path: Path, status: int, *words: str, options: tuple[str | Path, ...] = ()) -> str:
