@@ -116,7 +116,16 @@ def test_mmdebstrap_of_the_lock_does_where_the_host_has_none(tmp_path: Path) -> 
     path = elsewhere(tmp_path / "recipe")
     script = 'mount --bind /dev/null /usr/bin/mmdebstrap; exec "$0" "$@"'
     hidden = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-ec", script]
-    command = [*hidden, DISKLESS, "lock", path, "--packages", locked().parent / "kept", "--cache", tmp_path / "cache"]
+    command: list[str | Path] = [
+        *hidden,
+        DISKLESS,
+        "lock",
+        path,
+        "--packages",
+        locked().parent / "kept",
+        "--cache",
+        tmp_path / "cache",
+    ]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     assert "this host has no mmdebstrap" in done.stderr
