@@ -12,8 +12,8 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: host-build $(BIN)/diskless ## build RECIPE (this host's distribution) into output/
-	@echo "$(BIN)/diskless build '$(RECIPE)'"
-	@version=$$($(BIN)/diskless build '$(RECIPE)') && .ci/what-next "$$version" '$(RECIPE)'
+	@echo "$(BIN)/diskless build $(OPTIONS) '$(RECIPE)'"
+	@version=$$($(BIN)/diskless build $(OPTIONS) '$(RECIPE)') && .ci/what-next "$$version" '$(RECIPE)'
 
 boot: host-boot $(BIN)/diskless ## boot IMAGE (the newest build) in QEMU, without a disk
 	$(SUDO) $(BIN)/diskless boot $(IMAGE)

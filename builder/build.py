@@ -5,20 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.cache import PACKAGES, TreeCache, hold_build_cache
-from builder.distributions.table import distro_of
+from builder.cache import hold_build_cache
 from builder.errors import DisklessError, HostError
-from builder.installers.base import Job
-from builder.installers.keyrings.content import require_public_keys
-from builder.installers.registry import INSTALLERS
 from builder.model.artifacts.difference import Difference, compare_manifests
+from builder.model.artifacts.index import Index
+from builder.model.artifacts.lock import Lock
 from builder.model.artifacts.manifest import LOG, Manifest
-from builder.model.recipe import Recipe
 from builder.model.typed import typed
 from builder.model.version import Version
 from builder.output.built import Earlier, carry_signature, hold_results, is_damaged, newest_of
@@ -29,6 +26,7 @@ from builder.reading import RecipeFile
 from builder.render.image.lease import lease_advice
 from builder.stages import (
     audit,
+    compare,
     configure,
     fetch,
     identity,
@@ -43,16 +41,15 @@ from builder.stages import (
     scrub,
     updates,
 )
-from builder.stages.context import Context
+from builder.stages.compare import Divergence
+from builder.stages.context import Context, Pinned
+from builder.stages.parts.opening import make_context, open_packages, prepare_host
 from builder.system.files import free_bytes
 from builder.system.guarded.held import HeldDirectory
-from builder.system.guarded.private import keep_private, own_directory
 from builder.system.guarded.removal import remove_tree
-from builder.system.privileges.permissions import IMAGE, require_permissions
-from builder.system.run import Runner, require_tools
+from builder.system.run import Runner
 from builder.system.sandbox.network import require_outside
-from builder.system.sandbox.sandbox import TOOLS, Sandbox, require_open
-from builder.system.userns.ids import IdMap, find_ids
+from builder.system.userns.ids import IdMap
 from builder.system.userns.inside import call_inside, hand_over
 from builder.system.workspace import Workspace, open_workspace, require_execution
 
@@ -79,16 +76,18 @@ def build(
     cache: Path,
     progress: Progress,
     *,
+    pinned: Pinned | None = None,
     fresh: bool = False,
     keep_failed: bool = False,
 ) -> Built:
     """Builds `recipe_file` and publishes the version under `output`, whole or not at all.
 
     Where an earlier build of the same inputs gave a version that is there still, that is the one. With `fresh` all is
-    done anew: the packages are installed also where the cache has them installed already. With `keep_failed` the work
-    directory of a build that fails stays, for open_shell; the error says where.
+    done anew: the packages are installed also where the cache has them installed already. `pinned` is all that a locked
+    build takes; no mirror is asked for anything else. With `keep_failed` the work directory of a build that fails
+    stays, for open_shell; the error says where.
     """
-    ids = preflight(recipe_file, output)
+    ids = preflight(recipe_file, output, pinned)
     advice = lease_advice(recipe_file.recipe)
     if advice is not None:
         progress.warn(f"{advice.message}: {advice.hint}")
@@ -96,28 +95,37 @@ def build(
     if image.is_dir():
         # what may not be written there is said now, not at the end
         hold_image(output, image.name, progress.note).close()
-    with (
-        hold_build_cache(cache, ids, progress.note) as kept,
-        hold_results(kept, progress.note) as results,
-        open_workspace(
-            hold_work(output, progress.note), progress.note, progress.warn, keep_failed=keep_failed
-        ) as workspace,
-        _keep_failed_log(workspace, image, progress),
-        Runner(workspace.path / LOG, progress.output) as runner,
-    ):
-        earlier = Earlier(results, image, newest_of(image))
+    with _open_bench(recipe_file, output, cache, progress, ids, pinned, keep_failed=keep_failed) as bench:
 
-        def make_artifacts() -> dict[str, Any]:
-            made = _make_artifacts(recipe_file, workspace, kept, runner, progress, earlier, fresh=fresh)
-            return {"progress": progress.state(), "made": dataclasses.asdict(made)}
+        def make() -> dict[str, Any]:
+            return dataclasses.asdict(_make_artifacts(bench, fresh=fresh))
 
-        done = call_inside(ids, make_artifacts, (workspace.path, kept.path, image))
-        progress.adopt(done["progress"])
-        made = typed(done["made"], _Made)
-        manifest, unchanged = _publish(workspace, image, made, progress)
+        made = typed(bench.call(make), _Made)
+        manifest, unchanged = _publish(bench.workspace, image, made, progress)
         if made.key is not None:
-            _remember(earlier, made, manifest.version, progress)
-        return Built(image / manifest.version, manifest, unchanged, _difference(earlier.newest, manifest))
+            _remember(bench.earlier, made, manifest.version, progress)
+        return Built(image / manifest.version, manifest, unchanged, _difference(bench.earlier.newest, manifest))
+
+
+def build_again(
+    recipe_file: RecipeFile, output: Path, cache: Path, progress: Progress, built: Built, pinned: Pinned | None = None
+) -> tuple[Divergence, ...]:
+    """Builds the same once more, elsewhere and from nothing that was installed before, and says what differs.
+
+    Nothing is published or kept. HostError where the mirrors have other packages by now.
+    """
+    ids = preflight(recipe_file, output, pinned)
+    first = compare.read_first(built.directory)
+    with _open_bench(recipe_file, output, cache, progress, ids, pinned) as bench:
+
+        def make() -> list[dict[str, Any]]:
+            with open_packages(bench.kept, progress) as packages:
+                context = bench.context(packages)
+                lock = resolve.run(context)
+                manifest, index = _run_stages(context, lock, fresh=True, keep=False)
+                return [dataclasses.asdict(one) for one in compare.run(context, manifest, index, first)]
+
+        return tuple(typed(one, Divergence) for one in bench.call(make))
 
 
 @dataclass(frozen=True)
@@ -133,64 +141,103 @@ class _Made:
     warnings: tuple[str, ...]
 
 
-def _make_artifacts(
+@dataclass(frozen=True)
+class _Bench:
+    """What one build works with; `kept` is the cache of its ids."""
+
+    recipe_file: RecipeFile
+    ids: IdMap
+    workspace: Workspace
+    kept: HeldDirectory
+    runner: Runner
+    progress: Progress
+    earlier: Earlier
+    pinned: Pinned | None
+
+    def context(self, packages: HeldDirectory) -> Context:
+        """That of its stages; in the user namespace."""
+        return make_context(self.recipe_file, self.workspace, packages, self.runner, self.progress, self.pinned)
+
+    def call(self, function: Callable[[], Any]) -> Any:  # noqa: ANN401 - any JSON
+        """What `function` returns, called in the user namespace, in the work directory."""
+
+        def run() -> dict[str, Any]:
+            self.workspace.move_in()
+            value = function()
+            return {"progress": self.progress.state(), "value": value}
+
+        directories = () if self.pinned is None else self.pinned.directories
+        done = call_inside(self.ids, run, (self.workspace.path, self.kept.path, self.earlier.image, *directories))
+        self.progress.adopt(done["progress"])
+        return done["value"]
+
+
+@contextlib.contextmanager
+def _open_bench(
     recipe_file: RecipeFile,
-    workspace: Workspace,
-    kept: HeldDirectory,
-    runner: Runner,
+    output: Path,
+    cache: Path,
     progress: Progress,
-    earlier: Earlier,
+    ids: IdMap,
+    pinned: Pinned | None,
     *,
-    fresh: bool,
-) -> _Made:
+    keep_failed: bool = False,
+) -> Iterator[_Bench]:
+    image = output / recipe_file.recipe.image
+    with (
+        hold_build_cache(cache, ids, progress.note) as kept,
+        hold_results(kept, progress.note) as results,
+        open_workspace(
+            hold_work(output, progress.note), progress.note, progress.warn, keep_failed=keep_failed
+        ) as workspace,
+        _keep_failed_log(workspace, image, progress),
+        Runner(workspace.path / LOG, progress.output) as runner,
+    ):
+        earlier = Earlier(results, image, newest_of(image))
+        yield _Bench(recipe_file, ids, workspace, kept, runner, progress, earlier, pinned)
+
+
+def _make_artifacts(bench: _Bench, *, fresh: bool) -> _Made:
     """Everything that touches the tree; in the user namespace whose ids its owners are."""
-    workspace.move_in()
-    with _packages(kept, progress) as packages:
-        context = _context(recipe_file, workspace, packages, runner, progress)
+    progress = bench.progress
+    with open_packages(bench.kept, progress) as packages:
+        context = bench.context(packages)
         lock = resolve.run(context)
-        key, version = reuse.run(context, lock, earlier, fresh=fresh)
+        key, version = reuse.run(context, lock, bench.earlier, fresh=fresh)
         if version is not None:
             return _Made(key, version, progress.warnings)
-        epoch = fetch.run(context, lock)
-        install.run(context, lock, epoch, fresh=fresh)
-        configure.run(context, epoch)
-        scripts.run(context, epoch)
-        identity.run(context)
-        updates.run(context, epoch)
-        kernel = initramfs.run(context, epoch)
-        scrub.run(context)
-        audit.run(context)
-        manifest, index = pack.run(context, lock, kernel, epoch)
+        manifest, index = _run_stages(context, lock, fresh=fresh)
         readback.run(context, manifest)
-        report.run(context, manifest, index, _difference(earlier.newest, manifest))
-        hand_over(workspace.artifacts)
+        report.run(context, manifest, index, _difference(bench.earlier.newest, manifest))
+        hand_over(bench.workspace.artifacts)
         # what stays is told of with the rest of the work directory
         with progress.step("clean"), contextlib.suppress(OSError, HostError):
-            remove_tree(workspace.tree)
+            remove_tree(bench.workspace.tree)
     return _Made(key, None, progress.warnings)
 
 
-def owners(recipe: Recipe) -> set[int]:
-    """The numbers of users and groups that a recipe names."""
-    numbers = {int(number) for file in recipe.files for number in file.owner.split(":")}
-    numbers |= {group.gid for group in recipe.system.groups}
-    return numbers | {user.uid for user in recipe.system.users if user.uid is not None}
+def _run_stages(context: Context, lock: Lock, *, fresh: bool, keep: bool = True) -> tuple[Manifest, Index]:
+    """From the lock to the artifacts; `keep`: whether the next build may take the installed tree."""
+    epoch = fetch.run(context, lock)
+    install.run(context, lock, epoch, fresh=fresh, keep=keep)
+    configure.run(context, epoch)
+    scripts.run(context, epoch)
+    identity.run(context)
+    updates.run(context, epoch)
+    kernel = initramfs.run(context, epoch)
+    scrub.run(context, epoch)
+    audit.run(context)
+    return pack.run(context, lock, kernel, epoch)
 
 
-def preflight(recipe_file: RecipeFile, output: Path) -> IdMap:
+def preflight(recipe_file: RecipeFile, output: Path, pinned: Pinned | None = None) -> IdMap:
     """The ids that the image's owners get.
 
     Raises HostError at once for whatever this machine lacks or forbids: ids, tools, namespaces, disk space.
     """
     recipe = recipe_file.recipe
-    require_tools((*TOOLS, *INSTALLERS[distro_of(recipe).manager].tools()))
     require_execution(output)
-    ids = find_ids(owners(recipe))
-    require_permissions(IMAGE, "a build", output, ids)
-    readable = INSTALLERS[distro_of(recipe).manager].readable(recipe)
-    require_open(readable)
-    for path in readable:
-        require_public_keys(path)
+    ids = prepare_host(recipe, output, pinned)
     if any(script.network for script in recipe.scripts):
         require_outside()
     free = free_bytes(output)
@@ -200,36 +247,6 @@ def preflight(recipe_file: RecipeFile, output: Path) -> IdMap:
             "free some space, or choose another place with --output",
         )
     return ids
-
-
-@contextlib.contextmanager
-def _packages(kept: HeldDirectory, progress: Progress) -> Iterator[HeldDirectory]:
-    """The package cache; package managers leave what they fetch open to others, whatever the umask."""
-    with own_directory(kept, PACKAGES, progress.note) as packages:
-        keep_private(packages, progress.note)
-        try:
-            yield packages
-        finally:
-            keep_private(packages, lambda text: None)
-
-
-def _context(
-    recipe_file: RecipeFile, workspace: Workspace, cache: HeldDirectory, runner: Runner, progress: Progress
-) -> Context:
-    recipe = recipe_file.recipe
-    installer = INSTALLERS[distro_of(recipe).manager]
-    packages = cache.path
-    sandbox = Sandbox(
-        runner,
-        directory=workspace.view,
-        writable=(workspace.inside, packages),
-        temporary=workspace.temporary,
-        readable=installer.readable(recipe),
-        places={"/run/diskless/work": workspace.inside, "/run/diskless/packages": packages},
-    )
-    job = Job(recipe, sandbox, workspace.tree, workspace.installer, packages, progress)
-    trees = TreeCache(packages.parent, progress.note)
-    return Context(recipe_file, workspace, sandbox, installer(job), progress, trees)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from builder.model.text.escapes import escaped
 _PACKAGE = "builder.cli.commands"
 # in the order of a first day
 COMMANDS = (
-    *("init", "check", "build", "boot", "shell", "diff", "upload", "pull"),
+    *("init", "check", "lock", "build", "boot", "shell", "diff", "sbom", "upload", "pull"),
     *("storage", "deploy", "rollback", "status", "prune", "verify", "refresh", "adopt-kernel", "server-config"),
     "media",
     *("doctor", "schema", "completion"),

@@ -45,6 +45,13 @@ def _cache_option(kept: str) -> Callable[[Decorated], Decorated]:
 
 cache_option = _cache_option("packages and installed trees are kept; builds share it.")
 transfer_cache_option = _cache_option("moved parts of versions are kept, so that none is moved twice.")
+packages_option = click.option(
+    "--packages",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    multiple=True,
+    metavar="DIR",
+    help="A directory to take locked packages from before any mirror, as `lock --keep DIR` made it; may be repeated.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 store_option = click.option(
     "--to",

@@ -15,9 +15,9 @@ from builder.system.run import CLEAN_ENVIRONMENT
 # who changes a store, or gives a guest its network
 _ROOT = ("boot", "storage", "deploy", "rollback", "prune", "refresh", "adopt-kernel")
 # who writes what the same user goes on with
-_SAME = ("build", "shell")
+_SAME = ("lock", "build", "shell")
 _OTHERS = (
-    *("init", "check", *_SAME, "diff", "upload", "pull", "status", "verify", "server-config", "doctor"),
+    *("init", "check", *_SAME, "diff", "sbom", "upload", "pull", "status", "verify", "server-config", "doctor"),
     *("schema", "completion"),
 )
 # not the end of a path or of a longer word; a sudo that is there already is replaced by what is needed

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from builder.distributions import pacman
-from builder.distributions.base import ListDirectory, PackageManager, ReadFile
+from builder.distributions.base import InstalledPackage, ListDirectory, PackageManager, ReadFile
 from builder.distributions.keyring import keyring_contradictions
+from builder.model.artifacts.lock import LockedPackage
 from builder.model.entry import TreeEntry, TreeFile
 from builder.model.fault import Fault, Place
 from builder.model.recipe import (
@@ -26,7 +27,7 @@ from builder.model.recipe import (
 )
 
 _OFFICIAL = ("core", "extra", "multilib", "community", "core-testing", "extra-testing", "multilib-testing", "testing")
-_DESC = re.compile(r"^%(NAME|VERSION|ARCH)%\n(.*)$", re.M)
+_DESC = re.compile(r"^%(NAME|VERSION|ARCH|BASE)%\n(.*)$", re.M)
 _DATABASE = "/var/lib/pacman/local"
 _VERSION_AND_RELEASE = re.compile(r"-[^-]+-[^-]+$")
 _FIRST_RECIPE = """\
@@ -128,13 +129,18 @@ class Arch:
             end = lines.index("", start) if "" in lines[start:] else len(lines)
             yield _VERSION_AND_RELEASE.sub("", name), lines[start:end]
 
-    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[tuple[str, str, str]]:
+    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[InstalledPackage]:
         """The fields of PACKAGE-VERSION-RELEASE/desc."""
         for directory in names(_DATABASE):
             text = (read(f"{_DATABASE}/{directory}/desc") or b"").decode("utf-8", "replace")
             fields = dict(_DESC.findall(text))
             if "NAME" in fields:
-                yield fields["NAME"], fields["VERSION"], fields["ARCH"]
+                name, version = fields["NAME"], fields["VERSION"]
+                yield InstalledPackage(name, version, fields["ARCH"], fields.get("BASE") or name, version)
+
+    def source_of(self, package: LockedPackage) -> tuple[str, str]:
+        """By the field BASE of its desc."""
+        return dict(_DESC.findall(package.record)).get("BASE") or package.name, package.version
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
         """Mirrors, trust, and what is selected twice."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from builder.model.artifacts.lock import LockedPackage
 from builder.model.entry import TreeEntry
 from builder.model.fault import Fault
 from builder.model.recipe import Compression, DistributionName, GeneratorName, InitName, NetworkClient, Recipe
@@ -21,6 +22,16 @@ class PackageManager(enum.StrEnum):
 
     APT = "apt"
     PACMAN = "pacman"
+
+
+class InstalledPackage(NamedTuple):
+    """One package of a package manager's database; source, source_version: what it was built from."""
+
+    name: str
+    version: str
+    architecture: str
+    source: str
+    source_version: str
 
 
 class Distro(Protocol):
@@ -80,8 +91,12 @@ class Distro(Protocol):
         """Each installed package with the paths that it brought, by `database`."""
         ...
 
-    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[tuple[str, str, str]]:
-        """Each package that is installed, by the manager's own database: name, version, architecture."""
+    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[InstalledPackage]:
+        """Each package that is installed, by the manager's own database."""
+        ...
+
+    def source_of(self, package: LockedPackage) -> tuple[str, str]:
+        """The name and version of what a package was built from, by its mirror's entry for it."""
         ...
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:

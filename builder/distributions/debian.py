@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from builder.distributions import apt
-from builder.distributions.base import ListDirectory, PackageManager, ReadFile
+from builder.distributions.base import InstalledPackage, ListDirectory, PackageManager, ReadFile
 from builder.distributions.keyring import keyring_contradictions
+from builder.model.artifacts.lock import LockedPackage
 from builder.model.entry import TreeEntry, TreeFile
 from builder.model.fault import Fault, Place
 from builder.model.recipe import (
@@ -24,7 +25,7 @@ from builder.model.recipe import (
 
 _BEFORE_NON_FREE_FIRMWARE = ("buster", "bullseye", "oldoldstable")
 _STATUS = "/var/lib/dpkg/status"
-_FIELD = re.compile(r"^(Package|Status|Version|Architecture): (.*)$", re.M)
+_FIELD = re.compile(r"^(Package|Status|Version|Architecture|Source): (.*)$", re.M)
 _DATABASE = "/var/lib/dpkg/info"
 _FIRST_RECIPE = """\
 # yaml-language-server: $schema=recipe.schema.json
@@ -134,12 +135,18 @@ class Debian:
                 lines = (read(f"{_DATABASE}/{name}") or b"").decode("utf-8", "replace").split("\n")
                 yield name.removesuffix(".list").partition(":")[0], lines
 
-    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[tuple[str, str, str]]:
+    def installed(self, names: ListDirectory, read: ReadFile) -> Iterator[InstalledPackage]:
         """The stanzas of dpkg's status, dpkg-query(1), but for packages of which only configuration is left."""
         for stanza in (read(_STATUS) or b"").decode("utf-8", "replace").split("\n\n"):
             fields = dict(_FIELD.findall(stanza))
             if fields.get("Status", "").endswith(" installed"):
-                yield fields["Package"], fields["Version"], fields["Architecture"]
+                name, version = fields["Package"], fields["Version"]
+                source, source_version = _source(fields, name, version)
+                yield InstalledPackage(name, version, fields["Architecture"], source, source_version)
+
+    def source_of(self, package: LockedPackage) -> tuple[str, str]:
+        """By the field Source of its stanza, deb-control(5)."""
+        return _source(dict(_FIELD.findall(package.record)), package.name, package.version)
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
         """Keys that nothing is signed with, repositories that nobody trusts, mirrors without a past."""
@@ -155,6 +162,12 @@ class Debian:
         yield from _answers(distribution)
         if distribution.snapshot:
             yield from _snapshot(distribution)
+
+
+def _source(fields: Mapping[str, str], name: str, version: str) -> tuple[str, str]:
+    """`Source: glibc (2.36-9)`; the version is left out where it is the package's, and all of it where the name is."""
+    source, _, of = fields.get("Source", name).partition(" ")
+    return source, of.strip("()") or version
 
 
 def _keys(recipe: Recipe) -> DebianDistribution:

@@ -46,6 +46,16 @@ def servers(distribution: ArchDistribution, repository: Repository | None = None
     return distribution.mirrors or (_MIRRORS[distribution.architecture],)
 
 
+def package_urls(distribution: ArchDistribution, repository: Repository, filename: str) -> tuple[str, ...]:
+    """Where a package file of a repository lies, with nothing left to fill in."""
+    architecture = str(distribution.architecture)
+    bases = (
+        url.replace("$repo", repository.name).replace("$arch", architecture)
+        for url in servers(distribution, repository)
+    )
+    return tuple(f"{base.rstrip('/')}/{filename}" for base in bases)
+
+
 def signatures(distribution: ArchDistribution, repository: Repository) -> Signatures:
     """Whether a repository's packages must be signed."""
     return repository.signatures or distribution.signatures
@@ -53,6 +63,24 @@ def signatures(distribution: ArchDistribution, repository: Repository) -> Signat
 
 def resolver_config(distribution: ArchDistribution, version: PacmanRelease, package_files: str | None) -> str:
     """pacman.conf(5) of a build: nothing of the host's; `package_files` is the directory of the recipe's own."""
+    lines = _resolver_options(distribution, version)
+    if package_files is not None:
+        lines += ["", f"[{RECIPE_REPOSITORY}]", "SigLevel = Never", f"Server = file://{package_files}"]
+    for repository in distribution.repositories:
+        lines += _section(repository, _SIGLEVELS[signatures(distribution, repository)])
+        lines += [f"Server = {url}" for url in servers(distribution, repository)]
+    return "\n".join(lines) + "\n"
+
+
+def locked_config(distribution: ArchDistribution, version: PacmanRelease, repositories: Sequence[str]) -> str:
+    """The same for a locked build: no server, and no signature, since every file is what the lock's checksum says."""
+    lines = _resolver_options(distribution, version)
+    for name in repositories:
+        lines += ["", f"[{name}]", "SigLevel = Never", "Server = file:///run/diskless/no-server"]
+    return "\n".join(lines) + "\n"
+
+
+def _resolver_options(distribution: ArchDistribution, version: PacmanRelease) -> list[str]:
     lines = [
         "[options]",
         f"Architecture = {distribution.architecture}",
@@ -62,12 +90,7 @@ def resolver_config(distribution: ArchDistribution, version: PacmanRelease, pack
     if version >= _SANDBOX_SINCE:
         # a line that 7.0 knows; 7.1 takes it for DisableSandboxFilesystem and DisableSandboxSyscalls together
         lines.append("DisableSandbox")
-    if package_files is not None:
-        lines += ["", f"[{RECIPE_REPOSITORY}]", "SigLevel = Never", f"Server = file://{package_files}"]
-    for repository in distribution.repositories:
-        lines += _section(repository, _SIGLEVELS[signatures(distribution, repository)])
-        lines += [f"Server = {url}" for url in servers(distribution, repository)]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def pacman_entries(distribution: ArchDistribution) -> list[TreeEntry]:

@@ -6,11 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from builder.model.artifacts.lock import Lock
+from builder.model.artifacts.lock import Lock, LockedPackage, Origin
 from builder.model.recipe import Recipe
 from builder.progress.progress import Progress
 from builder.system.run import Tool
 from builder.system.sandbox.sandbox import Sandbox
+
+
+@dataclass(frozen=True)
+class PackageSources:
+    """Where locked package files may come from besides the addresses in the lock.
+
+    directories: of package files; files: those that the recipe itself names
+    """
+
+    directories: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,17 @@ class Installer(Protocol):
         """Asks the mirrors for the exact packages; with network."""
         ...
 
+    def adopt(self, lock: Lock, sources: PackageSources) -> None:
+        """Instead of resolve: takes what was locked before, whose checksums are trusted. Nothing is asked of mirrors.
+
+        What `fetch` then lacks comes from `sources` and the addresses of the lock.
+        """
+        ...
+
+    def lend(self) -> tuple[tuple[LockedPackage, ...], dict[str, Origin]]:
+        """After resolve: packages of programs that a build borrows where the host has none, and their origins."""
+        ...
+
     def fetch(self, lock: Lock) -> int:
         """Puts the locked files, verified, where install finds them; returns when the newest was built, seconds."""
         ...
@@ -81,6 +103,10 @@ class Installer(Protocol):
 
     def inputs(self) -> tuple[object, ...]:
         """Whatever decides what install leaves, besides distribution, locked packages and epoch; of good repr."""
+        ...
+
+    def versions(self) -> dict[str, str]:
+        """The programs of the host that decide bytes: name -> version."""
         ...
 
     def loader_files(self, lock: Lock) -> dict[str, bytes]:

@@ -5,6 +5,7 @@ Their messages are for people and change with every release; an HTTP status, an 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import re
@@ -13,7 +14,7 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -23,6 +24,8 @@ from builder.system.host import proxy_variables
 _SECONDS = 10
 _CHUNK = 1 << 20
 NOT_FOUND = 404
+# what opening or reading a URL may raise
+UNREAD = (OSError, http.client.HTTPException)
 _STATUSES = {
     401: ("wants a login", "a build sends none: let this host read it without one, or from a copy of your own"),
     403: ("does not allow it", "a build sends no login: is this host allowed to read there?"),
@@ -118,9 +121,8 @@ def look_at(url: str, proxies: Proxies, limit: int) -> Look | None:
 
 
 def _look_at_file(url: str, limit: int) -> Look:
-    path = Path("/" + urllib.parse.unquote(url.partition(":")[2]).lstrip("/"))
     try:
-        with path.open("rb") as file:
+        with _local_path(url).open("rb") as file:
             return _read(Look(url), file, limit)
     except (FileNotFoundError, NotADirectoryError):
         return Look(url, "does not exist", status=NOT_FOUND)
@@ -129,20 +131,12 @@ def _look_at_file(url: str, limit: int) -> Look:
 
 
 def _look_at_web(url: str, proxy: str | None, limit: int) -> Look:
-    scheme = url.partition(":")[0]
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({scheme: proxy} if proxy else {}))
-    request = urllib.request.Request(url, headers={"User-Agent": "diskless", "Accept-Encoding": "identity"})
     try:
-        with opener.open(request, timeout=_SECONDS) as answer:
+        with _opener(url.partition(":")[0], proxy).open(_request(url), timeout=_SECONDS) as answer:
             seen = _read(Look(url), answer, limit)
             announced = answer.headers.get("Content-Length", "")
-    except urllib.error.HTTPError as error:
-        meaning, hint = _STATUSES.get(error.code, ("refuses", ""))
-        return Look(url, f"the server {meaning} ({error.code} {error.reason})", hint, error.code)
-    except urllib.error.URLError as error:
-        return _unreachable(url, proxy, error.reason if isinstance(error.reason, OSError) else error)
-    except (OSError, http.client.HTTPException) as error:
-        return _unreachable(url, proxy, error)
+    except UNREAD as error:
+        return _failed(url, proxy, error)
     if announced.isdigit() and seen.size < min(int(announced), limit):
         return Look(url, f"the connection broke after {seen.size} of {announced} bytes", "try again")
     return seen
@@ -155,6 +149,49 @@ def _read(look: Look, file: IO[bytes], limit: int) -> Look:
         head = head or chunk
         size += len(chunk)
     return replace(look, size=size, sha256=digest.hexdigest(), head=head)
+
+
+@contextlib.contextmanager
+def open_url(url: str, proxies: Proxies, seconds: int) -> Iterator[IO[bytes]]:
+    """What lies at a URL of http, https or file, to be read; one of UNREAD where it cannot be had.
+
+    seconds: that nothing may come for
+    """
+    scheme = url.partition(":")[0]
+    if scheme in _LOCAL:
+        with _local_path(url).open("rb") as file:
+            yield file
+    else:
+        with _opener(scheme, proxies.find(url)).open(_request(url), timeout=seconds) as answer:
+            yield answer
+
+
+def _opener(scheme: str, proxy: str | None) -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({scheme: proxy} if proxy else {}))
+
+
+def _request(url: str) -> urllib.request.Request:
+    return urllib.request.Request(url, headers={"User-Agent": "diskless", "Accept-Encoding": "identity"})
+
+
+def _local_path(url: str) -> Path:
+    return Path("/" + urllib.parse.unquote(url.partition(":")[2]).lstrip("/"))
+
+
+def describe_failure(url: str, error: Exception, proxies: Proxies) -> str:
+    """Why reading a URL failed, in words; `error`: of urllib, or of opening a file."""
+    if url.partition(":")[0] in _LOCAL:
+        return (isinstance(error, OSError) and error.strerror) or str(error)
+    return _failed(url, proxies.find(url), error).trouble
+
+
+def _failed(url: str, proxy: str | None, error: Exception) -> Look:
+    if isinstance(error, urllib.error.HTTPError):
+        meaning, hint = _STATUSES.get(error.code, ("refuses", ""))
+        return Look(url, f"the server {meaning} ({error.code} {error.reason})", hint, error.code)
+    if isinstance(error, urllib.error.URLError):
+        return _unreachable(url, proxy, error.reason if isinstance(error.reason, OSError) else error)
+    return _unreachable(url, proxy, error)
 
 
 def _unreachable(url: str, proxy: str | None, error: Exception) -> Look:

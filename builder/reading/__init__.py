@@ -1,4 +1,4 @@
-"""YAML files that people write: recipes and sites. The only importer of yaml."""
+"""YAML files that people write: recipes and sites, and the locks beside recipes. The only importer of yaml."""
 
 from builder.reading.recipe import RecipeFile, load_recipe
 from builder.reading.site import load_site

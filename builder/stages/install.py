@@ -9,8 +9,11 @@ from builder.stages.context import Context
 from builder.stages.scrub import empty_mount_points
 
 
-def run(context: Context, lock: Lock, epoch: int, *, fresh: bool) -> None:
-    """Fills the tree: from the cache, where an earlier build installed exactly the same, unless it is to be `fresh`."""
+def run(context: Context, lock: Lock, epoch: int, *, fresh: bool, keep: bool = True) -> None:
+    """Fills the tree: from the cache, where an earlier build installed exactly the same, unless it is to be `fresh`.
+
+    keep: whether the cache gets it
+    """
     progress, tree = context.progress, context.workspace.tree
     with progress.step("install"):
         circumstances = made_under(context.workspace.inside)
@@ -20,7 +23,7 @@ def run(context: Context, lock: Lock, epoch: int, *, fresh: bool) -> None:
             return
         warned = len(progress.warnings)
         context.installer.install(lock, epoch)
-        if len(progress.warnings) == warned:  # a copy would not warn again
+        if keep and len(progress.warnings) == warned:  # a copy would not warn again
             _keep(context, key, epoch)
 
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
-
-import libarchive.ffi
-import zstandard
 
 from builder.archive.writer import Member, memory_members, scan_tree, write_archive, write_index
 from builder.distributions.table import distro_of
@@ -38,6 +34,7 @@ from builder.render.boot.cmdline import bundle_menu
 from builder.render.image.entries import image_cmdline
 from builder.stages.context import Context
 from builder.stages.initramfs import Kernel
+from builder.stages.parts.versions import packing_versions
 from builder.stages.scripts import ran_scripts
 from builder.system.files import sha256_of, write_atomic
 from builder.system.tree import Tree
@@ -97,11 +94,15 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
         entries=0,
         size=0,
         artifacts={},
-        tools=tools(),
+        tools=packing_versions(),
         scripts=ran_scripts(context),
         loaders=tuple(loader.name for loader in loaders_in(recipe, lock)),
         digest_schema=DIGEST_SCHEMA,
         removed=removed,
+        loader_packages=tuple(
+            Package(one.name, one.version, one.architecture, one.sha256, False, *distro_of(recipe).source_of(one))
+            for one in lock.loaders
+        ),
     )
 
 
@@ -112,21 +113,13 @@ def installed_packages(tree: Tree, recipe: Recipe, lock: Lock) -> tuple[tuple[Pa
     """
     locked = {(p.name, p.version, p.architecture): p.sha256 for p in lock.packages}
     there = set(distro_of(recipe).installed(tree.names, tree.read))
-    packages = tuple(Package(*one, locked.get(one, ""), by_script=one not in locked) for one in sorted(there))
-    names = {(name, architecture) for name, _, architecture in there}
+    packages = tuple(
+        Package(*one[:3], locked.get(one[:3], ""), one[:3] not in locked, one.source, one.source_version)
+        for one in sorted(there)
+    )
+    names = {(one.name, one.architecture) for one in there}
     removed = [one for one in sorted(locked) if (one[0], one[2]) not in names]
     return packages, tuple(Package(*one, locked[one]) for one in removed)
-
-
-def tools() -> dict[str, str]:
-    """Versions of what decides the bytes of the artifacts."""
-    number = libarchive.ffi.version_number()
-    return {
-        "diskless": importlib.metadata.version("diskless"),
-        "libarchive": f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}",
-        "zstandard": zstandard.__version__,
-        "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
-    }
 
 
 def _bundle(context: Context, lock: Lock, kernel: Kernel, draft: Manifest) -> dict[str, bytes]:

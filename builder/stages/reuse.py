@@ -10,7 +10,7 @@ from builder.model.artifacts.lock import Lock
 from builder.model.version import Version
 from builder.output.built import Earlier
 from builder.stages.context import Context
-from builder.stages.pack import tools
+from builder.stages.parts.versions import packing_versions
 
 
 def run(context: Context, lock: Lock, earlier: Earlier, *, fresh: bool) -> tuple[str | None, Version | None]:
@@ -40,9 +40,10 @@ def _key(context: Context, lock: Lock) -> str:
         "packages": (lock.packages, lock.loaders),
         "installer": context.installer.inputs(),
         "programs": [_file(tool.find()) for tool in context.installer.tools()],
-        "tools": sorted(tools().items()),
+        "tools": sorted(packing_versions().items()),
         "place": made_under(context.workspace.inside),
         "SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH"),
+        "locked epoch": None if context.pinned is None else context.pinned.file.epoch,
     }
     for name, value in parts.items():
         context.progress.output(f"decides the version: {name} {key_of(value)[:16]}")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import posixpath
+import stat
 
 from builder.distributions.table import DISTRIBUTIONS
+from builder.model.entry import TreeFile
 from builder.stages.context import Context
+from builder.stages.parts.keystore import with_epoch
 from builder.system.tree import Tree
 
 # directory, pattern: what matches is removed
@@ -29,10 +32,26 @@ EMPTIED = ("/var/tmp", "/var/cache/man", *(path for distro in DISTRIBUTIONS.valu
 _LOGS = "/var/log"
 
 
-def run(context: Context) -> None:
-    """Removes the leftovers; a file that the recipe itself puts there stays."""
+# stores of trusted certificates; /usr/lib/jvm has links to the first
+_KEYSTORES = ("/etc/ssl/certs/java/cacerts", "/etc/ca-certificates/extracted/java-cacerts.jks")
+_LARGEST_KEYSTORE = 16 << 20
+
+
+def run(context: Context, epoch: int) -> None:
+    """Removes the leftovers, and moments from what has them inside; a file that the recipe itself puts there stays."""
     with context.progress.step("scrub"):
-        scrub(context.tree, kept={file.path for file in context.recipe.files})
+        kept = {file.path for file in context.recipe.files}
+        scrub(context.tree, kept=kept)
+        set_moments(context.tree, epoch, kept)
+
+
+def set_moments(tree: Tree, epoch: int, kept: set[str]) -> None:
+    """Lets nothing in Java's stores be younger than `epoch`, seconds."""
+    for path in _KEYSTORES:
+        content = None if path in kept else tree.read(path, _LARGEST_KEYSTORE)
+        if content is not None and (changed := with_epoch(content, epoch)) != content:
+            info = tree.status(path)
+            tree.write(TreeFile(path, changed, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid))
 
 
 def empty_mount_points(tree: Tree) -> None:

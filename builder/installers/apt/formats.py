@@ -50,3 +50,9 @@ def providers(available: str, names: Collection[str]) -> dict[str, list[str]]:
             for name in {clause.split()[0] for clause in value.split(",")}.intersection(names):
                 found.setdefault(name, set()).add(package)
     return {name: sorted(packages) for name, packages in found.items()}
+
+
+def version_in(said: str) -> str:
+    """The version in what a program prints of itself, which names its architecture or copyright too."""
+    found = re.search(r"\d[\w.~+-]*", said)
+    return found[0].rstrip(".") if found else said.strip()[:40]

@@ -6,7 +6,6 @@ become a flat repository in the work directory, from which mmdebstrap(1) install
 
 from __future__ import annotations
 
-import hashlib
 import re
 import urllib.parse
 from collections.abc import Sequence
@@ -15,15 +14,10 @@ from pathlib import Path
 
 from builder.distributions.apt import (
     ARCHITECTURES,
-    archive_urls,
     packages_index,
-    repository_line,
     resolver_config,
-    security_urls,
-    sources,
 )
-from builder.distributions.table import how_to_install
-from builder.errors import AuditError, CommandError, HostError, InputError
+from builder.errors import AuditError, CommandError, InputError
 from builder.installers.apt.errors import (
     apt_words,
     explain_conflict,
@@ -34,16 +28,14 @@ from builder.installers.apt.errors import (
     explain_virtual,
     read_fields,
 )
-from builder.installers.apt.formats import build_date, copied, printed_files, providers, sources_key
-from builder.installers.apt.mmdebstrap import Mmdebstrap, find_mmdebstrap, install_hooks
+from builder.installers.apt.formats import build_date, printed_files, providers, version_in
+from builder.installers.apt.mmdebstrap import MMDEBSTRAP, Mmdebstrap, find_mmdebstrap, install_hooks, needs_mmdebstrap
 from builder.installers.apt.own import OwnPackages, make_own_packages
 from builder.installers.apt.roles import check_bootable
 from builder.installers.apt.snapshot import check_day, check_snapshot
-from builder.installers.base import Job
-from builder.installers.keyrings.content import require_public_keys
-from builder.installers.keyrings.debian import NewestKeyring
-from builder.installers.keyrings.debian_archive import DebianArchive
-from builder.installers.keyrings.gnupg import TOOLS as GNUPG
+from builder.installers.apt.sources import AptSources
+from builder.installers.base import Job, PackageSources
+from builder.installers.locked import fetch_locked
 from builder.installers.look import AskMirror, ask_through, read_proxies
 from builder.installers.shared import (
     BUSY,
@@ -54,18 +46,17 @@ from builder.installers.shared import (
     watched_download,
 )
 from builder.loaders.table import packages as packages_of
-from builder.model.artifacts.lock import Lock, LockedPackage
-from builder.model.recipe import DebianDistribution, DebianRepository, Recipe
+from builder.model.artifacts.lock import Lock, LockedPackage, Origin
+from builder.model.recipe import DebianDistribution, Recipe
 from builder.system.files import copy_verified, new_directory
 from builder.system.guarded.locks import locked
 from builder.system.host import proxy_variables
-from builder.system.run import Tool, require_tools
+from builder.system.run import Tool
 from builder.system.sandbox.network import NetworkAccess
 from builder.system.tree import Tree
 
 # where mmdebstrap sees the repository, and mounts it in the tree: no path of the host gets into either
 _REPOSITORY = "/run/diskless/repository"
-_ARMOUR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _MOST_LOG = 64 << 20  # bytes; a real one has less than one
 _DPKG_STEP = re.compile(rb" status ((?:unpacked|installed) \S+)")
 
@@ -94,12 +85,16 @@ class AptInstaller:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._distribution = _debian(job.recipe)
-        self._state = job.cache / "apt" / sources_key(self._distribution)
+        self._sources = AptSources(job, self._distribution)
+        self._state = self._sources.state
         self._archives = job.cache / "apt" / "archives"
         self._repository = job.work / "repository"
         self._config = job.work / "apt.conf"
         self._recommended: tuple[str, ...] = ()
         self._own = OwnPackages(job.work, ())
+        self._origins: dict[str, Origin] = {}
+        self._adopted: PackageSources | None = None
+        self._lent: Path | None = None
 
     def resolve(self) -> Lock:
         """The closure of the essential packages, the required ones, apt and the recipe's."""
@@ -108,16 +103,40 @@ class AptInstaller:
         if self._distribution.package_files:
             self._own = make_own_packages(self._job, self._distribution.package_files)
         with locked(self._job.cache / "apt" / "lock", BUSY, self._job.notify):
-            (self._state / "sources.list").write_text(self._sources(self._find_keyring()), encoding="utf-8")
+            self._sources.write(self._own, self._host_proxies())
             self._update()
             check_snapshot(self._distribution, self._state / "lists")
             packages = self._resolve_packages()
             known = set(self._apt(["apt-cache", "pkgnames"], capture=True).split())
             wanted = packages_of(choose_loaders(self._job, known.__contains__), self._job.recipe)
             loaders = self._closure(list(wanted), tuple(wanted))
-        lock = Lock(packages, tuple(package for package in loaders if package.name in wanted))
+        chosen = tuple(package for package in loaders if package.name in wanted)
+        origins = {package.filename: self._origins[package.filename] for package in (*packages, *chosen)}
+        lock = Lock(packages, chosen, origins, self._recommended)
         check_bootable(lock)
         return lock
+
+    def lend(self) -> tuple[tuple[LockedPackage, ...], dict[str, Origin]]:
+        """The mirror's mmdebstrap, for hosts that have none."""
+        with locked(self._job.cache / "apt" / "lock", BUSY, self._job.notify):
+            if MMDEBSTRAP not in self._apt(["apt-cache", "pkgnames", MMDEBSTRAP], capture=True).split():
+                return (), {}
+            printed = self._apt(["apt-get", "download", "--print-uris", MMDEBSTRAP], capture=True)
+            (found,) = self._described(printed)
+        return (found,), {found.filename: self._origins[found.filename]}
+
+    def adopt(self, lock: Lock, sources: PackageSources) -> None:
+        """Takes the lock as it is: apt resolves and fetches nothing, and no key or index is looked at."""
+        self._prepare()
+        if self._distribution.package_files:
+            self._own = make_own_packages(self._job, self._distribution.package_files)
+        self._recommended = lock.recommended
+        self._adopted = sources
+        if lock.lent and needs_mmdebstrap():
+            with locked(self._job.cache / "apt" / "lock", BUSY, self._job.notify):
+                self._fetch_locked(Lock((), (), lock.origins, (), lock.lent))
+            self._lent = self._archives / lock.lent[0].filename
+        check_bootable(lock)
 
     def _resolve_packages(self) -> tuple[LockedPackage, ...]:
         """The recipe's, and where it wants those, what packages recommend: mmdebstrap has to be told their names."""
@@ -133,19 +152,32 @@ class AptInstaller:
         """Downloads into the shared cache and links the files, each checked by SHA-256, into the repository."""
         self._repository.mkdir()
         with locked(self._job.cache / "apt" / "lock", BUSY, self._job.notify):
-            packages = (*lock.packages, *lock.loaders)
-            with watched_download(self._job.progress, packages, self._archives):
-                for group in (lock.packages, lock.loaders):
-                    names = [f"{package.name}={package.version}" for package in group]
-                    argv = ["apt-get", "install", "--download-only", *names]
-                    try:
-                        self._apt(argv)
-                    except CommandError as error:
-                        raise explain_download(error, self._missing(group, names), self._asking()) from error
-            for package in packages:
+            if self._adopted is not None:
+                self._fetch_locked(lock)
+            else:
+                self._download(lock)
+            for package in lock.files:
                 self._take(package)
         (self._repository / "Packages").write_text(packages_index(lock.packages), encoding="utf-8")
         return max(build_date(self._repository / package.filename) for package in lock.packages)
+
+    def _download(self, lock: Lock) -> None:
+        packages = (*lock.packages, *lock.loaders)
+        with watched_download(self._job.progress, packages, self._archives):
+            for group in (lock.packages, lock.loaders):
+                names = [f"{package.name}={package.version}" for package in group]
+                argv = ["apt-get", "install", "--download-only", *names]
+                try:
+                    self._apt(argv)
+                except CommandError as error:
+                    raise explain_download(error, self._missing(group, names), self._asking()) from error
+        self._fetch_locked(Lock((), (), lock.origins, (), lock.lent))
+
+    def _fetch_locked(self, lock: Lock) -> None:
+        if lock.files:
+            proxies = read_proxies(proxy_variables(), self._host_proxies())
+            sources = self._adopted or PackageSources()
+            fetch_locked(self._job, lock, self._archives, sources, self._sources.urls_today, proxies)
 
     def install(self, lock: Lock, epoch: int) -> None:
         """Mmdebstrap from the repository. INITRD=No: the kernel's hook leaves the initramfs to its own stage."""
@@ -180,20 +212,27 @@ class AptInstaller:
 
     def inputs(self) -> tuple[object, ...]:
         """The recipe's packages, which are marked as wanted by hand, and the versions of the host's tools."""
+        return (self._wanted, *self._said().values())
+
+    def versions(self) -> dict[str, str]:
+        """What mmdebstrap, apt and dpkg say they are."""
+        return {name: version_in(said) for name, said in self._said().items()}
+
+    def _said(self) -> dict[str, str]:
         mmdebstrap = self._mmdebstrap()
         # the mirror's own may be one of them
         sandbox = replace(self._job.sandbox, only=(self._job.sandbox.temporary,))
-        said = [
-            sandbox.run([program, "--version"], env=mmdebstrap.environment, capture=True, log_output=False)
-            for program in (mmdebstrap.program, "apt-get", "dpkg")
-        ]
-        return (self._wanted, *said)
+        programs = {MMDEBSTRAP: mmdebstrap.program, "apt": "apt-get", "dpkg": "dpkg"}
+        return {
+            name: sandbox.run([program, "--version"], env=mmdebstrap.environment, capture=True, log_output=False)
+            for name, program in programs.items()
+        }
 
     def _name(self, path: Path) -> str:
         return self._job.sandbox.name(path)
 
     def _mmdebstrap(self) -> Mmdebstrap:
-        return find_mmdebstrap(self._job, self._apt)
+        return find_mmdebstrap(self._job, self._apt, self._lent)
 
     def _count_steps(self) -> int:
         """How often a package was unpacked or configured so far, by dpkg's own log in the tree."""
@@ -223,54 +262,6 @@ class AptInstaller:
             self._distribution, self._name(self._state), self._name(self._archives), self._host_proxies()
         )
         self._config.write_text(config, encoding="utf-8")
-
-    def _find_keyring(self) -> Path:
-        """The keys that sign the archive: this host's, or with `newest` those that the mirror has."""
-        keyring = self._distribution.keyring
-        host = Path(keyring.path) if Path(keyring.path).is_file() else None
-        if host is None and not keyring.fingerprints:
-            raise HostError(
-                f"the archive's keyring {keyring.path} is not on this host",
-                f"{how_to_install('debian-archive-keyring')}; or set "
-                "distribution.keyring, with newest: true and the fingerprint of the archive's signing key if need be",
-            )
-        if not keyring.newest:
-            return self._kept(Path(keyring.path))
-        require_tools(GNUPG)
-        mirror = self._mirror("mirrors", archive_urls(self._distribution))
-        archive = DebianArchive(self._job, self._distribution, mirror, self._host_proxies())
-        return self._kept(NewestKeyring(self._job, archive, host).find())
-
-    def _kept(self, keyring: Path) -> Path:
-        """A copy of a keyring where apt finds it, and armoured or not as its name says: apt looks at nothing else."""
-        require_public_keys(keyring)
-        content = keyring.read_bytes()
-        suffix = ".asc" if content.lstrip().startswith(_ARMOUR) else ".gpg"
-        copy = self._state / f"{hashlib.sha256(content).hexdigest()}{suffix}"
-        copy.write_bytes(content)
-        return copy
-
-    def _sources(self, keyring: Path) -> str:
-        options = [f"signed-by={self._name(keyring)}"]
-        mirror = self._mirror("mirrors", archive_urls(self._distribution))
-        security = security_urls(self._distribution)
-        own = sources(self._distribution, mirror, self._mirror("security", security) if security else None, options)
-        more = [self._repository_line(repository) for repository in self._distribution.repositories]
-        if self._own.requests:
-            more.append(f"deb [trusted=yes] copy:{self._name(self._own.directory)} ./\n")
-        return own + "".join(more)
-
-    def _repository_line(self, repository: DebianRepository) -> str:
-        keyring = None if repository.keyring is None else self._name(self._kept(Path(repository.keyring)))
-        return repository_line(repository, copied(repository.url), keyring)
-
-    def _mirror(self, name: str, urls: tuple[str, ...]) -> str:
-        """One URL for apt: several become a mirror list that apt tries in order, apt-transport-mirror(1)."""
-        if len(urls) == 1:
-            return copied(urls[0])
-        path = self._state / f"{name}.list"
-        path.write_text("".join(f"{url}\tpriority:{rank}\n" for rank, url in enumerate(urls, 1)), encoding="utf-8")
-        return f"mirror+file:{self._name(path)}"
 
     def _host_proxies(self) -> list[str]:
         dump = self._job.sandbox.run(["apt-config", "dump", "--no-empty"], capture=True, log_output=False)
@@ -311,12 +302,18 @@ class AptInstaller:
         except CommandError as error:
             error.details = tuple(runner.since(before))
             raise self._explain_packages(error, named) from error
+        return self._described(printed)
+
+    def _described(self, printed: str) -> tuple[LockedPackage, ...]:
+        """The packages of what --print-uris printed, sorted, each with its stanza."""
         lines = printed_files(printed)
         hashes = {
             words[1]: words[3].partition(":")[2] for words in lines if len(words) > 3 and words[3].startswith("SHA256:")
         }
         wanted = {tuple(urllib.parse.unquote(words[1].removesuffix(".deb")).split("_")): words[1] for words in lines}
         shown = self._apt(["apt-cache", "show", *(f"{key[0]}={key[1]}" for key in wanted)], capture=True)
+        for words in lines:
+            self._origins[words[1]] = Origin(self._sources.plain_urls(words[0][1:-1], self._own))
         locked = {}
         for stanza in shown.strip().split("\n\n"):
             fields = read_fields(stanza)
@@ -356,18 +353,7 @@ class AptInstaller:
         """Which packages did not arrive, and the URLs where each should lie."""
         printed = self._apt(["apt-get", "install", "--download-only", "--print-uris", *names], capture=True)
         places = {words[1]: words[0][1:-1] for words in printed_files(printed)}
-        return [(one, self._urls_of(places[one.filename])) for one in wanted if one.filename in places]
-
-    def _urls_of(self, url: str) -> tuple[str, ...]:
-        """The address on every mirror, where apt names its list of them."""
-        for name, urls in (
-            ("mirrors", archive_urls(self._distribution)),
-            ("security", security_urls(self._distribution)),
-        ):
-            listed = f"mirror+file:{self._name(self._state)}/{name}.list/"
-            if url.startswith(listed):
-                return tuple(f"{one.rstrip('/')}/{url.removeprefix(listed)}" for one in urls)
-        return (url,)
+        return [(one, self._sources.urls_of(places[one.filename])) for one in wanted if one.filename in places]
 
     def _asking(self) -> AskMirror:
         return ask_through(read_proxies(proxy_variables(), self._host_proxies()))

@@ -18,7 +18,8 @@ from builder.system.run import Tool
 # what scripts of packages ask for before there is a file of the recipe's: localhost, by name and by address
 _HOSTS = r"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 _MAKE_HOSTS = f'mkdir -p "$1/etc" && printf "{_HOSTS}" >"$1/etc/hosts"'
-_TOOL = Tool("mmdebstrap", "mmdebstrap", None)
+MMDEBSTRAP = "mmdebstrap"
+_TOOL = Tool(MMDEBSTRAP, MMDEBSTRAP, None)
 _PERL_DIRECTORIES = "/usr/bin/core_perl"  # where Arch Linux has h2ph
 _HEADERS = ("syscall.h", "sys/ioctl.h")
 
@@ -32,25 +33,31 @@ class Mmdebstrap:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def find_mmdebstrap(job: Job, apt: Callable[[list[str]], str]) -> Mmdebstrap:
-    """The host's, else the recipe's, fetched once a build; `apt` runs a command of apt with the recipe's sources.
+def needs_mmdebstrap() -> bool:
+    """Whether this host has none."""
+    return _TOOL.find() is None
 
-    HostError where neither has it.
+
+def find_mmdebstrap(job: Job, apt: Callable[[list[str]], str], lent: Path | None = None) -> Mmdebstrap:
+    """The host's, else `lent`, its package in the lock, else the recipe's, fetched once a build.
+
+    apt: runs a command of apt with the recipe's sources. HostError where neither has it.
     """
-    if _TOOL.find():
+    if not needs_mmdebstrap():
         return Mmdebstrap(_TOOL.name, Path("/usr/share/mmdebstrap/hooks"))
     root = job.work / "mmdebstrap"
     program = root / "usr/bin/mmdebstrap"
     if not program.exists():
         job.notify("this host has no mmdebstrap: the recipe's mirror lends its own")
         root.mkdir(exist_ok=True)
-        _unpack(job, apt, root)
+        package = _fetched(apt, root) if lent is None else lent
+        job.sandbox.run(["dpkg-deb", "-x", str(package), str(root)])
     return Mmdebstrap(
         job.sandbox.name(program), root / "usr/share/mmdebstrap/hooks", _environment(job, root / "headers")
     )
 
 
-def _unpack(job: Job, apt: Callable[[list[str]], str], root: Path) -> None:
+def _fetched(apt: Callable[[list[str]], str], root: Path) -> Path:
     try:
         # into the directory where it runs, and checked by the signed index
         apt(["env", "-C", str(root), "apt-get", "download", "mmdebstrap"])
@@ -59,7 +66,7 @@ def _unpack(job: Job, apt: Callable[[list[str]], str], root: Path) -> None:
         hint = "Debian: apt-get install mmdebstrap; Arch Linux: add a mirror that has it, or install it from the AUR"
         raise HostError(message, hint, error.details) from error
     (package,) = root.glob("mmdebstrap_*.deb")
-    job.sandbox.run(["dpkg-deb", "-x", str(package), str(root)])
+    return package
 
 
 def _environment(job: Job, headers: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from builder.distributions.pacman import (
     OLDEST,
     RECIPE_REPOSITORY,
     PacmanRelease,
+    locked_config,
     parse_version,
     resolver_config,
     servers,
@@ -26,10 +27,10 @@ from builder.distributions.pacman import (
 )
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.generators.table import generator_of
-from builder.installers.base import Job
-from builder.installers.keyrings.content import require_archive
+from builder.installers.base import Job, PackageSources
 from builder.installers.keyrings.pacman import take_keyring
-from builder.installers.look import ask_by_environment
+from builder.installers.locked import fetch_locked
+from builder.installers.look import ask_by_environment, read_proxies
 from builder.installers.pacman.cache import PackageCache, has_signature, signature_of
 from builder.installers.pacman.checks import boot_packages, check_ignored, check_roles
 from builder.installers.pacman.database import Database, DatabaseEntry, read_databases
@@ -41,7 +42,9 @@ from builder.installers.pacman.errors import (
     hidden_failures,
 )
 from builder.installers.pacman.keyring import find_keyring, keyring_files, prepare_keyring
+from builder.installers.pacman.locked import origins_of, signed_names, urls_today, write_databases
 from builder.installers.pacman.looks import explain_databases, explain_missing
+from builder.installers.pacman.own import make_repository
 from builder.installers.pacman.tree import (
     OWN_HOOKS,
     check_installed,
@@ -59,19 +62,17 @@ from builder.installers.shared import (
     watched_download,
 )
 from builder.loaders.table import packages as packages_of
-from builder.model.artifacts.lock import Lock, LockedPackage
+from builder.model.artifacts.lock import Lock, LockedPackage, Origin
 from builder.model.recipe import ArchDistribution, Recipe, Signatures
 from builder.system.guarded.locks import locked
 from builder.system.host import proxy_variables
-from builder.system.run import Tool, require_tools
+from builder.system.run import Tool
 from builder.system.sandbox.network import NetworkAccess
 from builder.system.tree import Tree
 
 # the initramfs stage makes the image, once, and sees whether that worked
 _MASKED_HOOKS = ("90-mkinitcpio-install.hook",)
 _INSTALLING = re.compile(r"^installing \S+\.\.\.$")
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9@_+.:-]+")
-_REPO_ADD = Tool("repo-add", "makepkg", "pacman")
 
 
 class PacmanInstaller:
@@ -108,6 +109,7 @@ class PacmanInstaller:
         self._gpgdir = job.work / "gnupg"
         self._databases = job.work / "db"
         self._repository = job.work / "repository"
+        self._adopted: PackageSources | None = None
 
     def resolve(self) -> Lock:
         """The closure of the recipe's packages and groups."""
@@ -127,7 +129,19 @@ class PacmanInstaller:
         loaders = tuple(self._loader(database, *one) for one in wanted.items())
         check_roles(packages, database)
         check_ignored(packages, self._distribution)
-        return Lock(tuple(sorted(entry.package for entry in packages)), loaders)
+        locked_packages = tuple(sorted(entry.package for entry in packages))
+        entries = [database.of(package) for package in (*locked_packages, *loaders)]
+        return Lock(locked_packages, loaders, origins_of(entries, self._distribution, self._unsigned()))
+
+    def lend(self) -> tuple[tuple[LockedPackage, ...], dict[str, Origin]]:
+        """None: all programs are the host's."""
+        return (), {}
+
+    def adopt(self, lock: Lock, sources: PackageSources) -> None:
+        """Takes the lock as it is: databases are made of it, and no mirror's or key is looked at."""
+        self._adopted = sources
+        self._prepare()
+        write_databases(self._databases / "sync", lock, self._repositories())
 
     def fetch(self, lock: Lock) -> int:
         """Downloads into the shared cache, where pacman checks signatures, and links the verified files."""
@@ -136,9 +150,13 @@ class PacmanInstaller:
         entries = list(dict.fromkeys(entries))
         self._repository.mkdir()
         with locked(self._cache / "lock", BUSY, self._job.notify):
-            self._kept.forget_damaged(entries, self._unsigned())
-            with watched_download(self._job.progress, [entry.package for entry in entries], self._packages):
-                self._download(entries)
+            if self._adopted is not None:
+                proxies, today = read_proxies(proxy_variables()), urls_today(lock, self._distribution)
+                fetch_locked(self._job, lock, self._packages, self._adopted, today, proxies)
+            else:
+                self._kept.forget_damaged(entries, self._unsigned())
+                with watched_download(self._job.progress, [entry.package for entry in entries], self._packages):
+                    self._download(entries)
             for entry in entries:
                 self._kept.take(entry.package, self._repository)
         return max(entry.built for entry in entries)
@@ -157,7 +175,7 @@ class PacmanInstaller:
         env = {"SOURCE_DATE_EPOCH": str(epoch)}
         with self._job.progress.task("install", len(lock.packages), "packages", counts=_INSTALLING):
             output = self._pacman(arguments, self._repository, dbpath, env=env)
-        take_back(tree, epoch)
+        take_back(tree, epoch, signed_names(lock))
         check_installed(tree, lock)
         fatal = boot_packages(database)
         described = fatal_descriptions(hook_texts(tree))
@@ -167,6 +185,10 @@ class PacmanInstaller:
         """What is there before the packages, which hooks read, the recipe's packages, and the version of pacman."""
         recipe = self._job.recipe
         return (generator_of(recipe).entries(recipe), recipe.packages, self._version())
+
+    def versions(self) -> dict[str, str]:
+        """What pacman says it is."""
+        return {"pacman": ".".join(map(str, self._version()))}
 
     def loader_files(self, lock: Lock) -> dict[str, bytes]:
         """Of packages that are unpacked, not installed."""
@@ -198,10 +220,12 @@ class PacmanInstaller:
             directory.mkdir(parents=True, exist_ok=True)
         self._gpgdir.mkdir(mode=0o700)
         version = self._version()
-        package_files = self._make_repository() if self._distribution.package_files else None
-        config = resolver_config(
-            self._distribution, version, self._job.sandbox.name(package_files) if package_files else None
-        )
+        if self._adopted is not None:
+            config = locked_config(self._distribution, version, self._repositories())
+        else:
+            files = self._distribution.package_files
+            own = self._job.sandbox.name(make_repository(self._job, files)) if files else None
+            config = resolver_config(self._distribution, version, own)
         self._config.write_text(config, encoding="utf-8")
 
     def _is_signed(self) -> bool:
@@ -242,21 +266,6 @@ class PacmanInstaller:
                 f"install pacman {OLDEST[0]}.{OLDEST[1]} or newer",
             )
         return version
-
-    def _make_repository(self) -> Path:
-        """A repository of the recipe's package files, so that they are resolved together with all others."""
-        require_tools((_REPO_ADD,))
-        directory = self._job.work / "package-files"
-        directory.mkdir()
-        for path in self._distribution.package_files:
-            require_archive(Path(path))
-        copies = [Path(shutil.copy(path, directory / _plain(path))) for path in self._distribution.package_files]
-        # sha256sum(1), which it calls, escapes a file's name, and says so before the sum
-        names = [self._job.sandbox.name(path) for path in (directory / f"{RECIPE_REPOSITORY}.db.tar.gz", *copies)]
-        # it evaluates what a package says of itself
-        sandbox = replace(self._job.sandbox, only=(directory, self._job.sandbox.temporary))
-        sandbox.run(["repo-add", "--quiet", *names], hint="are all package_files pacman packages?")
-        return directory
 
     def _repositories(self) -> tuple[str, ...]:
         own = (RECIPE_REPOSITORY,) if self._distribution.package_files else ()
@@ -385,14 +394,6 @@ class PacmanInstaller:
 def _arch(recipe: Recipe) -> ArchDistribution:
     assert isinstance(recipe.distribution, ArchDistribution)
     return recipe.distribution
-
-
-def _plain(path: str) -> str:
-    """A file's name for a URL and for pacman's output, which calls a package by its metadata and not by this."""
-    name = Path(path).name
-    if _PLAIN_NAME.fullmatch(name):
-        return name
-    return f"{_key(path)}.pkg.tar{name.rpartition('.pkg.tar')[2]}"
 
 
 def _key(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from builder.errors import AuditError
@@ -34,6 +35,7 @@ _DIRECTORIES = {
 _HOOKS = "/usr/share/libalpm/hooks"
 _LOCAL = "/var/lib/pacman/local"
 _INSTALL_DATE = re.compile(r"(?<=^%INSTALLDATE%\n)\d+$", re.MULTILINE)
+_VALIDATION = re.compile(r"(?<=^%VALIDATION%\n)(?:[a-z0-9]+\n)+", re.MULTILINE)
 
 
 def prepare_tree(tree: Path) -> None:
@@ -52,8 +54,11 @@ def give_databases(databases: Path, tree: Path) -> Path:
     return target
 
 
-def take_back(tree: Path, epoch: int) -> None:
+def take_back(tree: Path, epoch: int, signed: Collection[str]) -> None:
     """Removes the databases, and sets the date of installation to `epoch`: the same packages give the same bytes.
+
+    signed: names of packages whose signature was checked when they were resolved, now or for a lock: that is entered
+        for them, and the checksum for all others, whatever else this release of pacman writes down
 
     What packages left there is theirs: links lead nowhere out of the tree.
     """
@@ -65,6 +70,8 @@ def take_back(tree: Path, epoch: int) -> None:
         content = root.read(path)
         if content is not None:
             text = _INSTALL_DATE.sub(str(epoch), content.decode("utf-8", "surrogateescape"))
+            is_signed = name.rpartition("-")[0].rpartition("-")[0] in signed
+            text = _VALIDATION.sub("pgp\n" if is_signed else "sha256\n", text)
             root.write(TreeFile(path, text.encode("utf-8", "surrogateescape")))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, order=True)
@@ -19,13 +20,39 @@ class LockedPackage:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a package file was to be had when it was resolved.
+
+    urls: its addresses, in the order of the mirrors; none for a file that the recipe itself names
+    repository: what pacman calls it, "" for apt; signed: whether packages of that one have to be
+    """
+
+    urls: tuple[str, ...] = ()
+    repository: str = ""
+    signed: bool = False
+
+
+@dataclass(frozen=True)
 class Lock:
-    """The packages to install, sorted by name, and those that boot loaders are taken from (never installed)."""
+    """The packages to install, sorted by name, and those that boot loaders are taken from (never installed).
+
+    origins: by the file's name
+    recommended: those that nobody asked for, and none depends on
+    lent: packages whose programs a build runs where the host has none of its own; in locks that are written down
+    """
 
     packages: tuple[LockedPackage, ...]
     loaders: tuple[LockedPackage, ...]
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    recommended: tuple[str, ...] = ()
+    lent: tuple[LockedPackage, ...] = ()
+
+    @property
+    def files(self) -> tuple[LockedPackage, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys((*self.packages, *self.loaders, *self.lent)))
 
     @property
     def size(self) -> int:
         """Bytes of all package files."""
-        return sum(package.size for package in (*self.packages, *self.loaders))
+        return sum(package.size for package in self.files)

@@ -41,6 +41,8 @@ class Package:
 
     sha256: of its file, where the build fetched it; empty for one that a script of the recipe installed
     by_script: whether a script installed it, or another version than was locked
+    source, source_version: what it was built from, by which trackers of security know it; empty where nobody wrote it
+        down, as releases before this one did
     """
 
     name: str
@@ -48,6 +50,8 @@ class Package:
     architecture: str
     sha256: str
     by_script: bool = False
+    source: str = ""
+    source_version: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Manifest:
     scripts: what ran inside, in order; manifests of before scripts lack it
     loaders: those in the bundle; manifests of before several lack it
     packages: what the tree's own database had when the image was finished; removed: what a script removed of the locked
+    loader_packages: what the bundle's loaders were taken from; releases before this key did not write it down
     digest_schema: what the root digest is of: 1, files alone; 2, also what menus say; manifests of 0.1 lack it
     """
 
@@ -130,6 +135,14 @@ class Manifest:
     loaders: tuple[LoaderName, ...] = (LoaderName.PXELINUX,)
     digest_schema: int = 1
     removed: tuple[Package, ...] = ()
+    loader_packages: tuple[Package, ...] = ()
+
+    @property
+    def materials(self) -> tuple[Package, ...]:
+        """Whatever the version is made of, each once: what is installed, and what loaders were taken from."""
+        there = {(one.name, one.version, one.architecture) for one in self.packages}
+        more = (one for one in self.loader_packages if (one.name, one.version, one.architecture) not in there)
+        return (*self.packages, *more)
 
     def digest_of(self, files: Sequence[FileRecord], bundle: Mapping[str, str]) -> str:
         """The root digest that it should have, with these files, and a bundle of these (name -> SHA-256)."""
@@ -179,7 +192,9 @@ def _check_values(manifest: Manifest) -> None:
     artifacts = manifest.artifacts.values()
     digests = [manifest.root_digest, manifest.recipe_sha256]
     digests += [one.sha256 for one in manifest.packages if one.sha256 or not one.by_script]
-    digests += [one.sha256 for some in (manifest.removed, manifest.scripts, artifacts) for one in some]
+    digests += [
+        one.sha256 for some in (manifest.removed, manifest.loader_packages, manifest.scripts, artifacts) for one in some
+    ]
     for text in digests:
         if not is_sha256(text):
             raise ValueError(f"{text!r:.80} is not a SHA-256 digest")

@@ -58,7 +58,7 @@ def unpacked() -> Path:
 
 def test_artifacts_are_plain_files_with_checksums() -> None:
     names = {path.name for path in debian_image().iterdir()}
-    assert names == {*ARTIFACTS, "build.log", "report.html"}
+    assert names == {*ARTIFACTS, "build.log", "report.html", "sbom.spdx.json", "sbom.cdx.json"}
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=debian_image(), check=True)
     for name in ("rootfs.tar.zst", "boot.tar.zst", "index.json.zst"):
         subprocess.run(["zstd", "-tq", debian_image() / name], check=True)

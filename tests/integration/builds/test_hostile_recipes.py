@@ -217,7 +217,7 @@ def test_a_link_of_a_package_leads_out_of_nothing(box: Box) -> None:
     (local / "evil-1-1/desc").symlink_to(secret)
     secret.write_text("%INSTALLDATE%\n1\n", "ascii")
     (box.tree / "var/lib/pacman/sync").symlink_to(box.work.parent)
-    take_back(box.tree, 7)
+    take_back(box.tree, 7, ())
     assert secret.read_text("ascii") == "%INSTALLDATE%\n1\n"
     assert not (box.tree / "var/lib/pacman/sync").is_symlink()
 

@@ -93,6 +93,30 @@ def test_build_and_upload(
     assert not list(tmp_path.glob("tmp.*"))
 
 
+@pytest.mark.parametrize(
+    ("lock", "twice", "options"),
+    [
+        (False, "", ""),
+        (True, "", " --locked"),
+        (False, "1", " --twice"),
+        (True, "1", " --locked --twice"),
+    ],
+)
+def test_a_lock_is_used_and_builds_are_compared_where_the_job_says(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: bool, twice: str, options: str
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("TWICE", twice)
+    diskless = checkout / ".venv/bin/diskless"
+    diskless.write_text(f'#!/bin/sh\necho "$*" >{tmp_path}/asked\necho output/lab/built\n', encoding="ascii")
+    if lock:
+        (checkout / "recipes/lab.lock").touch()
+    script = checkout / "docs/ci/build-and-upload"
+    printed = subprocess.run([script, "--build", "recipes/lab.yml"], check=True, stdout=subprocess.PIPE, text=True)
+    assert printed.stdout == "output/lab/built\n"
+    assert (tmp_path / "asked").read_text("ascii") == f"build{options} recipes/lab.yml\n"
+
+
 @needs_tool("docker-registry", "htpasswd", "ssh-keygen")
 @pytest.mark.parametrize("recipe", ["lab"])
 def test_renew(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

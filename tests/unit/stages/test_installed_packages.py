@@ -37,11 +37,12 @@ Depends: hello
 
 Package: newer
 Status: hold ok installed
+Source: new (2.9)
 Architecture: amd64
 Version: 3.0
 """
 DIGEST = "0123456789abcdef" * 4
-HELLO = Package("hello", "2.10-3", "amd64", DIGEST)
+HELLO = Package("hello", "2.10-3", "amd64", DIGEST, False, "hello", "2.10-3")
 
 
 def locked(*packages: tuple[str, str, str]) -> Lock:
@@ -59,9 +60,9 @@ def test_what_dpkg_has_is_the_result(tmp_path: Path) -> None:
     lock = locked(("hello", "2.10-3", "amd64"), ("gone", "1.0", "amd64"), ("newer", "2.0", "amd64"))
     packages, removed = installed_packages(tree, recipe, lock)
     assert packages == (
-        Package("extra", "1:7-1", "all", "", by_script=True),
+        Package("extra", "1:7-1", "all", "", True, "extra", "1:7-1"),
         HELLO,
-        Package("newer", "3.0", "amd64", "", by_script=True),
+        Package("newer", "3.0", "amd64", "", True, "new", "2.9"),
     )
     assert removed == (Package("gone", "1.0", "amd64", DIGEST),)
 
@@ -69,11 +70,12 @@ def test_what_dpkg_has_is_the_result(tmp_path: Path) -> None:
 def test_what_pacman_has_is_the_result(tmp_path: Path) -> None:
     directory = tmp_path / "tree/var/lib/pacman/local/hello-1:2-1"
     directory.mkdir(parents=True)
-    (directory / "desc").write_text("%NAME%\nhello\n\n%VERSION%\n1:2-1\n\n%BASE%\nhello\n\n%ARCH%\nx86_64\n", "utf-8")
+    desc = "%NAME%\nhello\n\n%VERSION%\n1:2-1\n\n%BASE%\ngreetings\n\n%ARCH%\nx86_64\n"
+    (directory / "desc").write_text(desc, "utf-8")
     (tmp_path / "tree/var/lib/pacman/local/ALPM_DB_VERSION").write_text("9\n", "ascii")
     recipe = load_recipe(write_recipe(tmp_path, "arch-nfs")).recipe
     packages, removed = installed_packages(Tree(tmp_path / "tree"), recipe, locked(("hello", "1:2-1", "x86_64")))
-    assert packages == (Package("hello", "1:2-1", "x86_64", DIGEST),)
+    assert packages == (Package("hello", "1:2-1", "x86_64", DIGEST, False, "greetings", "1:2-1"),)
     assert removed == ()
 
 

@@ -1,0 +1,1 @@
+"""What trackers of security say, and what of it is true of a version."""
