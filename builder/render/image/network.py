@@ -4,7 +4,8 @@ What each client needs today:
 
 - dhcpcd(8) and dhcpcd.conf(5) 9.4: `persistent` is documented for a root on NFS; `nolink`, or a pulled cable takes the
   address within a second; `noconfigure` renews a lease without touching the card, `request` asks for the address that
-  it has. `inform` (dhcpcd -s) has no lease, so that nobody renews the one that the boot took.
+  it has, and /etc/dhcpcd.enter-hook says that the card is configured all the same. `inform` (dhcpcd -s) has no lease,
+  so that nobody renews the one that the boot took.
 - systemd.network(5): KeepConfiguration=yes since systemd 243 (systemd#13555), SendRelease=, IgnoreCarrierLoss=. Its
   own default looks for a root on a network file system (systemd#22383), which an overlay is not.
 - NetworkManager.conf(5) 1.42: `unmanaged-devices` of [keyfile], a device list (`interface-name:`, `type:`);
@@ -21,13 +22,20 @@ from builder.model.entry import TreeEntry, TreeFile
 from builder.model.recipe import Network, NetworkClient
 from builder.render.image.resolver import is_left_to_clients
 
+# dhcpcd-run-hooks(8) reads it before its hooks, which leave resolv.conf alone where dhcpcd configures nothing
+_ENTER_HOOK = """\
+# written by diskless: the card is configured, by the initramfs, and what the lease says besides is to be used
+if_configured=true
+"""
+
 
 def network_entries(network: Network) -> list[TreeEntry]:
     """Configuration of what manages the network."""
     if network.client is NetworkClient.NONE:
         return []
     path, render = _FILES[network.client]
-    return [TreeFile(path, render(network).encode())]
+    hook = [TreeFile("/etc/dhcpcd.enter-hook", _ENTER_HOOK.encode())] if network.inform else []
+    return [TreeFile(path, render(network).encode()), *hook]
 
 
 def network_arguments(network: Network) -> list[str]:
