@@ -145,7 +145,9 @@ class Attack:
         honest = truth.objects.get(identity(seen))
         content, refused = self._content(truth, way, seen)
         same = honest is not None and honest.kind == seen.kind and (refused or honest.content in (None, content))
-        objects = [honest] if same and honest is not None else self._recognize(truth, label, way, seen, content)
+        objects = (
+            [honest] if same and honest is not None else self._recognize(truth, label, way, seen, content, refused)
+        )
         if not any(one.export.writable for one in objects):
             self._try_writing(truth, label, way, seen)
         return seen
@@ -204,10 +206,12 @@ class Attack:
         except RefusedError as error:
             return error.status, True
 
-    def _recognize(self, truth: Truth, label: str, way: Way, seen: Seen, content: object) -> list[Honest]:
+    def _recognize(
+        self, truth: Truth, label: str, way: Way, seen: Seen, content: object, refused: bool
+    ) -> list[Honest]:
         """What an object may be that no honest mount of its export gives: another export's, an empty one, a breach."""
         bare = self._bare.get(seen.fileid) if seen.kind == DIRECTORY else None
-        twins = truth.twins(seen, content)
+        twins = truth.twins(seen, content, refused)
         if bare is not None:
             self.report.bare = sorted({*self.report.bare, bare})
         elif twins:

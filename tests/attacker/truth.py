@@ -79,11 +79,14 @@ class Truth:
             return self.dialect.target(way)
         return tuple(sorted(self.dialect.names(way))) if kind == DIRECTORY else None
 
-    def twins(self, seen: Seen, content: object) -> list[Honest]:
-        """Honest objects that look the same but for the file system's name, or are reached through another export."""
-        wanted = (seen.fileid, seen.kind, content)
-        known = self.objects.items()
-        return [one for (_, fileid), one in known if content is not None and (fileid, one.kind, one.content) == wanted]
+    def twins(self, seen: Seen, content: object, refused: bool) -> list[Honest]:
+        """Honest objects that look the same but for the file system's name, or are reached through another export.
+
+        The kernel's server names file systems by their devices too, in handles that nobody is given. What it refuses to
+        say of an object tells nothing apart, and gives nothing away.
+        """
+        found = [one for (_, fileid), one in self.objects.items() if (fileid, one.kind) == (seen.fileid, seen.kind)]
+        return [one for one in found if refused or (content is not None and one.content == content)]
 
     def _walk(self, handle: bytes, export: Exposed, path: str, stop: Sequence[str] | None = None) -> None:
         way = Way(handle)
