@@ -101,8 +101,8 @@ class InitramfsToolsGenerator:
         return ["root=/dev/nfs", "nfsroot=auto" if location is None else nfsroot(root, location)]
 
     def wants_bootif(self, manifest: Manifest) -> bool:
-        """Always: without it ipconfig asks on every card, and takes the first that answers."""
-        return True
+        """Without it ipconfig asks on every card, and takes the first that answers; menus of 0.1 stay as they were."""
+        return manifest.root.mounter is not None
 
     def contradictions(self, recipe: Recipe) -> Iterator[Fault]:
         """Drivers that nobody lists."""

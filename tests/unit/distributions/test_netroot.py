@@ -13,7 +13,7 @@ import pytest
 from builder.generators import netroot
 from builder.generators.base import root_modules
 from builder.generators.table import generator_of
-from builder.model.artifacts.manifest import NfsRoot
+from builder.model.artifacts.manifest import Mounter, NfsRoot
 from builder.model.entry import TreeFile
 from builder.model.recipe import GeneratorName, Nfs, NfsVersion, OnFailure, Root, RootMode
 from builder.reading import load_recipe
@@ -299,5 +299,6 @@ def test_our_hook_is_told_the_card_whatever_ip_says() -> None:
     assert bundle_menu(manifest).entries[0].bootif
     theirs = dataclasses.replace(manifest, root=NfsRoot(RootMode.RW, NfsVersion.V3, ()))
     assert not generator_of(theirs).wants_bootif(theirs)
-    debian = dataclasses.replace(manifest, initramfs=GeneratorName.INITRAMFS_TOOLS)
+    ours = dataclasses.replace(manifest.root, mounter=Mounter.KERNEL)
+    debian = dataclasses.replace(manifest, initramfs=GeneratorName.INITRAMFS_TOOLS, root=ours)
     assert generator_of(debian).wants_bootif(debian)

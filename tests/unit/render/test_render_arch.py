@@ -10,6 +10,7 @@ import pytest
 from builder.distributions.pacman import keep_options, parse_version, resolver_config
 from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
 from builder.generators.mkinitcpio import preset
+from builder.generators.table import generator_of
 from builder.inits.table import init_of
 from builder.installers.pacman.errors import explain, fatal_descriptions, hidden_failures
 from builder.loaders.pxelinux import Pxelinux
@@ -60,7 +61,12 @@ def manifest(recipe: Recipe) -> Manifest:
         architecture=recipe.distribution.architecture,
         kernel="6.1",
         initramfs=recipe.initramfs.generator,
-        root=NfsRoot(recipe.root.mode, recipe.root.nfs.version, recipe.root.nfs.options),
+        root=NfsRoot(
+            recipe.root.mode,
+            recipe.root.nfs.version,
+            recipe.root.nfs.options,
+            mounter=generator_of(recipe).mounter(recipe),
+        ),
         cmdline=image_cmdline(recipe),
         recipe_sha256="",
         packages=(),
@@ -106,7 +112,7 @@ def test_bootif_goes_with_the_one_ip_that_it_fits(words: list[str], bootif: bool
 
 def test_debians_client_is_told_the_card() -> None:
     config = Pxelinux().render(bundle_menu(manifest(shipped("debian-nfs"))))
-    assert "root=/dev/nfs nfsroot=auto ip=dhcp" in config
+    assert "root=/dev/nfs nfsroot=auto,vers=3,rsize=16384,wsize=16384 ip=dhcp" in config
     assert "SYSAPPEND 2" in config
     assert "rootdelay" not in config
 
