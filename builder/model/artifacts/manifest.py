@@ -150,12 +150,15 @@ class Manifest:
 
     def _boot(self) -> Mapping[str, Any]:
         """Everything that a menu is made of, but what a site and a store say."""
+        root = dataclasses.asdict(self.root)
+        if self.root.mounter is None:
+            del root["mounter"]  # of versions from before it was written
         return {
             "image": self.image,
             "architecture": self.architecture,
             "kernel": self.kernel,
             "initramfs": self.initramfs,
-            "root": dataclasses.asdict(self.root),
+            "root": root,
             "cmdline": self.cmdline,
             "loaders": self.loaders,
         }
