@@ -16,10 +16,8 @@ from builder.model.artifacts.manifest import BUNDLE, Manifest
 from builder.output.given import hold_version
 from builder.output.versions import manifest_in
 from builder.stages.context import Context
-from builder.stages.parts.unstable import find_source
+from builder.stages.parts.unstable import ONLY_IN, find_source
 from builder.stages.report import find_owners
-
-_ONLY = {1: "only in the first build", 2: "only in the second build"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,8 @@ class Divergence:
     """A file that two builds of the same do not have alike.
 
     path: in the image, or boot.tar.zst:NAME; what: what differs: content, time, ...
-    package: which brought it, or is known to make it, "" where none is; reason: in words, "" where nobody knows it
+    package: which brought it, or is known to make it, "" where none is
+    reason: what is known of such files, "" where nothing is
     """
 
     path: str
@@ -59,10 +58,10 @@ def run(context: Context, manifest: Manifest, index: Index, first: FirstBuild) -
         _require_same_packages(first.manifest, manifest)
         difference = compare_files(first.index, index)
         found = {change.path: change.what for change in difference.changed}
-        found |= {record.path: (_ONLY[1],) for record in difference.removed}
-        found |= {record.path: (_ONLY[2],) for record in difference.added}
+        found |= {record.path: (ONLY_IN[0],) for record in difference.removed}
+        found |= {record.path: (ONLY_IN[1],) for record in difference.added}
         owners = find_owners(context.tree, index)
-        files = [_explained(f"/{path}", f"/{path}", what, owners.get(path, "")) for path, what in sorted(found.items())]
+        files = [_explained(f"/{path}", what, owners.get(path, "")) for path, what in sorted(found.items())]
         return (*files, *_bundle(first.bundle, _digests(context.workspace.artifacts)))
 
 
@@ -78,9 +77,9 @@ def _require_same_packages(first: Manifest, second: Manifest) -> None:
         )
 
 
-def _explained(shown: str, path: str, what: tuple[str, ...], owner: str) -> Divergence:
+def _explained(path: str, what: tuple[str, ...], owner: str) -> Divergence:
     source = find_source(path, what)
-    return Divergence(shown, what, owner or (source.maker if source else ""), source.reason if source else "")
+    return Divergence(path, what, owner or (source.maker if source else ""), source.reason if source else "")
 
 
 def _digests(version: Path) -> dict[str, str]:
@@ -90,7 +89,5 @@ def _digests(version: Path) -> dict[str, str]:
 def _bundle(first: Mapping[str, str], second: Mapping[str, str]) -> list[Divergence]:
     names = sorted(first.keys() | second.keys())
     return [
-        _explained(f"{BUNDLE}:{name}", f"/boot/{name}", ("content",), "")
-        for name in names
-        if first.get(name) != second.get(name)
+        Divergence(f"{BUNDLE}:{name}", ("content",), "", "") for name in names if first.get(name) != second.get(name)
     ]

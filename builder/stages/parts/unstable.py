@@ -6,6 +6,9 @@ import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# what differs of a file that only one of two builds has
+ONLY_IN = ("only in the first build", "only in the second build")
+
 
 @dataclass(frozen=True)
 class UnstableSource:
@@ -79,15 +82,18 @@ SOURCES = (
     ),
     UnstableSource(("/etc/machine-id", "/var/lib/dbus/machine-id"), "", "a machine's id, which is made at boot"),
     UnstableSource(("/var/log/*", "*.log"), "", "a log, which has times"),
-    UnstableSource(
-        ("/boot/*",), "", "made of files of the image: if none of those differs, a hook of its generator is the cause"
-    ),
 )
-_TIME_ALONE = UnstableSource((), "", "only its time differs: something set it to a moment before the epoch, by a clock")
+_TIME_ALONE = UnstableSource(
+    (), "", "only the time differs, and what is younger than the epoch gets that: something sets it to an older moment"
+)
+# whose mode, owner, attributes or target differ is told by none of the sources
+_OF_CONTENT = {"content", "time", *ONLY_IN}
 
 
 def find_source(path: str, what: Sequence[str]) -> UnstableSource | None:
-    """Why a file of an image differs; None where that is not known. what: what of it differs."""
+    """What is known of such a file of an image; None where nothing is. what: what of it differs."""
+    if not _OF_CONTENT.issuperset(what):
+        return None
     for source in SOURCES:
         if any(fnmatch.fnmatchcase(path, pattern) for pattern in source.patterns):
             return source

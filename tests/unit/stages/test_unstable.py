@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from builder.cli.commands.build import difference_lines
+from builder.cli.commands.image.build import difference_lines
 from builder.stages.compare import Divergence
 from builder.stages.parts.unstable import SOURCES, find_source
 
@@ -30,7 +30,9 @@ def test_what_is_not_known_is_not_guessed() -> None:
     assert find_source("/usr/bin/odd", ("content",)) is None
     time = find_source("/usr/bin/odd", ("time",))
     assert time is not None
-    assert "only its time differs" in time.reason
+    assert "only the time differs" in time.reason
+    for what in (("owner",), ("content", "mode"), ("link",)):
+        assert find_source("/var/log/odd.log", what) is None, "a log's times make no other owner"
 
 
 def test_every_source_has_a_reason_and_patterns_of_its_own() -> None:
@@ -44,6 +46,6 @@ def test_differences_are_told_by_package_with_one_reason() -> None:
     differ.append(Divergence("/etc/odd", ("content", "mode"), "", ""))
     lines = difference_lines(differ)
     assert lines[0] == "postgresql-common:"
-    assert lines[21:23] == ["  and 10 more", "  why: a cluster"]
+    assert lines[21:23] == ["  and 10 more", "  known of such files: a cluster"]
     assert lines[23:25] == ["no package:", "  /etc/odd  content, mode"]
-    assert lines[25].startswith("  why: not known")
+    assert lines[25] == "  nothing is known of why"
