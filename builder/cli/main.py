@@ -21,13 +21,14 @@ from builder.errors import DisklessError, HostError
 from builder.model.text.escapes import escaped
 
 _PACKAGE = "builder.cli.commands"
-# in the order of a first day
-COMMANDS = (
-    *("init", "check", "lock", "build", "boot", "shell", "diff", "sbom", "upload", "pull"),
+_IMAGE = ("init", "check", "lock", "build", "boot", "shell", "diff", "sbom", "upload", "pull")
+_STORE = (
     *("storage", "deploy", "rollback", "status", "prune", "verify", "refresh", "adopt-kernel", "server-config"),
     "media",
-    *("doctor", "schema", "completion"),
 )
+_TOOLS = ("doctor", "schema", "completion")
+# the room of each, in the order of a first day
+COMMANDS = {**dict.fromkeys(_IMAGE, "image"), **dict.fromkeys(_STORE, "store"), **dict.fromkeys(_TOOLS, "tools")}
 
 
 class Ordered(click.Group):
@@ -55,8 +56,7 @@ class Commands(Ordered):
         """The command, from the module of its name."""
         if cmd_name not in COMMANDS:
             return None
-        name = _function_of(cmd_name)
-        command: click.Command = getattr(importlib.import_module(f"{_PACKAGE}.{name}"), name)
+        command: click.Command = getattr(importlib.import_module(_module_of(cmd_name)), _function_of(cmd_name))
         return command
 
     def resolve_command(
@@ -72,13 +72,17 @@ class Commands(Ordered):
 def described(name: str) -> click.Command:
     """A command that has nothing but its help."""
     function = _function_of(name)
-    spec = importlib.util.find_spec(f"{_PACKAGE}.{function}")
+    spec = importlib.util.find_spec(_module_of(name))
     assert spec is not None
     assert spec.origin is not None
     for node in ast.parse(Path(spec.origin).read_bytes()).body:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             return click.Command(name, help=ast.get_docstring(node))
     raise LookupError(name)
+
+
+def _module_of(name: str) -> str:
+    return f"{_PACKAGE}.{COMMANDS[name]}.{_function_of(name)}"
 
 
 def _function_of(name: str) -> str:

@@ -14,8 +14,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from builder.cli.commands.deploy import deploy
-from builder.cli.commands.prune import prune
+from builder.cli.commands.store.deploy import deploy
+from builder.cli.commands.store.prune import prune
 
 _COMMANDS = {"deploy": deploy, "prune": prune}
 _DIRECTORY = Path("/run/preload")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.cli.commands.doctor import describe_text
+from builder.cli.commands.tools.doctor import describe_text
 from builder.errors import AuditError
 from builder.model.artifacts.manifest import MANIFEST
 from builder.model.diagnostic import Diagnostic, Level

@@ -11,7 +11,7 @@ import pytest
 from builder.boot import BootResult
 from builder.bootlab.machine.units import FailedUnit, Units, await_units, examine_units, runs_systemd
 from builder.bootlab.namespace import Completed
-from builder.cli.commands.boot import describe_json, describe_text
+from builder.cli.commands.image.boot import describe_json, describe_text
 from builder.model.version import Version
 
 # the columns are systemd 252's and 257's

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-import builder.cli.commands.boot  # noqa: F401 - a command lies at its name
+import builder.cli.commands.image.boot  # noqa: F401 - a command lies at its name
 from builder.boot import BootResult
 from builder.cli.main import COMMANDS, cli, described
 from builder.errors import BootError
@@ -195,7 +195,7 @@ def test_what_booted_can_be_deployed_next(
     version.mkdir()
     (version / "manifest.json").write_text("{}", encoding="ascii")
     result = BootResult(Version("20260102-0123abcd"), tmp_path / "console.log", error=None)
-    monkeypatch.setattr(sys.modules["builder.cli.commands.boot"], "run_boot", lambda *arguments: result)
+    monkeypatch.setattr(sys.modules["builder.cli.commands.image.boot"], "run_boot", lambda *arguments: result)
     status, _, errors = run_command(capsys, "boot", str(version))
     assert status == 0
     assert f"boots; next: diskless deploy '{version}' --to /disklessroot\n" in errors

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.cli.commands.completion import SHELLS
+from builder.cli.commands.tools.completion import SHELLS
 from tests.command import run_command
 from tests.images import DISKLESS
 

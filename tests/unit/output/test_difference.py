@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from builder.build import Built
-from builder.cli.commands.build import summarize
+from builder.cli.commands.image.build import summarize
 from builder.model.artifacts.difference import FileChange, PackageChange, compare_files, compare_manifests
 from builder.model.artifacts.index import FILE, FileRecord
 from builder.model.artifacts.manifest import INDEX as INDEX_NAME

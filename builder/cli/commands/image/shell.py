@@ -12,7 +12,7 @@ from builder.cli.reporting import reports_progress
 from builder.progress.progress import Progress
 from builder.shell import open_shell, remove_kept
 
-_COMMAND = "builder.cli.commands.shell.command"
+_COMMAND = "builder.cli.commands.image.shell.command"
 
 
 class _CommandAfterDashes(click.Command):

@@ -83,7 +83,7 @@ def build(
 
 
 def difference_lines(differ: Sequence[Divergence]) -> list[str]:
-    """What differs, by package, and the reason under the files that have it."""
+    """What differs, by package, and what is known of such files under them."""
     lines: list[str] = []
     groups: dict[tuple[str, str], list[Divergence]] = {}
     for one in differ:
@@ -93,7 +93,7 @@ def difference_lines(differ: Sequence[Divergence]) -> list[str]:
         lines += [f"  {one.path}  {', '.join(one.what)}" for one in members[:_MOST_SHOWN]]
         if len(members) > _MOST_SHOWN:
             lines.append(f"  and {len(members) - _MOST_SHOWN} more")
-        lines.append(f"  why: {reason or 'not known: `diskless diff` shows the files, report what wrote them'}")
+        lines.append(f"  known of such files: {reason}" if reason else "  nothing is known of why")
     return lines
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from builder.cli.commands.adopt_kernel import adopt
+from builder.cli.commands.store.adopt_kernel import adopt
 from builder.cli.generation import print_generation
 from builder.cli.options import json_option, store_option
 from builder.cli.reporting import reports_progress

@@ -1,0 +1,1 @@
+"""Commands for those who serve them: each is about a store."""
