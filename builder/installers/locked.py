@@ -75,7 +75,7 @@ def _fetch(package: LockedPackage, places: Iterator[str], target: Path, proxies:
                 with open_url(url, proxies, _SECONDS) as stream:
                     wrong = _copy(stream, part, package)
             except UNREAD as error:
-                wrong = describe_failure(url, error, proxies)
+                wrong = describe_failure(url, error, proxies, _SECONDS)
             if not wrong:
                 part.replace(target / package.filename)
                 return None

@@ -136,7 +136,7 @@ def _look_at_web(url: str, proxy: str | None, limit: int) -> Look:
             seen = _read(Look(url), answer, limit)
             announced = answer.headers.get("Content-Length", "")
     except UNREAD as error:
-        return _failed(url, proxy, error)
+        return _failed(url, proxy, error, _SECONDS)
     if announced.isdigit() and seen.size < min(int(announced), limit):
         return Look(url, f"the connection broke after {seen.size} of {announced} bytes", "try again")
     return seen
@@ -178,23 +178,23 @@ def _local_path(url: str) -> Path:
     return Path("/" + urllib.parse.unquote(url.partition(":")[2]).lstrip("/"))
 
 
-def describe_failure(url: str, error: Exception, proxies: Proxies) -> str:
-    """Why reading a URL failed, in words; `error`: of urllib, or of opening a file."""
+def describe_failure(url: str, error: Exception, proxies: Proxies, seconds: int) -> str:
+    """Why reading a URL failed, in words; `error`: of urllib, or of opening a file; `seconds`: as of `open_url`."""
     if url.partition(":")[0] in _LOCAL:
         return (isinstance(error, OSError) and error.strerror) or str(error)
-    return _failed(url, proxies.find(url), error).trouble
+    return _failed(url, proxies.find(url), error, seconds).trouble
 
 
-def _failed(url: str, proxy: str | None, error: Exception) -> Look:
+def _failed(url: str, proxy: str | None, error: Exception, seconds: int) -> Look:
     if isinstance(error, urllib.error.HTTPError):
         meaning, hint = _STATUSES.get(error.code, ("refuses", ""))
         return Look(url, f"the server {meaning} ({error.code} {error.reason})", hint, error.code)
     if isinstance(error, urllib.error.URLError):
-        return _unreachable(url, proxy, error.reason if isinstance(error.reason, OSError) else error)
-    return _unreachable(url, proxy, error)
+        return _unreachable(url, proxy, error.reason if isinstance(error.reason, OSError) else error, seconds)
+    return _unreachable(url, proxy, error, seconds)
 
 
-def _unreachable(url: str, proxy: str | None, error: Exception) -> Look:
+def _unreachable(url: str, proxy: str | None, error: Exception, seconds: int) -> Look:
     """Why no answer came: by the kind of the exception, else in the system's own words."""
     tunnel = re.fullmatch(r"Tunnel connection failed: (\d{3})\b.*", str(error))
     if tunnel:
@@ -210,7 +210,7 @@ def _unreachable(url: str, proxy: str | None, error: Exception) -> Look:
     if isinstance(error, ConnectionRefusedError):
         return Look(url, f"{what} does not take connections", hint or "is the port right, and does the server run?")
     if isinstance(error, TimeoutError):
-        return Look(url, f"no answer from {what} within {_SECONDS} s", hint)
+        return Look(url, f"no answer from {what} within {seconds} s", hint)
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
     return Look(url, f"{what}: {words}", hint)
 

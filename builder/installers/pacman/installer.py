@@ -16,16 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from builder.distributions.pacman import (
-    OLDEST,
     RECIPE_REPOSITORY,
     PacmanRelease,
     locked_config,
-    parse_version,
     resolver_config,
     servers,
     signatures,
 )
-from builder.errors import AuditError, CommandError, DisklessError, HostError, InputError
+from builder.errors import AuditError, CommandError, DisklessError, InputError
 from builder.generators.table import generator_of
 from builder.installers.base import Job, PackageSources
 from builder.installers.keyrings.pacman import take_keyring
@@ -45,6 +43,7 @@ from builder.installers.pacman.keyring import find_keyring, keyring_files, prepa
 from builder.installers.pacman.locked import origins_of, signed_names, urls_today, write_databases
 from builder.installers.pacman.looks import explain_databases, explain_missing
 from builder.installers.pacman.own import make_repository
+from builder.installers.pacman.release import release_of
 from builder.installers.pacman.tree import (
     OWN_HOOKS,
     check_installed,
@@ -257,15 +256,7 @@ class PacmanInstaller:
         return named | {RECIPE_REPOSITORY}
 
     def _version(self) -> PacmanRelease:
-        text = self._job.sandbox.run(["pacman", "--version"], capture=True, log_output=False)
-        version = parse_version(text)
-        if version is None or version < OLDEST:
-            said = (text.strip() or "no output").splitlines()[0]
-            raise HostError(
-                f"this host's pacman is not understood: {said}",
-                f"install pacman {OLDEST[0]}.{OLDEST[1]} or newer",
-            )
-        return version
+        return release_of(self._job.sandbox)
 
     def _repositories(self) -> tuple[str, ...]:
         own = (RECIPE_REPOSITORY,) if self._distribution.package_files else ()
