@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from builder.advisories.alpm_version import is_older
-from builder.loaders.debian_version import version_key
 from builder.model.artifacts.manifest import Manifest, Package
+from builder.model.package_versions.alpm import is_older
+from builder.model.package_versions.debian import version_key
 from builder.model.recipe import DistributionName
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.loaders.base import Loader
-from builder.loaders.debian_version import VersionKey, version_key
 from builder.loaders.efi_program import read_efi_program
 from builder.loaders.grub import GRUB_FILES, KERNEL_SIGNERS, Grub
 from builder.loaders.table import LOADERS
 from builder.model.artifacts.manifest import Manifest
 from builder.model.generation import BootName, Generation
 from builder.model.menu import KERNEL
+from builder.model.package_versions.debian import VersionKey, version_key
 from builder.model.recipe import Architecture, DistributionName, LoaderName
 from builder.model.share import ServedStore
 from builder.store.generations import current_number, served_loaders

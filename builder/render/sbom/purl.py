@@ -5,12 +5,13 @@ Source: the specification of purl, and its types deb and alpm.
 
 from __future__ import annotations
 
-import urllib.parse
+from packageurl import PackageURL
 
 from builder.model.artifacts.manifest import Manifest, Package
 from builder.model.recipe import DistributionName
 
-_TYPES = {DistributionName.DEBIAN: "deb/debian", DistributionName.ARCH: "alpm/arch"}
+# type and namespace
+_KINDS = {DistributionName.DEBIAN: ("deb", "debian"), DistributionName.ARCH: ("alpm", "arch")}
 
 
 def package_url(manifest: Manifest, package: Package) -> str:
@@ -21,10 +22,5 @@ def package_url(manifest: Manifest, package: Package) -> str:
     if package.source and (package.source, package.source_version) != (package.name, package.version):
         version = "" if package.source_version == package.version else f"@{package.source_version}"
         qualifiers["upstream"] = package.source + version
-    query = "&".join(f"{key}={_quoted(value)}" for key, value in sorted(qualifiers.items()))
-    return f"pkg:{_TYPES[manifest.distribution]}/{_quoted(package.name)}@{_quoted(package.version)}?{query}"
-
-
-def _quoted(text: str) -> str:
-    """A colon stays as it is, everywhere in a purl."""
-    return urllib.parse.quote(text, safe=":")
+    kind, namespace = _KINDS[manifest.distribution]
+    return PackageURL(kind, namespace, package.name, package.version, qualifiers).to_string()

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from builder.advisories.alpm_version import is_older
 from builder.advisories.tracker import compare_cves, find_cves
 from builder.archive.writer import write_index
 from builder.model.artifacts.manifest import INDEX as INDEX_NAME
 from builder.model.artifacts.manifest import MANIFEST as MANIFEST_NAME
 from builder.model.artifacts.manifest import Manifest, Package
+from builder.model.package_versions.alpm import is_older
 from builder.model.recipe import DistributionName
 from tests.images import run_diskless
 from tests.require import needs_tool

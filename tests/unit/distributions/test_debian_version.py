@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from builder.loaders.debian_version import version_key
+from builder.model.package_versions.debian import version_key
 from tests.require import needs_tool
 
 # each less than the next

@@ -1,4 +1,4 @@
-"""The order of versions of Debian's packages, as loaders say them of themselves.
+"""The order of versions of Debian's packages.
 
 Source: Debian's policy manual, 5.6.12.
 """

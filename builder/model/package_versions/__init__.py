@@ -1,0 +1,1 @@
+"""How versions of packages sort, by the rules of each package manager."""
