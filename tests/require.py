@@ -41,6 +41,10 @@ def _resolves(host: str) -> bool:
 _reachable = "http_proxy" in os.environ or _resolves("deb.debian.org")
 needs_network = pytest.mark.skipif(not _reachable, reason="needs a package mirror: deb.debian.org has no address here")
 
+_pacman = needs_tool("pacman", "repo-add", "gpg", "bsdtar", "apt-get", "dpkg-deb")
+# what building an Arch image needs: the tests' distribution is made of Debian's packages
+needs_arch_build = (needs_root, needs_network, _pacman, pytest.mark.root, pytest.mark.network)
+
 # what booting an image needs: it is built first
 needs_boot = (
     needs_root,

@@ -11,9 +11,9 @@ from builder.bootlab.timeline import Milestone
 from tests.arch_images import arch_everything, arch_image
 from tests.e2e.test_boot import Booted, address, booted
 from tests.e2e.test_overlay_boot import check_mounts, served, sharing
-from tests.require import needs_boot, needs_tool
+from tests.require import needs_arch_build, needs_boot
 
-pytestmark = [*needs_boot, needs_tool("pacman", "repo-add", "gpg", "bsdtar", "apt-get", "dpkg-deb"), pytest.mark.full]
+pytestmark = [*needs_boot, *needs_arch_build, pytest.mark.full]
 
 
 @pytest.fixture(scope="module")

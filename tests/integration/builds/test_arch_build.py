@@ -20,16 +20,10 @@ from tests.arch_images import arch_image, extra_repository, strict_pacman
 from tests.images import build_image, processes_naming, run_diskless
 from tests.keyrings import KeyHome, keyring_package, ring_files
 from tests.pacman_distribution.distribution import EXTRA, pacman_distribution
-from tests.require import needs_network, needs_root, needs_tool
+from tests.require import needs_arch_build
 from tests.scratch import scratch
 
-pytestmark = [
-    needs_root,
-    needs_network,
-    needs_tool("pacman", "repo-add", "gpg", "bsdtar", "apt-get", "dpkg-deb"),
-    pytest.mark.root,
-    pytest.mark.network,
-]
+pytestmark = [*needs_arch_build]
 ARTIFACTS = ("SHA256SUMS", "boot.tar.zst", "index.json.zst", "manifest.json", "rootfs.tar.zst")
 
 

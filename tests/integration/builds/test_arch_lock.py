@@ -8,24 +8,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from builder.output.versions import read_manifest
 from tests.arch_images import extra_repository, hello, write_arch_recipe
 from tests.images import run_diskless
 from tests.integration.builds.test_lock import without_network
 from tests.pacman_distribution.distribution import NAME, pacman_distribution
 from tests.pacman_distribution.package import Package
-from tests.require import needs_network, needs_root, needs_tool
+from tests.require import needs_arch_build
 from tests.scratch import scratch
 
-pytestmark = [
-    needs_root,
-    needs_network,
-    needs_tool("pacman", "repo-add", "gpg", "bsdtar", "apt-get", "dpkg-deb"),
-    pytest.mark.root,
-    pytest.mark.network,
-]
+pytestmark = [*needs_arch_build]
 PACKAGES = ["base", "linux", "mkinitcpio", "mkinitcpio-nfs-utils", "dhcpcd", "openssh", "tools", "hello"]
 
 

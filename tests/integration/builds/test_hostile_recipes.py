@@ -308,8 +308,8 @@ def test_a_package_that_repo_add_evaluates(tmp_path: Path) -> None:
     """`a[$(command)] = x` of a .PKGINFO runs the command: the next step must not write through what it leaves."""
     victim, package = tmp_path / "victim", tmp_path / "evil-1-1-any.pkg.tar"
     victim.write_text("of the caller", "ascii")
-    inside = "/run/diskless"  # where the build's directories are seen
-    names = (f"{inside}/work/installer/pacman.conf", f"{inside}/packages/planted")
+    inside = Path("/run/diskless")  # where the build's directories are seen
+    names = (inside / "work" / "installer" / "pacman.conf", inside / "packages" / "planted")
     command = "; ".join(f"ln -sf {victim} {name}" for name in names)
     text = f"pkgname = evil\npkgver = 1-1\narch = any\na[$({command.replace(' ', '${IFS}')})] = x\n"
     with tarfile.open(package, "w") as archive:

@@ -10,16 +10,10 @@ import pytest
 from tests.arch_images import extra_repository, hello, write_arch_recipe
 from tests.images import run_diskless
 from tests.pacman_distribution.distribution import pacman_distribution
-from tests.require import needs_network, needs_root, needs_tool
+from tests.require import needs_arch_build
 from tests.scratch import scratch
 
-pytestmark = [
-    needs_root,
-    needs_network,
-    needs_tool("pacman", "repo-add", "gpg", "bsdtar", "apt-get", "dpkg-deb"),
-    pytest.mark.root,
-    pytest.mark.network,
-]
+pytestmark = [*needs_arch_build]
 PACKAGES = ["base", "linux", "mkinitcpio", "mkinitcpio-nfs-utils", "dhcpcd", "hello"]
 SCRIPT = """\
 #!/bin/sh

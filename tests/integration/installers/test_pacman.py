@@ -14,16 +14,10 @@ from tests.images import build_cache, run_diskless
 from tests.pacman_distribution.distribution import HERE, pacman_distribution
 from tests.pacman_distribution.package import Package
 from tests.pacman_distribution.repository import make_repository
-from tests.require import needs_network, needs_root, needs_tool
+from tests.require import needs_arch_build
 from tests.scratch import scratch
 
-pytestmark = [
-    needs_root,
-    needs_network,
-    needs_tool("pacman", "repo-add", "gpg", "bsdtar", "apt-get", "dpkg-deb"),
-    pytest.mark.root,
-    pytest.mark.network,
-]
+pytestmark = [*needs_arch_build]
 
 
 def fails(directory: Path, status: int, *words: str, phase: str = "resolve", **changes: Any) -> str:

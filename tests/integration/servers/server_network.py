@@ -9,6 +9,7 @@ import contextlib
 import ipaddress
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from builder.bootlab.ready import await_ready
 from builder.model.site import Site
 from builder.render.server.files import Format, server_files
 from builder.store.records.record import Record, write_record
+from tests.scratch import scratch
 from tests.shares import served
 
 CLIENT, ROUTER = "client", "router"
@@ -140,6 +142,20 @@ def open_network(directory: Path, site: Site) -> Iterator[ServerNetwork]:
         for command in _set_up(site.server, site.network):
             namespace.check(command)
         yield ServerNetwork(namespace, directory, store)
+
+
+@contextlib.contextmanager
+def open_site(site: Site) -> Iterator[ServerNetwork]:
+    """Every network of a site, with a machine of the card's name on each card but the first.
+
+    On a file system with file handles, below no directory that only root may enter. The server is the router of the
+    further networks' clients.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch()) as directory, open_network(Path(directory), site) as opened:
+        for card in site.interfaces[1:]:
+            (one, *_) = [one for one in site.networks if one.interface == card]
+            opened.add_card(card, f"{one.router}/{one.network.prefixlen}", f"on-{card}")
+        yield opened
 
 
 def _set_up(server: str, network: ipaddress.IPv4Network) -> list[list[str]]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from builder.checks.site import site_contradictions
 from builder.model.site import Site, SiteClient
 from builder.render.server.files import Format
-from tests.integration.servers.server_network import CLIENT, KNOWN, ROUTER, UNKNOWN, ServerNetwork, open_network
-from tests.integration.servers.test_server_programs import add_cards, file_of, options, start_dhcp
+from tests.integration.servers.server_network import CLIENT, KNOWN, ROUTER, UNKNOWN, ServerNetwork, open_site
+from tests.integration.servers.test_server_programs import file_of, options, start_dhcp
 from tests.require import needs_root, needs_tool
-from tests.scratch import scratch
 from tests.unit.render.test_server_config import NETWORKS
 
 pytestmark = [
@@ -38,11 +35,7 @@ def site(request: pytest.FixtureRequest) -> Site:
 
 @pytest.fixture
 def network(site: Site) -> Iterator[ServerNetwork]:
-    with (
-        tempfile.TemporaryDirectory(dir=scratch()) as directory,
-        open_network(Path(directory), site) as opened,
-    ):
-        add_cards(opened, site)
+    with open_site(site) as opened:
         yield opened
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,8 @@ from builder.checks.site import site_contradictions
 from builder.model.site import Site, SiteClient
 from builder.render.server.boot_files import choose_boot_files
 from builder.render.server.files import Format, possible_formats, server_files
-from tests.integration.servers.server_network import KNOWN, ROUTER, UNKNOWN, ServerNetwork, open_network
+from tests.integration.servers.server_network import KNOWN, ROUTER, UNKNOWN, ServerNetwork, open_site
 from tests.require import needs_root, needs_tool
-from tests.scratch import scratch
 from tests.shares import served
 from tests.unit.render.test_server_config import KNOWN_ONLY, SITES
 
@@ -60,20 +58,8 @@ def site(request: pytest.FixtureRequest) -> Site:
 
 @pytest.fixture
 def network(site: Site) -> Iterator[ServerNetwork]:
-    """On a file system with file handles, below no directory that only root may enter."""
-    with (
-        tempfile.TemporaryDirectory(dir=scratch()) as directory,
-        open_network(Path(directory), site) as opened,
-    ):
-        add_cards(opened, site)
+    with open_site(site) as opened:
         yield opened
-
-
-def add_cards(network: ServerNetwork, site: Site) -> None:
-    """The server's further cards, where it is the router of their clients, each with a machine of the card's name."""
-    for card in site.interfaces[1:]:
-        (one, *_) = [one for one in site.networks if one.interface == card]
-        network.add_card(card, f"{one.router}/{one.network.prefixlen}", f"on-{card}")
 
 
 def damaged(path: Path, old: str, new: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,12 @@ from builder.deploy import DeployOptions, deploy
 from builder.errors import InputError, TransferError
 from builder.transports.base import Options
 from tests.integration.transports.test_transports import CHANGE, contents
-from tests.places import HASTY, Place, registry_place
+from tests.places import Place
 from tests.require import needs_root
 from tests.scratch import new_place
 from tests.servers import run_nginx
 from tests.stores import SERVER, faults, quiet
-from tests.strict_registry import HTML, TEXT, Refusal, StrictRegistry, oci_error, strict_registry
+from tests.strict_registry import HTML, TEXT, Refusal, StrictRegistry, oci_error
 from tests.versions import make_version, some_bytes
 
 MANY = {f"usr/share/many/{number:03}": some_bytes(str(number), 200_000) for number in range(150)}
@@ -32,17 +31,6 @@ REFUSALS = (
     Refusal(413, b"too large", TEXT),
     Refusal(422, b"", TEXT),
 )
-
-
-@pytest.fixture
-def registry() -> Iterator[StrictRegistry]:
-    with strict_registry() as opened:
-        yield opened
-
-
-@pytest.fixture
-def place(registry: StrictRegistry, tmp_path: Path) -> Place:
-    return registry_place(registry.server, Options(cache=tmp_path / "cache", retries=HASTY))
 
 
 def layers_of(registry: StrictRegistry, tag: str) -> list[dict[str, object]]:

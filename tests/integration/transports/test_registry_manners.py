@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,20 +19,8 @@ from tests.integration.transports.test_transports import CHANGE, contents
 from tests.places import HASTY, Place, registry_place
 from tests.require import needs_tool
 from tests.servers import Server, run_registry
-from tests.strict_registry import HTML, JSON, TEXT, Refusal, StrictRegistry, oci_error, strict_registry
+from tests.strict_registry import HTML, JSON, TEXT, Refusal, StrictRegistry, oci_error
 from tests.versions import make_version, some_bytes
-
-
-@pytest.fixture
-def registry() -> Iterator[StrictRegistry]:
-    with strict_registry() as opened:
-        yield opened
-
-
-@pytest.fixture
-def place(registry: StrictRegistry, tmp_path: Path) -> Place:
-    return registry_place(registry.server, Options(cache=tmp_path / "cache", retries=HASTY))
-
 
 BODIES = (
     (oci_error("TAG_INVALID", "the tag is immutable"), JSON, "TAG_INVALID the tag is immutable"),
