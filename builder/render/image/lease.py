@@ -21,6 +21,7 @@ from builder.model.entry import TreeEntry, TreeFile
 from builder.model.fault import Fault
 from builder.model.recipe import NetworkClient, Recipe
 from builder.render.image.network import NETWORKD_FILE, RENEWED
+from builder.render.image.resolver import LEASES
 
 # the card that carries the root, a line
 _CARD = "/run/diskless/card"
@@ -31,7 +32,7 @@ _SCRIPT = f"""\
 mkdir -p /run/diskless
 
 HOSTNAME= DNSDOMAIN= DEVICE= # a bash that is sh has the first already
-for lease in /run/net-*.conf /run/diskless/net-*.conf; do
+for lease in {LEASES}; do
 	[ -r "$lease" ] || continue
 	. "$lease"
 	break

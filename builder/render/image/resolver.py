@@ -18,13 +18,15 @@ from builder.model.recipe import Network, Recipe, Resolver
 PATH = "/etc/resolv.conf"
 RESOLVED_STUB = "../run/systemd/resolve/stub-resolv.conf"
 KERNEL_LINK = "../run/diskless/resolv.conf"
-_SCRIPT = """\
+# what an ipconfig learnt: where klibc's leaves it, and where a hook of ours saves the others'
+LEASES = "/run/net-*.conf /run/diskless/net-*.conf"
+_SCRIPT = f"""\
 #!/bin/sh
 # written by diskless: resolv.conf from the address that the machine booted with
 mkdir -p /run/diskless
-{
+{{
 	[ ! -r /proc/net/pnp ] || sed -n 's/^domain /search /p; /^nameserver /p' /proc/net/pnp
-	for lease in /run/net-*.conf /run/diskless/net-*.conf; do
+	for lease in {LEASES}; do
 		[ -r "$lease" ] || continue
 		(
 			. "$lease"
@@ -34,7 +36,7 @@ mkdir -p /run/diskless
 			done
 		)
 	done
-} | awk '!seen[$0]++' > /run/diskless/resolv.conf.new
+}} | awk '!seen[$0]++' > /run/diskless/resolv.conf.new
 mv /run/diskless/resolv.conf.new /run/diskless/resolv.conf
 """
 
