@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Iterable
@@ -11,12 +12,14 @@ from builder.bootlab.lab import lab_tools
 from builder.bootlab.machine import accelerator
 from builder.bootlab.nfs import choose_nfs_server
 from builder.distributions.table import DISTRIBUTIONS, how_to_install
+from builder.errors import DisklessError
 from builder.installers.registry import INSTALLERS
 from builder.loaders.table import loader_of
 from builder.model.diagnostic import Diagnostic, Level, fail, ok, warn
 from builder.model.share import ServedStore
-from builder.model.site import Site
+from builder.model.site import Site, lease_seconds
 from builder.model.text.quantity import format_bytes
+from builder.output.versions import read_manifest
 from builder.probes.building import examine_building
 from builder.probes.dhcp_answers import examine_dhcp
 from builder.probes.firewall import examine_firewall
@@ -42,7 +45,7 @@ from builder.probes.server import (
 from builder.reading import load_site
 from builder.shares.state import read_shares
 from builder.store.activation import site_of
-from builder.store.generations import served_menus
+from builder.store.generations import active_generation, served_menus
 from builder.store.layout import Store, find_store
 from builder.store.reserve import Reserve
 from builder.store.served_loaders import read_served_store, served_shims
@@ -84,6 +87,7 @@ def examine_server(root: Path, seconds: float) -> list[Diagnostic]:
         *_shares(store),
         _room(store),
         *examine_addresses(site),
+        *examine_leases(site, store),
         *_asked_dhcp(site, read_served_store(store, rw=False), seconds),
         *examine_tftp(site, store.boot, boots, [path for path, _ in menus]),
         *examine_http(site, store.boot, boots, [path for path, _ in menus]),
@@ -172,6 +176,23 @@ def _shares(store: Store) -> Iterable[Diagnostic]:
             yield warn(
                 "store", share.path, share.fault, f"{command} --{share.path.partition('/')[0]} SIZE: it can grow"
             )
+
+
+def examine_leases(site: Site, store: Store) -> Iterable[Diagnostic]:
+    """Images whose clients renew no lease, where the site gives unknown clients one that ends."""
+    generation = active_generation(store)
+    ending = [one for one in site.client_networks if one.dhcp is not None and lease_seconds(one.dhcp.lease) is not None]
+    if generation is None or not ending:
+        return
+    for image in generation.active:
+        name = generation.boot_name(image)
+        with contextlib.suppress(DisklessError, OSError):
+            if name is not None and read_manifest(store.version(image, name.version)).renews_lease is False:
+                text = f"its clients never renew their lease ({ending[0].lease}): then others may get their address"
+                remedy = (
+                    "dhcpcd in its recipe (`diskless check` says how), an address for each client, or lease: infinite"
+                )
+                yield warn("dhcp", image, text, remedy)
 
 
 def _room(store: Store) -> Diagnostic:

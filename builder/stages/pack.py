@@ -32,6 +32,7 @@ from builder.model.version import Version
 from builder.progress.progress import Task
 from builder.render.boot.cmdline import bundle_menu
 from builder.render.image.entries import image_cmdline
+from builder.render.image.lease import is_renewed
 from builder.stages.context import Context
 from builder.stages.initramfs import Kernel
 from builder.stages.parts.versions import packing_versions
@@ -99,6 +100,7 @@ def _draft(context: Context, lock: Lock, kernel: Kernel, epoch: int) -> Manifest
         loaders=tuple(loader.name for loader in loaders_in(recipe, lock)),
         digest_schema=DIGEST_SCHEMA,
         removed=removed,
+        renews_lease=is_renewed(recipe),
         loader_packages=tuple(
             Package(one.name, one.version, one.architecture, one.sha256, False, *distro_of(recipe).source_of(one))
             for one in lock.loaders

@@ -109,6 +109,7 @@ class Manifest:
     loaders: those in the bundle; manifests of before several lack it
     packages: what the tree's own database had when the image was finished; removed: what a script removed of the locked
     loader_packages: what the bundle's loaders were taken from; releases before this key did not write it down
+    renews_lease: whether clients renew the lease of the address that they boot with; None: nobody wrote it down
     digest_schema: what the root digest is of: 1, files alone; 2, also what menus say; manifests of 0.1 lack it
     """
 
@@ -136,6 +137,7 @@ class Manifest:
     digest_schema: int = 1
     removed: tuple[Package, ...] = ()
     loader_packages: tuple[Package, ...] = ()
+    renews_lease: bool | None = None
 
     @property
     def materials(self) -> tuple[Package, ...]:
