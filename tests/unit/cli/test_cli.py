@@ -243,7 +243,8 @@ def test_help_and_completion_import_no_command() -> None:
         "import sys; from builder.cli.main import cli; cli(['--help'], standalone_mode=False);"
         "import click; names = [item.value for item in cli.shell_complete(click.Context(cli), 'de')];"
         "assert names == ['deploy'], names;"
-        "found = [name for name in sys.modules if name.count('.') == 4 and name.startswith('builder.cli.commands.')]; assert not found, found"
+        "found = [name for name in sys.modules if name.startswith('builder.cli.commands.') and name.count('.') == 4];"
+        "assert not found, found"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
