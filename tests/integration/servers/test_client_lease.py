@@ -35,7 +35,7 @@ HOOK = """\
 echo "$reason $new_ip_address $if_configured $new_domain_name_servers" >> {log}
 """
 # the recipe's network, the file that dhcpcd reads, what hooks are told: whether the card is configured, name servers
-CASES = {
+CASES: dict[str, tuple[dict[str, object], str, list[str]]] = {
     "inform": ({"client": "dhcpcd", "inform": True}, "/etc/dhcpcd.conf", ["true", "192.168.1.1"]),
     "plain": ({"client": "dhcpcd"}, "/etc/dhcpcd.conf", ["true", "192.168.1.1"]),
     "renewer": ({"client": "none", "nameservers": ["192.0.2.1"]}, "/usr/local/lib/diskless/dhcpcd.conf", ["false"]),
