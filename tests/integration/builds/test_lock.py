@@ -73,6 +73,7 @@ def without_network(*arguments: str | Path, env: dict[str, str] | None = None) -
     )
 
 
+@pytest.mark.full
 def test_a_locked_build_without_any_network_is_the_same_version(tmp_path: Path) -> None:
     """Another cache, no mirror, no key, no index; the packages from a directory, their checksums from the lock."""
     path = elsewhere(tmp_path / "recipe")

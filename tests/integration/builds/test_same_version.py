@@ -57,8 +57,12 @@ def recipe_of(version: Path, place: Path) -> Path:
     return path
 
 
-def owners(place: Path) -> set[int]:
-    return {path.lstat().st_uid for path in (place, *place.rglob("*"))}
+def owners(place: Path) -> dict[int, list[Path]]:
+    """The paths of each."""
+    found: dict[int, list[Path]] = {}
+    for path in (place, *place.rglob("*")):
+        found.setdefault(path.lstat().st_uid, []).append(path)
+    return found
 
 
 def test_an_ordinary_user_builds_the_same() -> None:
@@ -70,7 +74,7 @@ def test_an_ordinary_user_builds_the_same() -> None:
     assert other.name == version.name
     for name in (ROOTFS, BUNDLE, INDEX, MANIFEST, CHECKSUMS):
         assert (other / name).read_bytes() == (version / name).read_bytes(), name
-    assert owners(user.home / "output") == {user.number}
+    assert owners(user.home / "output").keys() == {user.number}
     assert [path.name for path in (user.home / "output/.work").iterdir()] == ["lock"]
     assert [path.name for path in (user.home / ".cache/diskless").iterdir()] == ["ids-3000000000"]
     assert 0 not in owners(user.home)

@@ -37,6 +37,7 @@ def build(place: Path, *scripts: str) -> tuple[int, dict[str, object], str]:
     return done.returncode, json.loads(done.stdout), done.stderr
 
 
+@pytest.mark.full
 def test_what_differs_is_named(tmp_path: Path) -> None:
     status, said, words = build(tmp_path, "odd.sh")
     assert status == 5, words
